@@ -1,0 +1,4 @@
+//! keyleash: see, give and take back the session keys of ZeroDev Kernel smart accounts.
+#![forbid(unsafe_code)]
+
+pub mod kernel;
