@@ -7,7 +7,7 @@ use alloy::{
 use zeroize::{Zeroize, Zeroizing};
 
 /// A secp256k1 private key of 32 bytes, known to be valid.
-pub struct Secret(Zeroizing<Box<[u8; 32]>>);
+pub struct Secret(Box<Zeroizing<[u8; 32]>>);
 
 /// Why text or bytes are not a private key. Never says what they were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +24,7 @@ impl Secret {
     /// A fresh key from the operating system's random source.
     pub fn random() -> Result<Self, SecretError> {
         loop {
-            let mut bytes = Zeroizing::new(Box::new([0u8; 32]));
+            let mut bytes = Box::new(Zeroizing::new([0u8; 32]));
             getrandom::fill(bytes.as_mut_slice()).map_err(SecretError::NoRandomness)?;
             // All but 2^-128 of the draws are valid keys; the loop is for the rest.
             if PrivateKeySigner::from_slice(bytes.as_slice()).is_ok() {
@@ -35,7 +35,7 @@ impl Secret {
 
     /// Takes the bytes over and wipes the source.
     pub fn from_bytes(source: &mut [u8; 32]) -> Result<Self, SecretError> {
-        let mut bytes = Zeroizing::new(Box::new([0u8; 32]));
+        let mut bytes = Box::new(Zeroizing::new([0u8; 32]));
         bytes.copy_from_slice(source);
         source.zeroize();
         match PrivateKeySigner::from_slice(bytes.as_slice()) {

@@ -152,10 +152,7 @@ impl AccountCall {
                 executeCall { to: call.to, value: call.value, data: call.data.clone(), operation: 0 }.abi_encode()
             }
             Self::ExecuteBatch(calls) => executeBatchCall {
-                calls: calls
-                    .iter()
-                    .map(|c| BatchCall { to: c.to, value: c.value, data: c.data.clone() })
-                    .collect(),
+                calls: calls.iter().map(|c| BatchCall { to: c.to, value: c.value, data: c.data.clone() }).collect(),
             }
             .abi_encode(),
             Self::ExecuteDelegateCall { to, data } => {
@@ -237,7 +234,11 @@ mod tests {
 
     #[test]
     fn an_account_call_reads_back_what_it_encodes() {
-        let call = Call { to: address!("00000000000000000000000000000000000000aa"), value: U256::from(5), data: bytes!("a9059cbb01") };
+        let call = Call {
+            to: address!("00000000000000000000000000000000000000aa"),
+            value: U256::from(5),
+            data: bytes!("a9059cbb01"),
+        };
         for account_call in [
             AccountCall::Execute(call.clone()),
             AccountCall::ExecuteBatch(vec![call.clone(), Call::default()]),
@@ -267,10 +268,7 @@ mod tests {
     fn init_code_of_another_factory_is_not_read() {
         let seed = AccountSeed { owner: Address::repeat_byte(1), index: U256::from(3) };
         let mut code = seed.init_code(KernelVersion::V0_2_4).to_vec();
-        assert_eq!(
-            AccountSeed::from_init_code(&code),
-            Some((seed, KernelVersion::V0_2_4.implementation()))
-        );
+        assert_eq!(AccountSeed::from_init_code(&code), Some((seed, KernelVersion::V0_2_4.implementation())));
         code[0] ^= 1;
         assert_eq!(AccountSeed::from_init_code(&code), None);
         assert_eq!(AccountSeed::from_init_code(&code[..10]), None);

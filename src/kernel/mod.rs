@@ -6,6 +6,7 @@
 pub mod account;
 pub mod approval;
 pub mod generation;
+pub mod judge;
 pub mod merkle;
 pub mod permission;
 pub mod signature;

@@ -224,10 +224,7 @@ impl Permission {
     }
 
     fn sol_rules(&self) -> Vec<SolRule> {
-        self.rules
-            .iter()
-            .map(|r| SolRule { offset: r.offset, condition: r.condition.code(), param: r.param })
-            .collect()
+        self.rules.iter().map(|r| SolRule { offset: r.offset, condition: r.condition.code(), param: r.param }).collect()
     }
 
     fn sol_execution_rule(&self) -> SolExecutionRule {

@@ -5,16 +5,12 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
 };
 
-use super::{
-    approval::Approval,
-    generation::Generation,
-    merkle::Tree,
-    permission::Permission,
-};
+use super::{approval::Approval, generation::Generation, merkle::Tree, permission::Permission};
 
 /// A 65-byte signature for gas estimation. Well-formed, so that recovery yields some address and the real cost shows.
-pub const DUMMY_SIGNATURE: [u8; 65] =
-    hex!("fffffffffffffffffffffffffffffff0000000000000000000000000000000007aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1c");
+pub const DUMMY_SIGNATURE: [u8; 65] = hex!(
+    "fffffffffffffffffffffffffffffff0000000000000000000000000000000007aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1c"
+);
 
 /// Which validator judges the operation: the first four bytes of the signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
