@@ -44,6 +44,9 @@ impl Tree {
     pub fn proof(&self, position: usize) -> Vec<B256> {
         let mut index = position;
         let mut proof = Vec::new();
+        if self.layers.first().is_none_or(|leaves| position >= leaves.len()) {
+            return proof;
+        }
         for layer in &self.layers {
             if let Some(sibling) = layer.get(index ^ 1) {
                 proof.push(*sibling);
@@ -71,6 +74,14 @@ mod tests {
     #[test]
     fn an_empty_list_has_the_zero_root_that_allows_everything() {
         assert_eq!(Tree::from_leaves(Vec::new()).root(), B256::ZERO);
+    }
+
+    #[test]
+    fn a_position_past_the_leaves_has_no_proof() {
+        let tree = Tree::from_leaves((0..4u8).map(|i| keccak256([i])).collect());
+        assert!(tree.proof(4).is_empty());
+        assert!(tree.proof(5).is_empty());
+        assert!(tree.proof(usize::MAX).is_empty());
     }
 
     #[test]
