@@ -10,4 +10,5 @@ pub mod judge;
 pub mod merkle;
 pub mod permission;
 pub mod signature;
+pub mod text;
 pub mod user_op;
