@@ -7,7 +7,8 @@ use std::{path::PathBuf, sync::OnceLock};
 
 use alloy::{
     primitives::{
-        Address, B256, Bytes, FixedBytes, Log, Selector, TxKind, U256, eip191_hash_message, hex, keccak256, map::HashMap,
+        Address, B256, Bytes, FixedBytes, Log, Selector, TxKind, U256, eip191_hash_message, hex, keccak256,
+        map::HashMap,
     },
     signers::{SignerSync, local::PrivateKeySigner},
     sol,
@@ -442,7 +443,13 @@ impl Deployed {
     }
 
     /// `(validAfter, runs)` of a permission's run counter.
-    pub fn execution_status(&mut self, generation: Generation, account: Address, nonce: u128, index: u32) -> (u64, u64) {
+    pub fn execution_status(
+        &mut self,
+        generation: Generation,
+        account: Address,
+        nonce: u128,
+        index: u32,
+    ) -> (u64, u64) {
         let id = account::execution_status_key(nonce, index);
         let status = self.view(generation.address(), SessionKeyValidator::executionStatusCall { id, account });
         (status.validAfter.to(), status.runs.to())
