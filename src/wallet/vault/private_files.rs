@@ -1,0 +1,189 @@
+//! Files that only their owner may read, replaced as a whole or not at all, also when the process is killed in between.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use alloy::hex;
+
+use super::VaultError;
+
+const LOCK: &str = "lock";
+const TEMP_PREFIX: &str = ".new-";
+/// How long another keyleash may hold the vault before we give up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The folder of the vault, 0700.
+pub struct PrivateFolder {
+    path: PathBuf,
+}
+
+/// While this lives, no other process changes the vault.
+pub struct FolderLock {
+    _file: File,
+}
+
+impl PrivateFolder {
+    /// Touches nothing; the folder is made when something is first written.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Waits for other processes, makes the folder if need be, and removes what a killed process left half written.
+    pub fn lock(&self) -> Result<FolderLock, VaultError> {
+        self.make()?;
+        let path = self.join(LOCK);
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        private(&mut options);
+        let file = options.open(&path).map_err(|e| VaultError::io("open", &path, e))?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => return Err(VaultError::Busy { path }),
+                Err(TryLockError::Error(e)) => return Err(VaultError::io("lock", &path, e)),
+            }
+        }
+        self.remove_leftovers();
+        Ok(FolderLock { _file: file })
+    }
+
+    /// Replaces the file `name` as a whole. The lock argument proves that nobody else is writing.
+    pub fn replace(&self, _lock: &FolderLock, name: &str, content: &[u8]) -> Result<(), VaultError> {
+        let mut random = [0u8; 8];
+        getrandom::fill(&mut random).map_err(VaultError::NoRandomness)?;
+        let temp = self.join(&format!("{TEMP_PREFIX}{}", hex::encode(random)));
+        let target = self.join(name);
+        let written = write_new(&temp, content)
+            .map_err(|e| VaultError::io("write", &temp, e))
+            .and_then(|()| fs::rename(&temp, &target).map_err(|e| VaultError::io("replace", &target, e)));
+        if written.is_err() {
+            // What could not be written whole is of no use; the first error is the one to tell.
+            let _ = fs::remove_file(&temp);
+        }
+        written?;
+        self.sync()
+    }
+
+    /// Removes the file `name`; one that is not there is as good as removed.
+    pub fn remove(&self, _lock: &FolderLock, name: &str) -> Result<(), VaultError> {
+        let path = self.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(VaultError::io("remove", &path, e)),
+            _ => self.sync(),
+        }
+    }
+
+    /// Reads the file `name`, `None` if it is not there.
+    pub fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, VaultError> {
+        match read_bounded(&self.join(name), max) {
+            Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Names of the files that are there, leftovers of killed processes not counted.
+    pub fn names(&self) -> Result<Vec<String>, VaultError> {
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(VaultError::io("list", &self.path, e)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| VaultError::io("list", &self.path, e))?;
+            names.extend(entry.file_name().into_string().ok().filter(|name| !name.starts_with(TEMP_PREFIX)));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn make(&self) -> Result<(), VaultError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&self.path).map_err(|e| VaultError::io("make", &self.path, e))?;
+        // It may have been there before, or the umask may be odd.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode =
+                fs::metadata(&self.path).map_err(|e| VaultError::io("read", &self.path, e))?.permissions().mode();
+            if mode & 0o777 != 0o700 {
+                fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))
+                    .map_err(|e| VaultError::io("close to other users", &self.path, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Only called under the lock: nobody is writing, so a temporary file has no owner any more. It never became a
+    /// secret's only copy, because the rename is what makes it count.
+    fn remove_leftovers(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMP_PREFIX)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// A rename or removal is on the disk only when the folder is.
+    fn sync(&self) -> Result<(), VaultError> {
+        #[cfg(unix)]
+        File::open(&self.path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|e| VaultError::io("sync", &self.path, e))?;
+        Ok(())
+    }
+}
+
+/// Reads a whole regular file of at most `max` bytes.
+pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, VaultError> {
+    let failed = |e| VaultError::io("read", path, e);
+    // Asked before opening: opening a pipe would wait for a writer.
+    let facts = fs::metadata(path).map_err(failed)?;
+    if !facts.is_file() {
+        return Err(VaultError::damaged(path, "it is not a regular file"));
+    }
+    let too_long = || VaultError::damaged(path, format!("it is longer than {max} bytes, which no such file is"));
+    if facts.len() > max {
+        return Err(too_long());
+    }
+    let mut content = Vec::with_capacity(usize::try_from(facts.len()).unwrap_or(0).saturating_add(1));
+    File::open(path).map_err(failed)?.take(max + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > max { Err(too_long()) } else { Ok(content) }
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    private(&mut options);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// 0600 from the first moment. On Windows the folder of the user's profile is what keeps others out.
+fn private(options: &mut fs::OpenOptions) {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    #[cfg(not(unix))]
+    let _ = options;
+}
