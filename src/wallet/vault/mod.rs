@@ -25,7 +25,7 @@ use std::{
 use alloy::{hex, primitives::Address};
 use serde::{Deserialize, Serialize};
 
-use crate::secret::Secret;
+use crate::{kernel::text::clean, secret::Secret};
 use index::Index;
 pub use index::{Entry, Step};
 use keystore::KeystoreError;
@@ -233,7 +233,7 @@ impl Vault {
         index.add(Entry {
             id: *id,
             address: secret.address(),
-            label: plain_label(label),
+            label: clean(label, MAX_LABEL),
             backend: self.backend,
             step: Step::Writing,
         });
@@ -327,15 +327,6 @@ pub fn open_keystore(file: &Path, passphrase: &PassphraseSource) -> Result<Secre
     let sealed = keystore::parse(&json).map_err(|e| VaultError::from_keystore(file.to_owned(), e))?;
     let passphrase = passphrase.ask(Question::Import)?;
     sealed.open(&passphrase).map_err(|e| VaultError::from_keystore(file.to_owned(), e))
-}
-
-/// A label as it may be drawn anywhere: one line, no control or direction characters, not endless.
-fn plain_label(label: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
-    };
-    label.chars().filter(|c| !hidden(*c)).take(MAX_LABEL).collect()
 }
 
 #[cfg(test)]
