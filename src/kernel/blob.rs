@@ -439,7 +439,7 @@ fn read_execution_rule(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Resu
 pub fn write(
     approval: &Approval,
     scope: &Scope,
-    init_code: Option<&[u8]>,
+    init_code: Option<&Bytes>,
     format: Format,
     secret: Option<&Secret>,
 ) -> Result<Zeroizing<String>, WriteError> {
@@ -470,7 +470,7 @@ pub fn write(
     Ok(encode_base64(&join_with_secret(&before, member, secret, &after)))
 }
 
-fn v4_around_secret(approval: &Approval, scope: &Scope, init_code: Option<&[u8]>) -> (String, String) {
+fn v4_around_secret(approval: &Approval, scope: &Scope, init_code: Option<&Bytes>) -> (String, String) {
     let request = &approval.request;
     let [until, after] = plugin_times(request.plugin_window);
     let before = format!(
@@ -480,14 +480,14 @@ fn v4_around_secret(approval: &Approval, scope: &Scope, init_code: Option<&[u8]>
         write_scope(scope),
         approval.signature,
     );
-    let init_code = init_code.map_or_else(String::new, init_code_digits);
+    let init_code = init_code.map_or_else(String::new, |code| init_code_digits(code));
     (before, format!(r#","initCode":"0x{init_code}","accountAddress":"{}"}}"#, request.account))
 }
 
-fn v5_around_secret(approval: &Approval, scope: &Scope, init_code: Option<&[u8]>) -> (String, String) {
+fn v5_around_secret(approval: &Approval, scope: &Scope, init_code: Option<&Bytes>) -> (String, String) {
     let request = &approval.request;
     let [until, after] = plugin_times(request.plugin_window);
-    let init_code = init_code.map_or_else(String::new, init_code_digits);
+    let init_code = init_code.map_or_else(String::new, |code| init_code_digits(code));
     let before = format!(
         r#"{{"sessionKeyParams":{},"action":{{"selector":"{}","address":"{}"}},"validityData":{{"validAfter":{after},"validUntil":{until}}},"accountParams":{{"initCode":"0x{}","accountAddress":"{}"}},"enableSignature":"{}""#,
         write_scope(scope),
