@@ -1,0 +1,589 @@
+//! Serialized approvals of the ZeroDev SDKs, in and out: what an owner hands to whoever holds the session key (protocol.md 8).
+//!
+//! A blob is base64 of JSON. With the private key in it, it is a bearer secret: the text that held it is wiped after use.
+//! What [`Blob`] says is what the *chain* reads. Both SDKs encode the three words of an `executionRule` in another order than
+//! they name them in JSON, so names are permuted on the way in and on the way out.
+
+mod json;
+mod recover;
+
+use std::collections::HashMap;
+
+use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256};
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+};
+use zeroize::{Zeroize, Zeroizing};
+
+pub use recover::{RecoverError, Recovered, Search};
+
+use self::json::{Json, Node};
+use super::{
+    account::AccountSeed,
+    approval::{Approval, EnableData},
+    generation::KERNEL_FACTORY,
+    permission::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
+};
+use crate::secret::{Secret, SecretError};
+
+/// Most bytes of text that are read: room for 10,000 permissions.
+pub const MAX_TEXT: usize = 8 << 20;
+pub const MAX_PERMISSIONS: usize = 10_000;
+/// Rules of one permission.
+pub const MAX_RULES: usize = 256;
+/// Bytes of initCode; that of the known factory has 312.
+const MAX_INIT_CODE: usize = 16 << 10;
+/// JSON values in one text, a bound on the memory that reading takes.
+const MAX_VALUES: usize = 1_000_000;
+/// Unix seconds in the year 5138. Later times are milliseconds taken for seconds.
+const LATEST_PLAUSIBLE: u64 = 100_000_000_000;
+
+/// Which SDK's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `@zerodev/sdk` 4.x.
+    V4,
+    /// `@zerodev/session-key` 5.x.
+    V5,
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "v4",
+            Self::V5 => "v5",
+        })
+    }
+}
+
+/// A serialized approval. It names neither nonce, chain, validator nor kernel version: see [`Blob::recover`].
+pub struct Blob {
+    pub format: Format,
+    pub account: Address,
+    /// The account function the approval opens.
+    pub selector: Selector,
+    pub executor: Address,
+    /// `validUntil6 ‖ validAfter6`, as the SDKs put them before the validator's address. The contract reads them the other way round.
+    pub plugin_window: FixedBytes<12>,
+    /// As the contract reads it.
+    pub scope: Scope,
+    /// Factory and call; `None` when the account existed already.
+    pub init_code: Option<Bytes>,
+    /// The owner's, 65 bytes.
+    pub signature: Bytes,
+    /// The session key, when it travels with its approval.
+    pub secret: Option<Secret>,
+    /// Whether some `executionRule` means something else on chain than its names in the JSON say.
+    pub execution_rule_permuted: bool,
+    pub warnings: Vec<Warning>,
+}
+
+/// Why a serialized approval is not read. Names the field, and never repeats a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    #[error(
+        "the text has {length} bytes; a serialized approval has at most {MAX_TEXT}: check that this is the right file"
+    )]
+    TooLong { length: usize },
+    #[error("there is no serialized approval here, only white space: check that the whole text was copied")]
+    Empty,
+    #[error("expected base64 or JSON, found a foreign character at byte {position}: copy the approval again")]
+    NotBase64 { position: usize },
+    #[error("the approval is cut off after {length} bytes: copy the whole text")]
+    CutOff { length: usize },
+    #[error(
+        "the approval is not JSON inside (line {line}, column {column}): copy it again from the program that wrote it"
+    )]
+    NotJson { line: usize, column: usize },
+    #[error(
+        "the approval has more than {MAX_VALUES} values; none of a usable size does: check that this is the right file"
+    )]
+    TooManyValues,
+    #[error("{path}: expected {expected}, found {found}; {advice}")]
+    Field { path: String, expected: &'static str, found: String, advice: &'static str },
+    #[error(
+        "{path}: index {index} was used already by {first}; permissions with one index share a run counter, so ask the owner \
+         for an approval with distinct ones"
+    )]
+    DuplicateIndex { path: String, index: u32, first: String },
+    #[error("{path}: {source}; ask the owner for the key again, or read the approval without it")]
+    Secret { path: &'static str, source: SecretError },
+}
+
+/// What a reader should know about an approval that was read all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    #[error(
+        "{path}: the JSON says validAfter {0}, interval {1}, runs {2}; the SDK that wrote it encodes these in another order, and the \
+         chain reads validAfter {after}, interval {interval}, runs {runs}",
+        written[0], written[1], written[2], after = on_chain.valid_after, interval = on_chain.interval, runs = on_chain.runs
+    )]
+    ExecutionRuleOrder {
+        path: String,
+        /// validAfter, interval, runs as named in the JSON.
+        written: [u64; 3],
+        on_chain: ExecutionRule,
+    },
+    #[error("{path}: {value} counts seconds on chain, and is later than the year 5000; it looks like milliseconds")]
+    Milliseconds { path: String, value: u64 },
+    #[error(
+        "the approval carries a window of its own for the account function ({0}); the contract reads it as validAfter and \
+         validUntil in the opposite order of the SDK, and every key of that function shares it",
+        window
+    )]
+    PluginWindow { window: FixedBytes<12> },
+    #[error(
+        "{path}: index {index} is not the position in the list; the SDKs renumber permissions, and their proofs then fail"
+    )]
+    IndexNotPosition { path: String, index: u32 },
+    #[error("the approval has no permissions, and on chain that allows everything")]
+    EverythingAllowed,
+    #[error("accountAddress is missing; {account} follows from the initCode")]
+    AccountFromInitCode { account: Address },
+    #[error("the initCode is not of the known factory, so who owns the account cannot be read from it")]
+    ForeignInitCode,
+}
+
+/// Why an approval cannot be written as an SDK would write it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    #[error(
+        "the scope is not the one that was signed for session key {session_key}: write it with the scope the approval was made from"
+    )]
+    OtherScope { session_key: Address },
+    #[error(
+        "the private key belongs to {found}, the approval to session key {expected}: write it without the key, or with that one"
+    )]
+    OtherKey { expected: Address, found: Address },
+    #[error(
+        "permission {position} has index {index}; the SDKs renumber permissions by position, and its proof would fail: sign a scope with index = position"
+    )]
+    IndexNotPosition { position: usize, index: u32 },
+    #[error(
+        "form v5 leaves the factory out, so it cannot express an initCode of another factory than {KERNEL_FACTORY}: use v4"
+    )]
+    ForeignFactory,
+}
+
+/// Reads a serialized approval: base64 (standard or url-safe, with or without padding) or its JSON, white space and quotes around it
+/// ignored. Any order of members, unknown members ignored, defaults as in the SDKs. The caller wipes `text`.
+pub fn read(text: &str) -> Result<Blob, BlobError> {
+    if text.len() > MAX_TEXT {
+        return Err(BlobError::TooLong { length: text.len() });
+    }
+    let text = text.trim().trim_matches(['"', '\'', '`']).trim();
+    if text.is_empty() {
+        return Err(BlobError::Empty);
+    }
+    if text.starts_with('{') {
+        return read_json(text.as_bytes());
+    }
+    read_json(&decode_base64(text)?)
+}
+
+/// Base64 as people pass it around, also broken into lines. The result is wiped when dropped.
+fn decode_base64(text: &str) -> Result<Zeroizing<Vec<u8>>, BlobError> {
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    );
+    let mut digits = Zeroizing::new(Vec::with_capacity(text.len()));
+    for (position, byte) in text.trim_end_matches('=').bytes().enumerate() {
+        match byte {
+            b'-' => digits.push(b'+'),
+            b'_' => digits.push(b'/'),
+            b'+' | b'/' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => digits.push(byte),
+            _ if byte.is_ascii_whitespace() => {}
+            _ => return Err(BlobError::NotBase64 { position }),
+        }
+    }
+    let mut bytes = Zeroizing::new(vec![0; digits.len() / 4 * 3 + 3]);
+    // All characters are of the alphabet: what is left to go wrong is an end in the middle of a byte.
+    let length = ENGINE.decode_slice(&digits, &mut bytes).map_err(|_| BlobError::CutOff { length: digits.len() })?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+fn read_json(bytes: &[u8]) -> Result<Blob, BlobError> {
+    if bytes.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count() > MAX_VALUES {
+        return Err(BlobError::TooManyValues);
+    }
+    let json: Json<'_> = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => BlobError::CutOff { length: bytes.len() },
+        _ => BlobError::NotJson { line: error.line(), column: error.column() },
+    })?;
+    let root = Node::root(&json);
+    root.check_object()?;
+    if root.get("sessionKeyParams").is_some() { read_v5(&root) } else { read_v4(&root) }
+}
+
+fn read_v4(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
+    let mut warnings = Vec::new();
+    let init_code = read_init_code(root, &[])?;
+    Ok(Blob {
+        format: Format::V4,
+        account: read_account(root, init_code.as_ref(), &mut warnings)?,
+        selector: root.require("selector", "a function selector: 0x and 8 hex digits")?.selector()?,
+        executor: address_or_zero(root, "executor")?,
+        plugin_window: read_plugin_window(root, &mut warnings)?,
+        execution_rule_permuted: false,
+        scope: read_scope(&root.object("sessionKeyData")?, &mut warnings)?,
+        init_code,
+        signature: read_signature(root)?,
+        secret: read_secret(root, "sessionPrivateKey")?,
+        warnings,
+    }
+    .note_execution_rules())
+}
+
+fn read_v5(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
+    let mut warnings = Vec::new();
+    let action = root.object("action")?;
+    let account_params = root.object("accountParams")?;
+    let init_code = read_init_code(&account_params, KERNEL_FACTORY.as_slice())?;
+    Ok(Blob {
+        format: Format::V5,
+        account: read_account(&account_params, init_code.as_ref(), &mut warnings)?,
+        selector: action.require("selector", "a function selector: 0x and 8 hex digits")?.selector()?,
+        executor: address_or_zero(&action, "address")?,
+        plugin_window: match root.get("validityData") {
+            Some(validity) => read_plugin_window(&validity, &mut warnings)?,
+            None => FixedBytes::ZERO,
+        },
+        execution_rule_permuted: false,
+        scope: read_scope(&root.object("sessionKeyParams")?, &mut warnings)?,
+        init_code,
+        signature: read_signature(root)?,
+        secret: read_secret(root, "privateKey")?,
+        warnings,
+    }
+    .note_execution_rules())
+}
+
+impl Blob {
+    fn note_execution_rules(mut self) -> Self {
+        self.execution_rule_permuted = self.warnings.iter().any(|w| matches!(w, Warning::ExecutionRuleOrder { .. }));
+        self
+    }
+}
+
+fn address_or_zero(node: &Node<'_, '_>, key: &str) -> Result<Address, BlobError> {
+    node.get(key).map_or(Ok(Address::ZERO), |node| node.address())
+}
+
+fn uint48_or_zero(node: &Node<'_, '_>, key: &str) -> Result<u64, BlobError> {
+    node.get(key).map_or(Ok(0), |node| node.uint48())
+}
+
+/// A time in Unix seconds, 0 when missing.
+fn read_time(node: &Node<'_, '_>, key: &str, warnings: &mut Vec<Warning>) -> Result<u64, BlobError> {
+    let Some(field) = node.get(key) else { return Ok(0) };
+    let value = field.uint48()?;
+    warn_milliseconds(&field.path, value, warnings);
+    Ok(value)
+}
+
+fn warn_milliseconds(path: &str, value: u64, warnings: &mut Vec<Warning>) {
+    // The largest value of all is how "never" is written by some.
+    if value > LATEST_PLAUSIBLE && value != MAX_UINT48 {
+        warnings.push(Warning::Milliseconds { path: path.to_owned(), value });
+    }
+}
+
+fn read_plugin_window(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<FixedBytes<12>, BlobError> {
+    let [_, _, until @ ..] = uint48_or_zero(node, "validUntil")?.to_be_bytes();
+    let [_, _, after @ ..] = uint48_or_zero(node, "validAfter")?.to_be_bytes();
+    let window = FixedBytes::<6>::new(until).concat_const::<6, 12>(FixedBytes::new(after));
+    if !window.is_zero() {
+        warnings.push(Warning::PluginWindow { window });
+    }
+    Ok(window)
+}
+
+/// `factory` is put before the call in forms that leave it out.
+fn read_init_code(node: &Node<'_, '_>, factory: &[u8]) -> Result<Option<Bytes>, BlobError> {
+    let Some(field) = node.get("initCode") else { return Ok(None) };
+    let code = field.bytes(MAX_INIT_CODE, "initCode: 0x and hex digits, only 0x when the account exists")?;
+    Ok((!code.is_empty()).then(|| [factory, &code].concat().into()))
+}
+
+fn read_account(
+    node: &Node<'_, '_>,
+    init_code: Option<&Bytes>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Address, BlobError> {
+    let seed = init_code.and_then(|code| AccountSeed::from_init_code(code));
+    if init_code.is_some() && seed.is_none() {
+        warnings.push(Warning::ForeignInitCode);
+    }
+    match (node.get("accountAddress"), seed) {
+        (None, Some((seed, _))) => {
+            let account = seed.address();
+            warnings.push(Warning::AccountFromInitCode { account });
+            Ok(account)
+        }
+        _ => node.require("accountAddress", "the account's address: 0x and 40 hex digits")?.address(),
+    }
+}
+
+fn read_signature(root: &Node<'_, '_>) -> Result<Bytes, BlobError> {
+    const EXPECTED: &str = "the owner's signature: 0x and 130 hex digits";
+    let field = root.require("enableSignature", EXPECTED)?;
+    let signature = field.bytes(65, EXPECTED)?;
+    if signature.len() == 65 {
+        Ok(signature)
+    } else {
+        Err(field.wrong(EXPECTED, "only accounts owned by one secp256k1 key are supported; else the text is cut off"))
+    }
+}
+
+fn read_secret(root: &Node<'_, '_>, key: &'static str) -> Result<Option<Secret>, BlobError> {
+    let Some(field) = root.get(key) else { return Ok(None) };
+    let text = field.text().ok_or(BlobError::Secret { path: key, source: SecretError::NotHex })?;
+    Secret::from_hex(text).map(Some).map_err(|source| BlobError::Secret { path: key, source })
+}
+
+fn read_scope(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<Scope, BlobError> {
+    let items = match node.get("permissions") {
+        Some(list) => list.items(MAX_PERMISSIONS, "a list of at most 10000 permissions")?,
+        None => Vec::new(),
+    };
+    if items.is_empty() {
+        warnings.push(Warning::EverythingAllowed);
+    }
+    let mut permissions = Vec::with_capacity(items.len());
+    let mut positions = HashMap::with_capacity(items.len());
+    for (position, item) in items.iter().enumerate() {
+        let permission = read_permission(item, position as u32, warnings)?;
+        if let Some(first) = positions.insert(permission.index, position) {
+            return Err(BlobError::DuplicateIndex {
+                path: item.path.clone(),
+                index: permission.index,
+                first: items.get(first).map_or_else(String::new, |first| first.path.clone()),
+            });
+        }
+        if permission.index as usize != position {
+            warnings.push(Warning::IndexNotPosition { path: item.path.clone(), index: permission.index });
+        }
+        permissions.push(permission);
+    }
+    Ok(Scope {
+        valid_after: read_time(node, "validAfter", warnings)?,
+        valid_until: read_time(node, "validUntil", warnings)?,
+        paymaster: address_or_zero(node, "paymaster")?,
+        permissions,
+    })
+}
+
+fn read_permission(node: &Node<'_, '_>, position: u32, warnings: &mut Vec<Warning>) -> Result<Permission, BlobError> {
+    node.check_object()?;
+    let rules = match node.get("rules") {
+        Some(list) => list.items(MAX_RULES, "a list of at most 256 rules")?,
+        None => Vec::new(),
+    };
+    Ok(Permission {
+        index: node.get("index").map_or(Ok(position), |field| field.uint32())?,
+        target: node.require("target", "the contract's address, or the zero address for any")?.address()?,
+        sig: node.get("sig").map_or(Ok(Selector::ZERO), |field| field.selector())?,
+        value_limit: node.get("valueLimit").map_or(Ok(U256::ZERO), |field| field.uint256())?,
+        rules: rules.iter().map(read_rule).collect::<Result<_, _>>()?,
+        execution_rule: match node.get("executionRule") {
+            Some(field) => read_execution_rule(&field, warnings)?,
+            None => ExecutionRule::default(),
+        },
+        operation: match node.get("operation") {
+            Some(field) => field.choice(
+                Operation::from_code,
+                |name| match name.to_ascii_lowercase().as_str() {
+                    "call" => Some(Operation::Call),
+                    "delegatecall" => Some(Operation::DelegateCall),
+                    _ => None,
+                },
+                "an operation: 0 (Call) or 1 (DelegateCall)",
+            )?,
+            None => Operation::default(),
+        },
+    })
+}
+
+fn read_rule(node: &Node<'_, '_>) -> Result<Rule, BlobError> {
+    const CONDITION: &str =
+        "a condition: 0 to 5, or EQUAL, GREATER_THAN, LESS_THAN, GREATER_THAN_OR_EQUAL, LESS_THAN_OR_EQUAL, NOT_EQUAL";
+    node.check_object()?;
+    Ok(Rule {
+        offset: node.require("offset", "the word's offset in bytes")?.uint256()?,
+        condition: node.require("condition", CONDITION)?.choice(Condition::from_code, Condition::parse, CONDITION)?,
+        param: node.require("param", "a 32-byte word: 0x and 64 hex digits")?.word()?,
+    })
+}
+
+/// The SDKs encode `interval, runs, validAfter` where the contract reads `validAfter, interval, runs`.
+fn read_execution_rule(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<ExecutionRule, BlobError> {
+    node.check_object()?;
+    let word = |key| node.require(key, "a whole number from 0 to 2^48 - 1")?.uint48();
+    let written = [word("validAfter")?, word("interval")?, word("runs")?];
+    let [json_after, json_interval, json_runs] = written;
+    let on_chain = ExecutionRule { valid_after: json_interval, interval: json_runs, runs: json_after };
+    if written != [on_chain.valid_after, on_chain.interval, on_chain.runs] {
+        warnings.push(Warning::ExecutionRuleOrder { path: node.path.clone(), written, on_chain });
+    }
+    warn_milliseconds(&format!("{}.interval", node.path), on_chain.valid_after, warnings);
+    Ok(on_chain)
+}
+
+/// Writes the approval as the SDK would have serialized it, so that the SDK enables exactly what was signed.
+///
+/// `scope` is what the approval was made from, and `init_code` (factory and call) is `None` once the account exists. With
+/// `secret`, the text is a bearer secret; it is wiped when dropped.
+pub fn write(
+    approval: &Approval,
+    scope: &Scope,
+    init_code: Option<&Bytes>,
+    format: Format,
+    secret: Option<&Secret>,
+) -> Result<Zeroizing<String>, WriteError> {
+    let request = &approval.request;
+    let session_key = request.enable.session_key;
+    if EnableData::new(session_key, scope, request.enable.nonce, request.validator) != request.enable {
+        return Err(WriteError::OtherScope { session_key });
+    }
+    if let Some(found) = secret.map(Secret::address).filter(|found| *found != session_key) {
+        return Err(WriteError::OtherKey { expected: session_key, found });
+    }
+    if let Some((position, permission)) =
+        scope.permissions.iter().enumerate().find(|(position, permission)| permission.index as usize != *position)
+    {
+        return Err(WriteError::IndexNotPosition { position, index: permission.index });
+    }
+    if format == Format::V5 && init_code.is_some_and(|code| !code.starts_with(KERNEL_FACTORY.as_slice())) {
+        return Err(WriteError::ForeignFactory);
+    }
+    let (before, after) = match format {
+        Format::V4 => v4_around_secret(approval, scope, init_code),
+        Format::V5 => v5_around_secret(approval, scope, init_code),
+    };
+    let member = match format {
+        Format::V4 => "sessionPrivateKey",
+        Format::V5 => "privateKey",
+    };
+    Ok(encode_base64(&join_with_secret(&before, member, secret, &after)))
+}
+
+fn v4_around_secret(approval: &Approval, scope: &Scope, init_code: Option<&Bytes>) -> (String, String) {
+    let request = &approval.request;
+    let [until, after] = plugin_times(request.plugin_window);
+    let before = format!(
+        r#"{{"selector":"{}","executor":"{}","validUntil":{until},"validAfter":{after},"sessionKeyData":{},"enableSignature":"{}""#,
+        request.selector,
+        request.executor,
+        write_scope(scope),
+        approval.signature,
+    );
+    let init_code = init_code.map_or_else(String::new, |code| init_code_digits(code));
+    (before, format!(r#","initCode":"0x{init_code}","accountAddress":"{}"}}"#, request.account))
+}
+
+fn v5_around_secret(approval: &Approval, scope: &Scope, init_code: Option<&Bytes>) -> (String, String) {
+    let request = &approval.request;
+    let [until, after] = plugin_times(request.plugin_window);
+    let init_code = init_code.map_or_else(String::new, |code| init_code_digits(code));
+    let before = format!(
+        r#"{{"sessionKeyParams":{},"action":{{"selector":"{}","address":"{}"}},"validityData":{{"validAfter":{after},"validUntil":{until}}},"accountParams":{{"initCode":"0x{}","accountAddress":"{}"}},"enableSignature":"{}""#,
+        write_scope(scope),
+        request.selector,
+        request.executor,
+        init_code.get(40..).unwrap_or_default(),
+        request.account,
+        approval.signature,
+    );
+    (before, "}".to_owned())
+}
+
+/// Hex digits of an initCode, with the mixed case that the SDKs leave in it: factory and owner keep their EIP-55 form.
+fn init_code_digits(code: &[u8]) -> String {
+    let mut digits = alloy::hex::encode(code);
+    let mut keep_checksum = |address: Address| {
+        let checksum = address.to_checksum(None);
+        let checksum = checksum.trim_start_matches("0x");
+        if let Some(at) = digits.find(&checksum.to_ascii_lowercase()) {
+            digits.replace_range(at..at + checksum.len(), checksum);
+        }
+    };
+    if let Some((seed, _)) = AccountSeed::from_init_code(code) {
+        keep_checksum(KERNEL_FACTORY);
+        keep_checksum(seed.owner);
+    }
+    digits
+}
+
+/// validUntil and validAfter, as the SDKs name the halves.
+fn plugin_times(window: FixedBytes<12>) -> [u64; 2] {
+    let [until, after] = [&window[..6], &window[6..]];
+    [until, after].map(|half| half.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+}
+
+fn write_scope(scope: &Scope) -> String {
+    let permissions: Vec<String> = scope.permissions.iter().map(write_permission).collect();
+    format!(
+        r#"{{"validUntil":{},"validAfter":{},"paymaster":"{}","permissions":[{}]}}"#,
+        scope.valid_until,
+        scope.valid_after,
+        scope.paymaster,
+        permissions.join(","),
+    )
+}
+
+/// Members in the order of the SDKs' own `getPermissionFromABI`.
+fn write_permission(permission: &Permission) -> String {
+    let rules: Vec<String> = permission
+        .rules
+        .iter()
+        .map(|rule| {
+            let Rule { offset, condition, param } = rule;
+            format!(r#"{{"param":"{param}","offset":{},"condition":{}}}"#, write_offset(*offset), condition.code())
+        })
+        .collect();
+    let ExecutionRule { valid_after, interval, runs } = permission.execution_rule;
+    format!(
+        r#"{{"sig":"{}","rules":[{}],"target":"{}","valueLimit":"{}","operation":{},"index":{},"executionRule":{{"validAfter":{runs},"interval":{valid_after},"runs":{interval}}}}}"#,
+        permission.sig,
+        rules.join(","),
+        permission.target,
+        permission.value_limit,
+        permission.operation.code(),
+        permission.index,
+    )
+}
+
+/// A JSON number where JavaScript reads it without loss, else decimal text.
+fn write_offset(offset: U256) -> String {
+    if offset >> 53 == U256::ZERO { offset.to_string() } else { format!("\"{offset}\"") }
+}
+
+/// Made at its final size, so that no smaller copy of the key is left behind by growing.
+fn join_with_secret(before: &str, member: &str, secret: Option<&Secret>, after: &str) -> Zeroizing<String> {
+    let digits = secret.map(Secret::to_hex);
+    let digits = digits.as_ref().map(|digits| digits.as_str());
+    let parts = match digits {
+        Some(digits) => [before, ",\"", member, "\":\"", digits, "\"", after],
+        None => [before, after, "", "", "", "", ""],
+    };
+    let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    for part in parts {
+        text.push_str(part);
+    }
+    text
+}
+
+fn encode_base64(json: &str) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new(vec![0u8; json.len().div_ceil(3) * 4]);
+    // The buffer has the exact size of the result, and base64 is ASCII: neither step can fail.
+    if STANDARD.encode_slice(json, &mut bytes).is_err() {
+        bytes.zeroize();
+    }
+    Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;
