@@ -2,13 +2,13 @@
 
 mod support;
 
-use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::primitives::{Address, B256, FixedBytes, U256, aliases::U48, keccak256};
 use keyleash::kernel::{
-    account::AccountSeed,
+    account::{AccountSeed, selector},
     approval::EnableData,
-    generation::{DETERMINISTIC_DEPLOYER, Generation, KernelVersion},
+    generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, Generation, KernelVersion},
 };
-use support::deployed::{Deployed, Key, SessionKeyValidator};
+use support::deployed::{Deployed, Kernel, Key};
 
 /// The validators whose bytecode is on the chain of the harness.
 const GENERATIONS: [Generation; 2] = [Generation::G1, Generation::G2];
@@ -66,5 +66,19 @@ fn state_written_into_storage_is_what_the_getters_read() {
         chain.set_execution_status(generation, account, (9, 3), (0x0a0b_0c0d_0e0f, 77));
         assert_eq!(chain.execution_status(generation, account, 9, 3), (0x0a0b_0c0d_0e0f, 77));
     }
-    let _ = SessionKeyValidator::invalidateNonceCall { nonce: 0 };
+    for kernel in KernelVersion::ALL {
+        let mut chain = chain.clone();
+        let account = chain.deploy_account(seed(0), kernel);
+        let route = Kernel::Execution {
+            validAfter: U48::from(0x0102_0304_0506_u64),
+            validUntil: U48::from(0x1112_1314_1516_u64),
+            executor: Address::repeat_byte(0xee),
+            validator: Generation::G2.address(),
+        };
+        chain.set_execution(account, selector::EXECUTE, &route);
+        assert_eq!(chain.execution(account, selector::EXECUTE), route);
+        chain.set_disabled_mode(account, 0x8000_0002);
+        assert_eq!(chain.disabled_mode(account), FixedBytes([0x80, 0, 0, 2]));
+        assert_eq!(chain.view(account, Kernel::getDefaultValidatorCall {}), ECDSA_VALIDATOR);
+    }
 }

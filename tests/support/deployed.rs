@@ -73,6 +73,7 @@ sol! {
     }
 
     interface Kernel {
+        #[derive(Debug, PartialEq, Eq)]
         struct Execution { uint48 validAfter; uint48 validUntil; address executor; address validator; }
 
         function validateUserOp(PackedOp op, bytes32 userOpHash, uint256 missingFunds) payable returns (uint256);
@@ -380,10 +381,6 @@ impl Deployed {
         self.db.insert_account_storage(address, slot.into(), value.into()).unwrap();
     }
 
-    pub fn all_storage(&mut self, address: Address) -> Vec<(B256, B256)> {
-        self.db.load_account(address).unwrap().storage.iter().map(|(k, v)| (B256::from(*k), B256::from(*v))).collect()
-    }
-
     // Accounts.
 
     /// Deploys the account through the factory and gives it [`FUNDS`].
@@ -420,6 +417,24 @@ impl Deployed {
 
     pub fn disabled_mode(&mut self, account: Address) -> FixedBytes<4> {
         self.view(account, Kernel::getDisabledModeCall {})
+    }
+
+    /// Writes the routing slot of an account function straight into storage.
+    pub fn set_execution(&mut self, account: Address, selector: Selector, route: &Kernel::Execution) {
+        let slot = execution_slot(selector);
+        let window: U256 = U256::from(route.validAfter)
+            | U256::from(route.validUntil) << 48
+            | U256::from_be_slice(route.executor.as_slice()) << 96;
+        self.set_storage(account, slot, window.into());
+        let next = U256::from_be_bytes(slot.0) + U256::ONE;
+        self.set_storage(account, next.into(), route.validator.into_word());
+    }
+
+    /// Writes the disabled mode straight into storage.
+    pub fn set_disabled_mode(&mut self, account: Address, mode: u32) {
+        let word: U256 = self.storage(account, KERNEL_STORAGE).into();
+        let word: U256 = word >> 32 << 32 | U256::from(mode);
+        self.set_storage(account, KERNEL_STORAGE, word.into());
     }
 
     // Session keys.
@@ -639,6 +654,16 @@ fn packed(op: &UserOperation) -> PackedOp {
         paymasterAndData: op.paymaster_and_data.clone(),
         signature: op.signature.clone(),
     }
+}
+
+/// Where a Kernel account keeps its own state: `defaultValidator20 ‖ lastDisabledTime6 ‖ disabledMode4` in the low 30
+/// bytes, and the mapping `execution` in the next slot.
+const KERNEL_STORAGE: B256 = B256::new(hex!("439ffe7df606b78489639bc0b827913bd09e1246fa6802968a5b3694c53e0dd9"));
+
+/// Slot of `execution[selector]`: `executor20 ‖ validUntil6 ‖ validAfter6`, then the validator.
+fn execution_slot(selector: Selector) -> B256 {
+    let mapping = U256::from_be_bytes(KERNEL_STORAGE.0) + U256::ONE;
+    keccak256((selector, mapping).abi_encode())
 }
 
 /// Slot of `sessionData[key][account]`: root, then `paymaster20 ‖ validUntil6 ‖ validAfter6`, then the nonce.
