@@ -287,7 +287,10 @@ pub fn judge(
 ) -> Result<Accepted, Denied> {
     let session = before_permissions(key, path, facts, call)?;
     let scoped = match scoped_call(key, call)? {
-        None => return within(session, facts.timestamp, None).map(|window| Accepted { shown: Vec::new(), window }),
+        None => {
+            check_approved(key, path, call)?;
+            return within(session, facts.timestamp, None).map(|window| Accepted { shown: Vec::new(), window });
+        }
         Some(scoped) => scoped,
     };
     let mut counters = Counters::new(facts);
@@ -308,6 +311,7 @@ pub fn judge(
             })
             .map_err(|reason| deny(reason, Some(position)))?;
     }
+    check_approved(key, path, call)?;
     let window = within(window, facts.timestamp, on_schedule)?;
     Ok(Accepted { shown: shown.to_vec(), window })
 }
@@ -316,6 +320,7 @@ pub fn judge(
 /// that got furthest (target, selector, operation, value, rules, runs, window).
 pub fn find(key: &Key<'_>, path: Path, facts: &Facts, call: &AccountCall) -> Result<Accepted, Denied> {
     before_permissions(key, path, facts, call)?;
+    check_approved(key, path, call)?;
     let Some(scoped) = scoped_call(key, call)? else {
         return judge(key, path, facts, call, &[]);
     };
@@ -354,17 +359,14 @@ fn before_permissions(key: &Key<'_>, path: Path, facts: &Facts, call: &AccountCa
     if facts.disabled_mode & mode_bit != 0 {
         return deny(Reason::Paused);
     }
-    let Some(called) = call.selector() else {
+    if call.selector().is_none() {
         return deny(Reason::CalldataTooShort { bytes: call.encode().len() });
-    };
+    }
     match path {
         Path::Enable => {
             let next = facts.last_nonce.checked_add(1);
             if next != Some(key.approval_nonce) {
                 return deny(Reason::NotItsTurn { approval: key.approval_nonce, next });
-            }
-            if key.selector != called {
-                return deny(Reason::OtherFunctionApproved { approved: key.selector, called });
             }
         }
         Path::Use => match facts.routing {
@@ -384,6 +386,17 @@ fn before_permissions(key: &Key<'_>, path: Path, facts: &Facts, call: &AccountCa
     })?;
     let session = Window { after: key.scope.valid_after, until: key.scope.valid_until };
     Ok(session.intersect(facts.plugin_window))
+}
+
+/// The owner's signature covers the account function. The chain answers a wrong signature only after all permission checks.
+fn check_approved(key: &Key<'_>, path: Path, call: &AccountCall) -> Result<(), Denied> {
+    match call.selector() {
+        Some(called) if path == Path::Enable && called != key.selector => {
+            let reason = Reason::OtherFunctionApproved { approved: key.selector, called };
+            Err(Denied { reason, call: None, permission: None })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_paymaster(required: Address, paymaster_and_data: &[u8]) -> Result<(), Reason> {
