@@ -1,6 +1,7 @@
 //! The judge against the deployed bytecode, on random scopes, states and calls that crowd around the edges.
 //!
 //! Every case is the same on every run: the generators start from fixed seeds. A failure shrinks to its smallest form.
+//! To search further: `KEYLEASH_PROPERTY_SEED` (0 to 255) and `KEYLEASH_PROPERTY_CASES`.
 
 mod support;
 
@@ -623,8 +624,9 @@ fn for_all(
     cases: u32,
     check: impl Fn(&Case) -> Result<(), TestCaseError>,
 ) {
-    let seed = std::env::var("SEED").map_or(seed, |s| s.parse().unwrap());
-    let cases = std::env::var("CASES").map_or(cases, |s| s.parse().unwrap());
+    let asked = |name| std::env::var(name).ok().map(|text: String| text.parse::<u32>().unwrap());
+    let seed = asked("KEYLEASH_PROPERTY_SEED").map_or(seed, |n| n as u8);
+    let cases = asked("KEYLEASH_PROPERTY_CASES").unwrap_or(cases);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     if let Err(error) = TestRunner::new_with_rng(config, rng).run(&strategy, |case| check(&case)) {
