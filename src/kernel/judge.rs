@@ -598,6 +598,12 @@ fn reach(generation: Generation, permission: &Permission, call: &Call, delegate:
 /// Steps the search for an assignment may take before it gives up; far beyond any batch that fits in a block.
 const ASSIGN_STEPS: usize = 100_000;
 
+/// Whether two permissions have one index, and with it one counter. We never sign such a scope, but others did.
+fn shares_counters(permissions: &[Permission]) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    !permissions.iter().all(|p| seen.insert(p.index))
+}
+
 /// A permission for every call such that run limits and schedules allow all of them together.
 fn assign(key: &Key<'_>, facts: &Facts, candidates: &[Vec<usize>]) -> Option<Vec<usize>> {
     let unlimited =
@@ -605,7 +611,10 @@ fn assign(key: &Key<'_>, facts: &Facts, candidates: &[Vec<usize>]) -> Option<Vec
     // A permission without limits is always as good as any other, so only calls without one need a search.
     let mut shown: Vec<Option<usize>> = candidates.iter().map(|c| c.iter().copied().find(unlimited)).collect();
     let mut open: Vec<usize> = (0..candidates.len()).filter(|i| shown.get(*i) == Some(&None)).collect();
-    open.sort_by_key(|i| candidates.get(*i).map_or(0, Vec::len));
+    // The hardest calls first, but where permissions share a counter the order of use matters.
+    if !shares_counters(&key.scope.permissions) {
+        open.sort_by_key(|i| candidates.get(*i).map_or(0, Vec::len));
+    }
 
     // Depth-first over the open calls; a stack of (depth, counters, choices) keeps it off the call stack.
     let mut seen = std::collections::BTreeSet::new();
@@ -633,4 +642,48 @@ fn assign(key: &Key<'_>, facts: &Facts, candidates: &[Vec<usize>]) -> Option<Vec
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::permission::ExecutionRule;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn permission(index: u32, target: Address, valid_after: u64) -> Permission {
+        Permission {
+            index,
+            target,
+            sig: Selector::new([1, 2, 3, 4]),
+            value_limit: U256::ZERO,
+            rules: Vec::new(),
+            execution_rule: ExecutionRule { valid_after, interval: 5, runs: 0 },
+            operation: Operation::Call,
+        }
+    }
+
+    #[test]
+    fn permissions_that_share_a_counter_are_chosen_in_the_order_of_use() {
+        let target = Address::repeat_byte(0x72);
+        // Starting with the late permission leaves no room for the early one on the shared schedule.
+        let permissions = vec![permission(0, target, NOW - 5), permission(0, ANY_TARGET, 1)];
+        let scope = Scope { valid_after: 0, valid_until: 0, paymaster: Address::ZERO, permissions };
+        let key = Key { generation: Generation::G2, scope: &scope, approval_nonce: 1, selector: selector::EXECUTE };
+        let facts = Facts {
+            timestamp: NOW,
+            last_nonce: 1,
+            invalid_nonce: 0,
+            enabled: true,
+            routing: Routing::Here,
+            plugin_window: Window::default(),
+            execution_status: BTreeMap::new(),
+            disabled_mode: 0,
+            paymaster_and_data: Bytes::new(),
+        };
+        let inner = |to| Call { to, value: U256::ZERO, data: vec![1, 2, 3, 4].into() };
+        let call = AccountCall::ExecuteBatch(vec![inner(target), inner(ANY_TARGET), inner(ANY_TARGET)]);
+        let found = find(&key, Path::Use, &facts, &call).map(|accepted| accepted.shown);
+        assert_eq!(found, Ok(vec![1, 1, 1]));
+    }
 }
