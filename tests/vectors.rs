@@ -36,8 +36,9 @@ fn load(name: &str) -> Option<Value> {
     match std::fs::read(&path) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
         Err(e) if given.is_some() && e.kind() == std::io::ErrorKind::NotFound => {
-            // Not eprintln!, which the test harness would swallow.
-            let _ = writeln!(std::io::stderr(), "skipped: {} is not there", path.display());
+            // Not eprintln!, which the test harness would swallow. One write, so that lines of other threads stay whole.
+            let line = format!("\nskipped: {} is not there\n", path.display());
+            let _ = std::io::stderr().write_all(line.as_bytes());
             None
         }
         Err(e) => panic!("{}: {e}", path.display()),

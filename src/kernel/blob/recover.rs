@@ -14,8 +14,8 @@ use crate::kernel::{
     generation::{Generation, KernelVersion},
 };
 
-/// Most signature recoveries of one search, about half a minute of work.
-const MAX_TRIES: usize = 200_000;
+/// Most candidates of one search. Each costs two signature recoveries, a fraction of a millisecond.
+const MAX_TRIES: usize = 50_000;
 
 /// How far above the first nonce the first round of the search goes.
 const USUAL_NONCES: u128 = 4;
