@@ -45,13 +45,14 @@ fn load(name: &str) -> Option<Value> {
     }
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value[key].as_array().unwrap_or_else(|| panic!("{key} is not a list"))
+/// A test that looks for something our own files have must have met it; other files need not have it.
+fn must_occur(times: usize, what: &str) {
+    assert!(times > 0 || std::env::var_os("KEYLEASH_VECTORS").is_some(), "no case with {what}");
 }
 
 fn cases<'a>(file: &'a Value, key: &str) -> &'a [Value] {
-    let cases = list(file, key);
-    assert!(!cases.is_empty(), "no {key}");
+    let cases = file[key].as_array().map(Vec::as_slice).unwrap_or_default();
+    must_occur(cases.len(), key);
     cases
 }
 
@@ -188,7 +189,7 @@ fn an_execution_rule_is_hashed_in_the_order_of_the_contract_not_of_the_sdk() {
             assert_eq!(permission.leaf(Generation::G2), word(&solidity["leaves"][i]), "{} [{i}]", id(case));
         }
     }
-    assert!(different > 0, "no case with an executionRule");
+    must_occur(different, "an executionRule");
 }
 
 #[test]
@@ -237,7 +238,9 @@ fn what_the_contract_cannot_decode_is_refused_also_where_the_sdk_lets_it_through
         }
     }
     let names = |field: &str| let_through.iter().any(|error| error.contains(field));
-    assert!(["interval", "condition", "operation", "target"].into_iter().all(names), "{let_through:#?}");
+    for field in ["interval", "condition", "operation", "target"] {
+        must_occur(usize::from(names(field)), field);
+    }
 }
 
 // ---- enable data ----
@@ -349,7 +352,7 @@ fn the_domain_version_is_the_deployed_kernels_where_the_sdk_signs_another() {
             wrong += 1;
         }
     }
-    assert!(wrong > 0, "no case with the wrong domain version");
+    must_occur(wrong, "the wrong domain version");
 }
 
 // ---- accounts ----
@@ -482,7 +485,7 @@ fn approvals_of_user_operations_are_signed_for_the_deployed_kernel() {
         assert_eq!(request.is_signed_by(signed.owner.address(), &by_sdk), !chain_refused, "{}", id(case));
         refused += usize::from(chain_refused);
     }
-    assert!(refused > 0, "no case with an approval that the chain refuses");
+    must_occur(refused, "an approval that the chain refuses");
 }
 
 #[test]
@@ -555,7 +558,7 @@ fn account_calldata_is_read_and_written_back() {
         }
         assert_eq!(call.encode(), expected, "{}", id(case));
     }
-    assert!(known > 0, "no known account call");
+    must_occur(known, "a known account call");
 }
 
 /// `(kind, positions)` of what the SDK shows.
@@ -616,7 +619,7 @@ fn the_judge_answers_as_the_validator_did_for_the_choice_of_the_sdk() {
             accepted += 1;
         }
     }
-    assert!(accepted > 0, "no accepted choice");
+    must_occur(accepted, "an accepted choice");
 }
 
 // ---- serialized approvals ----
@@ -627,18 +630,17 @@ fn serialized(file: &Value) -> impl Iterator<Item = (Format, &Value)> {
     of(Format::V4, "v4").chain(of(Format::V5, "v5"))
 }
 
-fn find<'a>(file: &'a Value, id: &str) -> Option<(Format, &'a Value)> {
-    serialized(file).find(|(_, case)| case["id"] == json!(id))
-}
-
 fn read(case: &Value) -> blob::Blob {
     blob::read(text(&case["serialized"])).unwrap_or_else(|error| panic!("{}: {error}", id(case)))
 }
 
 fn recover(case: &Value, chain_ids: Vec<u64>) -> blob::Recovered {
+    let input = &case["input"];
+    let last_nonce = number(&input["onChainLastNonce"]).to::<u128>();
     let search = Search {
-        owner: Some(secret(&case["input"]["ownerPrivateKey"]).address()),
-        session_key: Some(secret(&case["input"]["sessionPrivateKey"]).address()),
+        owner: Some(secret(&input["ownerPrivateKey"]).address()),
+        session_key: Some(secret(&input["sessionPrivateKey"]).address()),
+        nonces: last_nonce.saturating_sub(5)..=last_nonce.saturating_add(5),
         ..Search::on_chains(chain_ids)
     };
     read(case).recover(&search).unwrap_or_else(|error| panic!("{}: {error}", id(case)))
@@ -657,8 +659,13 @@ fn every_serialized_approval_is_read_as_the_sdk_reads_its_own() {
         let (blob, input) = (read(case), &case["input"]);
         assert_eq!(blob.format, format, "{}", id(case));
         assert_eq!(blob.account, address(&input["account"]), "{}", id(case));
-        assert_eq!(blob.executor, Address::ZERO, "{}", id(case));
-        assert_eq!(blob.plugin_window, FixedBytes::ZERO, "{}", id(case));
+        let decoded = &case["decoded"];
+        let (selector, executor, window) = match format {
+            Format::V4 => (&decoded["selector"], &decoded["executor"], decoded),
+            Format::V5 => (&decoded["action"]["selector"], &decoded["action"]["address"], &decoded["validityData"]),
+        };
+        assert_eq!((blob.selector, blob.executor), (sig(selector), address(executor)), "{}", id(case));
+        assert_eq!(blob.plugin_window, sdk_window(&window["validUntil"], &window["validAfter"]), "{}", id(case));
         let session = secret(&input["sessionPrivateKey"]).address();
         let carried = (input["withPrivateKey"] == json!(true)).then_some(session);
         assert_eq!(blob.secret.as_ref().map(Secret::address), carried, "{}", id(case));
@@ -688,14 +695,14 @@ fn a_blob_with_an_execution_rule_says_that_the_sdk_permutes_it() {
         assert_eq!(read(case).execution_rule_permuted, differs, "{}", id(case));
         permuted += usize::from(differs);
     }
-    assert!(permuted > 0, "no case with an executionRule");
+    must_occur(permuted, "an executionRule");
 }
 
 #[test]
 fn nonce_chain_validator_and_kernel_of_every_serialized_approval_are_recovered() {
     let Some(file) = load("serialization.json") else { return };
     for (format, case) in serialized(&file) {
-        let recovered = recover(case, vec![31337, 1, 137]);
+        let recovered = recover(case, vec![31337, 1, 137, small(&case["chainId"])]);
         let request = &recovered.approval.request;
         assert_eq!(request.chain_id, small(&case["chainId"]), "{}", id(case));
         assert_eq!(
@@ -770,63 +777,69 @@ fn every_serialized_approval_is_written_back_byte_for_byte_but_for_the_differenc
         let json: Value = serde_json::from_str(text(&case["json"])).unwrap();
         let written = write(case, format);
         assert_eq!(decode(&written), as_we_write(&json, parent), "{}", id(case));
-        identical += usize::from(written == text(&case["serialized"]));
+        if decode(&written) == text(&case["json"]) {
+            assert_eq!(written, text(&case["serialized"]), "{}", id(case));
+            identical += 1;
+        }
     }
-    assert!(identical > 0, "no approval is byte-identical");
-}
-
-#[test]
-fn an_approval_in_the_order_of_the_sdk_is_byte_identical() {
-    let Some(file) = load("serialization.json") else { return };
-    for name in ["ser4-07", "ser5-07"] {
-        let Some((format, case)) = find(&file, name) else { continue };
-        assert_eq!(write(case, format), text(&case["serialized"]), "{name}");
-    }
+    must_occur(identical, "byte-identical text");
 }
 
 #[test]
 fn difference_the_order_of_members_follows_the_sdk_function_not_the_caller() {
     let Some(file) = load("serialization.json") else { return };
-    // {…permissions, paymaster} and {target, sig, …} come from how the caller wrote them.
-    let Some((format, case)) = find(&file, "ser4-02") else { return };
-    let (ours, theirs) = (decode(&write(case, format)), text(&case["json"]));
-    assert_ne!(ours, theirs);
-    assert!(theirs.contains(r#""permissions":[{"sig""#) && theirs.contains(r#"},{"target""#));
-    assert!(ours.contains(r#""paymaster":"0x0000000000000000000000000000000000000000","permissions":[{"sig""#));
-    assert!(!ours.contains(r#"{"target""#));
+    // {target, sig, …} and {permissions, paymaster} come from how the caller wrote them.
+    let mut by_callers = 0;
+    for (format, case) in serialized(&file) {
+        let (ours, theirs) = (decode(&write(case, format)), text(&case["json"]));
+        by_callers += usize::from(theirs.contains(r#"{"target""#) && theirs.contains(r#"],"paymaster""#));
+        assert!(!ours.contains(r#"{"target""#) && !ours.contains(r#"],"paymaster""#), "{}", id(case));
+    }
+    must_occur(by_callers, "an order of the caller");
 }
 
 #[test]
 fn difference_words_are_written_in_lower_case() {
     let Some(file) = load("serialization.json") else { return };
-    let Some((format, case)) = find(&file, "ser4-01") else { return };
-    let param = "0x000000000000000000000000633682EC9d2F314e40e7dC540DEa21BBa792B1b8";
-    assert!(text(&case["json"]).contains(param));
-    let ours = decode(&write(case, format));
-    assert!(!ours.contains(param) && ours.contains(&param.to_ascii_lowercase()));
+    let mut mixed = 0;
+    for (format, case) in serialized(&file) {
+        let ours = decode(&write(case, format));
+        for part in text(&case["json"]).split(r#""param":""#).skip(1) {
+            let param = &part[..66];
+            assert!(ours.contains(&format!(r#""param":"{}""#, param.to_ascii_lowercase())), "{}", id(case));
+            mixed += usize::from(param != param.to_ascii_lowercase());
+        }
+    }
+    must_occur(mixed, "a word in mixed case");
 }
 
 #[test]
 fn difference_missing_permissions_are_written_as_an_empty_list() {
     let Some(file) = load("serialization.json") else { return };
-    for name in ["ser4-00", "ser5-00"] {
-        let Some((format, case)) = find(&file, name) else { continue };
-        if !text(&case["json"]).contains("permissions") {
-            assert!(decode(&write(case, format)).contains(r#""permissions":[]"#), "{name}");
-        }
-    }
+    let without = serialized(&file).filter(|(_, case)| !text(&case["json"]).contains(r#""permissions""#));
+    let times = without
+        .inspect(|(format, case)| {
+            assert!(decode(&write(case, *format)).contains(r#","permissions":[]}"#), "{}", id(case))
+        })
+        .count();
+    must_occur(times, "no permissions");
 }
 
 #[test]
 fn difference_abi_members_that_the_sdk_cannot_always_read_back_are_left_out() {
     let Some(file) = load("serialization.json") else { return };
-    for name in ["ser5-abi-0", "ser5-abi-1"] {
-        let Some((format, case)) = find(&file, name) else { continue };
+    let mut times = 0;
+    for (format, case) in serialized(&file).filter(|(_, case)| text(&case["json"]).contains(r#""abi":["#)) {
         let ours = decode(&write(case, format));
-        assert!(text(&case["json"]).contains(r#""abi":["#), "{name}");
-        assert!(!["abi", "functionName", "args"].iter().any(|key| ours.contains(&format!("\"{key}\""))), "{name}");
-        assert_eq!(blob::read(&ours).ok().unwrap().scope, read(case).scope, "{name}");
+        assert!(
+            !["abi", "functionName", "args"].iter().any(|key| ours.contains(&format!("\"{key}\""))),
+            "{}",
+            id(case)
+        );
+        assert_eq!(blob::read(&ours).ok().unwrap().scope, read(case).scope, "{}", id(case));
+        times += 1;
     }
+    must_occur(times, "an ABI");
 }
 
 #[test]
