@@ -188,7 +188,8 @@ impl<'v, 'a> Node<'v, 'a> {
                 .enumerate()
                 .map(|(i, value)| Self { path: format!("{}[{i}]", self.path), value })
                 .collect()),
-            _ => Err(self.wrong(expected, "no approval of this size is usable on chain")),
+            Json::List(_) => Err(self.wrong(expected, "split it over several session keys")),
+            _ => Err(self.wrong(expected, "copy the approval again from the program that wrote it")),
         }
     }
 

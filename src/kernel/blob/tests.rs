@@ -336,6 +336,27 @@ fn a_private_key_is_never_repeated_wherever_it_stands() {
 }
 
 #[test]
+fn ten_thousand_permissions_of_256_rules_are_the_most_that_is_read() {
+    let mut json = v4_json();
+    json["sessionKeyData"]["permissions"] = json!(vec![json!({ "target": NFT }); MAX_PERMISSIONS]);
+    assert_eq!(read(&json.to_string()).ok().unwrap().scope.permissions.len(), MAX_PERMISSIONS);
+    json["sessionKeyData"]["permissions"].as_array_mut().unwrap().push(json!({ "target": NFT }));
+    let complaint = error_of(&json).to_string();
+    assert!(complaint.starts_with(
+        "sessionKeyData.permissions: expected a list of at most 10000 permissions, found a list of 10001"
+    ));
+    let rule = json!({"offset": 0, "condition": 0, "param": B256::ZERO});
+    json["sessionKeyData"]["permissions"] = json!([{ "target": NFT, "rules": vec![rule.clone(); MAX_RULES] }]);
+    assert_eq!(read(&json.to_string()).ok().unwrap().scope.permissions[0].rules.len(), MAX_RULES);
+    json["sessionKeyData"]["permissions"][0]["rules"].as_array_mut().unwrap().push(rule);
+    assert!(
+        error_of(&json)
+            .to_string()
+            .starts_with("sessionKeyData.permissions[0].rules: expected a list of at most 256 rules")
+    );
+}
+
+#[test]
 fn two_permissions_with_one_index_are_refused() {
     let mut json = v4_json();
     let mut second = json["sessionKeyData"]["permissions"][0].clone();
