@@ -11,32 +11,9 @@ use super::{
     abi::Function,
     condition::{ReadBack, read_back},
     generation::Generation,
-    permission::{
-        ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope,
-    },
+    permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
+    text::clean,
 };
-
-/// Text from outside made fit to show: control, bidi and other invisible characters removed, cut to `max` characters.
-pub fn printable(text: &str, max: usize) -> String {
-    let mut visible = text.chars().filter(|c| !is_invisible(*c));
-    let mut shown: String = visible.by_ref().take(max).collect();
-    if visible.next().is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// Characters that change how others look, or are not seen at all.
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
-        )
-}
 
 /// What the words depend on besides the scope itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +46,7 @@ pub enum AmountError {
 /// Reads an amount of the native coin into wei: `123` (wei), `5 gwei`, `0.1 eth`, with or without the space.
 pub fn parse_amount(text: &str) -> Result<U256, AmountError> {
     let trimmed = text.trim();
-    let shown = || printable(trimmed, 60);
+    let shown = || clean(trimmed, 60);
     if trimmed.is_empty() {
         return Err(AmountError::Empty);
     }
@@ -86,7 +63,7 @@ pub fn parse_amount(text: &str) -> Result<U256, AmountError> {
         "" | "wei" => ("wei", 0),
         "gwei" => ("gwei", 9),
         "eth" | "ether" => ("eth", 18),
-        other => return Err(AmountError::Unit { text: shown(), unit: printable(other, 20) }),
+        other => return Err(AmountError::Unit { text: shown(), unit: clean(other, 20) }),
     };
     let fraction = fraction.trim_end_matches('0');
     if fraction.len() > decimals {
@@ -98,7 +75,7 @@ pub fn parse_amount(text: &str) -> Result<U256, AmountError> {
 
 /// An amount of wei, in the coin and exactly: `0.1 ETH (100000000000000000 wei)`; small ones in wei only.
 pub fn amount(wei: U256, symbol: &str) -> String {
-    let symbol = printable(symbol, 16);
+    let symbol = clean(symbol, 16);
     // Below a millionth of a coin the decimals are harder to read than the wei.
     if wei.is_zero() {
         format!("0 {symbol}")
@@ -149,7 +126,7 @@ pub enum DurationError {
 /// Reads a length of time into seconds: `24h`, `7d`, `1d 12h`, `90 s`. A unit must be given.
 pub fn parse_duration(text: &str) -> Result<u64, DurationError> {
     let trimmed = text.trim();
-    let shown = || printable(trimmed, 40);
+    let shown = || clean(trimmed, 40);
     if trimmed.is_empty() {
         return Err(DurationError::Empty);
     }
@@ -174,7 +151,7 @@ pub fn parse_duration(text: &str) -> Result<u64, DurationError> {
             "h" | "hour" | "hours" => HOUR,
             "d" | "day" | "days" => DAY,
             "w" | "week" | "weeks" => 7 * DAY,
-            _ => return Err(DurationError::Unit { text: shown(), unit: printable(unit, 20) }),
+            _ => return Err(DurationError::Unit { text: shown(), unit: clean(unit, 20) }),
         };
         let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale));
         seconds = part
@@ -188,7 +165,8 @@ pub fn parse_duration(text: &str) -> Result<u64, DurationError> {
 
 /// A length of time, exactly: `3 h`, `1 d 12 h`, `45 s`.
 pub fn duration(seconds: u64) -> String {
-    let parts = [(seconds / DAY, "d"), (seconds % DAY / HOUR, "h"), (seconds % HOUR / MINUTE, "min"), (seconds % MINUTE, "s")];
+    let parts =
+        [(seconds / DAY, "d"), (seconds % DAY / HOUR, "h"), (seconds % HOUR / MINUTE, "min"), (seconds % MINUTE, "s")];
     let words: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n} {unit}")).collect();
     if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
 }
@@ -223,7 +201,7 @@ pub enum TimeError {
 /// Reads a point in time into unix seconds: a number, or RFC 3339 with `Z` or an offset.
 pub fn parse_time(text: &str) -> Result<u64, TimeError> {
     let trimmed = text.trim();
-    let shown = || printable(trimmed, 40);
+    let shown = || clean(trimmed, 40);
     if trimmed.is_empty() {
         return Err(TimeError::Empty);
     }
@@ -311,7 +289,9 @@ pub fn permission(permission: &Permission, function: Option<&Function>, setting:
     };
     let mut sentence = match permission.operation {
         Operation::DelegateCall if setting.generation.knows_operation() => {
-            format!("may run {called} of {on} inside the account (delegatecall: that code can do anything the account can, and the amount limit is not checked), or call it")
+            format!(
+                "may run {called} of {on} inside the account (delegatecall: that code can do anything the account can, and the amount limit is not checked), or call it"
+            )
         }
         _ => format!("may call {called} on {on}"),
     };
@@ -377,8 +357,8 @@ fn unnamed_function(selector: Selector, generation: Generation) -> String {
 /// How much of the native coin a single call may carry.
 pub fn value_limit(limit: U256, symbol: &str) -> String {
     match limit {
-        U256::ZERO => format!("no {} with the call", printable(symbol, 16)),
-        U256::MAX => format!("any amount of {} with each call", printable(symbol, 16)),
+        U256::ZERO => format!("no {} with the call", clean(symbol, 16)),
+        U256::MAX => format!("any amount of {} with each call", clean(symbol, 16)),
         limit => format!("at most {} with each call", amount(limit, symbol)),
     }
 }

@@ -6,8 +6,11 @@ use alloy::{
 };
 use thiserror::Error;
 
-use super::{AbiType, Function, param_label, value, value::{ValueError, format_word}};
-use crate::kernel::sentence::printable;
+use super::{
+    AbiType, Function, param_label, value,
+    value::{ValueError, format_word},
+};
+use crate::kernel::text::clean;
 
 /// Longest calldata that is decoded for display, in bytes: the limit bundlers put on a whole operation.
 pub const MAX_CALLDATA_LEN: usize = 128 * 1024;
@@ -88,13 +91,13 @@ impl Function {
             DecodedArgument {
                 name: param_label("", self.inputs(), position),
                 ty: input.ty.to_string(),
-                value: printable(&text, SHOWN),
+                value: clean(&text, SHOWN),
             }
         });
         let arguments_in_words = decoded.collect();
-        let clean = self.inputs().iter().zip(&values).all(|(input, value)| is_clean(&input.ty, value));
+        let padded = self.inputs().iter().zip(&values).all(|(input, value)| is_clean(&input.ty, value));
         // Overlaps, gaps and surplus bytes show as a difference from what an encoder writes. Overlaps, gaps and surplus bytes all show as a difference from what an encoder writes.
-        let canonical = clean && DynSolValue::Tuple(values).abi_encode_params() == arguments;
+        let canonical = padded && DynSolValue::Tuple(values).abi_encode_params() == arguments;
         Ok(DecodedCall { arguments: arguments_in_words, canonical })
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{AbiError, AbiType, Function, MAX_DEPTH, MAX_PARAMS, Param, signature};
-use crate::kernel::sentence::printable;
+use crate::kernel::text::clean;
 
 /// Largest JSON document that is read, in bytes.
 pub const MAX_JSON_LEN: usize = 4 * 1024 * 1024;
@@ -53,7 +53,7 @@ impl Interface {
         if text.len() > MAX_JSON_LEN {
             return Err(AbiError::TooLong { what: "the JSON ABI", len: text.len(), max: MAX_JSON_LEN });
         }
-        let unreadable = |e: serde_json::Error| AbiError::Json(printable(&e.to_string(), 160));
+        let unreadable = |e: serde_json::Error| AbiError::Json(clean(&e.to_string(), 160));
         let items: Vec<Value> = if text.trim_start().starts_with('[') {
             serde_json::from_str(text).map_err(unreadable)?
         } else {
@@ -93,7 +93,7 @@ impl Interface {
             "erc721" => include_str!("../../../assets/abi/erc721.json"),
             "erc1155" => include_str!("../../../assets/abi/erc1155.json"),
             "weth" => include_str!("../../../assets/abi/weth.json"),
-            _ => return Err(AbiError::UnknownInterface(printable(name, 64))),
+            _ => return Err(AbiError::UnknownInterface(clean(name, 64))),
         };
         Self::from_json(json)
     }
@@ -116,7 +116,7 @@ impl Interface {
             [] => Err(self.not_found(wanted, wanted)),
             [one] => Ok(one),
             several => Err(AbiError::Overloaded {
-                name: printable(wanted, 64),
+                name: clean(wanted, 64),
                 signatures: several.iter().map(|f| f.signature().to_owned()).collect(),
             }),
         }
@@ -134,7 +134,7 @@ impl Interface {
         if available.is_empty() {
             available = self.functions.iter().map(|f| f.signature().to_owned()).collect();
         }
-        AbiError::NotFound { wanted: printable(wanted, 120), available }
+        AbiError::NotFound { wanted: clean(wanted, 120), available }
     }
 }
 

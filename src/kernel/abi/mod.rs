@@ -15,8 +15,8 @@ use thiserror::Error;
 
 pub use calldata::{CallError, DecodedArgument, DecodedCall};
 pub use json::{Interface, KNOWN_INTERFACES, known_functions};
-pub use value::{ValueError, format_word, parse_address, parse_word};
 pub(crate) use value::max_uint;
+pub use value::{ValueError, format_word, parse_address, parse_word};
 
 /// Longest signature that is read, in bytes.
 pub const MAX_SIGNATURE_LEN: usize = 4096;
@@ -109,10 +109,7 @@ impl AbiType {
 
     /// Whether the value is a single word: not an array, not a tuple, not dynamic.
     pub fn is_word(&self) -> bool {
-        matches!(
-            self,
-            Self::Address | Self::Bool | Self::Uint(_) | Self::Int(_) | Self::FixedBytes(_) | Self::Function
-        )
+        matches!(self, Self::Address | Self::Bool | Self::Uint(_) | Self::Int(_) | Self::FixedBytes(_) | Self::Function)
     }
 
     /// 32-byte words this type takes in the head of an encoding.
@@ -234,7 +231,7 @@ pub struct Function {
 impl Function {
     fn new(name: &str, inputs: Vec<Param>) -> Result<Self, AbiError> {
         if !is_identifier(name) {
-            return Err(AbiError::BadName(super::sentence::printable(name, 64)));
+            return Err(AbiError::BadName(super::text::clean(name, 64)));
         }
         if weight(&inputs) > MAX_WEIGHT {
             return Err(AbiError::TooMany { what: "values in the arguments", max: MAX_WEIGHT });

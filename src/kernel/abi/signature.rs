@@ -3,7 +3,7 @@
 //! Parameter names, tuple member names, data locations, modifiers and `returns` may be there or not.
 
 use super::{AbiError, AbiType, Function, MAX_DEPTH, MAX_PARAMS, MAX_SIGNATURE_LEN, MAX_WEIGHT, Param};
-use crate::kernel::sentence::printable;
+use crate::kernel::text::clean;
 
 impl Function {
     /// Reads a signature. Named tuple members, `memory` and the like, modifiers and `returns (…)` are understood.
@@ -16,10 +16,10 @@ impl Function {
         if name == "function" && cursor.rest.starts_with(char::is_whitespace) {
             name = cursor.word();
         } else if let Some(what) = other_item(name) {
-            return Err(AbiError::NotAFunction { text: printable(text, 80), what });
+            return Err(AbiError::NotAFunction { text: clean(text, 80), what });
         }
         if name.is_empty() {
-            return Err(AbiError::BadName(printable(text, 80)));
+            return Err(AbiError::BadName(clean(text, 80)));
         }
         cursor.expect('(', "`(` after the function name")?;
         let inputs = cursor.params(0)?;
@@ -86,7 +86,7 @@ pub(super) fn unknown_type(name: &str) -> AbiError {
         _ if name.starts_with("bytes") => "; sizes are 1 to 32, as in `bytes32`",
         _ => "; write `address` for a contract, `uint8` for an enum, `(type name, …)` for a struct",
     };
-    AbiError::UnknownType { name: printable(name, 64), hint }
+    AbiError::UnknownType { name: clean(name, 64), hint }
 }
 
 /// Reads `[]` and `[3]` behind a type.
@@ -97,9 +97,9 @@ pub(super) fn with_array_suffixes(mut ty: AbiType, suffixes: &str) -> Result<Abi
         let inner_and_rest = rest.strip_prefix('[').and_then(|r| r.split_once(']'));
         let Some((inner, behind)) = inner_and_rest else {
             return Err(AbiError::Syntax {
-                signature: printable(suffixes, 80),
+                signature: clean(suffixes, 80),
                 expected: "`[]` or `[length]`",
-                found: format!("`{}`", printable(rest, 32)),
+                found: format!("`{}`", clean(rest, 32)),
             });
         };
         depth += 1;
@@ -111,7 +111,7 @@ pub(super) fn with_array_suffixes(mut ty: AbiType, suffixes: &str) -> Result<Abi
             AbiType::Array(Box::new(ty))
         } else {
             let len = size(inner).filter(|len| *len <= MAX_WEIGHT);
-            AbiType::FixedArray(Box::new(ty), len.ok_or_else(|| AbiError::ArrayLength(printable(inner, 32)))?)
+            AbiType::FixedArray(Box::new(ty), len.ok_or_else(|| AbiError::ArrayLength(clean(inner, 32)))?)
         };
         rest = behind.trim_start();
     }
@@ -164,8 +164,8 @@ impl<'a> Cursor<'a> {
 
     fn unexpected(&self, expected: &'static str) -> AbiError {
         let rest = self.rest.trim_start();
-        let found = if rest.is_empty() { "the end".to_owned() } else { format!("`{}`", printable(rest, 32)) };
-        AbiError::Syntax { signature: printable(self.whole, 120), expected, found }
+        let found = if rest.is_empty() { "the end".to_owned() } else { format!("`{}`", clean(rest, 32)) };
+        AbiError::Syntax { signature: clean(self.whole, 120), expected, found }
     }
 
     /// A parameter list behind its opening parenthesis.
@@ -195,7 +195,7 @@ impl<'a> Cursor<'a> {
             name = self.word();
         }
         if name == "indexed" {
-            return Err(AbiError::NotAFunction { text: printable(self.whole, 80), what: "an event" });
+            return Err(AbiError::NotAFunction { text: clean(self.whole, 80), what: "an event" });
         }
         if name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(self.unexpected("a parameter name that does not start with a digit"));

@@ -7,7 +7,7 @@ use alloy::{
 use thiserror::Error;
 
 use super::{AbiType, MAX_DEPTH};
-use crate::kernel::sentence::printable;
+use crate::kernel::text::clean;
 
 /// Longest text of one argument, in bytes.
 pub const MAX_VALUE_LEN: usize = 128 * 1024;
@@ -61,7 +61,7 @@ pub enum ValueError {
 
 /// Reads an address: `0x` and 40 hex digits; with capitals mixed in, they must be the EIP-55 checksum.
 pub fn parse_address(text: &str) -> Result<Address, ValueError> {
-    let shown = || printable(text, SHOWN);
+    let shown = || clean(text, SHOWN);
     let digits = text.trim().strip_prefix("0x").filter(|d| d.len() == 40);
     let bytes: [u8; 20] = digits
         .and_then(|d| hex::decode(d).ok())
@@ -85,7 +85,7 @@ pub fn parse_word(ty: &AbiType, text: &str) -> Option<Result<B256, ValueError>> 
         AbiType::Bool => match text {
             "true" => Ok(B256::with_last_byte(1)),
             "false" => Ok(B256::ZERO),
-            _ => Err(ValueError::NotABool(printable(text, SHOWN))),
+            _ => Err(ValueError::NotABool(clean(text, SHOWN))),
         },
         AbiType::Uint(bits) => parse_uint(ty, *bits, text).map(B256::from),
         AbiType::Int(bits) => parse_int(ty, *bits, text).map(B256::from),
@@ -134,9 +134,7 @@ fn int_range(bits: usize) -> (I256, I256) {
 fn parse_uint(ty: &AbiType, bits: usize, text: &str) -> Result<U256, ValueError> {
     let max = max_uint(bits);
     match parse_number(ty, text)? {
-        Number { negative: true, .. } => {
-            Err(ValueError::Negative { ty: ty.canonical(), text: printable(text, SHOWN) })
-        }
+        Number { negative: true, .. } => Err(ValueError::Negative { ty: ty.canonical(), text: clean(text, SHOWN) }),
         Number { magnitude: Some(value), .. } if value <= max => Ok(value),
         _ => Err(out_of_range(ty, text, "0".to_owned(), max.to_string())),
     }
@@ -154,7 +152,7 @@ fn parse_int(ty: &AbiType, bits: usize, text: &str) -> Result<U256, ValueError> 
 }
 
 fn out_of_range(ty: &AbiType, text: &str, min: String, max: String) -> ValueError {
-    ValueError::OutOfRange { ty: ty.canonical(), text: printable(text, SHOWN), min, max }
+    ValueError::OutOfRange { ty: ty.canonical(), text: clean(text, SHOWN), min, max }
 }
 
 /// A whole number; `magnitude` is `None` when it exceeds 256 bits.
@@ -180,11 +178,11 @@ fn parse_number(ty: &AbiType, text: &str) -> Result<Number, ValueError> {
 
 /// Tells apart what people write instead of a whole number.
 fn why_not_a_number(ty: &AbiType, text: &str) -> ValueError {
-    let (ty, shown) = (ty.canonical(), printable(text, SHOWN));
+    let (ty, shown) = (ty.canonical(), clean(text, SHOWN));
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let number = unsigned.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
-    let is_number = number.starts_with(|c: char| c.is_ascii_digit())
-        && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_number =
+        number.starts_with(|c: char| c.is_ascii_digit()) && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match is_number {
         true if number.len() != unsigned.len() => ValueError::Unit { ty, text: shown },
         true if number.contains('.') => ValueError::Fraction { ty, text: shown },
@@ -196,13 +194,13 @@ fn parse_hex(ty: &AbiType, text: &str) -> Result<Vec<u8>, ValueError> {
     let digits = text.strip_prefix("0x").filter(|d| !d.starts_with("0x"));
     digits
         .and_then(|d| hex::decode(d).ok())
-        .ok_or_else(|| ValueError::NotHex { ty: ty.canonical(), text: printable(text, SHOWN) })
+        .ok_or_else(|| ValueError::NotHex { ty: ty.canonical(), text: clean(text, SHOWN) })
 }
 
 fn parse_fixed_bytes(ty: &AbiType, len: usize, text: &str) -> Result<B256, ValueError> {
     let bytes = parse_hex(ty, text)?;
     if bytes.len() != len {
-        let (text, found) = (printable(text, SHOWN), bytes.len());
+        let (text, found) = (clean(text, SHOWN), bytes.len());
         return Err(ValueError::ByteCount { ty: ty.canonical(), text, expected: len, found });
     }
     Ok(B256::right_padding_from(&bytes))
@@ -250,7 +248,7 @@ fn parse_nested(ty: &AbiType, text: &str, depth: usize) -> Result<DynSolValue, V
             Ok(DynSolValue::Tuple(values.collect::<Result<_, _>>()?))
         }
         _ => {
-            let not_a_word = || ValueError::NotANumber { ty: ty.canonical(), text: printable(text, SHOWN) };
+            let not_a_word = || ValueError::NotANumber { ty: ty.canonical(), text: clean(text, SHOWN) };
             let word = parse_word(ty, text).ok_or_else(not_a_word)??;
             Ok(word_value(ty, word).ok_or_else(not_a_word)?)
         }
@@ -289,7 +287,7 @@ fn parse_quoted(ty: &AbiType, text: &str) -> Result<String, ValueError> {
             c => value.push(c),
         }
     }
-    Err(ValueError::Unbalanced(printable(text, SHOWN)))
+    Err(ValueError::Unbalanced(clean(text, SHOWN)))
 }
 
 /// The elements between the outer brackets, split at the commas that belong to them.
@@ -302,7 +300,7 @@ fn elements<'a>(
 ) -> Result<Vec<&'a str>, ValueError> {
     let inner = text.strip_prefix(open).and_then(|t| t.strip_suffix(close)).ok_or_else(|| ValueError::Brackets {
         ty: ty.to_string(),
-        text: printable(text, SHOWN),
+        text: clean(text, SHOWN),
         expected,
     })?;
     if inner.trim().is_empty() {
@@ -311,7 +309,7 @@ fn elements<'a>(
     let mut parts = Vec::new();
     let mut rest = inner;
     loop {
-        let end = element_end(rest).ok_or_else(|| ValueError::Unbalanced(printable(text, SHOWN)))?;
+        let end = element_end(rest).ok_or_else(|| ValueError::Unbalanced(clean(text, SHOWN)))?;
         let (part, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
         if part.trim().is_empty() {
             return Err(ValueError::EmptyElement { ty: ty.canonical() });

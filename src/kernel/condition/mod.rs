@@ -17,7 +17,7 @@ pub use read_back::{ReadBack, WordReason, read_back};
 use super::{
     abi::{AbiType, Function, Param, ValueError, parse_word},
     permission::{Condition, Rule},
-    sentence::printable,
+    text::clean,
 };
 
 /// Most conditions on one permission. Each costs gas in validation, and so many are a mistake.
@@ -63,7 +63,9 @@ pub enum ConditionError {
     BadPath { arg: String },
     #[error("`{arg}` looks for `{part}` inside {ty}, which has no parts")]
     NoParts { arg: String, part: String, ty: String },
-    #[error("`{arg}` is a {ty} of {words} words, and a condition compares one; state one for each part, as in `{example}`")]
+    #[error(
+        "`{arg}` is a {ty} of {words} words, and a condition compares one; state one for each part, as in `{example}`"
+    )]
     SeveralWords { arg: String, ty: String, words: usize, example: String },
     #[error(
         "`{arg}` ({ty}) has no fixed place in the call: the word that is compared holds an offset that the caller chooses, not the value. If the position is known, use a raw word rule on it together with one that fixes the offset; otherwise let the key call a guard contract that checks the value"
@@ -77,11 +79,15 @@ pub enum ConditionError {
     Unordered { arg: String, ty: String, op: Condition },
     #[error("the value for `{arg}` ({ty}): {source}")]
     Value { arg: String, ty: String, source: ValueError },
-    #[error("nothing can meet the conditions on `{arg}` ({ty}) together: {conditions}; the key could never call the function")]
+    #[error(
+        "nothing can meet the conditions on `{arg}` ({ty}) together: {conditions}; the key could never call the function"
+    )]
     Contradiction { arg: String, ty: String, conditions: String },
     #[error("{found} conditions on one permission; at most {MAX_CONDITIONS} are possible")]
     TooMany { found: usize },
-    #[error("the word at byte {offset} of the arguments is past what any call can hold, so the key could never call the function; offsets count bytes, not words")]
+    #[error(
+        "the word at byte {offset} of the arguments is past what any call can hold, so the key could never call the function; offsets count bytes, not words"
+    )]
     OffsetTooLarge { offset: U256 },
     #[error(
         "the value `{value}` for the word at byte {offset} is not a word: expected `0x` and exactly 64 hex digits (so that the padding is certain), or a decimal number from 0 to 2^256 - 1"
@@ -98,7 +104,9 @@ pub enum ConditionWarning {
     AlwaysHolds { arg: String, ty: String, op: Condition, value: String },
     #[error("`{arg} {} {value}` follows from the other conditions on `{arg}` and can be left out", .op.name())]
     Redundant { arg: String, op: Condition, value: String },
-    #[error("the word at byte {offset} of the arguments is between words or behind the fixed part of the call; make sure that it is meant")]
+    #[error(
+        "the word at byte {offset} of the arguments is between words or behind the fixed part of the call; make sure that it is meant"
+    )]
     UnusualOffset { offset: U256 },
 }
 
@@ -127,10 +135,7 @@ pub fn compile(function: &Function, conditions: &[ArgCondition]) -> Result<Compi
 }
 
 /// Validates raw word rules. They are taken as they are stated; only what can never be met is refused.
-pub fn compile_words(
-    function: Option<&Function>,
-    conditions: &[WordCondition],
-) -> Result<Compiled, ConditionError> {
+pub fn compile_words(function: Option<&Function>, conditions: &[WordCondition]) -> Result<Compiled, ConditionError> {
     if conditions.len() > MAX_CONDITIONS {
         return Err(ConditionError::TooMany { found: conditions.len() });
     }
@@ -140,10 +145,9 @@ pub fn compile_words(
         if offset > U256::from(MAX_OFFSET) {
             return Err(ConditionError::OffsetTooLarge { offset });
         }
-        let param = word_value(value)
-            .ok_or_else(|| ConditionError::BadWord { offset, value: printable(value, 90) })?;
-        let is_head_word = offset % U256::from(32) == U256::ZERO
-            && function.is_none_or(|f| offset < U256::from(f.head_len()));
+        let param = word_value(value).ok_or_else(|| ConditionError::BadWord { offset, value: clean(value, 90) })?;
+        let is_head_word =
+            offset % U256::from(32) == U256::ZERO && function.is_none_or(|f| offset < U256::from(f.head_len()));
         if !is_head_word {
             compiled.warnings.push(ConditionWarning::UnusualOffset { offset });
         }
@@ -184,13 +188,13 @@ impl Placed<'_> {
     }
 
     fn arg(&self) -> String {
-        printable(&self.stated.arg, 80)
+        clean(&self.stated.arg, 80)
     }
 }
 
 fn place<'a>(function: &'a Function, stated: &'a ArgCondition) -> Result<Placed<'a>, ConditionError> {
     let (word_index, ty) = locate(function, &stated.arg)?;
-    let arg = || printable(&stated.arg, 80);
+    let arg = || clean(&stated.arg, 80);
     if let AbiType::FixedArray(..) | AbiType::Tuple(_) = ty {
         let example = first_word_path(arg(), ty);
         return Err(ConditionError::SeveralWords { arg: arg(), ty: ty.to_string(), words: ty.head_words(), example });
@@ -212,15 +216,15 @@ fn place<'a>(function: &'a Function, stated: &'a ArgCondition) -> Result<Placed<
 
 /// Finds the argument a path names: the index of its word in the fixed part of the call, and its type.
 fn locate<'a>(function: &'a Function, path: &str) -> Result<(usize, &'a AbiType), ConditionError> {
-    let parts = split_path(path).ok_or_else(|| ConditionError::BadPath { arg: printable(path, 80) })?;
-    let arg = || printable(path, 80);
+    let parts = split_path(path).ok_or_else(|| ConditionError::BadPath { arg: clean(path, 80) })?;
+    let arg = || clean(path, 80);
     let mut parts = parts.into_iter();
     let first = match parts.next() {
         Some(Part::Member(first)) => first,
         _ => return Err(ConditionError::BadPath { arg: arg() }),
     };
     let (mut word_index, mut ty) = member(function, path, function.inputs(), first)?;
-    let mut walked = printable(first, 80);
+    let mut walked = clean(first, 80);
     for part in parts {
         if ty.is_dynamic() {
             return Err(ConditionError::Dynamic { arg: walked, ty: ty.to_string() });
@@ -228,11 +232,9 @@ fn locate<'a>(function: &'a Function, path: &str) -> Result<(usize, &'a AbiType)
         let (words_before, inner) = match (ty, part) {
             (AbiType::Tuple(members), Part::Member(name)) => member(function, path, members, name)?,
             (AbiType::FixedArray(item, len), Part::Index(text) | Part::Member(text)) => {
-                let index = position(text).filter(|index| index < len).ok_or_else(|| no_such(
-                    function,
-                    path,
-                    format!("`{walked}[0]` to `{walked}[{}]`", len.saturating_sub(1)),
-                ))?;
+                let index = position(text).filter(|index| index < len).ok_or_else(|| {
+                    no_such(function, path, format!("`{walked}[0]` to `{walked}[{}]`", len.saturating_sub(1)))
+                })?;
                 (index.saturating_mul(item.head_words()), item.as_ref())
             }
             (_, part) => {
@@ -259,7 +261,7 @@ fn member<'a>(
     let mut named = params.iter().enumerate().filter(|(_, p)| !p.name.is_empty() && p.name == wanted);
     let index = match (named.next(), named.next()) {
         (Some(_), Some(_)) => {
-            return Err(ConditionError::AmbiguousArgument { function: function.to_string(), arg: printable(path, 80) });
+            return Err(ConditionError::AmbiguousArgument { function: function.to_string(), arg: clean(path, 80) });
         }
         (Some((index, _)), None) => Some(index),
         _ => position(wanted),
@@ -271,7 +273,7 @@ fn member<'a>(
 }
 
 fn no_such(function: &Function, path: &str, available: String) -> ConditionError {
-    ConditionError::NoSuchArgument { function: function.to_string(), arg: printable(path, 80), available }
+    ConditionError::NoSuchArgument { function: function.to_string(), arg: clean(path, 80), available }
 }
 
 fn describe(params: &[Param]) -> String {
@@ -279,12 +281,15 @@ fn describe(params: &[Param]) -> String {
     if params.is_empty() {
         return "none".to_owned();
     }
-    let mut words: Vec<String> = params.iter().take(SHOWN).enumerate().map(|(position, param)| {
-        match param.name.as_str() {
+    let mut words: Vec<String> = params
+        .iter()
+        .take(SHOWN)
+        .enumerate()
+        .map(|(position, param)| match param.name.as_str() {
             "" => format!("{position} ({})", param.ty.canonical()),
             name => format!("{position} = `{name}` ({})", param.ty.canonical()),
-        }
-    }).collect();
+        })
+        .collect();
     if params.len() > SHOWN {
         words.push(format!("{} more", params.len() - SHOWN));
     }
@@ -305,8 +310,8 @@ enum Part<'a> {
 impl Part<'_> {
     fn joined(self) -> String {
         match self {
-            Self::Member(name) => format!(".{}", printable(name, 80)),
-            Self::Index(index) => format!("[{}]", printable(index, 20)),
+            Self::Member(name) => format!(".{}", clean(name, 80)),
+            Self::Index(index) => format!("[{}]", clean(index, 20)),
         }
     }
 }
@@ -314,8 +319,8 @@ impl Part<'_> {
 impl std::fmt::Display for Part<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Member(name) => write!(f, "{}", printable(name, 80)),
-            Self::Index(index) => write!(f, "[{}]", printable(index, 20)),
+            Self::Member(name) => write!(f, "{}", clean(name, 80)),
+            Self::Index(index) => write!(f, "[{}]", clean(index, 20)),
         }
     }
 }
@@ -373,7 +378,7 @@ fn largest(ty: &AbiType) -> U256 {
 
 fn contradiction(placed: &[Placed<'_>], one: &Placed<'_>) -> ConditionError {
     let same = placed.iter().filter(|p| p.word_index == one.word_index);
-    let conditions = same.map(|p| format!("{} {}", p.stated.op.name(), printable(&p.stated.value, 80)));
+    let conditions = same.map(|p| format!("{} {}", p.stated.op.name(), clean(&p.stated.value, 80)));
     ConditionError::Contradiction {
         arg: one.arg(),
         ty: one.ty.canonical(),
@@ -384,7 +389,7 @@ fn contradiction(placed: &[Placed<'_>], one: &Placed<'_>) -> ConditionError {
 /// The warning for a condition that changes nothing.
 fn idle(placed: &[Placed<'_>], at: usize, one: &Placed<'_>) -> Option<ConditionWarning> {
     let (op, param) = (one.stated.op, one.param);
-    let value = || printable(&one.stated.value, 80);
+    let value = || clean(&one.stated.value, 80);
     if WordRange::of(largest(one.ty), []).implies(op, param) {
         return Some(ConditionWarning::AlwaysHolds { arg: one.arg(), ty: one.ty.canonical(), op, value: value() });
     }

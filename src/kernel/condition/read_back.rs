@@ -4,7 +4,7 @@ use alloy::primitives::{B256, U256};
 use thiserror::Error;
 
 use crate::kernel::{
-    abi::{Function, HeadWord, AbiType, format_word},
+    abi::{AbiType, Function, HeadWord, format_word},
     permission::{Condition, Rule},
 };
 
@@ -34,11 +34,15 @@ pub enum WordReason {
     UnknownFunction,
     #[error("it begins between two words of the fixed part of the call")]
     BetweenWords,
-    #[error("it is behind the fixed part of the call, where the caller decides what stands: contents of dynamic arguments, or nothing")]
+    #[error(
+        "it is behind the fixed part of the call, where the caller decides what stands: contents of dynamic arguments, or nothing"
+    )]
     BehindHead,
     #[error("it is past what any call can hold, so it can never be met")]
     OutOfReach,
-    #[error("`{path}` is {ty}: this word holds the offset of its data, which the caller chooses, and says nothing about the value")]
+    #[error(
+        "`{path}` is {ty}: this word holds the offset of its data, which the caller chooses, and says nothing about the value"
+    )]
     DynamicHead { path: String, ty: String },
     #[error("`{path}` is {ty}, and the value is not padded as a call pads it: {effect}")]
     WrongPadding { path: String, ty: String, effect: &'static str },
@@ -66,9 +70,7 @@ pub fn read_back(function: Option<&Function>, rules: &[Rule]) -> Vec<ReadBack> {
 fn read_rule(head: Option<&[HeadWord<'_>]>, rule: &Rule) -> ReadBack {
     let Rule { offset, condition, param } = *rule;
     match find_word(head, offset).and_then(|word| Ok((word, value_of(word, condition, param)?))) {
-        Ok((word, value)) => {
-            ReadBack::Argument { path: word.path.clone(), ty: word.ty.canonical(), condition, value }
-        }
+        Ok((word, value)) => ReadBack::Argument { path: word.path.clone(), ty: word.ty.canonical(), condition, value },
         Err(reason) => ReadBack::Word { offset, condition, param, reason },
     }
 }
@@ -100,7 +102,9 @@ fn value_of(word: &HeadWord<'_>, condition: Condition, param: B256) -> Result<St
         // The word is past or between all clean values of the type, so the outcome does not depend on the argument.
         let effect = match condition {
             Condition::Eq | Condition::Gt | Condition::Gte => "no properly encoded call meets it",
-            Condition::Ne | Condition::Lt | Condition::Lte => "every properly encoded call meets it, so it limits nothing",
+            Condition::Ne | Condition::Lt | Condition::Lte => {
+                "every properly encoded call meets it, so it limits nothing"
+            }
         };
         match word.ty {
             AbiType::FixedBytes(_) | AbiType::Function => WordReason::WrongPadding { path: path(), ty: ty(), effect },
