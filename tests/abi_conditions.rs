@@ -122,7 +122,8 @@ fn each_argument_compiles_to_the_abi_word_or_is_refused_for_a_reason() {
                     assert!(!matches!(function.inputs()[position].ty, AbiType::Uint(_)), "{id}");
                     "ordering refused"
                 }
-                (true, Err(ConditionError::Value { source: ValueError::OutOfRange { .. }, .. })) => {
+                (true, Err(ConditionError::Value { source, .. })) => {
+                    assert!(matches!(*source, ValueError::OutOfRange { .. }), "{id}: {source}");
                     assert_eq!(case["id"], "abi-075", "{id}");
                     "range refused"
                 }
@@ -324,7 +325,7 @@ impl Choices {
 
     /// A type as a signature writes it, tuple members named or not.
     fn ty(&mut self, depth: usize) -> String {
-        let base = match self.below(if depth < 3 { 11 } else { 8 }) {
+        match self.below(if depth < 3 { 11 } else { 8 }) {
             0 => "address".to_owned(),
             1 => "bool".to_owned(),
             2 | 3 => format!("uint{}", 8 * (1 + self.below(32))),
@@ -332,17 +333,16 @@ impl Choices {
             5 => format!("bytes{}", 1 + self.below(32)),
             6 => "bytes".to_owned(),
             7 => "string".to_owned(),
-            8 => return format!("{}[]", self.ty(depth + 1)),
+            8 => format!("{}[]", self.ty(depth + 1)),
             9 => {
                 let len = 1 + self.below(3);
-                return format!("{}[{len}]", self.ty(depth + 1));
+                format!("{}[{len}]", self.ty(depth + 1))
             }
             _ => {
                 let len = 1 + self.below(3);
                 format!("({})", self.params(len, depth + 1))
             }
-        };
-        base
+        }
     }
 
     fn params(&mut self, len: usize, depth: usize) -> String {

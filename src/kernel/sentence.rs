@@ -207,10 +207,12 @@ pub fn parse_time(text: &str) -> Result<u64, TimeError> {
     }
     if trimmed.bytes().all(|b| b.is_ascii_digit()) {
         let seconds: u64 = trimmed.parse().map_err(|_| TimeError::TooLarge(shown()))?;
-        return match seconds {
-            ..=LIKELY_MILLISECONDS => Ok(seconds),
-            ..=MAX_UINT48 => Err(TimeError::Milliseconds(seconds)),
-            _ => Err(TimeError::TooLarge(shown())),
+        return if seconds <= LIKELY_MILLISECONDS {
+            Ok(seconds)
+        } else if seconds <= MAX_UINT48 {
+            Err(TimeError::Milliseconds(seconds))
+        } else {
+            Err(TimeError::TooLarge(shown()))
         };
     }
     if !trimmed.is_ascii() {

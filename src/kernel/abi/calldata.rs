@@ -23,7 +23,7 @@ pub enum CallError {
     #[error("{function} takes {expected} arguments, but {found} are given; give one value for each")]
     Count { function: String, expected: usize, found: usize },
     #[error("argument `{argument}` of {function}: {source}")]
-    Argument { function: String, argument: String, source: ValueError },
+    Argument { function: String, argument: String, source: Box<ValueError> },
     #[error("the call data is {len} bytes long, and at most {MAX_CALLDATA_LEN} are decoded")]
     TooLong { len: usize },
     #[error("the call data begins with {found}, but {function} has the selector {expected}; it is another function")]
@@ -59,10 +59,10 @@ impl Function {
             return Err(CallError::Count { function: self.to_string(), expected, found });
         }
         let values = self.inputs().iter().zip(arguments).enumerate().map(|(position, (input, text))| {
-            value::parse_value(&input.ty, text.as_ref()).map_err(|source| CallError::Argument {
+            value::parse_value(&input.ty, text.as_ref()).map_err(|e| CallError::Argument {
                 function: self.to_string(),
                 argument: param_label("", self.inputs(), position),
-                source,
+                source: Box::new(e),
             })
         });
         let values = DynSolValue::Tuple(values.collect::<Result<_, _>>()?);

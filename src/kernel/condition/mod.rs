@@ -78,7 +78,7 @@ pub enum ConditionError {
     #[error("`{arg}` is {ty}, which has no order that means anything; use `eq` or `ne`, not `{}`", .op.name())]
     Unordered { arg: String, ty: String, op: Condition },
     #[error("the value for `{arg}` ({ty}): {source}")]
-    Value { arg: String, ty: String, source: ValueError },
+    Value { arg: String, ty: String, source: Box<ValueError> },
     #[error(
         "nothing can meet the conditions on `{arg}` ({ty}) together: {conditions}; the key could never call the function"
     )]
@@ -210,7 +210,7 @@ fn place<'a>(function: &'a Function, stated: &'a ArgCondition) -> Result<Placed<
     }
     let param = parse_word(ty, &stated.value)
         .ok_or_else(|| ConditionError::Dynamic { arg: arg(), ty: ty.to_string() })?
-        .map_err(|source| ConditionError::Value { arg: arg(), ty: ty.canonical(), source })?;
+        .map_err(|e| ConditionError::Value { arg: arg(), ty: ty.canonical(), source: Box::new(e) })?;
     Ok(Placed { stated, ty, word_index, param })
 }
 
