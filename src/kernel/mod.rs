@@ -3,13 +3,16 @@
 //! Every encoding here is what the deployed bytecode reads. Where a published SDK encodes something else
 //! (the word order of `executionRule`, the EIP-712 domain version, padding of `bytesN`), the chain decides.
 
+pub mod abi;
 pub mod account;
 pub mod approval;
 pub mod blob;
+pub mod condition;
 pub mod generation;
 pub mod judge;
 pub mod merkle;
 pub mod permission;
+pub mod sentence;
 pub mod signature;
 pub mod text;
 pub mod user_op;

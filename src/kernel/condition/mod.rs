@@ -1,0 +1,401 @@
+//! Conditions on the arguments of a call, compiled to the words the validator compares (protocol.md 7).
+//!
+//! A rule is `(offset, condition, param)` on an unsigned 32-byte word. That says what a person means only for arguments
+//! that stand in the fixed part of the call as a single word, and ordering only for unsigned numbers. Everything else is
+//! refused here with the reason and the sound way out.
+
+mod range;
+mod read_back;
+
+use alloy::primitives::{B256, U256};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use range::WordRange;
+pub use read_back::{ReadBack, WordReason, read_back};
+
+use super::{
+    abi::{AbiType, Function, Param, ValueError, parse_word},
+    permission::{Condition, Rule},
+    text::clean,
+};
+
+/// Most conditions on one permission. Each costs gas in validation, and so many are a mistake.
+pub const MAX_CONDITIONS: usize = 64;
+/// Longest path of an argument, in bytes.
+const MAX_PATH_LEN: usize = 512;
+/// Bytes of call data that no chain carries in one call: a rule behind it can never be met.
+const MAX_OFFSET: u64 = u32::MAX as u64;
+
+/// A condition as a person states it: an argument, a comparison, a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArgCondition {
+    /// Name, position (from 0), or a path into tuples and fixed arrays: `to`, `1`, `order.amount`, `ids[2]`, `0.1`.
+    pub arg: String,
+    pub op: Condition,
+    /// A value of the argument's type: decimal or `0x` hex, an address, `true`, `0x` bytes.
+    pub value: String,
+}
+
+/// A condition on a raw word, for what argument conditions cannot say.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordCondition {
+    /// Bytes from the end of the selector to the word.
+    #[serde(with = "super::permission::decimal")]
+    pub offset: U256,
+    pub op: Condition,
+    /// 32 bytes of `0x` hex, or a decimal number.
+    pub value: String,
+}
+
+/// Why a condition cannot be enforced as it is stated.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConditionError {
+    #[error("{function} has no argument `{arg}`; it has {available}")]
+    NoSuchArgument { function: String, arg: String, available: String },
+    #[error("`{arg}` names more than one argument of {function}; use its position, counted from 0")]
+    AmbiguousArgument { function: String, arg: String },
+    #[error(
+        "`{arg}` is not a path to an argument: expected a name or position, then `.member` or `[index]`, as in `order.amount`, `ids[2]`, `0.1`"
+    )]
+    BadPath { arg: String },
+    #[error("`{arg}` looks for `{part}` inside {ty}, which has no parts")]
+    NoParts { arg: String, part: String, ty: String },
+    #[error(
+        "`{arg}` is a {ty} of {words} words, and a condition compares one; state one for each part, as in `{example}`"
+    )]
+    SeveralWords { arg: String, ty: String, words: usize, example: String },
+    #[error(
+        "`{arg}` ({ty}) has no fixed place in the call: the word that is compared holds an offset that the caller chooses, not the value. If the position is known, use a raw word rule on it together with one that fixes the offset; otherwise let the key call a guard contract that checks the value"
+    )]
+    Dynamic { arg: String, ty: String },
+    #[error(
+        "`{arg}` is {ty}, which the chain would compare as an unsigned number, so a negative value counts as a huge one; only `eq` and `ne` are sound, not `{}`", .op.name()
+    )]
+    SignedOrdering { arg: String, ty: String, op: Condition },
+    #[error("`{arg}` is {ty}, which has no order that means anything; use `eq` or `ne`, not `{}`", .op.name())]
+    Unordered { arg: String, ty: String, op: Condition },
+    #[error("the value for `{arg}` ({ty}): {source}")]
+    Value { arg: String, ty: String, source: Box<ValueError> },
+    #[error(
+        "nothing can meet the conditions on `{arg}` ({ty}) together: {conditions}; the key could never call the function"
+    )]
+    Contradiction { arg: String, ty: String, conditions: String },
+    #[error("{found} conditions on one permission; at most {MAX_CONDITIONS} are possible")]
+    TooMany { found: usize },
+    #[error(
+        "the word at byte {offset} of the arguments is past what any call can hold, so the key could never call the function; offsets count bytes, not words"
+    )]
+    OffsetTooLarge { offset: U256 },
+    #[error(
+        "the value `{value}` for the word at byte {offset} is not a word: expected `0x` and exactly 64 hex digits (so that the padding is certain), or a decimal number from 0 to 2^256 - 1"
+    )]
+    BadWord { offset: U256, value: String },
+    #[error("nothing can meet the rules on the word at byte {offset} together; the key could never call the function")]
+    WordContradiction { offset: U256 },
+}
+
+/// What is allowed but says less than it seems to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConditionWarning {
+    #[error("`{arg} {} {value}` holds for every {ty}, so it limits nothing", .op.name())]
+    AlwaysHolds { arg: String, ty: String, op: Condition, value: String },
+    #[error("`{arg} {} {value}` follows from the other conditions on `{arg}` and can be left out", .op.name())]
+    Redundant { arg: String, op: Condition, value: String },
+    #[error(
+        "the word at byte {offset} of the arguments is between words or behind the fixed part of the call; make sure that it is meant"
+    )]
+    UnusualOffset { offset: U256 },
+}
+
+/// Rules for the chain, in the order the conditions were stated, and what to tell the owner about them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compiled {
+    pub rules: Vec<Rule>,
+    pub warnings: Vec<ConditionWarning>,
+}
+
+/// Compiles argument conditions for a function. Several conditions on one argument make a range.
+pub fn compile(function: &Function, conditions: &[ArgCondition]) -> Result<Compiled, ConditionError> {
+    if conditions.len() > MAX_CONDITIONS {
+        return Err(ConditionError::TooMany { found: conditions.len() });
+    }
+    let placed: Vec<Placed<'_>> =
+        conditions.iter().map(|condition| place(function, condition)).collect::<Result<_, _>>()?;
+    for (at, one) in placed.iter().enumerate() {
+        let is_first = placed.iter().take(at).all(|earlier| earlier.word_index != one.word_index);
+        if is_first && range_of(&placed, one, None).is_empty() {
+            return Err(contradiction(&placed, one));
+        }
+    }
+    let warnings = placed.iter().enumerate().filter_map(|(at, one)| idle(&placed, at, one)).collect();
+    Ok(Compiled { rules: placed.iter().map(Placed::rule).collect(), warnings })
+}
+
+/// Validates raw word rules. They are taken as they are stated; only what can never be met is refused.
+pub fn compile_words(function: Option<&Function>, conditions: &[WordCondition]) -> Result<Compiled, ConditionError> {
+    if conditions.len() > MAX_CONDITIONS {
+        return Err(ConditionError::TooMany { found: conditions.len() });
+    }
+    let mut compiled = Compiled::default();
+    for WordCondition { offset, op, value } in conditions {
+        let offset = *offset;
+        if offset > U256::from(MAX_OFFSET) {
+            return Err(ConditionError::OffsetTooLarge { offset });
+        }
+        let param = word_value(value).ok_or_else(|| ConditionError::BadWord { offset, value: clean(value, 90) })?;
+        let is_head_word =
+            offset % U256::from(32) == U256::ZERO && function.is_none_or(|f| offset < U256::from(f.head_len()));
+        if !is_head_word {
+            compiled.warnings.push(ConditionWarning::UnusualOffset { offset });
+        }
+        compiled.rules.push(Rule { offset, condition: *op, param });
+    }
+    for rule in &compiled.rules {
+        let same_word = compiled.rules.iter().filter(|r| r.offset == rule.offset);
+        let range = WordRange::of(U256::MAX, same_word.map(|r| (r.condition, r.param)));
+        if range.is_empty() {
+            return Err(ConditionError::WordContradiction { offset: rule.offset });
+        }
+    }
+    Ok(compiled)
+}
+
+fn word_value(text: &str) -> Option<B256> {
+    let text = text.trim();
+    if let Some(digits) = text.strip_prefix("0x") {
+        let exact = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        return exact.then(|| U256::from_str_radix(digits, 16).ok().map(B256::from)).flatten();
+    }
+    let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    decimal.then(|| U256::from_str_radix(text, 10).ok().map(B256::from)).flatten()
+}
+
+/// A condition whose argument has been found in the call.
+struct Placed<'a> {
+    stated: &'a ArgCondition,
+    ty: &'a AbiType,
+    word_index: usize,
+    param: B256,
+}
+
+impl Placed<'_> {
+    fn rule(&self) -> Rule {
+        let offset = U256::from(self.word_index) * U256::from(32);
+        Rule { offset, condition: self.stated.op, param: self.param }
+    }
+
+    fn arg(&self) -> String {
+        clean(&self.stated.arg, 80)
+    }
+}
+
+fn place<'a>(function: &'a Function, stated: &'a ArgCondition) -> Result<Placed<'a>, ConditionError> {
+    let (word_index, ty) = locate(function, &stated.arg)?;
+    let arg = || clean(&stated.arg, 80);
+    if let AbiType::FixedArray(..) | AbiType::Tuple(_) = ty {
+        let example = first_word_path(arg(), ty);
+        return Err(ConditionError::SeveralWords { arg: arg(), ty: ty.to_string(), words: ty.head_words(), example });
+    }
+    let ordering = !matches!(stated.op, Condition::Eq | Condition::Ne);
+    match ty {
+        AbiType::Uint(_) => {}
+        AbiType::Int(_) if ordering => {
+            return Err(ConditionError::SignedOrdering { arg: arg(), ty: ty.canonical(), op: stated.op });
+        }
+        _ if ordering => return Err(ConditionError::Unordered { arg: arg(), ty: ty.canonical(), op: stated.op }),
+        _ => {}
+    }
+    let param = parse_word(ty, &stated.value)
+        .ok_or_else(|| ConditionError::Dynamic { arg: arg(), ty: ty.to_string() })?
+        .map_err(|e| ConditionError::Value { arg: arg(), ty: ty.canonical(), source: Box::new(e) })?;
+    Ok(Placed { stated, ty, word_index, param })
+}
+
+/// Finds the argument a path names: the index of its word in the fixed part of the call, and its type.
+fn locate<'a>(function: &'a Function, path: &str) -> Result<(usize, &'a AbiType), ConditionError> {
+    let parts = split_path(path).ok_or_else(|| ConditionError::BadPath { arg: clean(path, 80) })?;
+    let arg = || clean(path, 80);
+    let mut parts = parts.into_iter();
+    let first = match parts.next() {
+        Some(Part::Member(first)) => first,
+        _ => return Err(ConditionError::BadPath { arg: arg() }),
+    };
+    let (mut word_index, mut ty) = member(function, path, function.inputs(), first)?;
+    let mut walked = clean(first, 80);
+    for part in parts {
+        if ty.is_dynamic() {
+            return Err(ConditionError::Dynamic { arg: walked, ty: ty.to_string() });
+        }
+        let (words_before, inner) = match (ty, part) {
+            (AbiType::Tuple(members), Part::Member(name)) => member(function, path, members, name)?,
+            (AbiType::FixedArray(item, len), Part::Index(text) | Part::Member(text)) => {
+                let index = position(text).filter(|index| index < len).ok_or_else(|| {
+                    no_such(function, path, format!("`{walked}[0]` to `{walked}[{}]`", len.saturating_sub(1)))
+                })?;
+                (index.saturating_mul(item.head_words()), item.as_ref())
+            }
+            (_, part) => {
+                return Err(ConditionError::NoParts { arg: arg(), part: part.to_string(), ty: ty.to_string() });
+            }
+        };
+        walked = format!("{walked}{}", part.joined());
+        word_index = word_index.saturating_add(words_before);
+        ty = inner;
+    }
+    if ty.is_dynamic() {
+        return Err(ConditionError::Dynamic { arg: arg(), ty: ty.to_string() });
+    }
+    Ok((word_index, ty))
+}
+
+/// Finds a parameter by name or position, and the words its siblings take before it.
+fn member<'a>(
+    function: &Function,
+    path: &str,
+    params: &'a [Param],
+    wanted: &str,
+) -> Result<(usize, &'a AbiType), ConditionError> {
+    let mut named = params.iter().enumerate().filter(|(_, p)| !p.name.is_empty() && p.name == wanted);
+    let index = match (named.next(), named.next()) {
+        (Some(_), Some(_)) => {
+            return Err(ConditionError::AmbiguousArgument { function: function.to_string(), arg: clean(path, 80) });
+        }
+        (Some((index, _)), None) => Some(index),
+        _ => position(wanted),
+    };
+    let found = index.and_then(|index| Some((index, params.get(index)?)));
+    let (index, param) = found.ok_or_else(|| no_such(function, path, describe(params)))?;
+    let words_before = params.iter().take(index).map(|p| p.ty.head_words()).sum();
+    Ok((words_before, &param.ty))
+}
+
+fn no_such(function: &Function, path: &str, available: String) -> ConditionError {
+    ConditionError::NoSuchArgument { function: function.to_string(), arg: clean(path, 80), available }
+}
+
+fn describe(params: &[Param]) -> String {
+    const SHOWN: usize = 16;
+    if params.is_empty() {
+        return "none".to_owned();
+    }
+    let mut words: Vec<String> = params
+        .iter()
+        .take(SHOWN)
+        .enumerate()
+        .map(|(position, param)| match param.name.as_str() {
+            "" => format!("{position} ({})", param.ty.canonical()),
+            name => format!("{position} = `{name}` ({})", param.ty.canonical()),
+        })
+        .collect();
+    if params.len() > SHOWN {
+        words.push(format!("{} more", params.len() - SHOWN));
+    }
+    words.join(", ")
+}
+
+fn position(text: &str) -> Option<usize> {
+    let plain = text == "0" || !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Member(&'a str),
+    Index(&'a str),
+}
+
+impl Part<'_> {
+    fn joined(self) -> String {
+        match self {
+            Self::Member(name) => format!(".{}", clean(name, 80)),
+            Self::Index(index) => format!("[{}]", clean(index, 20)),
+        }
+    }
+}
+
+impl std::fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Member(name) => write!(f, "{}", clean(name, 80)),
+            Self::Index(index) => write!(f, "[{}]", clean(index, 20)),
+        }
+    }
+}
+
+/// `order.ids[2]` into its parts. `None` when it is not a path.
+fn split_path(path: &str) -> Option<Vec<Part<'_>>> {
+    if path.len() > MAX_PATH_LEN {
+        return None;
+    }
+    let mut parts = Vec::new();
+    for dotted in path.trim().split('.') {
+        let (name, mut indexes) = dotted.split_at(dotted.find('[').unwrap_or(dotted.len()));
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return None;
+        }
+        parts.push(Part::Member(name));
+        while !indexes.is_empty() {
+            let (index, rest) = indexes.strip_prefix('[')?.split_once(']')?;
+            position(index)?;
+            parts.push(Part::Index(index));
+            indexes = rest;
+        }
+    }
+    Some(parts)
+}
+
+/// The path of the first word inside a tuple or array, as an example.
+fn first_word_path(path: String, ty: &AbiType) -> String {
+    match ty {
+        AbiType::FixedArray(item, _) => first_word_path(format!("{path}[0]"), item),
+        AbiType::Tuple(members) => match members.first() {
+            Some(Param { name, ty }) if !name.is_empty() => first_word_path(format!("{path}.{name}"), ty),
+            Some(Param { ty, .. }) => first_word_path(format!("{path}.0"), ty),
+            None => path,
+        },
+        _ => path,
+    }
+}
+
+/// The words that meet all conditions on this one's word, leaving out the condition at `except`.
+fn range_of(placed: &[Placed<'_>], one: &Placed<'_>, except: Option<usize>) -> WordRange {
+    let others = placed.iter().enumerate().filter(|(at, p)| p.word_index == one.word_index && Some(*at) != except);
+    WordRange::of(largest(one.ty), others.map(|(_, p)| (p.stated.op, p.param)))
+}
+
+/// The largest word a clean value of this type can be.
+fn largest(ty: &AbiType) -> U256 {
+    match ty {
+        AbiType::Bool => U256::ONE,
+        AbiType::Address => super::abi::max_uint(160),
+        AbiType::Uint(bits) => super::abi::max_uint(*bits),
+        _ => U256::MAX,
+    }
+}
+
+fn contradiction(placed: &[Placed<'_>], one: &Placed<'_>) -> ConditionError {
+    let same = placed.iter().filter(|p| p.word_index == one.word_index);
+    let conditions = same.map(|p| format!("{} {}", p.stated.op.name(), clean(&p.stated.value, 80)));
+    ConditionError::Contradiction {
+        arg: one.arg(),
+        ty: one.ty.canonical(),
+        conditions: conditions.collect::<Vec<_>>().join(" and "),
+    }
+}
+
+/// The warning for a condition that changes nothing.
+fn idle(placed: &[Placed<'_>], at: usize, one: &Placed<'_>) -> Option<ConditionWarning> {
+    let (op, param) = (one.stated.op, one.param);
+    let value = || clean(&one.stated.value, 80);
+    if WordRange::of(largest(one.ty), []).implies(op, param) {
+        return Some(ConditionWarning::AlwaysHolds { arg: one.arg(), ty: one.ty.canonical(), op, value: value() });
+    }
+    // Of two equal conditions only the second is idle, or both would be called superfluous.
+    let repeated_later =
+        placed.iter().skip(at + 1).any(|p| (p.word_index, p.stated.op, p.param) == (one.word_index, op, param));
+    let implied = !repeated_later && range_of(placed, one, Some(at)).implies(op, param);
+    implied.then(|| ConditionWarning::Redundant { arg: one.arg(), op, value: value() })
+}

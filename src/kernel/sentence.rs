@@ -1,0 +1,425 @@
+//! Scopes, amounts, times and windows as plain English, and back.
+//!
+//! The sentences say what the deployed contracts do, not what field names promise (protocol.md 1 and 3).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use alloy::primitives::{Address, Selector, U256, utils::format_units};
+use thiserror::Error;
+
+use super::{
+    abi::Function,
+    condition::{ReadBack, read_back},
+    generation::Generation,
+    permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
+    text::clean,
+};
+
+/// What the words depend on besides the scope itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting<'a> {
+    /// The validator the scope is for: it decides what target `0x0` and `operation` mean.
+    pub generation: Generation,
+    /// The chain's native coin, as in `ETH`.
+    pub symbol: &'a str,
+}
+
+// --- amounts -----------------------------------------------------------------------------------------------------
+
+/// Why a text is no amount of the native coin.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AmountError {
+    #[error("the amount is empty; write wei as in `1000`, or `0.1 eth`, `5 gwei`")]
+    Empty,
+    #[error("`{0}` is not an amount; write wei as in `1000`, or `0.1 eth`, `5 gwei`")]
+    NotAnAmount(String),
+    #[error("`{0}` is negative; an amount is 0 or more")]
+    Negative(String),
+    #[error("`{text}` has the unit `{unit}`, which is not known; units are `wei`, `gwei` and `eth`")]
+    Unit { text: String, unit: String },
+    #[error("`{text}` is a part of a wei: a number of {unit} can have at most {decimals} decimals")]
+    TooPrecise { text: String, unit: &'static str, decimals: usize },
+    #[error("`{0}` is more wei than a call can carry (2^256 - 1)")]
+    TooLarge(String),
+}
+
+/// Reads an amount of the native coin into wei: `123` (wei), `5 gwei`, `0.1 eth`, with or without the space.
+pub fn parse_amount(text: &str) -> Result<U256, AmountError> {
+    let trimmed = text.trim();
+    let shown = || clean(trimmed, 60);
+    if trimmed.is_empty() {
+        return Err(AmountError::Empty);
+    }
+    if trimmed.starts_with('-') {
+        return Err(AmountError::Negative(shown()));
+    }
+    let number_len = trimmed.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+    let (number, unit) = trimmed.split_at_checked(number_len).unwrap_or((trimmed, ""));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.contains('.') || trimmed.starts_with("0x") {
+        return Err(AmountError::NotAnAmount(shown()));
+    }
+    let (unit, decimals) = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "wei" => ("wei", 0),
+        "gwei" => ("gwei", 9),
+        "eth" | "ether" => ("eth", 18),
+        other => return Err(AmountError::Unit { text: shown(), unit: clean(other, 20) }),
+    };
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.len() > decimals {
+        return Err(AmountError::TooPrecise { text: shown(), unit, decimals });
+    }
+    // All digits, with the point moved behind the last decimal of a wei.
+    U256::from_str_radix(&format!("{whole}{fraction:0<decimals$}"), 10).map_err(|_| AmountError::TooLarge(shown()))
+}
+
+/// An amount of wei, in the coin and exactly: `0.1 ETH (100000000000000000 wei)`; small ones in wei only.
+pub fn amount(wei: U256, symbol: &str) -> String {
+    let symbol = clean(symbol, 16);
+    // Below a millionth of a coin the decimals are harder to read than the wei.
+    if wei.is_zero() {
+        format!("0 {symbol}")
+    } else if wei < U256::from(1_000_000_000_000_u64) {
+        format!("{wei} wei")
+    } else {
+        format!("{} {symbol} ({wei} wei)", coins(wei))
+    }
+}
+
+/// Wei as a decimal number of coins (18 decimals), without trailing zeros.
+pub fn coins(wei: U256) -> String {
+    let full = format_units(wei, 18).unwrap_or_else(|_| wei.to_string());
+    match full.contains('.') {
+        true => full.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => full,
+    }
+}
+
+// --- durations and times -----------------------------------------------------------------------------------------
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// Above this a number of "seconds" is taken for milliseconds: it is the year 5138.
+const LIKELY_MILLISECONDS: u64 = 100_000_000_000;
+/// 9999-12-31T23:59:59Z, the last second RFC 3339 can write.
+const LAST_RFC3339_SECOND: u64 = 253_402_300_799;
+
+/// Why a text is no length of time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DurationError {
+    #[error("the duration is empty; write for example `90s`, `15m`, `24h`, `7d` or `1d 12h`")]
+    Empty,
+    #[error("`{0}` has no unit; write `{0}s` for seconds, or use m, h, d, w")]
+    NoUnit(String),
+    #[error("`{text}` has the unit `{unit}`, which is not known; units are s, m (minutes), h, d and w")]
+    Unit { text: String, unit: String },
+    #[error("`{0}` has a fraction; write it in the next smaller unit, as `90m` for an hour and a half")]
+    Fraction(String),
+    #[error("`{0}` is not a duration; write for example `90s`, `15m`, `24h`, `7d` or `1d 12h`")]
+    NotADuration(String),
+    #[error("`{0}` is longer than the chain can count (2^48 - 1 seconds)")]
+    TooLong(String),
+}
+
+/// Reads a length of time into seconds: `24h`, `7d`, `1d 12h`, `90 s`. A unit must be given.
+pub fn parse_duration(text: &str) -> Result<u64, DurationError> {
+    let trimmed = text.trim();
+    let shown = || clean(trimmed, 40);
+    if trimmed.is_empty() {
+        return Err(DurationError::Empty);
+    }
+    let mut seconds = 0u64;
+    let mut rest = trimmed;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, behind) = rest.split_at_checked(digits).unwrap_or((rest, ""));
+        if number.is_empty() {
+            return Err(DurationError::NotADuration(shown()));
+        }
+        let behind = behind.trim_start();
+        if behind.starts_with(['.', ',']) {
+            return Err(DurationError::Fraction(shown()));
+        }
+        let letters = behind.find(|c: char| !c.is_alphabetic()).unwrap_or(behind.len());
+        let (unit, next) = behind.split_at_checked(letters).unwrap_or((behind, ""));
+        let scale = match unit {
+            "" => return Err(DurationError::NoUnit(shown())),
+            "s" | "sec" | "second" | "seconds" => 1,
+            "m" | "min" | "minute" | "minutes" => MINUTE,
+            "h" | "hour" | "hours" => HOUR,
+            "d" | "day" | "days" => DAY,
+            "w" | "week" | "weeks" => 7 * DAY,
+            _ => return Err(DurationError::Unit { text: shown(), unit: clean(unit, 20) }),
+        };
+        let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale));
+        seconds = part
+            .and_then(|p| p.checked_add(seconds))
+            .filter(|total| *total <= MAX_UINT48)
+            .ok_or_else(|| DurationError::TooLong(shown()))?;
+        rest = next.trim_start();
+    }
+    Ok(seconds)
+}
+
+/// A length of time, exactly: `3 h`, `1 d 12 h`, `45 s`.
+pub fn duration(seconds: u64) -> String {
+    let parts =
+        [(seconds / DAY, "d"), (seconds % DAY / HOUR, "h"), (seconds % HOUR / MINUTE, "min"), (seconds % MINUTE, "s")];
+    let words: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n} {unit}")).collect();
+    if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
+}
+
+/// A length of time in its largest unit, rounded down, for tables: `3 h`, `6 d`.
+pub fn rough_duration(seconds: u64) -> String {
+    match seconds {
+        DAY.. => format!("{} d", seconds / DAY),
+        HOUR.. => format!("{} h", seconds / HOUR),
+        MINUTE.. => format!("{} min", seconds / MINUTE),
+        _ => format!("{seconds} s"),
+    }
+}
+
+/// Why a text is no point in time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TimeError {
+    #[error("the time is empty; write unix seconds, or RFC 3339 as in `2026-11-22T10:00:00Z`")]
+    Empty,
+    #[error("{0} looks like milliseconds, but the chain counts seconds; write {seconds}", seconds = .0 / 1000)]
+    Milliseconds(u64),
+    #[error("`{0}` is beyond what the chain can hold (2^48 - 1 seconds)")]
+    TooLarge(String),
+    #[error("`{0}` is not a time; write unix seconds, or RFC 3339 as in `2026-11-22T10:00:00Z` or `…+02:00`")]
+    NotATime(String),
+    #[error("`{0}` has a fraction of a second; the chain counts whole seconds")]
+    Fraction(String),
+    #[error("`{0}` is before 1970, which the chain cannot express")]
+    TooEarly(String),
+}
+
+/// Reads a point in time into unix seconds: a number, or RFC 3339 with `Z` or an offset.
+pub fn parse_time(text: &str) -> Result<u64, TimeError> {
+    let trimmed = text.trim();
+    let shown = || clean(trimmed, 40);
+    if trimmed.is_empty() {
+        return Err(TimeError::Empty);
+    }
+    if trimmed.bytes().all(|b| b.is_ascii_digit()) {
+        let seconds: u64 = trimmed.parse().map_err(|_| TimeError::TooLarge(shown()))?;
+        return if seconds <= LIKELY_MILLISECONDS {
+            Ok(seconds)
+        } else if seconds <= MAX_UINT48 {
+            Err(TimeError::Milliseconds(seconds))
+        } else {
+            Err(TimeError::TooLarge(shown()))
+        };
+    }
+    if !trimmed.is_ascii() {
+        return Err(TimeError::NotATime(shown()));
+    }
+    let (date_time, offset) = split_offset(trimmed).ok_or_else(|| TimeError::NotATime(shown()))?;
+    if date_time.contains('.') {
+        return Err(TimeError::Fraction(shown()));
+    }
+    let utc = humantime::parse_rfc3339_weak(date_time).map_err(|_| TimeError::NotATime(shown()))?;
+    let seconds = utc.duration_since(UNIX_EPOCH).map_err(|_| TimeError::TooEarly(shown()))?.as_secs();
+    seconds.checked_add_signed(-offset).ok_or_else(|| TimeError::TooEarly(shown()))
+}
+
+/// Takes `Z` or `+hh:mm` off the end: what is before it, and the seconds it is ahead of UTC.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    const DATE_TIME_LEN: usize = "2026-11-22T10:00:00".len();
+    if let Some(date_time) = text.strip_suffix(['Z', 'z']) {
+        return (date_time.len() >= DATE_TIME_LEN).then_some((date_time, 0));
+    }
+    let (date_time, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+    let (sign, clock) = match offset.split_at_checked(1)? {
+        ("+", clock) => (1, clock),
+        ("-", clock) => (-1, clock),
+        _ => return None,
+    };
+    let (hours, minutes) = clock.split_once(':')?;
+    let two_digits = |text: &str, max: i64| {
+        let plain = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse::<i64>().ok()).flatten().filter(|n| *n <= max)
+    };
+    let seconds = two_digits(hours, 23)? * 3600 + two_digits(minutes, 59)? * 60;
+    (date_time.len() >= DATE_TIME_LEN).then_some((date_time, sign * seconds))
+}
+
+/// A point in time in UTC: `2026-11-22T10:00:00Z`.
+pub fn time(unix_seconds: u64) -> String {
+    if unix_seconds > LAST_RFC3339_SECOND {
+        return format!("unix second {unix_seconds} (after the year 9999)");
+    }
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_seconds)).to_string()
+}
+
+// --- scopes ------------------------------------------------------------------------------------------------------
+
+/// A whole scope, a sentence each: what may be called, when, and who pays. `function_of` names the functions that are known.
+pub fn scope(
+    scope: &Scope,
+    setting: Setting<'_>,
+    mut function_of: impl FnMut(&Permission) -> Option<Function>,
+) -> Vec<String> {
+    let mut sentences: Vec<String> =
+        scope.permissions.iter().map(|p| permission(p, function_of(p).as_ref(), setting)).collect();
+    if sentences.is_empty() {
+        sentences.push(everything().to_owned());
+    }
+    sentences.push(window(scope.valid_after, scope.valid_until));
+    sentences.push(paymaster(scope.paymaster));
+    sentences
+}
+
+/// What a scope without permissions (root 0) means.
+pub const fn everything() -> &'static str {
+    "may do everything: there is no permission list, so every call of any contract with any amount is allowed, as if the key were the owner"
+}
+
+/// One permission: function, target, conditions, value and run limits, as the validator reads them.
+///
+/// `function` is used only if its selector is the permission's.
+pub fn permission(permission: &Permission, function: Option<&Function>, setting: Setting<'_>) -> String {
+    let function = function.filter(|f| f.selector() == permission.sig);
+    let on = target(permission.target, setting.generation);
+    let called = match function {
+        Some(function) => function.to_string(),
+        None => unnamed_function(permission.sig, setting.generation),
+    };
+    let mut sentence = match permission.operation {
+        Operation::DelegateCall if setting.generation.knows_operation() => {
+            format!(
+                "may run {called} of {on} inside the account (delegatecall: that code can do anything the account can, and the amount limit is not checked), or call it"
+            )
+        }
+        _ => format!("may call {called} on {on}"),
+    };
+    if !permission.rules.is_empty() {
+        sentence.push_str(" when ");
+        sentence.push_str(&conditions(function, permission));
+    }
+    sentence.push_str("; ");
+    sentence.push_str(&value_limit(permission.value_limit, setting.symbol));
+    if let Some(limit) = execution_rule(permission.execution_rule) {
+        sentence.push_str("; ");
+        sentence.push_str(&limit);
+    }
+    sentence
+}
+
+/// The rules of a permission joined by "and", arguments by name where that is sound.
+pub fn conditions(function: Option<&Function>, permission: &Permission) -> String {
+    let words: Vec<String> = read_back(function, &permission.rules).iter().map(condition).collect();
+    words.join(" and ")
+}
+
+/// One condition: `amount is at most 1000000`, or the raw word the chain compares.
+pub fn condition(rule: &ReadBack) -> String {
+    match rule {
+        ReadBack::Argument { path, condition, value, .. } => format!("{path} {} {value}", comparison(*condition)),
+        ReadBack::Word { offset, condition, param, .. } => {
+            format!("the word at byte {offset} of the arguments {} {param}", comparison(*condition))
+        }
+    }
+}
+
+/// A comparison in words, to stand between an argument and a value.
+pub const fn comparison(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Eq => "is exactly",
+        Condition::Ne => "is not",
+        Condition::Gt => "is more than",
+        Condition::Gte => "is at least",
+        Condition::Lt => "is less than",
+        Condition::Lte => "is at most",
+    }
+}
+
+fn target(target: Address, generation: Generation) -> String {
+    match target {
+        ANY_TARGET if generation.has_any_target() => "any contract".to_owned(),
+        ANY_TARGET => format!("the zero address {target} (on this validator it does not mean any contract)"),
+        target => target.to_checksum(None),
+    }
+}
+
+fn unnamed_function(selector: Selector, generation: Generation) -> String {
+    match (selector == Selector::ZERO, generation) {
+        (false, _) => format!("the function with selector {selector}"),
+        (true, Generation::G3) => {
+            format!("nothing (a plain transfer, whose conditions are not checked) or selector {selector}")
+        }
+        (true, _) => format!("selector {selector} (four zero bytes of data; a transfer without data is impossible)"),
+    }
+}
+
+/// How much of the native coin a single call may carry.
+pub fn value_limit(limit: U256, symbol: &str) -> String {
+    match limit {
+        U256::ZERO => format!("no {} with the call", clean(symbol, 16)),
+        U256::MAX => format!("any amount of {} with each call", clean(symbol, 16)),
+        limit => format!("at most {} with each call", amount(limit, symbol)),
+    }
+}
+
+/// The run limits, in the order the contract reads them (not the SDK's). `None` when there are none.
+pub fn execution_rule(rule: ExecutionRule) -> Option<String> {
+    if rule.is_none() {
+        return None;
+    }
+    if rule.interval > 0 && rule.valid_after == 0 {
+        return Some("never, because the chain refuses an interval without a start time".to_owned());
+    }
+    let runs = match rule.runs {
+        0 => None,
+        1 => Some("at most once".to_owned()),
+        runs => Some(format!("at most {runs} times")),
+    };
+    let schedule = match (rule.interval, rule.valid_after) {
+        (0, 0) => None,
+        (0, start) => Some(format!("not before {}", time(start))),
+        (interval, start) => {
+            Some(format!("once {} from {}, missed turns can be caught up", each(interval), time(start)))
+        }
+    };
+    Some([runs, schedule].into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+fn each(interval: u64) -> String {
+    match interval {
+        1 => "a second".to_owned(),
+        MINUTE => "a minute".to_owned(),
+        HOUR => "an hour".to_owned(),
+        DAY => "a day".to_owned(),
+        _ => format!("every {}", duration(interval)),
+    }
+}
+
+/// The window of a key; both ends are inclusive unix seconds, 0 after = at once, 0 until = never expires.
+pub fn window(valid_after: u64, valid_until: u64) -> String {
+    match (valid_after, valid_until) {
+        (0, 0) => "works at once and never expires".to_owned(),
+        (0, until) => format!("works at once, until {}", time(until)),
+        (after, 0) => format!("works from {} and never expires", time(after)),
+        (after, until) if until < after => {
+            format!("never works: it would end ({}) before it begins ({})", time(until), time(after))
+        }
+        (after, until) => format!("works from {} until {}", time(after), time(until)),
+    }
+}
+
+/// Who pays the gas of this key's operations.
+pub fn paymaster(paymaster: Address) -> String {
+    match paymaster {
+        Address::ZERO => {
+            "gas is paid by the account, unless a paymaster volunteers: the key can spend the account's coins as gas".to_owned()
+        }
+        ANY_PAYMASTER => {
+            "gas is meant to be paid by some paymaster, but no deployed validator enforces that: the key can spend the account's coins as gas".to_owned()
+        }
+        exact => format!("gas is paid by paymaster {exact}, and the key works with no other"),
+    }
+}
