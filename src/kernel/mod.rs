@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod approval;
+pub mod faults;
 pub mod generation;
 pub mod judge;
 pub mod merkle;
