@@ -341,7 +341,9 @@ impl Fault {
             code::OUT_OF_TIME => time_fault(message),
             code::METHOD_NOT_FOUND => Self::NoSuchMethod,
             _ => entry_point_fault(message)
-                .or_else(|| data.and_then(|d| entry_point_fault(head(d.as_str().or_else(|| d.get("reason")?.as_str())?))))
+                .or_else(|| {
+                    data.and_then(|d| entry_point_fault(head(d.as_str().or_else(|| d.get("reason")?.as_str())?)))
+                })
                 .or_else(|| refusal_in_words(message))
                 .unwrap_or_else(|| by_code(rpc_code, message, data)),
         }
@@ -381,13 +383,18 @@ impl Fault {
 
     /// Whether the same operation may pass when it is sent again later, unchanged.
     pub fn may_pass_later(&self) -> bool {
-        matches!(self, Self::NotYetValid | Self::Throttled | Self::NoPrefund | Self::Paymaster(PaymasterFault::DepositTooLow))
+        matches!(
+            self,
+            Self::NotYetValid | Self::Throttled | Self::NoPrefund | Self::Paymaster(PaymasterFault::DepositTooLow)
+        )
     }
 
     /// What to do next, in a sentence.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::TargetMismatch => "Call one of the contracts this key was approved for, or ask the owner for a wider approval.",
+            Self::TargetMismatch => {
+                "Call one of the contracts this key was approved for, or ask the owner for a wider approval."
+            }
             Self::ValueLimitExceeded => "Send less ETH with the call: the limit is per call and inclusive.",
             Self::PermissionFailed => "Compare function and arguments with the key's conditions.",
             Self::PaymasterMismatch => "Use exactly the paymaster this key is bound to.",
@@ -406,14 +413,20 @@ impl Fault {
             Self::ValidationSilent => {
                 "Look for: selector not approved, empty call data, the exact paymaster missing, a condition past the end of the data, session keys paused, a malformed signature, or too little verification gas."
             }
-            Self::ValidationReverted(_) => "Check that the account is a Kernel 2.x account and that its validator is a known one.",
+            Self::ValidationReverted(_) => {
+                "Check that the account is a Kernel 2.x account and that its validator is a known one."
+            }
             Self::AccountExists => "Read the account again and leave initCode out: someone has deployed it.",
             Self::DeploymentFailed => {
                 "Check the initCode: the factory must allow the implementation, and verificationGasLimit must cover the deployment."
             }
-            Self::DeploymentMismatch => "The initCode belongs to another account; rebuild it from the owner and the index.",
+            Self::DeploymentMismatch => {
+                "The initCode belongs to another account; rebuild it from the owner and the index."
+            }
             Self::NotDeployed => "Add the account's initCode to its first operation.",
-            Self::NoPrefund => "Send ETH to the account, or use a paymaster; a malformed signature mode can look like this too.",
+            Self::NoPrefund => {
+                "Send ETH to the account, or use a paymaster; a malformed signature mode can look like this too."
+            }
             Self::Expired => "The window has ended or ends within seconds; ask the owner for a new approval.",
             Self::NotYetValid => "Wait until the window begins; check for milliseconds where seconds are meant.",
             Self::OutsideWindow => "Compare the key's window with the time of the latest block.",
@@ -421,10 +434,18 @@ impl Fault {
                 "Check that key, permission, proof and approval belong together, and that owner and implementation have not changed since the approval."
             }
             Self::NonceUsed => "Another operation used this nonce; fetch a new one, or use a fresh nonce key.",
-            Self::Paymaster(PaymasterFault::NotDeployed) => "There is no contract at the paymaster's address; check the network.",
-            Self::Paymaster(PaymasterFault::DepositTooLow) => "The paymaster is out of funds; tell its operator, or use another.",
-            Self::Paymaster(PaymasterFault::OutsideWindow) => "The sponsorship is too old; ask the paymaster again and send at once.",
-            Self::Paymaster(PaymasterFault::Reverted(_)) => "The paymaster does not sponsor this operation; check its policy and context.",
+            Self::Paymaster(PaymasterFault::NotDeployed) => {
+                "There is no contract at the paymaster's address; check the network."
+            }
+            Self::Paymaster(PaymasterFault::DepositTooLow) => {
+                "The paymaster is out of funds; tell its operator, or use another."
+            }
+            Self::Paymaster(PaymasterFault::OutsideWindow) => {
+                "The sponsorship is too old; ask the paymaster again and send at once."
+            }
+            Self::Paymaster(PaymasterFault::Reverted(_)) => {
+                "The paymaster does not sponsor this operation; check its policy and context."
+            }
             Self::Paymaster(PaymasterFault::SignatureRefused) => {
                 "The operation was changed after the paymaster signed it; ask the paymaster again."
             }
@@ -437,7 +458,9 @@ impl Fault {
                 "Validation broke the bundler's storage rules; deploy the account with an operation of its own, or use another bundler."
             }
             Self::Throttled => "Wait, or use another bundler.",
-            Self::Unstaked => "The factory or paymaster has no stake here; deploy the account first, or use another bundler.",
+            Self::Unstaked => {
+                "The factory or paymaster has no stake here; deploy the account first, or use another bundler."
+            }
             Self::UnknownAggregator => "Use another bundler.",
             Self::CallReverts(Revert::Kernel(KernelError::NotAuthorizedCaller)) => {
                 "Send it as the owner or through the EntryPoint; executeBatch cannot be called by the account itself."
@@ -446,12 +469,16 @@ impl Fault {
             Self::CallReverts(Revert::Text(text)) if text == "SessionKeyValidator: invalid nonce" => {
                 "The validator's nonce is not what this call needs: nothing was enabled since the last revocation, or another enabling came first."
             }
-            Self::CallReverts(_) => "The key may make this call, but the contract refuses it; check arguments, balances and allowances.",
+            Self::CallReverts(_) => {
+                "The key may make this call, but the contract refuses it; check arguments, balances and allowances."
+            }
             Self::FeesTooLow(_) => "Fetch the fees again and send with the new ones.",
             Self::PreVerificationGasTooLow(_) => "Estimate the gas again.",
             Self::AlreadyWaiting(_) => "Follow the operation that is waiting, or replace it with higher fees.",
             Self::InsufficientFunds => "Send ETH to the address that signs the transaction.",
-            Self::NoSuchMethod => "This endpoint does not offer the method; check that the URL is a bundler's or paymaster's.",
+            Self::NoSuchMethod => {
+                "This endpoint does not offer the method; check that the URL is a bundler's or paymaster's."
+            }
             Self::Other { .. } => "See the text; nothing more is known about it.",
         }
     }
@@ -485,7 +512,9 @@ impl fmt::Display for Fault {
             Self::Paymaster(PaymasterFault::NotDeployed) => "there is no paymaster at this address (AA30)",
             Self::Paymaster(PaymasterFault::DepositTooLow) => "the paymaster's deposit is too low (AA31)",
             Self::Paymaster(PaymasterFault::OutsideWindow) => "the paymaster's promise has expired or not begun (AA32)",
-            Self::Paymaster(PaymasterFault::Reverted(text)) if text.is_empty() => "the paymaster refused the operation (AA33)",
+            Self::Paymaster(PaymasterFault::Reverted(text)) if text.is_empty() => {
+                "the paymaster refused the operation (AA33)"
+            }
             Self::Paymaster(PaymasterFault::Reverted(text)) => {
                 return write!(f, "the paymaster refused the operation: \"{text}\"");
             }
@@ -613,9 +642,7 @@ fn refusal_in_words(message: &str) -> Option<Fault> {
             Fault::FeesTooLow(shown())
         });
     }
-    if text.contains("preverificationgas")
-        && says(&["not enough", "too low", "must be at least", "below"])
-    {
+    if text.contains("preverificationgas") && says(&["not enough", "too low", "must be at least", "below"]) {
         return Some(Fault::PreVerificationGasTooLow(shown()));
     }
     if says(&["already known", "already in mempool", "already in the mempool"]) {
@@ -630,7 +657,8 @@ fn refusal_in_words(message: &str) -> Option<Fault> {
 /// When no text says more than the code does.
 fn by_code(rpc_code: i64, message: &str, data: Option<&Value>) -> Fault {
     // Nodes answer a reverting eth_call or eth_estimateGas with code 3, or -32000 and the word.
-    let node_revert = rpc_code == 3 || (rpc_code == -32000 && message.to_ascii_lowercase().contains("execution reverted"));
+    let node_revert =
+        rpc_code == 3 || (rpc_code == -32000 && message.to_ascii_lowercase().contains("execution reverted"));
     match rpc_code {
         _ if node_revert => data
             .and_then(revert_data)
@@ -644,5 +672,285 @@ fn by_code(rpc_code: i64, message: &str, data: Option<&Value>) -> Fault {
         code::SIGNATURE => Fault::SignatureRefused,
         code::PAYMASTER_DEPOSIT => Fault::Paymaster(PaymasterFault::DepositTooLow),
         _ => Fault::Other { code: rpc_code, message: printable(message, SHOWN) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Recorded {
+        label: String,
+        method: String,
+        outcome: String,
+        response: Response,
+    }
+
+    #[derive(Deserialize)]
+    struct Response {
+        error: Option<Answered>,
+    }
+
+    #[derive(Deserialize)]
+    struct Answered {
+        code: i64,
+        message: String,
+        data: Option<Value>,
+    }
+
+    fn recorded_errors() -> Vec<(Recorded, Fault)> {
+        let all: Vec<Recorded> = serde_json::from_str(include_str!("../../tests/rpc/catalog.json")).unwrap();
+        assert_eq!(all.len(), 576);
+        all.into_iter()
+            .filter(|pair| pair.outcome == "error")
+            .map(|pair| {
+                let error = pair.response.error.as_ref().unwrap();
+                let fault = Fault::from_answer(error.code, &error.message, error.data.as_ref());
+                (pair, fault)
+            })
+            .collect()
+    }
+
+    /// What each recorded case is about, told by its label and not by its answer. A case sent with a signature that
+    /// only fails at the end is a `SignatureRefused`.
+    fn cause_of(label: &str, method: &str) -> Option<Fault> {
+        let text = |text: &str| Fault::CallReverts(Revert::Text(text.into()));
+        let estimating = method == "eth_estimateUserOperationGas";
+        Some(match label {
+            "raw-wrong-target" | "h.batch-second-call-violates" => Fault::TargetMismatch,
+            "raw-value-exceeded" | "h.native-after" => Fault::ValueLimitExceeded,
+            "raw-wrong-function" => Fault::PermissionFailed,
+            _ if label.starts_with("raw-param-") => Fault::PermissionFailed,
+            "runs-exceeded" | "e.runs2-3" | "e.runs2-reapproved-3" | "e.failing-exec-2" | "e.sdk{validAfter:2}-3" => {
+                Fault::RunsExceeded
+            }
+            "e.sdk{runs:2}-1" | "e.interval-without-validAfter" => Fault::InvalidExecutionRule,
+            "session-pm-any-none" => Fault::PaymasterNotSet,
+            "session-pm-required-wrong" => Fault::PaymasterMismatch,
+            // The validator reads an address from too short data: no text.
+            "session-pm-required-none" | "sdk-paymaster-missing" => Fault::ValidationSilent,
+            "h.after-disableMode"
+            | "h.batch-mode1-not-approved"
+            | "h.native-transfer-empty-data"
+            | "h.rule-offset-past-calldata"
+            | "h.session-key-calls-kernel-selector"
+            | "s4.enable-after-max"
+            | "s4.enable-nonce0-after-max" => Fault::ValidationSilent,
+            "raw-unknown-key"
+            | "after-revoke-20"
+            | "after-revoke-all"
+            | "after-revoke-16-A(n<N)"
+            | "after-revoke-16-B(n=N)" => Fault::NotEnabled,
+            "c.A(n=1)" | "c.B(n=2)" | "c.C-after-5" | "d.live-dead" | "rw.safe.A-use" | "s1.K3-dead" | "s1.K3-use"
+            | "s2.A" | "s2.B" | "s3.A" => Fault::NotEnabled,
+            _ if label.ends_with("-use-after-revoke") || label.ends_with(".use-after-disable-empty") => {
+                Fault::NotEnabled
+            }
+            "a.K1-replay-enable"
+            | "a.K2-enable-later"
+            | "a.K2-enable-same-nonce"
+            | "c.pend3"
+            | "c.pend4"
+            | "d.p2-dead"
+            | "d.pending-enable-after-burn"
+            | "h.batch-mode2-with-execute-approval"
+            | "rw.safe.A-replay"
+            | "s1.K1-replay"
+            | "s1.K3-replay-dead"
+            | "s3.A-replay"
+            | "s3.pending"
+            | "s5.enable-with-nonce-0" => Fault::ApprovalNonce,
+            _ if label.ends_with("-replay-after-revoke") || label.ends_with("(same nonce as K3)") => {
+                Fault::ApprovalNonce
+            }
+            "expired-session" | "session-expired" | "g.sdk{validAfter:t-10} via toKernelPluginManager" => {
+                Fault::Expired
+            }
+            "session-not-yet-valid"
+            | "e.rule-validAfter-future"
+            | "e.burst-5(t+50)"
+            | "h.validAfter-in-milliseconds" => Fault::NotYetValid,
+            // The SDKs write validUntil where the contract reads validAfter.
+            _ if label.starts_with("g.") && !estimating => Fault::NotYetValid,
+            "raw-wrong-signer"
+            | "raw-forged-permission"
+            | "a.sdk-second"
+            | "after-revoke"
+            | "sdk-after-revoke-20"
+            | "op4-batch"
+            | "h.batch-mode2-under-execute-approval(fresh)" => Fault::SignatureRefused,
+            "h.mode-3" => Fault::NoPrefund,
+            "raw-inner-call-reverts2" if estimating => text("ERC20: insufficient"),
+            "e.failing-exec-1(runs=1)" if estimating => text("Box: always fails"),
+            _ if estimating
+                && (["revoke-", "c.", "a.owner", "d.enable", "s4."].iter().any(|start| label.starts_with(start))
+                    || label == "rw.safe.disable-empty-twice") =>
+            {
+                text("SessionKeyValidator: invalid nonce")
+            }
+            _ => return None,
+        })
+    }
+
+    #[test]
+    fn every_recorded_error_is_the_fault_its_label_says() {
+        let errors = recorded_errors();
+        assert_eq!(errors.len(), 151);
+        for (pair, fault) in errors {
+            let cause = cause_of(&pair.label, &pair.method);
+            assert_eq!(cause.as_ref(), Some(&fault), "{} {}", pair.method, pair.label);
+        }
+    }
+
+    #[test]
+    fn every_code_of_the_entry_point_is_known() {
+        use PaymasterFault as P;
+        for (text, fault) in [
+            ("AA10 sender already constructed", Fault::AccountExists),
+            ("AA13 initCode failed or OOG", Fault::DeploymentFailed),
+            ("AA14 initCode must return sender", Fault::DeploymentMismatch),
+            ("AA15 initCode must create sender", Fault::DeploymentMismatch),
+            ("AA20 account not deployed", Fault::NotDeployed),
+            ("AA21 didn't pay prefund", Fault::NoPrefund),
+            ("AA22 expired or not due", Fault::OutsideWindow),
+            ("AA23 reverted (or OOG)", Fault::ValidationSilent),
+            ("AA23 reverted: boom", Fault::ValidationReverted("boom".into())),
+            ("AA23 reverted: SessionKeyValidator: operation mismatch", Fault::OperationMismatch),
+            ("AA24 signature error", Fault::SignatureRefused),
+            ("AA25 invalid account nonce", Fault::NonceUsed),
+            ("AA30 paymaster not deployed", Fault::Paymaster(P::NotDeployed)),
+            ("AA31 paymaster deposit too low", Fault::Paymaster(P::DepositTooLow)),
+            ("AA32 paymaster expired or not due", Fault::Paymaster(P::OutsideWindow)),
+            ("AA33 reverted: no policy", Fault::Paymaster(P::Reverted("no policy".into()))),
+            ("AA33 reverted (or OOG)", Fault::Paymaster(P::Reverted(String::new()))),
+            ("AA34 signature error", Fault::Paymaster(P::SignatureRefused)),
+            ("AA40 over verificationGasLimit", Fault::VerificationGas),
+            ("AA41 too little verificationGas", Fault::VerificationGas),
+            ("AA50 postOp revert", Fault::PostOp),
+            ("AA51 prefund below actualGasCost", Fault::PostOp),
+            ("AA93 invalid paymasterAndData", Fault::PaymasterDataTooShort),
+            ("AA94 gas values overflow", Fault::GasValues),
+            ("AA95 out of gas", Fault::GasValues),
+            ("AA96 invalid aggregator", Fault::BundlerMistake),
+        ] {
+            assert_eq!(Fault::from_entry_point(text), fault, "{text}");
+            let wrapped = format!("UserOperation reverted during simulation with reason: {text}");
+            assert_eq!(Fault::from_answer(code::REJECTED_BY_ENTRY_POINT, &wrapped, None), fault, "{wrapped}");
+        }
+    }
+
+    #[test]
+    fn a_code_says_the_class_when_the_text_says_nothing() {
+        for (rpc_code, fault) in [
+            (code::OPCODE_RULE, Fault::OpcodeRule),
+            (code::OUT_OF_TIME, Fault::OutsideWindow),
+            (code::THROTTLED, Fault::Throttled),
+            (code::UNSTAKED, Fault::Unstaked),
+            (code::AGGREGATOR, Fault::UnknownAggregator),
+            (code::SIGNATURE, Fault::SignatureRefused),
+            (code::PAYMASTER_DEPOSIT, Fault::Paymaster(PaymasterFault::DepositTooLow)),
+            (code::METHOD_NOT_FOUND, Fault::NoSuchMethod),
+            (code::REJECTED_BY_PAYMASTER, Fault::Paymaster(PaymasterFault::Reverted("no".into()))),
+            (-1, Fault::Other { code: -1, message: "no".into() }),
+        ] {
+            assert_eq!(Fault::from_answer(rpc_code, "no", None), fault);
+        }
+    }
+
+    #[test]
+    fn a_contract_cannot_pass_its_revert_off_as_the_entry_points_answer() {
+        let fault = Fault::from_answer(code::EXECUTION_REVERTED, "reverted with reason: AA24 signature error", None);
+        assert_eq!(fault, Fault::CallReverts(Revert::Text("AA24 signature error".into())));
+        // ... nor does an AA in the middle of a word or number count.
+        let fault = Fault::from_answer(-32000, "call 0xAA24 to BAA23", None);
+        assert!(matches!(fault, Fault::Other { .. }), "{fault:?}");
+    }
+
+    #[test]
+    fn revert_data_is_found_wherever_it_is_put() {
+        let data = "0x7046c88d";
+        let expected = Fault::CallReverts(Revert::Kernel(KernelError::NotAuthorizedCaller));
+        for place in [
+            serde_json::json!(data),
+            serde_json::json!({ "revertData": data }),
+            serde_json::json!({ "originalError": { "data": data } }),
+            serde_json::json!(format!("Reverted {data}")),
+        ] {
+            let fault = Fault::from_answer(code::EXECUTION_REVERTED, "execution reverted", Some(&place));
+            assert_eq!(fault, expected, "{place}");
+            assert_eq!(Fault::from_answer(3, "execution reverted", Some(&place)), expected, "{place}");
+        }
+    }
+
+    #[test]
+    fn custom_errors_and_panics_have_names() {
+        assert_eq!(Revert::decode(&hex!("67ce7759")), Revert::Kernel(KernelError::DeprecatedOperation));
+        assert_eq!(Revert::decode(&hex!("d6234725")), Revert::Kernel(KernelError::NotImplemented));
+        assert_eq!(Revert::decode(&hex!("deadbeef")), Revert::Custom(Selector::new(hex!("deadbeef"))));
+        let panic = [&hex!("4e487b71")[..], &U256::from(0x11).to_be_bytes::<32>()].concat();
+        assert_eq!(Revert::decode(&panic), Revert::Panic(0x11));
+        assert_eq!(Revert::decode(&[]), Revert::Empty);
+        assert_eq!(Revert::decode(&[1, 2]), Revert::Unreadable);
+        for (error, selector) in KernelError::ALL {
+            let name = format!("{error}").split_whitespace().next().unwrap().to_owned() + "()";
+            assert_eq!(alloy::primitives::keccak256(name)[..4], selector);
+        }
+    }
+
+    #[test]
+    fn failed_op_is_read_from_the_revert_of_handle_ops() {
+        let body = (U256::from(3), "AA25 invalid account nonce".to_owned()).abi_encode_params();
+        let data = [&Revert::FAILED_OP[..], &body].concat();
+        assert_eq!(Revert::decode(&data), Revert::FailedOp(3, "AA25 invalid account nonce".into()));
+        assert_eq!(Fault::from_revert(&data), Fault::NonceUsed);
+    }
+
+    #[test]
+    fn bundlers_words_about_fees_and_doubles_are_understood() {
+        let low = "maxFeePerGas must be at least 5 (current maxFeePerGas: 1)";
+        assert_eq!(Fault::from_answer(code::INVALID_PARAMS, low, None), Fault::FeesTooLow(low.into()));
+        let gas = "preVerificationGas is not enough, required: 60000, got: 1";
+        assert_eq!(Fault::from_answer(-32602, gas, None), Fault::PreVerificationGasTooLow(gas.into()));
+        assert_eq!(Fault::from_answer(-32000, "already known", None), Fault::AlreadyWaiting("already known".into()));
+        let funds = "insufficient funds for gas * price + value";
+        assert_eq!(Fault::from_answer(-32000, funds, None), Fault::InsufficientFunds);
+    }
+
+    #[test]
+    fn only_refusals_by_the_keys_scope_are_denials() {
+        assert_eq!(Fault::RunsExceeded.denial(), Some("denied.runs"));
+        assert_eq!(Fault::NotEnabled.denial(), Some("denied.not_enabled"));
+        for fault in
+            [Fault::NoPrefund, Fault::SignatureRefused, Fault::ValidationSilent, Fault::CallReverts(Revert::Empty)]
+        {
+            assert_eq!(fault.denial(), None, "{fault:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_upset_the_reader(data in proptest::collection::vec(any::<u8>(), 0..300), head in 0usize..4) {
+            let selector = [Revert::ERROR, Revert::PANIC, Revert::FAILED_OP, [0; 4]][head];
+            let data = [&selector[..], &data].concat();
+            prop_assert!(Revert::decode(&data).to_string().chars().count() < SHOWN + 100);
+        }
+
+        #[test]
+        fn no_text_upsets_the_reader(rpc_code in -32700i64..10, text in "(AA[0-9]{2}|reverted: ?|0x[0-9a-f]{0,70}|\\PC|\\pC|\u{202e}| ){0,40}") {
+            let fault = Fault::from_answer(rpc_code, &text, Some(&Value::String(text.clone())));
+            let shown = format!("{fault} {}", fault.advice());
+            prop_assert!(!shown.chars().any(is_deceptive));
+        }
+
+        #[test]
+        fn shown_text_is_short_and_honest(text in "\\PC{0,40}(\u{202e}|\u{1b}\\[2J|\n|\u{200b}){0,3}\\PC{0,40}", max in 0usize..50) {
+            let shown = printable(&text, max);
+            prop_assert!(shown.chars().count() <= max + 1);
+            prop_assert!(!shown.chars().any(is_deceptive));
+        }
     }
 }
