@@ -8,6 +8,7 @@ pub mod account;
 pub mod approval;
 pub mod blob;
 pub mod condition;
+pub mod faults;
 pub mod generation;
 pub mod judge;
 pub mod merkle;

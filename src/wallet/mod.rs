@@ -1,4 +1,5 @@
-//! The shared core: what an owner or an agent can do. Front ends call this and nothing below it.
+//! The shared core: what an owner or an agent can do. Both front ends call this and nothing below it.
 
-#[allow(dead_code, reason = "use-cases of the wallet are added around it")]
-pub(crate) mod vault;
+// Everything here is for the use-cases, which land file by file.
+#[allow(dead_code)]
+pub(crate) mod chain;

@@ -1,0 +1,332 @@
+//! A bundler (ERC-4337 JSON-RPC): estimate, send, find again, follow.
+//!
+//! A bundler is asked, never believed: the operation's hash is ours, and a receipt counts only with the EntryPoint's
+//! own event in it.
+
+use std::time::{Duration, Instant};
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    sol,
+    sol_types::SolEvent,
+};
+use serde_json::{Value, json};
+
+use super::{
+    answer::Answer,
+    node::{Log, chain_id_call, maybe, same_chain},
+    transport::{Call, ChainError, Endpoint},
+};
+use crate::kernel::{
+    faults::{self, Fault, Revert},
+    user_op::UserOperation,
+};
+
+sol! {
+    event UserOperationEvent(bytes32 indexed userOpHash, address indexed sender, address indexed paymaster,
+        uint256 nonce, bool success, uint256 actualGasCost, uint256 actualGasUsed);
+    event UserOperationRevertReason(bytes32 indexed userOpHash, address indexed sender, uint256 nonce, bytes revertReason);
+}
+
+/// Gas units, as a bundler or paymaster proposes them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GasEstimate {
+    pub pre_verification_gas: U256,
+    pub verification_gas_limit: U256,
+    pub call_gas_limit: U256,
+}
+
+impl GasEstimate {
+    /// Reads the three fields; older bundlers say `verificationGas`.
+    pub fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
+        let verification = answer.optional("verificationGasLimit").or_else(|| answer.optional("verificationGas"));
+        Ok(Self {
+            pre_verification_gas: answer.field("preVerificationGas")?.number()?,
+            verification_gas_limit: verification.map_or_else(|| answer.field("verificationGasLimit"), Ok)?.number()?,
+            call_gas_limit: answer.field("callGasLimit")?.number()?,
+        })
+    }
+}
+
+/// An operation the bundler knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownOperation {
+    pub operation: UserOperation,
+    pub entry_point: Address,
+    /// Both `None` while it waits.
+    pub block_number: Option<u64>,
+    pub transaction_hash: Option<B256>,
+}
+
+/// What the EntryPoint's event says about an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub sender: Address,
+    pub nonce: U256,
+    /// Zero when the account paid.
+    pub paymaster: Address,
+    /// Whether the inner call went through. Validation has, and its effects stay, either way.
+    pub success: bool,
+    /// Wei.
+    pub gas_cost: U256,
+    /// Gas units.
+    pub gas_used: U256,
+    /// Why the inner call reverted, when it did.
+    pub revert: Option<Revert>,
+}
+
+/// An operation that is in a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Included {
+    pub user_op_hash: B256,
+    pub transaction_hash: B256,
+    pub block_number: u64,
+    pub block_hash: B256,
+    pub outcome: Outcome,
+    /// All logs of the transaction, other operations' included.
+    pub logs: Vec<Log>,
+}
+
+/// What following an operation came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// Not in a block when the time was up. It may still get there.
+    Pending,
+    Included(Box<Included>),
+}
+
+/// How often a waiting operation is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Rhythm {
+    pub first: Duration,
+    /// The pause grows by half each time, up to this.
+    pub longest: Duration,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(300), longest: Duration::from_secs(4) }
+    }
+}
+
+/// A bundler's endpoint, for one EntryPoint on one chain. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bundler {
+    endpoint: Endpoint,
+    entry_point: Address,
+    chain_id: u64,
+}
+
+impl Bundler {
+    pub fn new(endpoint: Endpoint, entry_point: Address, chain_id: u64) -> Self {
+        Self { endpoint, entry_point, chain_id }
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub fn entry_point(&self) -> Address {
+        self.entry_point
+    }
+
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    fn answer<'a>(&'a self, purpose: &'static str, value: &'a Value) -> Answer<'a> {
+        Answer::new(self.endpoint.origin(), purpose, value)
+    }
+
+    /// Stops at a bundler of another chain or without our EntryPoint.
+    pub async fn check(&self) -> Result<(), ChainError> {
+        const ENTRY_POINTS: &str = "eth_supportedEntryPoints";
+        let calls = [chain_id_call(), Call::read(ENTRY_POINTS, json!([]))];
+        let mut answers = self.endpoint.calls(&calls).await.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Ok(Value::Null));
+        let theirs = self.answer("eth_chainId", &next()?).u64()?;
+        same_chain(self.endpoint.origin(), self.chain_id, theirs)?;
+        let supported = next()?;
+        for entry_point in self.answer(ENTRY_POINTS, &supported).list(100)? {
+            if entry_point.address()? == self.entry_point {
+                return Ok(());
+            }
+        }
+        Err(ChainError::EntryPointUnsupported {
+            endpoint: self.endpoint.origin().into(),
+            entry_point: self.entry_point,
+        })
+    }
+
+    /// Asks what gas an operation needs. It should carry a full-length dummy signature and the real paymaster's address.
+    pub async fn estimate(&self, operation: &UserOperation) -> Result<GasEstimate, ChainError> {
+        const METHOD: &str = "eth_estimateUserOperationGas";
+        let value = self.endpoint.call(Call::read(METHOD, json!([operation, self.entry_point]))).await?;
+        GasEstimate::read(&self.answer(METHOD, &value))
+    }
+
+    /// Sends a signed operation once and answers its hash, which must be the one we compute. If the answer is lost or
+    /// says that it waits there already, the operation is looked for; an error after that leaves it open whether it was
+    /// taken ([`ChainError::leaves_doubt`]).
+    pub async fn send(&self, operation: &UserOperation) -> Result<B256, ChainError> {
+        const METHOD: &str = "eth_sendUserOperation";
+        let ours = operation.hash(self.entry_point, self.chain_id);
+        let call = Call::once(METHOD, json!([operation, self.entry_point]));
+        let answer = match self.endpoint.call(call).await {
+            Ok(value) => self.answer(METHOD, &value).hash(),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(theirs) if theirs == ours => Ok(ours),
+            Ok(theirs) => Err(ChainError::mismatch(self.endpoint.origin(), "the operation's hash", ours, theirs)),
+            Err(error) => {
+                let waiting = matches!(error.fault(), Some(Fault::AlreadyWaiting(_)));
+                if (waiting || error.leaves_doubt()) && matches!(self.by_hash(ours).await, Ok(Some(_))) {
+                    return Ok(ours);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The operation with this hash, if the bundler knows it; its own hash is recomputed.
+    pub async fn by_hash(&self, hash: B256) -> Result<Option<KnownOperation>, ChainError> {
+        const METHOD: &str = "eth_getUserOperationByHash";
+        let value = self.endpoint.call(Call::read(METHOD, json!([hash]))).await?;
+        let Some(known) = maybe(&self.answer(METHOD, &value), read_known)? else { return Ok(None) };
+        let theirs = known.operation.hash(known.entry_point, self.chain_id);
+        if theirs != hash {
+            return Err(ChainError::mismatch(self.endpoint.origin(), "the operation asked for", hash, theirs));
+        }
+        Ok(Some(known))
+    }
+
+    /// The operation's receipt once it is in a block. The facts are taken from the EntryPoint's event; a receipt
+    /// without it, or that says otherwise, is refused.
+    pub async fn receipt(&self, hash: B256) -> Result<Option<Included>, ChainError> {
+        const METHOD: &str = "eth_getUserOperationReceipt";
+        let value = self.endpoint.call(Call::read(METHOD, json!([hash]))).await?;
+        let answer = self.answer(METHOD, &value);
+        maybe(&answer, |answer| self.read_receipt(hash, answer))
+    }
+
+    fn read_receipt(&self, hash: B256, answer: &Answer<'_>) -> Result<Included, ChainError> {
+        let disagrees =
+            |what, ours: String, theirs: String| Err(ChainError::mismatch(self.endpoint.origin(), what, ours, theirs));
+        let theirs = answer.field("userOpHash")?.hash()?;
+        if theirs != hash {
+            return disagrees("the operation of a receipt", hash.to_string(), theirs.to_string());
+        }
+        let receipt = answer.field("receipt")?;
+        let mut logs = match receipt.optional("logs") {
+            Some(logs) => Log::read_list(&logs)?,
+            None => Vec::new(),
+        };
+        if logs.is_empty() {
+            logs = answer.optional("logs").map_or_else(|| Ok(Vec::new()), |logs| Log::read_list(&logs))?;
+        }
+        let transaction_hash = receipt.field("transactionHash")?.hash()?;
+        let Some(mut outcome) = outcome_in(&logs, self.entry_point, hash) else {
+            let theirs = format!("transaction {transaction_hash} without that event");
+            return disagrees("the receipt's logs", "the EntryPoint's UserOperationEvent".into(), theirs);
+        };
+        let success = answer.field("success")?.truth()?;
+        if success != outcome.success {
+            return disagrees("the operation's success", outcome.success.to_string(), success.to_string());
+        }
+        if !outcome.success && outcome.revert.is_none() {
+            outcome.revert = answer.optional("reason").and_then(|reason| told_revert(reason.value()));
+        }
+        Ok(Included {
+            user_op_hash: hash,
+            transaction_hash,
+            block_number: receipt.field("blockNumber")?.u64()?,
+            block_hash: receipt.field("blockHash")?.hash()?,
+            outcome,
+            logs,
+        })
+    }
+
+    /// Asks for the receipt until it is there or the time is up. Passing trouble of the endpoint is waited out. Safe to
+    /// drop at any moment and to begin again.
+    pub async fn follow(&self, hash: B256, patience: Duration, rhythm: Rhythm) -> Result<Followed, ChainError> {
+        let started = Instant::now();
+        let mut pause = rhythm.first;
+        loop {
+            match self.receipt(hash).await {
+                Ok(Some(included)) => return Ok(Followed::Included(Box::new(included))),
+                Ok(None) => {}
+                Err(error) if error.is_passing() => {
+                    if started.elapsed() + pause >= patience {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            let left = patience.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Ok(Followed::Pending);
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = pause.mul_f32(1.5).min(rhythm.longest);
+        }
+    }
+}
+
+/// What the EntryPoint's event says about an operation, in the logs of its transaction - a bundler's or a node's.
+pub fn outcome_in(logs: &[Log], entry_point: Address, user_op_hash: B256) -> Option<Outcome> {
+    let of_operation = |signature: B256| {
+        logs.iter().find(move |log| {
+            log.address == entry_point
+                && log.topics.first() == Some(&signature)
+                && log.topics.get(1) == Some(&user_op_hash)
+        })
+    };
+    let log = of_operation(UserOperationEvent::SIGNATURE_HASH)?;
+    let event = UserOperationEvent::decode_raw_log(log.topics.iter().copied(), &log.data).ok()?;
+    let revert = of_operation(UserOperationRevertReason::SIGNATURE_HASH).and_then(|log| {
+        let event = UserOperationRevertReason::decode_raw_log(log.topics.iter().copied(), &log.data).ok()?;
+        Some(Revert::decode(&event.revertReason))
+    });
+    Some(Outcome {
+        sender: event.sender,
+        nonce: event.nonce,
+        paymaster: event.paymaster,
+        success: event.success,
+        gas_cost: event.actualGasCost,
+        gas_used: event.actualGasUsed,
+        revert,
+    })
+}
+
+/// The `reason` of a receipt: revert data as hex with some bundlers, words with others.
+fn told_revert(reason: &Value) -> Option<Revert> {
+    if let Some(data) = faults::revert_data(reason) {
+        return Some(Revert::decode(&data));
+    }
+    reason.as_str().filter(|text| !text.is_empty()).map(|text| Revert::Text(faults::printable(text, 200)))
+}
+
+fn read_known(answer: &Answer<'_>) -> Result<KnownOperation, ChainError> {
+    let operation = answer.field("userOperation")?;
+    let number = |name| operation.field(name)?.number();
+    let bytes = |name| -> Result<Bytes, ChainError> { operation.field(name)?.bytes() };
+    Ok(KnownOperation {
+        entry_point: answer.field("entryPoint")?.address()?,
+        block_number: answer.optional("blockNumber").map(|n| n.u64()).transpose()?,
+        transaction_hash: answer.optional("transactionHash").map(|h| h.hash()).transpose()?,
+        operation: UserOperation {
+            sender: operation.field("sender")?.address()?,
+            nonce: number("nonce")?,
+            init_code: bytes("initCode")?,
+            call_data: bytes("callData")?,
+            call_gas_limit: number("callGasLimit")?,
+            verification_gas_limit: number("verificationGasLimit")?,
+            pre_verification_gas: number("preVerificationGas")?,
+            max_fee_per_gas: number("maxFeePerGas")?,
+            max_priority_fee_per_gas: number("maxPriorityFeePerGas")?,
+            paymaster_and_data: bytes("paymasterAndData")?,
+            signature: bytes("signature")?,
+        },
+    })
+}

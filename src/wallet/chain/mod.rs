@@ -1,0 +1,21 @@
+//! The clients of a chain: node, bundler and paymaster, over one JSON-RPC transport (protocol.md 9).
+//!
+//! ```text
+//!   fees ──┬─ node ──────┐
+//!          ├─ bundler ───┼─ answer ── transport ─┬─ http        a live endpoint
+//!          └─ paymaster ─┘                       └─ (sandbox)   a chain in the process
+//! ```
+//! Nothing an endpoint says is believed because it said it: every answer is read field by field (`answer`), bounded in
+//! size, compared with what we can compute ourselves, and every price is held under a ceiling (`fees`).
+//! The address of an endpoint often carries an API key; only its scheme, host and port are ever shown.
+
+pub mod answer;
+pub mod bundler;
+pub mod fees;
+pub mod http;
+pub mod node;
+pub mod paymaster;
+pub mod transport;
+
+#[cfg(test)]
+mod stub_server;

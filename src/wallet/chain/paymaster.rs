@@ -1,0 +1,201 @@
+//! Paymaster services: who pays for the gas instead of the account, and what their promise may change.
+//!
+//! Three dialects (protocol.md 9): ERC-7677, Pimlico's and ZeroDev's sponsoring. A paymaster may set
+//! `paymasterAndData`, and within the fee ceiling gas and fees; nothing else of the operation.
+
+use alloy::primitives::{Address, Bytes};
+use serde_json::{Value, json};
+
+use super::{
+    answer::Answer,
+    bundler::GasEstimate,
+    fees::{FeeCeiling, Fees},
+    transport::{Call, ChainError, Endpoint},
+};
+use crate::kernel::user_op::UserOperation;
+
+/// Most bytes of `paymasterAndData`: an address, a window and a signature take some 200.
+const MAX_PAYMASTER_DATA: usize = 4 * 1024;
+
+/// How a paymaster service is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `pm_getPaymasterStubData`, then `pm_getPaymasterData`.
+    Erc7677,
+    /// `pm_sponsorUserOperation`: gas and data in one answer.
+    Pimlico,
+    /// `zd_sponsorUserOperation`: the same with ZeroDev's parameters.
+    ZeroDev,
+}
+
+/// What a paymaster promises for an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sponsorship {
+    /// The paymaster's address and its data; at least 20 bytes.
+    pub paymaster_and_data: Bytes,
+    /// Set by the services that estimate themselves: their signature covers it.
+    pub gas: Option<GasEstimate>,
+    /// Set when the service also fixes the fees.
+    pub fees: Option<Fees>,
+    /// Nothing more is asked of the service: what remains is to sign.
+    pub is_final: bool,
+    /// Who sent it, for errors.
+    proposer: String,
+}
+
+impl Sponsorship {
+    /// The paymaster that pays. Never zero.
+    pub fn paymaster(&self) -> Address {
+        self.paymaster_and_data.get(..20).map(Address::from_slice).unwrap_or_default()
+    }
+
+    /// Puts the promise into the operation - unless another paymaster than `expected` would pay, or it would cost more
+    /// than the ceiling allows. An operation that is refused is not changed.
+    pub fn apply(
+        &self,
+        operation: &mut UserOperation,
+        expected: Option<Address>,
+        ceiling: &FeeCeiling,
+    ) -> Result<(), ChainError> {
+        if let Some(expected) = expected
+            && expected != self.paymaster()
+        {
+            return Err(ChainError::mismatch(&self.proposer, "which paymaster pays", expected, self.paymaster()));
+        }
+        let mut sponsored = operation.clone();
+        sponsored.paymaster_and_data = self.paymaster_and_data.clone();
+        if let Some(gas) = &self.gas {
+            gas.apply(&mut sponsored);
+        }
+        if let Some(fees) = &self.fees {
+            fees.apply(&mut sponsored);
+        }
+        ceiling.check(&self.proposer, &sponsored)?;
+        *operation = sponsored;
+        Ok(())
+    }
+}
+
+/// A paymaster service for one EntryPoint on one chain. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Paymaster {
+    endpoint: Endpoint,
+    dialect: Dialect,
+    /// What the service wants to know besides the operation: a policy id, a token. `null` when nothing.
+    context: Value,
+    entry_point: Address,
+    chain_id: u64,
+}
+
+impl Paymaster {
+    pub fn new(endpoint: Endpoint, dialect: Dialect, context: Value, entry_point: Address, chain_id: u64) -> Self {
+        Self { endpoint, dialect, context, entry_point, chain_id }
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Before estimation. An ERC-7677 service gives data of the right length to estimate with; the other two estimate
+    /// themselves, and their answer is final: this uses up a sponsorship where the service counts them.
+    pub async fn stub(&self, operation: &UserOperation) -> Result<Sponsorship, ChainError> {
+        match self.dialect {
+            Dialect::Erc7677 => {
+                let call = Call::read("pm_getPaymasterStubData", self.erc7677(operation));
+                let value = self.endpoint.call(call).await?;
+                let answer = self.answer("pm_getPaymasterStubData", &value);
+                let is_final = answer.optional("isFinal").map_or(Ok(false), |last| last.truth())?;
+                self.sponsorship(&answer, is_final, Covers::DataAlone)
+            }
+            Dialect::Pimlico | Dialect::ZeroDev => self.sponsor(operation).await,
+        }
+    }
+
+    /// After estimation: the promise for exactly this operation, to be signed with it. Its paymaster must be the one
+    /// already in the operation, if there is one.
+    pub async fn sponsor(&self, operation: &UserOperation) -> Result<Sponsorship, ChainError> {
+        let (method, params, covers) = match self.dialect {
+            Dialect::Erc7677 => ("pm_getPaymasterData", self.erc7677(operation), Covers::DataAlone),
+            Dialect::Pimlico => ("pm_sponsorUserOperation", self.pimlico(operation), Covers::GasToo),
+            Dialect::ZeroDev => ("zd_sponsorUserOperation", self.zerodev(operation), Covers::GasToo),
+        };
+        let value = self.endpoint.call(Call::once(method, params)).await?;
+        let sponsorship = self.sponsorship(&self.answer(method, &value), true, covers)?;
+        match operation.paymaster() {
+            Some(before) if before != sponsorship.paymaster() => {
+                let (origin, after) = (self.endpoint.origin(), sponsorship.paymaster());
+                Err(ChainError::mismatch(origin, "which paymaster pays", before, after))
+            }
+            _ => Ok(sponsorship),
+        }
+    }
+
+    fn answer<'a>(&'a self, purpose: &'static str, value: &'a Value) -> Answer<'a> {
+        Answer::new(self.endpoint.origin(), purpose, value)
+    }
+
+    fn erc7677(&self, operation: &UserOperation) -> Value {
+        let chain_id = format!("0x{:x}", self.chain_id);
+        // The context is an object by the standard, also when there is nothing to say.
+        let context = if self.context.is_null() { json!({}) } else { self.context.clone() };
+        json!([operation, self.entry_point, chain_id, context])
+    }
+
+    fn pimlico(&self, operation: &UserOperation) -> Value {
+        if self.context.is_null() {
+            json!([operation, self.entry_point])
+        } else {
+            json!([operation, self.entry_point, self.context])
+        }
+    }
+
+    /// ZeroDev takes one object. Of our context it understands `gasTokenData`.
+    fn zerodev(&self, operation: &UserOperation) -> Value {
+        let mut request = json!({
+            "chainId": self.chain_id,
+            "userOp": operation,
+            "entryPointAddress": self.entry_point,
+            "shouldOverrideFee": false,
+            "shouldConsume": true,
+        });
+        if let Some(token) = self.context.get("gasTokenData") {
+            request["gasTokenData"] = token.clone();
+        }
+        json!([request])
+    }
+
+    fn sponsorship(&self, answer: &Answer<'_>, is_final: bool, covers: Covers) -> Result<Sponsorship, ChainError> {
+        let data = answer.field("paymasterAndData")?;
+        let paymaster_and_data = data.bytes()?;
+        match paymaster_and_data.get(..20) {
+            None => return Err(data.should_be("at least 20 bytes: the service does not pay for this operation")),
+            // The EntryPoint reads the zero address as "no paymaster": the account would pay.
+            Some(address) if address.iter().all(|byte| *byte == 0) => {
+                return Err(data.should_be("a paymaster's address, not zero: with zero the account pays"));
+            }
+            Some(_) if paymaster_and_data.len() > MAX_PAYMASTER_DATA => {
+                return Err(data.should_be("shorter: 4096 bytes at most"));
+            }
+            Some(_) => {}
+        }
+        let gas = match covers {
+            Covers::GasToo => Some(GasEstimate::read(answer)?),
+            Covers::DataAlone if answer.optional("callGasLimit").is_some() => Some(GasEstimate::read(answer)?),
+            Covers::DataAlone => None,
+        };
+        let fees = match (answer.optional("maxFeePerGas"), answer.optional("maxPriorityFeePerGas")) {
+            (Some(max), Some(priority)) => {
+                Some(Fees { max_fee_per_gas: max.u128()?, max_priority_fee_per_gas: priority.u128()? })
+            }
+            _ => None,
+        };
+        let proposer = self.endpoint.origin().to_owned();
+        Ok(Sponsorship { paymaster_and_data, gas, fees, is_final, proposer })
+    }
+}
+
+/// What an answer must hold besides `paymasterAndData`.
+enum Covers {
+    DataAlone,
+    GasToo,
+}
