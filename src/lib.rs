@@ -1,6 +1,18 @@
 //! keyleash: see, give and take back the session keys of ZeroDev Kernel smart accounts.
+//!
+//! ```text
+//!  main ── cli ──┐
+//!                ├── wallet ── kernel
+//!               (tui)   │
+//!                       ├── vault    secrets: sealed files
+//!                       ├── store    records: SQLite
+//!                       └── chain    node, bundler, paymaster
+//! ```
+//! [`kernel`] is the protocol, pure. [`wallet`] is the shared core: each use-case is plan, preview, execute, proof. Front ends
+//! call it and nothing below it: its vault, its store and its chain clients are private.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod kernel;
 pub mod secret;
 pub mod wallet;

@@ -6,7 +6,10 @@ use alloy::{
     sol_types::{SolCall, SolValue},
 };
 
-use super::generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion};
+use super::{
+    generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion},
+    user_op::UserOperation,
+};
 
 /// ERC-1967 implementation slot.
 pub const IMPLEMENTATION_SLOT: B256 = b256!("360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc");
@@ -25,6 +28,13 @@ sol! {
     function executeDelegateCall(address to, bytes data);
     function setExecution(bytes4 selector, address executor, address validator, uint48 validUntil, uint48 validAfter, bytes enableData);
     function disableMode(bytes4 mode);
+
+    struct SolUserOperation {
+        address sender; uint256 nonce; bytes initCode; bytes callData;
+        uint256 callGasLimit; uint256 verificationGasLimit; uint256 preVerificationGas;
+        uint256 maxFeePerGas; uint256 maxPriorityFeePerGas; bytes paymasterAndData; bytes signature;
+    }
+    function validateUserOp(SolUserOperation userOp, bytes32 userOpHash, uint256 missingFunds) returns (uint256);
 
     function enable(bytes enableData);
     function disable(bytes data);
@@ -220,6 +230,25 @@ pub fn set_execution(selector: Selector, validator: Address, enable_data: &[u8])
     }
     .abi_encode()
     .into()
+}
+
+/// `validateUserOp(userOp, hash, 0)`, as the EntryPoint calls the account: what it answers is the account's own verdict.
+pub fn validate_user_op(user_op: &UserOperation, hash: B256) -> Bytes {
+    let u = user_op.clone();
+    let user_op = SolUserOperation {
+        sender: u.sender,
+        nonce: u.nonce,
+        initCode: u.init_code,
+        callData: u.call_data,
+        callGasLimit: u.call_gas_limit,
+        verificationGasLimit: u.verification_gas_limit,
+        preVerificationGas: u.pre_verification_gas,
+        maxFeePerGas: u.max_fee_per_gas,
+        maxPriorityFeePerGas: u.max_priority_fee_per_gas,
+        paymasterAndData: u.paymaster_and_data,
+        signature: u.signature,
+    };
+    validateUserOpCall { userOp: user_op, userOpHash: hash, missingFunds: U256::ZERO }.abi_encode().into()
 }
 
 /// Storage key of a permission's run counter: `keccak256(uint256 sessionNonce ‖ uint32 index)` per account (protocol.md 3).

@@ -277,6 +277,87 @@ impl Reason {
     }
 }
 
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PaymasterDataTooShort { bytes } => {
+                write!(f, "paymasterAndData has {bytes} bytes; it must be empty or begin with an address")
+            }
+            Self::Paused => f.write_str("session keys are paused on this account (the owner's panic switch is on)"),
+            Self::CalldataTooShort { bytes } => write!(f, "the account call has {bytes} bytes and names no function"),
+            Self::CalldataMalformed => f.write_str("the account call cannot be read as the function it names"),
+            Self::NotItsTurn { approval, next: Some(next) } if approval < next => {
+                write!(
+                    f,
+                    "turn {approval} is over: the account is at turn {next}, so this approval can never be enabled"
+                )
+            }
+            Self::NotItsTurn { approval, next: Some(next) } => {
+                write!(f, "it is not this approval's turn: it has turn {approval}, and turn {next} comes first")
+            }
+            Self::NotItsTurn { next: None, .. } => {
+                f.write_str("the account can enable no approval any more (its nonce is at the end)")
+            }
+            Self::OtherFunctionApproved { approved, called } => write!(
+                f,
+                "the approval opens {} and this is {}",
+                account_function(*approved),
+                account_function(*called)
+            ),
+            Self::NotRouted => f.write_str("the account sends this function to no session key validator yet"),
+            Self::RoutedElsewhere => {
+                f.write_str("the account sends this function to another validator, which does not know this key")
+            }
+            Self::NotEnabled => {
+                f.write_str("the chain does not hold this approval: never enabled, taken back, or replaced")
+            }
+            Self::PaymasterMissing => f.write_str("some paymaster must pay for the gas, and there is none"),
+            Self::PaymasterMismatch { expected, actual: Some(actual) } => {
+                write!(f, "gas must be paid by {expected}, and would be paid by {actual}")
+            }
+            Self::PaymasterMismatch { expected, actual: None } => {
+                write!(f, "gas must be paid by {expected}, and would be paid by the account")
+            }
+            Self::AccountFunction { called } => {
+                write!(f, "a key with permissions may not use {} of the account", account_function(*called))
+            }
+            Self::NothingShown => f.write_str("no permission allows this call"),
+            Self::NoSuchPermission => f.write_str("the scope has no such permission"),
+            Self::Target { expected, actual } => write!(f, "the contract must be {expected}, and is {actual}"),
+            Self::Value { limit, actual } => {
+                write!(f, "at most {limit} wei may go with the call, and it carries {actual} wei")
+            }
+            Self::Operation => f.write_str("it allows an ordinary call, and this is a delegatecall"),
+            Self::DataTooShort { bytes } => {
+                write!(f, "the call has {bytes} bytes of data and names no function; the contract needs four at least")
+            }
+            Self::Selector { expected, actual } => write!(f, "the function must be {expected}, and is {actual}"),
+            Self::Rule { expected, actual, condition, .. } => {
+                write!(f, "expected {} {expected}, found {actual}", condition.name())
+            }
+            Self::RuleBeyondData { offset, bytes, .. } => {
+                write!(f, "the condition looks at byte {offset} of the arguments, beyond the {bytes} bytes of the call")
+            }
+            Self::InvalidExecutionRule => f.write_str("it has an interval without a start, so it can never be used"),
+            Self::ScheduleOverflow => f.write_str("its schedule has run past the largest time there is"),
+            Self::RunsUsedUp { runs } => write!(f, "all {runs} runs are used up"),
+            Self::NotYet { valid_after, now, interval: true } => {
+                write!(f, "the next run is at {valid_after}, and it is {now} now (unix seconds)")
+            }
+            Self::NotYet { valid_after, now, .. } => {
+                write!(f, "the key starts at {valid_after}, and it is {now} now (unix seconds)")
+            }
+            Self::Expired { valid_until, now } => {
+                write!(f, "the key ended at {valid_until}, and it is {now} now (unix seconds)")
+            }
+        }
+    }
+}
+
+fn account_function(called: Selector) -> String {
+    selector::name(called).map_or_else(|| called.to_string(), str::to_owned)
+}
+
 /// The chain's answer when exactly `shown` permissions (positions, one an inner call) come with the operation.
 pub fn judge(
     key: &Key<'_>,

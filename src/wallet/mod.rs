@@ -1,5 +1,136 @@
-//! The shared core: what an owner or an agent can do. Both front ends call this and nothing below it.
+//! The shared core: what an owner or an agent can do. Front ends call this and nothing below it.
+//!
+//! Every use-case walks the same way: **plan** (records and chain facts in, exact calls and their price out), **preview** (the plan
+//! as data, for a person to read), **execute** (the very plan that was shown, or *stale* when what it relied on has changed),
+//! **proof** (facts read back).
 
-// Everything here is for the use-cases, which land file by file.
-#[allow(dead_code)]
-pub(crate) mod chain;
+pub mod account;
+pub mod agent;
+mod chain;
+pub mod enable;
+pub mod error;
+pub mod facts;
+pub mod grant;
+pub mod home;
+pub mod inspect;
+pub mod key;
+pub mod model;
+pub mod network;
+pub mod operation;
+pub mod policy;
+pub mod revoke;
+pub mod send;
+pub mod state;
+mod store;
+mod vault;
+
+use std::{
+    sync::{PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use error::{Class, Error, Result};
+use home::{Config, Home};
+use store::Store;
+pub use vault::{AskPassphrase, Backend, Entry, PassphraseSource, Question, SecretId, hygiene::shield_process};
+use vault::{Vault, VaultError};
+
+/// One opened home: its config, its records and its vault. The one handle that front ends hold.
+pub struct Wallet {
+    home: Home,
+    config: RwLock<Config>,
+    store: Store,
+    vault: Vault,
+}
+
+impl Wallet {
+    /// Sets a home up. Refused when there is one already.
+    pub fn init(home: &Home, backend: Backend) -> Result<()> {
+        if home.is_initialized() {
+            return Err(Error::failed("home.exists", format!("{} is set up already", home.config_folder().display()))
+                .hint("nothing was changed; use it, or name another folder with --home"));
+        }
+        home.create_folders()?;
+        home.edit_config(|document| {
+            if document.contains_key("vault") {
+                return Err(Error::failed("home.exists", "another keyleash has just set this home up"));
+            }
+            document.insert("vault", toml_edit::value(backend.to_string()));
+            Ok(())
+        })
+    }
+
+    /// Opens a home that was set up. Nothing is unlocked and no network is asked.
+    pub fn open(home: Home, passphrase: PassphraseSource) -> Result<Self> {
+        if !home.is_initialized() {
+            return Err(Error::failed(
+                "home.none",
+                format!("there is no keyleash home in {}", home.config_folder().display()),
+            )
+            .hint("set one up with `keyleash init`"));
+        }
+        home.create_folders()?;
+        let config = home.load_config()?;
+        let records = home.records_file();
+        home::private_file(&records).map_err(|e| home::io_error("open", &records, &e))?;
+        let store = Store::open(&records)?;
+        let vault = Vault::open(home.data(), config.vault, passphrase);
+        Ok(Self { home, config: RwLock::new(config), store, vault })
+    }
+
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// What the vault holds, without unlocking it.
+    pub fn secrets(&self) -> Result<Vec<vault::Entry>> {
+        Ok(self.vault.list()?)
+    }
+
+    /// How many operations were sent and have no result on record yet.
+    pub fn in_flight(&self) -> Result<usize> {
+        let waiting = |o: &model::Operation| matches!(o.progress, model::Progress::Signed | model::Progress::Sent);
+        Ok(self.operations(1000)?.iter().filter(|o| waiting(o)).count())
+    }
+
+    fn config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
+        read(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn edit_config(&self, change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<()>) -> Result<()> {
+        self.home.edit_config(change)?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = self.home.load_config()?;
+        Ok(())
+    }
+}
+
+/// The local clock, unix seconds. For records; what is allowed when is decided by the chain's time.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// A short random id for records.
+fn short_id() -> Result<String> {
+    let mut bytes = [0u8; 4];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::failed("random.none", format!("the operating system gave no random bytes: {e}")))?;
+    Ok(alloy::hex::encode(bytes))
+}
+
+impl From<VaultError> for Error {
+    fn from(error: VaultError) -> Self {
+        Error::new(Class::Vault, format!("vault.{}", error.code()), error.to_string())
+    }
+}
+
+impl From<crate::secret::SecretError> for Error {
+    fn from(error: crate::secret::SecretError) -> Self {
+        Error::usage("secret.invalid", error.to_string())
+    }
+}
+
+impl From<chain::ChainError> for Error {
+    fn from(error: chain::ChainError) -> Self {
+        Error::new(Class::Chain, format!("chain.{}", error.code()), error.to_string())
+    }
+}

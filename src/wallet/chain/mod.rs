@@ -19,3 +19,10 @@ pub mod transport;
 
 #[cfg(test)]
 mod stub_server;
+
+pub use bundler::{Bundler, Followed, Outcome, Rhythm};
+pub use fees::{FeeCeiling, Market, buffered, quote};
+pub use http::Http;
+pub use node::{At, CallRequest, Node};
+pub use paymaster::Paymaster;
+pub use transport::{ChainError, Endpoint};

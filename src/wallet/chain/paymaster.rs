@@ -96,6 +96,22 @@ impl Paymaster {
         &self.endpoint
     }
 
+    /// Whether the service answers at all. That it knows `eth_chainId` is not asked of it; when it does, it must be ours.
+    pub async fn check(&self) -> Result<(), ChainError> {
+        const METHOD: &str = "eth_chainId";
+        match self.endpoint.call(Call::read(METHOD, json!([]))).await {
+            Ok(value) => match self.answer(METHOD, &value).u64()? {
+                theirs if theirs == self.chain_id => Ok(()),
+                theirs => {
+                    let endpoint = self.endpoint.origin().to_owned();
+                    Err(ChainError::WrongChain { endpoint, ours: self.chain_id, theirs })
+                }
+            },
+            Err(ChainError::Rpc(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Before estimation. An ERC-7677 service gives data of the right length to estimate with; the other two estimate
     /// themselves, and their answer is final: this uses up a sponsorship where the service counts them.
     pub async fn stub(&self, operation: &UserOperation) -> Result<Sponsorship, ChainError> {

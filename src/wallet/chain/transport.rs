@@ -157,6 +157,24 @@ pub enum ChainError {
 }
 
 impl ChainError {
+    /// For scripts: what kind of trouble it is.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadUrl { .. } => "bad_url",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Timeout { .. } => "timeout",
+            Self::HttpStatus { .. } => "http_status",
+            Self::Rpc(_) => "refused",
+            Self::TooLarge { .. } => "too_large",
+            Self::Malformed { .. } => "malformed",
+            Self::WrongChain { .. } => "wrong_chain",
+            Self::EntryPointUnsupported { .. } => "entry_point",
+            Self::Mismatch { .. } => "mismatch",
+            Self::AboveCeiling { .. } => "above_ceiling",
+        }
+    }
+
     pub fn malformed(endpoint: &str, purpose: &'static str, field: impl Into<String>, expected: &'static str) -> Self {
         Self::Malformed { endpoint: endpoint.into(), purpose, field: field.into(), expected }
     }

@@ -10,6 +10,7 @@
 //! call from a thread of their own.
 
 pub mod hygiene;
+pub mod import;
 mod index;
 mod keystore;
 mod passphrase;
@@ -158,6 +159,8 @@ pub enum VaultError {
     Unsupported { file: PathBuf, why: String },
     #[error("could not {doing} {}: {source}; check who may write there and whether the disk is full", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("{what} cannot be used: {why}")]
+    Import { what: String, why: &'static str },
     #[error("another keyleash has held {} for too long; let it finish or end it, then try again", path.display())]
     Busy { path: PathBuf },
     #[error("the operating system gave no random bytes: {0}; nothing was stored")]
@@ -165,6 +168,25 @@ pub enum VaultError {
 }
 
 impl VaultError {
+    /// For scripts: what kind of trouble it is.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } | Self::Missing { .. } => "missing",
+            Self::AlreadyThere { .. } => "exists",
+            Self::AddressMismatch { .. } => "address",
+            Self::WrongPassphrase { .. } | Self::WrongPassphraseOrChanged { .. } => "wrong_passphrase",
+            Self::NoPassphrase(_) | Self::EmptyPassphrase | Self::PassphrasesDiffer => "passphrase",
+            Self::Cancelled => "cancelled",
+            Self::Damaged { .. } => "damaged",
+            Self::Hostile { .. } => "hostile",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Io { .. } => "io",
+            Self::Import { .. } => "import",
+            Self::Busy { .. } => "busy",
+            Self::NoRandomness(_) => "no_randomness",
+        }
+    }
+
     fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), source }
     }

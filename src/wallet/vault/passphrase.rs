@@ -131,7 +131,7 @@ fn first_line(mut source: impl Read, name: &str) -> Result<Zeroizing<String>, Va
 }
 
 /// Standard input past the buffer of the standard library, which is never wiped.
-fn unbuffered_stdin() -> Result<File, VaultError> {
+pub fn unbuffered_stdin() -> Result<File, VaultError> {
     #[cfg(unix)]
     let handle = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
     #[cfg(windows)]

@@ -1,0 +1,681 @@
+//! The command line: arguments in, one use-case of the core, text or JSON out.
+
+pub mod args;
+pub mod output;
+mod owner;
+mod render;
+mod show;
+
+use std::{
+    io::{IsTerminal, Read},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use alloy::primitives::{B256, Bytes, U256};
+use args::{
+    AccountCommand, AgentCommand, Cli, Command, FormatChoice, Global, GrantArgs, InspectArgs, KeyCommand,
+    NetworkCommand, PaymasterChoice, RevokeArgs, SendArgs, VaultKind, address,
+};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use output::{Output, confirm, print};
+use serde_json::{Value, json};
+
+use crate::{
+    kernel::{abi::Function, account::Call, blob::Format, sentence},
+    wallet::{
+        Backend, PassphraseSource, Wallet,
+        error::{Class, Error, Result},
+        grant::{Accepted, GrantIntent, Holder},
+        home::{Home, read_bounded, replace},
+        inspect::{InspectOptions, inspect},
+        model::{Network, PaymasterKind},
+        network::zerodev,
+        operation::OperationOutcome,
+        policy::{MAX_POLICY, Policy},
+        send::{Actor, SendIntent},
+    },
+};
+
+/// Largest approval, batch or signature file, in bytes.
+const MAX_INPUT: u64 = 8 << 20;
+
+/// What a failing command had found out already: `data` of the envelope.
+type Partial = Value;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let Some(command) = cli.command else {
+        return no_command(&cli.global);
+    };
+    let mut output = Output::new(cli.global.json);
+    if let Err(error) = crate::wallet::shield_process() {
+        output.warn("process.shield", &error.to_string());
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(output, &Error::failed("process.runtime", format!("cannot start: {e}")), Value::Null),
+    };
+    let mut partial = Value::Null;
+    match runtime.block_on(run(&cli.global, command, &mut output, &mut partial)) {
+        Ok(Done { data, text, code }) => match output.done(&data, &text) {
+            Ok(()) => ExitCode::from(code),
+            Err(error) => fail(Output::new(false), &error, Value::Null),
+        },
+        Err(error) => fail(output, &error, partial),
+    }
+}
+
+fn fail(output: Output, error: &Error, data: Value) -> ExitCode {
+    output.failed(error, data);
+    ExitCode::from(error.class.exit_code())
+}
+
+/// clap's own errors: help and version are results, everything else is a usage error - in JSON when that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match print(&error.render().to_string()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(1),
+        };
+    }
+    let json = std::env::args_os().any(|a| a == "--json");
+    if json {
+        let text = error.render().to_string();
+        let message = text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned();
+        let failure = Error::usage("usage", message).hint("see `keyleash --help`");
+        Output::new(true).failed(&failure, Value::Null);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(Class::Usage.exit_code())
+}
+
+fn no_command(global: &Global) -> ExitCode {
+    let message = if std::io::stdout().is_terminal() {
+        "say what to do: `keyleash --help` lists the commands"
+    } else {
+        "there is no terminal and no command; see `keyleash --help`"
+    };
+    fail(Output::new(global.json), &Error::usage("usage.no_command", message), Value::Null)
+}
+
+/// A finished command.
+struct Done {
+    data: Value,
+    text: String,
+    code: u8,
+}
+
+fn done(data: impl serde::Serialize, text: impl Into<String>) -> Result<Done> {
+    let data = serde_json::to_value(data)
+        .map_err(|e| Error::failed("output.json", format!("the result could not be written as JSON: {e}")))?;
+    Ok(Done { data, text: text.into(), code: 0 })
+}
+
+async fn run(global: &Global, command: Command, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    match command {
+        Command::Init => init(global),
+        Command::Network(command) => network(global, command).await,
+        Command::Account(command) => account(global, command).await,
+        Command::Grant(args) => grant(global, args, output, partial).await,
+        Command::Key(command) => key(global, command, output, partial).await,
+        Command::Agent(command) => agent(global, command, output).await,
+        Command::Inspect(args) => inspect_text(global, args, output).await,
+        Command::Send(args) => send(global, args, output, partial).await,
+        Command::Status { hash } => status(global, hash).await,
+        Command::Revoke(args) => revoke(global, args, output, partial).await,
+        Command::Doctor => doctor(global),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "keyleash", &mut text);
+            done(json!({ "script": String::from_utf8_lossy(&text) }), String::from_utf8_lossy(&text))
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut text)
+                .map_err(|e| Error::failed("man", format!("the manual page could not be written: {e}")))?;
+            done(json!({ "man": String::from_utf8_lossy(&text) }), String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+fn home(global: &Global) -> Result<Home> {
+    match &global.home {
+        Some(folder) => Ok(Home::at(folder)),
+        None => Home::of_user(),
+    }
+}
+
+fn open(global: &Global) -> Result<Wallet> {
+    Wallet::open(home(global)?, PassphraseSource::from_argument(global.passphrase_file.as_deref()))
+}
+
+fn init(global: &Global) -> Result<Done> {
+    let home = home(global)?;
+    let backend = match global.vault {
+        Some(VaultKind::File) | None => Backend::File,
+    };
+    Wallet::init(&home, backend)?;
+    let text = format!(
+        "Home set up in {}.\nSecrets will be kept in encrypted files there; the passphrase is chosen with the first key.\n\
+         Next: keyleash network add NAME --chain-id N --rpc URL --bundler URL",
+        home.config_folder().display()
+    );
+    done(json!({ "home": home.config_folder(), "vault": backend }), text)
+}
+
+async fn network(global: &Global, command: NetworkCommand) -> Result<Done> {
+    let wallet = open(global)?;
+    match command {
+        NetworkCommand::Add {
+            name,
+            chain_id,
+            rpc,
+            bundler,
+            paymaster,
+            paymaster_kind,
+            paymaster_context,
+            zerodev: project,
+        } => {
+            let network = match (project, rpc) {
+                (Some(project), _) => zerodev(&project, chain_id)?,
+                (None, Some(rpc)) => Network {
+                    chain_id,
+                    rpc,
+                    bundler,
+                    paymaster,
+                    paymaster_kind: paymaster_kind.map(|k| match k {
+                        PaymasterChoice::Erc7677 => PaymasterKind::Erc7677,
+                        PaymasterChoice::Pimlico => PaymasterKind::Pimlico,
+                        PaymasterChoice::Zerodev => PaymasterKind::Zerodev,
+                    }),
+                    paymaster_context,
+                },
+                (None, None) => return Err(Error::usage("network.rpc", "--rpc URL is missing")),
+            };
+            let view = wallet.add_network(&name, &network)?;
+            done(&view, format!("Network {name} added. Check it with: keyleash network check {name}"))
+        }
+        NetworkCommand::Ls => {
+            let networks = wallet.networks();
+            done(&networks, show::networks(&networks))
+        }
+        NetworkCommand::Show { name } => {
+            let view = wallet.network(&name)?;
+            done(&view, show::networks(std::slice::from_ref(&view)))
+        }
+        NetworkCommand::Rm { name } => {
+            wallet.remove_network(&name)?;
+            done(json!({ "removed": name }), format!("Network {name} removed."))
+        }
+        NetworkCommand::Check { name } => {
+            let probes = wallet.check_network(&name).await?;
+            let ok = probes.iter().all(|p| p.ok);
+            let mut done = done(json!({ "network": name, "ok": ok, "probes": probes }), show::probes(&probes))?;
+            if !ok {
+                done.code = Class::Chain.exit_code();
+            }
+            Ok(done)
+        }
+    }
+}
+
+async fn account(global: &Global, command: AccountCommand) -> Result<Done> {
+    let wallet = open(global)?;
+    match command {
+        AccountCommand::New { name, owner, kernel, index } => {
+            let network = wallet.default_network(global.network.as_deref())?;
+            let source = owner::source(&owner, global)?.ok_or_else(|| {
+                Error::usage("account.owner", "who owns the account?").hint(
+                    "say --owner-new, --owner-key-file, --owner-keystore, --owner-mnemonic-file or --owner-address",
+                )
+            })?;
+            let kernel = crate::kernel::generation::KernelVersion::parse(&kernel)
+                .ok_or_else(|| Error::usage("account.kernel", "--kernel: expected 0.2.2, 0.2.3 or 0.2.4"))?;
+            let view = wallet.new_account(&name, &network, source, kernel, index).await?;
+            done(&view, show::account(&view))
+        }
+        AccountCommand::Add { name, address: text, owner } => {
+            let network = wallet.default_network(global.network.as_deref())?;
+            let source = owner::source(&owner, global)?;
+            let view = wallet.add_account(&name, &network, address("--address", &text)?, source).await?;
+            done(&view, show::account(&view))
+        }
+        AccountCommand::Ls => {
+            let accounts = wallet.accounts().await?;
+            done(&accounts, show::accounts(&accounts))
+        }
+        AccountCommand::Show { account } => {
+            let view = wallet.account(&account).await?;
+            done(&view, show::account(&view))
+        }
+        AccountCommand::Rm { account } => {
+            wallet.remove_account(&account)?;
+            done(
+                json!({ "removed": account }),
+                format!("{account} is off the list; its approvals and its owner's key stay on record."),
+            )
+        }
+    }
+}
+
+async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global)?;
+    if let Some(file) = &args.complete {
+        return complete_grant(&wallet, file, args.signature_file.as_deref());
+    }
+    let (Some(account), Some(policy_file)) = (args.account.clone(), args.policy.as_deref()) else {
+        return Err(Error::usage("usage", "grant needs an account and --policy FILE"));
+    };
+    let holder = match (&args.agent, args.new_key) {
+        (Some(agent), false) => Holder::Agent(address("--agent", agent)?),
+        (None, true) => Holder::NewKey,
+        _ => {
+            return Err(Error::usage("grant.holder", "who will hold the key?")
+                .hint("say --agent ADDRESS for a key made elsewhere, or --new-key"));
+        }
+    };
+    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
+        return Err(Error::usage("file.exists", format!("{} exists already; nothing was signed", out.display()))
+            .hint("name another file"));
+    }
+    let accepted = accepted(&args.accept)?;
+    let policy = read_policy(policy_file)?;
+    let plan = wallet.plan_grant(GrantIntent { account, policy, holder, label: args.label.clone() }).await?;
+    *partial = json!({ "risks": render::findings(&plan.findings) });
+    for warning in &plan.resolved.warnings {
+        output.warn("policy", warning);
+    }
+    if !output.is_json() {
+        output.say(&show::grant_plan(&plan));
+    }
+    crate::wallet::grant::check_findings(&plan.findings, &accepted)?;
+    if args.unsigned {
+        return unsigned_grant(&wallet, plan, &accepted, &args, global);
+    }
+    confirm("Sign this approval?", global.yes)?;
+    let granted = wallet.execute_grant(plan, &accepted)?;
+    let mut data = render::granted(&granted);
+    match &args.out {
+        Some(out) => {
+            wallet.export_key(&granted.key.key_id, format(args.format), args.with_secret, out)?;
+            if args.with_secret {
+                output.warn(
+                    "grant.bearer",
+                    &format!("{} carries the session key: whoever reads it can act", out.display()),
+                );
+            }
+        }
+        None => {
+            let texts = wallet.approval_texts(&granted.key.key_id, format(args.format))?;
+            if let [only] = texts.as_slice() {
+                data["approval"] = json!(only);
+            } else {
+                data["approval"] = json!(texts.first());
+                data["further_approvals"] = json!(texts.get(1..).unwrap_or_default());
+            }
+        }
+    }
+    let text = show::granted(&granted, args.out.as_deref(), data.get("approval").and_then(Value::as_str));
+    done(data, text)
+}
+
+fn unsigned_grant(
+    wallet: &Wallet,
+    plan: crate::wallet::grant::GrantPlan,
+    accepted: &Accepted,
+    args: &GrantArgs,
+    global: &Global,
+) -> Result<Done> {
+    let requests: Vec<Value> =
+        plan.requests().iter().map(crate::kernel::approval::ApprovalRequest::typed_data).collect();
+    let [typed] = requests.as_slice() else {
+        return Err(Error::usage(
+            "grant.unsigned",
+            "a policy that needs several signatures cannot be signed elsewhere in one go",
+        )
+        .hint("ask for one account function at a time: selector = \"execute\""));
+    };
+    confirm("Write down this draft?", global.yes)?;
+    let granted = wallet.draft_grant(plan, accepted)?;
+    let digest = granted.approvals.first().map(|a| a.digest).unwrap_or_default();
+    let file = json!({ "keyleash_draft": 1, "key_id": granted.key.key_id, "digest": digest, "typed_data": typed });
+    let text = serde_json::to_string_pretty(&file).unwrap_or_default();
+    if let Some(out) = &args.out {
+        replace(out, text.as_bytes())?;
+    }
+    let data = render::granted(&granted);
+    let said = format!(
+        "Draft {} written. Sign the EIP-712 message in the file with the owner's wallet (eth_signTypedData_v4), then:\n\
+         keyleash grant --complete FILE --signature-file SIGNATURE",
+        granted.key.key_id
+    );
+    done(data, said)
+}
+
+fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Path>) -> Result<Done> {
+    let draft: Value = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
+        .map_err(|e| Error::usage("grant.draft", format!("{} is not a draft of keyleash: {e}", file.display())))?;
+    let digest: B256 = draft
+        .get("digest")
+        .and_then(Value::as_str)
+        .and_then(|d| d.parse().ok())
+        .ok_or_else(|| Error::usage("grant.draft", format!("{}: `digest` is missing", file.display())))?;
+    let path = signature_file.ok_or_else(|| Error::usage("usage", "--signature-file is missing"))?;
+    let text = read_bounded(path, 4096)?;
+    let signature: Bytes = text
+        .trim()
+        .trim_matches('"')
+        .parse()
+        .map_err(|_| Error::usage("grant.signature", format!("{}: expected 65 bytes as hex", path.display())))?;
+    let (key, approval) = wallet.complete_grant(digest, &signature)?;
+    let mut data = render::key(&key);
+    data["enable_signature"] = json!(approval.enable_signature);
+    data["digest"] = json!(approval.digest);
+    data["approval"] = json!(wallet.approval_texts(&key.key_id, Format::V4)?.first());
+    let text = format!("{} is signed. Hand it over with: keyleash key export {} --out FILE", key.label, key.key_id);
+    done(data, text)
+}
+
+fn accepted(arguments: &[String]) -> Result<Accepted> {
+    arguments
+        .iter()
+        .map(|argument| {
+            argument.split_once('=').map(|(id, phrase)| (id.to_owned(), phrase.to_owned())).ok_or_else(|| {
+                Error::usage("grant.accept", "--accept: expected ID=PHRASE, for example --accept \"R12=…\"")
+            })
+        })
+        .collect()
+}
+
+fn read_policy(file: &Path) -> Result<Policy> {
+    let text = read_bounded(file, MAX_POLICY)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
+        .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })
+}
+
+fn format(choice: FormatChoice) -> Format {
+    match choice {
+        FormatChoice::V4 => Format::V4,
+        FormatChoice::V5 => Format::V5,
+    }
+}
+
+async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global)?;
+    match command {
+        KeyCommand::Ls { account } => {
+            let keys = wallet.keys(account.as_deref()).await?;
+            done(keys.iter().map(render::key).collect::<Vec<_>>(), show::keys(&keys))
+        }
+        KeyCommand::Show { key } => {
+            let view = wallet.key(&key).await?;
+            done(render::key(&view), show::key(&view))
+        }
+        KeyCommand::Export { key, out, format: wanted, with_secret } => {
+            if with_secret {
+                output.warn(
+                    "key.bearer",
+                    &format!("{} will carry the session key: whoever reads it can act", out.display()),
+                );
+                confirm("Write the key's private half to this file?", global.yes)?;
+            }
+            wallet.export_key(&key, format(wanted), with_secret, &out)?;
+            done(json!({ "written": out }), format!("Written to {}.", out.display()))
+        }
+        KeyCommand::Rm { key } => {
+            confirm("Take this key off the list?", global.yes)?;
+            wallet.remove_key(&key)?;
+            done(json!({ "removed": key }), format!("{key} is off the list."))
+        }
+        KeyCommand::Enable { keys, max_cost, dry_run } => {
+            let plan = wallet.plan_enable(&keys, amount("--max-cost", max_cost.as_deref())?).await?;
+            let preview = json!({ "plan": plan.steps, "max_cost": plan.prepared.max_cost.to_string() });
+            *partial = preview.clone();
+            let text = show::steps(&plan.steps, &plan.prepared);
+            if dry_run {
+                return done(preview, text);
+            }
+            if !output.is_json() {
+                output.say(&text);
+            }
+            confirm("Enable now?", global.yes)?;
+            let enabled = wallet.execute_enable(plan, true).await?;
+            let mut data = render::operation(&enabled.operation);
+            data["keys"] = enabled.keys.iter().map(render::key).collect();
+            let text = format!("{}\n{}", show::operation(&enabled.operation), show::keys(&enabled.keys));
+            finished(&enabled.operation, data, text, partial)
+        }
+    }
+}
+
+async fn agent(global: &Global, command: AgentCommand, output: &mut Output) -> Result<Done> {
+    let wallet = open(global)?;
+    match command {
+        AgentCommand::New { label } => {
+            let view = wallet.new_agent(&label)?;
+            let text = format!("{}\nGive this address to the owner; the private half stays here.", view.address);
+            done(&view, text)
+        }
+        AgentCommand::Import { file, label, agent } => {
+            let text = read_input(&file)?;
+            let agent = agent.as_deref().map(|a| address("--agent", a)).transpose()?;
+            let (view, warnings) =
+                wallet.import_approval(&text, label.as_deref(), agent, global.network.as_deref()).await?;
+            for warning in &warnings {
+                output.warn("approval", warning);
+            }
+            done(render::key(&view), show::key(&view))
+        }
+        AgentCommand::Ls => {
+            let agents = wallet.agents()?;
+            let rows: Vec<Vec<String>> = agents.iter().map(|a| vec![a.label.clone(), a.address.to_string()]).collect();
+            done(&agents, output::table(&["label", "address"], &rows))
+        }
+    }
+}
+
+async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output) -> Result<Done> {
+    let text = read_input(&args.file)?;
+    let options = InspectOptions {
+        session_key: args.agent.as_deref().map(|a| address("--agent", a)).transpose()?,
+        rpc: args.rpc,
+        network: global.network.clone(),
+    };
+    let home = home(global)?;
+    let found = if home.is_initialized() {
+        open(global)?.inspect(&text, &options).await?
+    } else {
+        if options.network.is_some() {
+            return Err(Error::usage("home.none", "--network needs a home that knows it").hint("use --rpc URL"));
+        }
+        inspect(&text, &options).await?
+    };
+    for warning in &found.warnings {
+        output.warn("approval", warning);
+    }
+    done(render::inspection(&found), show::inspection(&found))
+}
+
+async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global)?;
+    let actor = match (args.key.clone(), args.as_owner.clone()) {
+        (_, Some(account)) => Actor::Owner(account),
+        (Some(key), None) => Actor::Key(key),
+        (None, None) => return Err(Error::usage("usage", "name a key, or --as-owner ACCOUNT")),
+    };
+    let (calls, batch) = match &args.batch {
+        Some(file) => (batch_calls(file)?, true),
+        None => (vec![single_call(&args)?], false),
+    };
+    let intent = SendIntent { actor, calls, batch, max_cost: amount("--max-cost", args.max_cost.as_deref())? };
+    let plan = wallet.plan_send(intent).await?;
+    let preview = serde_json::to_value(plan.preview()).unwrap_or_default();
+    *partial = preview.clone();
+    if args.dry_run {
+        return done(preview, show::send_plan(&plan));
+    }
+    if !output.is_json() {
+        output.say(&show::send_plan(&plan));
+    }
+    confirm("Send it?", global.yes)?;
+    let outcome = wallet.execute_send(plan, !args.no_wait).await?;
+    finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
+}
+
+async fn status(global: &Global, hash: B256) -> Result<Done> {
+    let outcome = open(global)?.status(hash, Duration::from_secs(20)).await?;
+    let data = render::operation(&outcome);
+    finished(&outcome, data, show::operation(&outcome), &mut Value::Null)
+}
+
+async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global)?;
+    let plan = wallet.plan_revoke(&args.account, &args.keys, amount("--max-cost", args.max_cost.as_deref())?).await?;
+    let preview = json!({
+        "plan": plan.steps, "also_revokes": plan.also_revokes, "max_cost": plan.prepared.max_cost.to_string(),
+    });
+    *partial = preview.clone();
+    let text = show::steps(&plan.steps, &plan.prepared);
+    if args.dry_run {
+        return done(preview, text);
+    }
+    if !output.is_json() {
+        output.say(&text);
+    }
+    confirm("Revoke now?", global.yes)?;
+    let revoked = wallet.execute_revoke(plan).await?;
+    let mut data = render::operation(&revoked.operation);
+    data["plan"] = json!(revoked.plan);
+    data["also_revokes"] = json!(revoked.also_revokes);
+    data["proof"] = json!(revoked.proof);
+    data["proofs"] = json!(revoked.proofs);
+    finished(&revoked.operation, data, show::revoked(&revoked), partial)
+}
+
+/// Success only when the operation is in a block and its inner call went through (or nobody wanted to wait).
+fn finished(outcome: &OperationOutcome, data: Value, text: String, partial: &mut Partial) -> Result<Done> {
+    match (outcome.phase, outcome.success) {
+        (_, Some(true)) | ("sent", None) => done(data, text),
+        ("refused", _) => {
+            *partial = data;
+            Err(Error::new(Class::Chain, "operation.refused", outcome.revert_reason.clone().unwrap_or_default()))
+        }
+        _ => {
+            *partial = data;
+            let reason = outcome.revert_reason.clone().unwrap_or_else(|| "no reason given".into());
+            Err(Error::new(Class::Reverted, "operation.reverted", format!("it was mined, but failed: {reason}"))
+                .hint("nothing the call was meant to do has happened; gas was paid"))
+        }
+    }
+}
+
+fn doctor(global: &Global) -> Result<Done> {
+    let home = home(global)?;
+    let mut report = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "os": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+        "initialized": home.is_initialized(),
+    });
+    if home.is_initialized() {
+        let wallet = open(global)?;
+        report["vault"] = json!(home.load_config()?.vault);
+        report["networks"] = json!(wallet.networks());
+        report["secrets"] = json!(wallet.secrets()?.len());
+        report["operations_in_flight"] = json!(wallet.in_flight()?);
+    }
+    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    done(report, text)
+}
+
+fn read_input(file: &str) -> Result<String> {
+    if file != "-" {
+        return read_bounded(Path::new(file), MAX_INPUT);
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .take(MAX_INPUT + 1)
+        .read_to_string(&mut text)
+        .map_err(|e| Error::failed("file.io", format!("standard input cannot be read as text: {e}")))?;
+    if text.len() as u64 > MAX_INPUT {
+        return Err(Error::usage("file.too_large", format!("standard input is larger than {MAX_INPUT} bytes")));
+    }
+    Ok(text)
+}
+
+fn amount(argument: &str, text: Option<&str>) -> Result<Option<U256>> {
+    text.map(|t| sentence::parse_amount(t).map_err(|e| Error::usage("argument.amount", format!("{argument}: {e}"))))
+        .transpose()
+}
+
+fn single_call(args: &SendArgs) -> Result<Call> {
+    let to = args.to.as_deref().ok_or_else(|| Error::usage("usage", "--to ADDRESS is missing"))?;
+    Ok(Call {
+        to: address("--to", to)?,
+        value: amount("--value", Some(&args.value))?.unwrap_or_default(),
+        data: call_data("--call", args.call.as_deref(), &args.args, args.data.as_deref())?,
+    })
+}
+
+fn call_data(field: &str, signature: Option<&str>, args: &[String], data: Option<&str>) -> Result<Bytes> {
+    match (signature, data) {
+        (Some(signature), _) => {
+            let function =
+                Function::parse(signature).map_err(|e| Error::usage("argument.call", format!("{field}: {e}")))?;
+            function.encode_call(args).map_err(|e| Error::usage("argument.arg", format!("{field}: {e}")))
+        }
+        (None, Some(data)) => data
+            .parse()
+            .map_err(|_| Error::usage("argument.data", "--data: expected hex with an even number of digits")),
+        (None, None) => Ok(Bytes::new()),
+    }
+}
+
+/// A batch file: a JSON list of calls.
+fn batch_calls(file: &Path) -> Result<Vec<Call>> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        to: String,
+        call: Option<String>,
+        #[serde(default)]
+        args: Vec<Value>,
+        data: Option<String>,
+        value: Option<Value>,
+    }
+    const MAX_CALLS: usize = 256;
+    let text = read_bounded(file, MAX_INPUT)?;
+    let entries: Vec<Entry> = serde_json::from_str(&text).map_err(|e| {
+        Error::usage(
+            "send.batch",
+            format!("{}: expected a JSON list of {{to, call, args, data, value}}: {e}", file.display()),
+        )
+    })?;
+    if entries.len() > MAX_CALLS {
+        return Err(Error::usage("send.batch", format!("{}: more than {MAX_CALLS} calls", file.display())));
+    }
+    let plain = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+    entries
+        .iter()
+        .enumerate()
+        .map(|(i, entry)| {
+            let field = format!("{}[{i}]", file.display());
+            let args: Vec<String> = entry.args.iter().map(plain).collect();
+            Ok(Call {
+                to: address(&format!("{field}.to"), &entry.to)?,
+                value: amount(&format!("{field}.value"), entry.value.as_ref().map(plain).as_deref())?
+                    .unwrap_or_default(),
+                data: call_data(&format!("{field}.call"), entry.call.as_deref(), &args, entry.data.as_deref())?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! What is printed: one JSON envelope on standard output with `--json`, else plain text; talk goes to standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::wallet::error::{Error, Result};
+
+/// Where a command puts what it has to say.
+pub struct Output {
+    json: bool,
+    warnings: Vec<Value>,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Self { json, warnings: Vec::new() }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A remark that does not stop the command.
+    pub fn warn(&mut self, code: &str, message: &str) {
+        if !self.json {
+            self.say(&format!("warning: {message}"));
+        }
+        self.warnings.push(json!({ "code": code, "message": message }));
+    }
+
+    /// Talk for a person; on standard error, so that output can be piped.
+    pub fn say(&self, text: &str) {
+        // Nobody reads a closed standard error.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// The result: `data` for scripts, `text` for people.
+    pub fn done(self, data: &impl Serialize, text: &str) -> Result<()> {
+        if !self.json {
+            return print(text);
+        }
+        let data = serde_json::to_value(data)
+            .map_err(|e| Error::failed("output.json", format!("the result could not be written as JSON: {e}")))?;
+        self.envelope(true, data, &[])
+    }
+
+    /// The failure, with whatever is known already in `data`.
+    pub fn failed(self, error: &Error, data: Value) {
+        if self.json {
+            let error = json!({ "code": error.code, "message": error.message, "hint": error.hint });
+            let _ = self.envelope(false, data, &[error]);
+        } else {
+            self.say(&format!("error: {}", error.message));
+            if !error.hint.is_empty() {
+                self.say(&format!("  → {}", error.hint));
+            }
+        }
+    }
+
+    fn envelope(self, success: bool, data: Value, errors: &[Value]) -> Result<()> {
+        let envelope = json!({ "schema_version": 1, "success": success, "data": data, "errors": errors, "warnings": self.warnings });
+        print(&envelope.to_string())
+    }
+}
+
+/// Standard output; a reader that has gone away is no failure.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    match written {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) => Err(Error::failed("output.io", format!("standard output cannot be written: {e}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Asks before something is written; without a terminal `--yes` must say it.
+pub fn confirm(question: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Error::usage("confirm.needed", "there is no terminal to ask on")
+            .hint("say --yes to go on without being asked"));
+    }
+    let mut err = io::stderr().lock();
+    let asked = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    let mut answer = String::new();
+    asked
+        .and_then(|()| io::stdin().read_line(&mut answer))
+        .map_err(|e| Error::failed("confirm.io", format!("the answer could not be read: {e}")))?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Error::failed("confirm.no", "not confirmed; nothing was done"))
+    }
+}
+
+/// Rows under headings, columns aligned.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = headings.iter().map(|h| h.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(headings.to_vec())];
+    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    lines.join("\n")
+}

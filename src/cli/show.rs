@@ -1,0 +1,295 @@
+//! Results as plain text for people.
+
+use std::path::Path;
+
+use super::output::table;
+use crate::{
+    kernel::{
+        risk::{Effect, Finding},
+        sentence,
+    },
+    wallet::{
+        account::AccountView,
+        enable::Step,
+        grant::{GrantPlan, Granted},
+        inspect::Inspection,
+        key::KeyView,
+        network::{NetworkView, Probe},
+        operation::{OperationOutcome, Prepared},
+        revoke::Revoked,
+        send::SendPlan,
+    },
+};
+
+pub fn networks(networks: &[NetworkView]) -> String {
+    if networks.is_empty() {
+        return "No network yet. Add one: keyleash network add NAME --chain-id N --rpc URL --bundler URL".into();
+    }
+    let dash = || "–".to_owned();
+    let rows: Vec<Vec<String>> = networks
+        .iter()
+        .map(|n| {
+            vec![
+                n.name.clone(),
+                n.chain_id.to_string(),
+                n.rpc.clone(),
+                n.bundler.clone().unwrap_or_else(dash),
+                n.paymaster.clone().unwrap_or_else(dash),
+            ]
+        })
+        .collect();
+    table(&["name", "chain", "node", "bundler", "paymaster"], &rows)
+}
+
+pub fn probes(probes: &[Probe]) -> String {
+    let rows: Vec<Vec<String>> = probes
+        .iter()
+        .map(|p| vec![if p.ok { "ok" } else { "NO" }.to_owned(), p.what.clone(), p.detail.clone()])
+        .collect();
+    table(&["", "what", "answer"], &rows)
+}
+
+pub fn account(account: &AccountView) -> String {
+    let mut lines = vec![
+        format!("{} on {} (chain {})", account.name, account.network, account.chain_id),
+        format!("  address    {}", account.address),
+        format!(
+            "  owner      {}{}",
+            account.owner,
+            if account.watch_only { " (watch-only: the key is not here)" } else { "" }
+        ),
+        format!(
+            "  kernel     {}{}",
+            account.kernel_version.map_or_else(|| "unknown".into(), |k| k.to_string()),
+            match account.deployed {
+                Some(true) => "",
+                Some(false) => " (not deployed yet: its first operation deploys it)",
+                None => "",
+            }
+        ),
+    ];
+    match &account.unknown_because {
+        Some(reason) => lines.push(format!("  the chain could not be asked: {reason}")),
+        None => {
+            let wei = |v: Option<alloy::primitives::U256>| sentence::amount(v.unwrap_or_default(), "ETH");
+            lines.push(format!("  balance    {}, deposit {}", wei(account.balance), wei(account.deposit)));
+            lines.push(format!(
+                "  turns      last {}, invalidated up to {}",
+                account.last_nonce.unwrap_or_default(),
+                account.invalid_nonce.unwrap_or_default()
+            ));
+            if account.paused == Some(true) {
+                lines.push("  PAUSED     session keys are switched off".into());
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+pub fn accounts(accounts: &[AccountView]) -> String {
+    if accounts.is_empty() {
+        return "No account yet. Make one: keyleash account new NAME --owner-new".into();
+    }
+    let rows: Vec<Vec<String>> = accounts
+        .iter()
+        .map(|a| {
+            vec![
+                a.name.clone(),
+                a.network.clone(),
+                a.address.to_string(),
+                a.kernel_version.map_or_else(|| "?".into(), |k| k.to_string()),
+                match a.deployed {
+                    Some(true) => "deployed".into(),
+                    Some(false) => "not yet".into(),
+                    None => "unknown".into(),
+                },
+                a.balance.map_or_else(|| "?".into(), |b| format!("{} ETH", sentence::coins(b))),
+            ]
+        })
+        .collect();
+    table(&["name", "network", "address", "kernel", "state", "balance"], &rows)
+}
+
+fn findings(findings: &[Finding]) -> Vec<String> {
+    findings
+        .iter()
+        .map(|f| {
+            let mark = match f.effect {
+                Effect::Warn => "!",
+                Effect::Block(_) | Effect::Refuse => "!!",
+            };
+            let at = f.permission.map_or(String::new(), |p| format!("permission {}: ", p + 1));
+            format!("  {mark} {} {at}{}\n      → {}", f.id, f.message, f.advice)
+        })
+        .collect()
+}
+
+pub fn grant_plan(plan: &GrantPlan) -> String {
+    let mut lines = vec![format!(
+        "{} on {} ({}) lets {} act:",
+        plan.account.name, plan.account.network, plan.account.address, plan.session_key
+    )];
+    lines.extend(plan.sentences.iter().map(|s| format!("  · {s}")));
+    lines.extend(findings(&plan.findings));
+    for request in plan.requests() {
+        lines.push(format!("  digest {} (turn {})", request.digest(), request.enable.nonce));
+    }
+    lines.push("Signing sends nothing and costs nothing.".into());
+    lines.join("\n")
+}
+
+pub fn granted(granted: &Granted, out: Option<&Path>, approval: Option<&str>) -> String {
+    let key = &granted.key;
+    let state = granted.approvals.first().map_or_else(String::new, |a| format!("{}: {}", a.state, a.state_reason));
+    let mut lines = vec![format!("{} ({}) for {} is signed, {state}", key.label, key.key_id, key.session_key)];
+    match (out, approval) {
+        (Some(out), _) => {
+            lines.push(format!("The approval is in {}; hand it to whoever holds the key.", out.display()))
+        }
+        (None, Some(text)) => {
+            lines.push("The approval, for whoever holds the key:".into());
+            lines.push(text.to_owned());
+        }
+        (None, None) => {}
+    }
+    lines.join("\n")
+}
+
+pub fn keys(keys: &[KeyView]) -> String {
+    if keys.is_empty() {
+        return "No session key on record. Give one: keyleash grant ACCOUNT --policy FILE --new-key".into();
+    }
+    let rows: Vec<Vec<String>> = keys
+        .iter()
+        .map(|k| {
+            let until = if k.valid_until == 0 { "never ends".to_owned() } else { sentence::time(k.valid_until) };
+            vec![
+                k.key_id.clone(),
+                k.label.clone(),
+                k.state.to_string(),
+                until,
+                k.session_key.to_string(),
+                k.state_reason.clone(),
+            ]
+        })
+        .collect();
+    table(&["id", "label", "state", "until", "session key", "why"], &rows)
+}
+
+pub fn key(key: &KeyView) -> String {
+    let mut lines = vec![
+        format!("{} ({}) – {}", key.label, key.key_id, key.state),
+        format!("  {}", key.state_reason),
+        format!(
+            "  session key {}{}",
+            key.session_key,
+            if key.has_secret { " (its private half is in your vault)" } else { "" }
+        ),
+        format!("  account     {} on {}", key.account, key.network),
+        format!("  validator   {} {}, turn {}", key.validator, key.validator.address(), key.nonce),
+    ];
+    lines.extend(key.sentences.iter().map(|s| format!("  · {s}")));
+    for approval in &key.approvals {
+        lines.push(format!(
+            "  approval for {} (turn {}): {}, {}",
+            approval.selector, approval.nonce, approval.state, approval.state_reason
+        ));
+    }
+    match key.as_of {
+        Some(time) => lines.push(format!("  as of {}", sentence::time(time))),
+        None => lines.push("  the chain could not be asked".into()),
+    }
+    lines.join("\n")
+}
+
+pub fn inspection(found: &Inspection) -> String {
+    let unknown = || "unknown".to_owned();
+    let mut lines = vec![
+        format!("Approval of format {} for {} – {}", found.format, found.account, found.state),
+        format!("  {}", found.state_reason),
+        format!(
+            "  session key {}{}",
+            found.session_key.map_or_else(unknown, |a| a.to_string()),
+            if found.has_secret { " (its private half is in the text)" } else { "" }
+        ),
+        format!("  signed by   {}", found.owner.map_or_else(|| "not verified".into(), |a| a.to_string())),
+        format!(
+            "  chain {}, kernel {}, validator {}, turn {}, opens {}",
+            found.chain_id.map_or_else(unknown, |c| c.to_string()),
+            found.kernel_version.map_or_else(unknown, |k| k.to_string()),
+            found.validator.map_or_else(unknown, |g| g.to_string()),
+            found.nonce.clone().unwrap_or_else(unknown),
+            found.selector
+        ),
+    ];
+    lines.extend(found.sentences.iter().map(|s| format!("  · {s}")));
+    lines.extend(findings(&found.risks));
+    lines.extend(found.assumptions.iter().map(|a| format!("  assumed: {a}")));
+    lines.join("\n")
+}
+
+fn price(prepared: &Prepared) -> String {
+    let who = prepared.paymaster.map_or_else(|| "the account".to_owned(), |p| format!("paymaster {p}"));
+    format!(
+        "It can cost at most {} (ceiling {}), paid by {who}; fees from {}.",
+        sentence::amount(prepared.max_cost, "ETH"),
+        sentence::amount(prepared.ceiling, "ETH"),
+        prepared.fee_source
+    )
+}
+
+pub fn steps(steps: &[Step], prepared: &Prepared) -> String {
+    let mut lines: Vec<String> = steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
+    lines.push(price(prepared));
+    lines.join("\n")
+}
+
+pub fn send_plan(plan: &SendPlan) -> String {
+    let mut lines = vec![format!("From {} on {}:", plan.account, plan.network)];
+    for call in plan.account_call.calls() {
+        lines.push(format!(
+            "  · calls {} with {} and {} bytes of data",
+            call.to,
+            sentence::amount(call.value, "ETH"),
+            call.data.len()
+        ));
+    }
+    if plan.deploys {
+        lines.push("  · deploys the account first".into());
+    }
+    if plan.enables {
+        lines.push("  · enables the key in the same operation".into());
+    }
+    lines.push(price(&plan.prepared));
+    lines.join("\n")
+}
+
+pub fn operation(outcome: &OperationOutcome) -> String {
+    let hash = outcome.user_op_hash;
+    match (outcome.success, outcome.transaction_hash) {
+        (Some(true), Some(transaction)) => format!(
+            "Done: operation {hash}\n  in transaction {transaction}, block {}, gas paid {}",
+            outcome.block.unwrap_or_default(),
+            sentence::amount(outcome.gas_cost.unwrap_or_default(), "ETH")
+        ),
+        (Some(false), Some(transaction)) => format!(
+            "Mined but FAILED: operation {hash}\n  in transaction {transaction}: {}",
+            outcome.revert_reason.as_deref().unwrap_or("no reason given")
+        ),
+        _ => format!("Sent, not in a block yet: {hash}\n  follow it with: keyleash status {hash}"),
+    }
+}
+
+pub fn revoked(revoked: &Revoked) -> String {
+    let mut lines = vec![operation(&revoked.operation)];
+    for proof in &revoked.proofs {
+        lines.push(format!(
+            "Proven at block {}: key {} can do nothing any more; its own approval is now refused with \"{}\"",
+            proof.block, proof.key_id, proof.replay
+        ));
+    }
+    if revoked.proofs.is_empty() {
+        lines.push("NOT PROVEN: treat the key as alive.".into());
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,336 @@
+//! Accounts on record: new ones (an address before there is code), existing ones, their owners.
+
+use alloy::primitives::{Address, U256};
+use serde::Serialize;
+
+use super::{
+    PassphraseSource, SecretId, Wallet,
+    error::{Class, Error, Result},
+    model::{Account, Seed},
+    network::check_name,
+    now,
+    vault::{self, import::TextSource},
+};
+use crate::{
+    kernel::{
+        account::AccountSeed,
+        generation::{Generation, KernelVersion},
+    },
+    secret::Secret,
+};
+
+/// Who owns an account, and where the owner's key comes from.
+pub enum OwnerSource {
+    /// Make a fresh key.
+    New,
+    /// 64 hex digits in a file, `-` = standard input.
+    KeyFile(String),
+    /// An Ethereum keystore V3 file and where its own passphrase comes from.
+    Keystore(std::path::PathBuf, PassphraseSource),
+    /// A BIP-39 phrase in a file, and the derivation path.
+    MnemonicFile(String, Option<String>),
+    /// Only the address: watch-only, the owner signs elsewhere.
+    Address(Address),
+}
+
+/// An account as it is shown. What needs a chain is missing when there was none to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountView {
+    pub name: String,
+    pub network: String,
+    pub chain_id: u64,
+    pub address: Address,
+    pub owner: Address,
+    pub watch_only: bool,
+    pub kernel_version: Option<KernelVersion>,
+    pub deployed: Option<bool>,
+    #[serde(serialize_with = "decimal_option")]
+    pub balance: Option<U256>,
+    #[serde(serialize_with = "decimal_option")]
+    pub deposit: Option<U256>,
+    #[serde(serialize_with = "display_option")]
+    pub last_nonce: Option<u128>,
+    #[serde(serialize_with = "display_option")]
+    pub invalid_nonce: Option<u128>,
+    pub validator: Option<Generation>,
+    pub paused: Option<bool>,
+    /// Why the chain could not be asked, where it could not.
+    pub unknown_because: Option<String>,
+}
+
+fn decimal_option<S: serde::Serializer>(value: &Option<U256>, s: S) -> std::result::Result<S::Ok, S::Error> {
+    display_option(value, s)
+}
+
+fn display_option<T: std::fmt::Display, S: serde::Serializer>(
+    value: &Option<T>,
+    s: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => s.collect_str(value),
+        None => s.serialize_none(),
+    }
+}
+
+impl Wallet {
+    /// Records an account that may not exist yet, at its counterfactual address. Nothing is sent.
+    pub async fn new_account(
+        &self,
+        name: &str,
+        network: &str,
+        owner: OwnerSource,
+        kernel: KernelVersion,
+        index: U256,
+    ) -> Result<AccountView> {
+        check_name("the account's name", name)?;
+        if !kernel.is_safe_for_session_keys() {
+            return Err(Error::usage("account.kernel", format!("--kernel {kernel}: no session key is safe on it"))
+                .hint("use 0.2.2, 0.2.3 or 0.2.4"));
+        }
+        let chain_id = self.network_config(network)?.chain_id;
+        self.name_is_free(name)?;
+        let owner = self.owner(owner)?;
+        let seed = Seed { owner: owner.address(), index };
+        let address = AccountSeed::from(seed).address();
+        self.address_is_free(network, address)?;
+        let account = Account {
+            network: network.to_owned(),
+            chain_id,
+            address,
+            name: name.to_owned(),
+            owner: owner.address(),
+            owner_secret: self.keep(&owner, &format!("owner of {name}"))?,
+            seed: Some(seed),
+            kernel,
+            created_at: now(),
+        };
+        self.store.write(|w| w.put_account(&account))?;
+        Ok(self.view_account(&account).await)
+    }
+
+    /// Records an account that exists. Its owner and version are read from the chain.
+    pub async fn add_account(
+        &self,
+        name: &str,
+        network: &str,
+        address: Address,
+        owner: Option<OwnerSource>,
+    ) -> Result<AccountView> {
+        check_name("the account's name", name)?;
+        self.name_is_free(name)?;
+        self.address_is_free(network, address)?;
+        let services = self.services(network).await?;
+        let picture = services.picture(address, &[], None).await?;
+        if !picture.deployed {
+            return Err(Error::failed(
+                "account.not_deployed",
+                format!("there is no contract at {address} on {network}"),
+            )
+            .hint("an account that does not exist yet is made with `keyleash account new`"));
+        }
+        let (Some(kernel), Some(on_chain)) = (picture.kernel, picture.owner) else {
+            return Err(Error::failed(
+                "account.not_kernel",
+                format!(
+                    "the contract at {address} on {network} is not a Kernel 0.2.1-0.2.4 account with an ECDSA owner"
+                ),
+            )
+            .hint("keyleash manages Kernel v2 accounts only"));
+        };
+        let owner = self.owner(owner.unwrap_or(OwnerSource::Address(on_chain)))?;
+        if owner.address() != on_chain {
+            return Err(Error::failed(
+                "account.owner",
+                format!("the key given is that of {}, and the account's owner on chain is {on_chain}", owner.address()),
+            )
+            .hint("give the owner's key, or none to watch the account"));
+        }
+        let account = Account {
+            network: network.to_owned(),
+            chain_id: services.network.chain_id,
+            address,
+            name: name.to_owned(),
+            owner: on_chain,
+            owner_secret: self.keep(&owner, &format!("owner of {name}"))?,
+            seed: None,
+            kernel,
+            created_at: now(),
+        };
+        self.store.write(|w| w.put_account(&account))?;
+        Ok(self.view_account(&account).await)
+    }
+
+    pub async fn accounts(&self) -> Result<Vec<AccountView>> {
+        let accounts = self.store.read(|r| r.accounts())?;
+        let mut views = Vec::with_capacity(accounts.len());
+        for account in &accounts {
+            views.push(self.view_account(account).await);
+        }
+        Ok(views)
+    }
+
+    pub async fn account(&self, name: &str) -> Result<AccountView> {
+        Ok(self.view_account(&self.find_account(name)?).await)
+    }
+
+    /// Takes an account off the lists. Its approvals, and its owner's key in the vault, stay.
+    pub fn remove_account(&self, name: &str) -> Result<()> {
+        let account = self.find_account(name)?;
+        self.store.write(|w| w.hide_account(&account.network, account.address))
+    }
+
+    /// By name or address.
+    pub(super) fn find_account(&self, wanted: &str) -> Result<Account> {
+        let accounts = self.store.read(|r| r.accounts())?;
+        let address: Option<Address> = wanted.parse().ok();
+        let mut found = accounts.iter().filter(|a| a.name == wanted || Some(a.address) == address);
+        match (found.next(), found.next()) {
+            (Some(account), None) => Ok(account.clone()),
+            (Some(_), Some(_)) => {
+                Err(Error::usage("account.ambiguous", format!("{wanted} is an account on several networks"))
+                    .hint("use the account's name"))
+            }
+            (None, _) => {
+                let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+                let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
+                Err(Error::usage(
+                    "account.unknown",
+                    format!("there is no account {}", crate::kernel::text::clean(wanted, 50)),
+                )
+                .hint(format!("known: {known}")))
+            }
+        }
+    }
+
+    async fn view_account(&self, account: &Account) -> AccountView {
+        let mut view = AccountView {
+            name: account.name.clone(),
+            network: account.network.clone(),
+            chain_id: account.chain_id,
+            address: account.address,
+            owner: account.owner,
+            watch_only: account.owner_secret.is_none(),
+            kernel_version: Some(account.kernel),
+            deployed: None,
+            balance: None,
+            deposit: None,
+            last_nonce: None,
+            invalid_nonce: None,
+            validator: None,
+            paused: None,
+            unknown_because: None,
+        };
+        let picture = match self.services(&account.network).await {
+            Ok(services) => services.picture(account.address, &[], Some(account.kernel)).await,
+            Err(error) => Err(error),
+        };
+        match picture {
+            Ok(picture) => {
+                let generation = picture.generation(crate::kernel::account::selector::EXECUTE);
+                let nonces = picture.nonces(generation.unwrap_or(Generation::G2));
+                view.kernel_version = picture.kernel;
+                view.owner = picture.owner.unwrap_or(account.owner);
+                view.deployed = Some(picture.deployed);
+                view.balance = Some(picture.balance);
+                view.deposit = Some(picture.deposit);
+                view.last_nonce = Some(nonces.last);
+                view.invalid_nonce = Some(nonces.invalid);
+                view.validator = generation;
+                view.paused = Some(picture.disabled_mode & 3 != 0);
+            }
+            Err(error) => view.unknown_because = Some(error.message),
+        }
+        view
+    }
+
+    fn name_is_free(&self, name: &str) -> Result<()> {
+        match self.store.read(|r| r.account_by_name(name))? {
+            None => Ok(()),
+            Some(_) => Err(Error::failed("account.exists", format!("there is an account {name} already"))
+                .hint("choose another name")),
+        }
+    }
+
+    fn address_is_free(&self, network: &str, address: Address) -> Result<()> {
+        let taken = self
+            .store
+            .read(|r| Ok(r.account(network, address)?.filter(|_| !r.is_hidden(network, address).unwrap_or(false))))?;
+        match taken {
+            None => Ok(()),
+            Some(account) => Err(Error::failed(
+                "account.exists",
+                format!("{address} on {network} is on record already, as {}", account.name),
+            )
+            .hint("for another account of the same owner give another --index")),
+        }
+    }
+
+    fn owner(&self, source: OwnerSource) -> Result<Owner> {
+        Ok(match source {
+            OwnerSource::New => Owner::Key(Secret::random()?),
+            OwnerSource::KeyFile(file) => Owner::Key(vault::import::hex_key(&TextSource::from_argument(&file))?),
+            OwnerSource::Keystore(file, passphrase) => Owner::Key(vault::import::keystore_key(&file, &passphrase)?),
+            OwnerSource::MnemonicFile(file, path) => {
+                Owner::Key(vault::import::mnemonic_key(&TextSource::from_argument(&file), path.as_deref())?)
+            }
+            OwnerSource::Address(address) if address.is_zero() => {
+                return Err(Error::usage("account.owner", "--owner-address: the zero address cannot own an account"));
+            }
+            OwnerSource::Address(address) => Owner::Watched(address),
+        })
+    }
+
+    /// Stores an owner's key; the record is written after it, so a crash leaves a spare secret, never a record without one.
+    fn keep(&self, owner: &Owner, label: &str) -> Result<Option<SecretId>> {
+        match owner {
+            Owner::Key(secret) => self.keep_secret(secret, label).map(Some),
+            Owner::Watched(_) => Ok(None),
+        }
+    }
+
+    pub(super) fn keep_secret(&self, secret: &Secret, label: &str) -> Result<SecretId> {
+        let id = SecretId::random()?;
+        self.vault.put(&id, secret, label)?;
+        Ok(id)
+    }
+
+    /// The owner's key, for signing now.
+    pub(super) fn owner_key(&self, account: &Account) -> Result<Secret> {
+        let id = account.owner_secret.ok_or_else(|| {
+            Error::new(
+                Class::Vault,
+                "vault.watch_only",
+                format!("{} is watch-only: the key of its owner {} is not here", account.name, account.owner),
+            )
+            .hint("sign elsewhere with `grant --unsigned`, or add the account again with its owner's key")
+        })?;
+        let secret = self.vault.get(&id)?;
+        if secret.address() != account.owner {
+            return Err(Error::new(
+                Class::Vault,
+                "vault.address",
+                format!(
+                    "the vault's key for {} is that of {}, not of the owner {}",
+                    account.name,
+                    secret.address(),
+                    account.owner
+                ),
+            ));
+        }
+        Ok(secret)
+    }
+}
+
+enum Owner {
+    Key(Secret),
+    Watched(Address),
+}
+
+impl Owner {
+    fn address(&self) -> Address {
+        match self {
+            Self::Key(secret) => secret.address(),
+            Self::Watched(address) => *address,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The owner enables what is signed, in its order, so that queued approvals need not wait for another agent.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::{Bytes, U256};
+use serde::Serialize;
+
+use super::{
+    Wallet,
+    error::{Class, Error, Result},
+    key::KeyFile,
+    model::{Account, Purpose},
+    network::Services,
+    operation::{OperationOutcome, Prepared},
+    state::{self, Picture, State},
+};
+use crate::kernel::{
+    account::{AccountCall, Call, enable_key, set_execution},
+    signature,
+};
+
+/// One step of a plan, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    pub call: String,
+    pub effect: String,
+}
+
+pub struct EnablePlan {
+    pub account: Account,
+    pub steps: Vec<Step>,
+    pub prepared: Prepared,
+    files: Vec<KeyFile>,
+    services: Services,
+}
+
+/// What enabling came to, read back from the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Enabled {
+    #[serde(flatten)]
+    pub operation: OperationOutcome,
+    pub keys: Vec<super::key::KeyView>,
+}
+
+impl Wallet {
+    /// The calls that enable the approvals of these keys (all of one account) in the order of their turns.
+    pub async fn plan_enable(&self, wanted: &[String], max_cost: Option<U256>) -> Result<EnablePlan> {
+        let files = wanted.iter().map(|w| self.find_key(w)).collect::<Result<Vec<_>>>()?;
+        let first = files.first().ok_or_else(|| Error::usage("enable.nothing", "name at least one key"))?;
+        if let Some(other) =
+            files.iter().find(|f| f.key.account != first.key.account || f.key.network != first.key.network)
+        {
+            return Err(Error::usage(
+                "enable.accounts",
+                format!("{} and {} belong to different accounts", first.key.label, other.key.label),
+            )
+            .hint("enable the keys of one account at a time"));
+        }
+        let account = self.store.read(|r| r.account(&first.key.network, first.key.account))?.ok_or_else(|| {
+            Error::failed("enable.not_owner", format!("the account of {} is not yours on record", first.key.label))
+                .hint("only the owner can enable a key; its holder enables it with the first call")
+        })?;
+        let services = self.services(&account.network).await?;
+        let picture = self.picture_for(&first.key).await?;
+        let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
+        let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
+        let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
+        let prepared = services.prepare(&wanted).await?;
+        Ok(EnablePlan { account, steps, prepared, files, services })
+    }
+
+    fn enable_calls(&self, account: &Account, files: &[KeyFile], picture: &Picture) -> Result<(Vec<Call>, Vec<Step>)> {
+        let mut pending = BTreeMap::new();
+        for file in files {
+            let turns = self.turns(&account.network, account.address, file.key.generation)?;
+            let turns: state::Turns<'_> = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
+            for approval in &file.approvals {
+                let standing = state::of_approval(&file.key, approval, Some(picture), &turns);
+                match standing.state {
+                    State::Pending | State::Queued => {
+                        pending.insert(approval.nonce(), (file, approval));
+                    }
+                    State::Active | State::Expiring | State::NotYet | State::Spent => {}
+                    _ => {
+                        return Err(Error::failed(
+                            "enable.state",
+                            format!("{} is {}: {}", file.key.label, standing.state, standing.reason),
+                        ));
+                    }
+                }
+            }
+        }
+        let Some((_, (first, _))) = pending.first_key_value() else {
+            return Err(Error::failed("enable.nothing", "these keys are enabled already"));
+        };
+        let generation = first.key.generation;
+        let turns = self.turns(&account.network, account.address, generation)?;
+        let mut next = picture.nonces(generation).last.saturating_add(1);
+        let mut routed: Vec<_> = picture
+            .routes
+            .iter()
+            .filter(|(_, r)| r.validator == generation.address())
+            .map(|(selector, _)| *selector)
+            .collect();
+        let mut calls = Vec::new();
+        let mut steps = Vec::new();
+        for (nonce, (file, approval)) in &pending {
+            if *nonce != next {
+                let who = turns.get(&next).map_or_else(|| "nobody on record".to_owned(), Clone::clone);
+                return Err(Error::failed(
+                    "enable.order",
+                    format!("{} has turn {nonce}, and turn {next} ({who}) comes first", file.key.label),
+                )
+                .hint("enable that key too, or take it back first"));
+            }
+            let signature = approval.signature.as_ref().map(Bytes::as_ref).unwrap_or_default();
+            if file.key.generation != generation || !approval.request.is_signed_by(account.owner, signature) {
+                return Err(Error::failed(
+                    "enable.signature",
+                    format!("the approval of {} does not verify", file.key.label),
+                ));
+            }
+            let enable_data = approval.request.enable.encode();
+            let name = crate::kernel::account::selector::name(approval.selector()).unwrap_or("a function");
+            if routed.contains(&approval.selector()) {
+                calls.push(Call { to: generation.address(), value: U256::ZERO, data: enable_key(&enable_data) });
+                steps.push(Step {
+                    call: "SessionKeyValidator.enable".into(),
+                    effect: format!("enables {} (turn {nonce})", file.key.label),
+                });
+            } else {
+                let data = set_execution(approval.selector(), generation.address(), &enable_data);
+                calls.push(Call { to: account.address, value: U256::ZERO, data });
+                routed.push(approval.selector());
+                steps.push(Step {
+                    call: "setExecution".into(),
+                    effect: format!("opens {name} for session keys and enables {} (turn {nonce})", file.key.label),
+                });
+            }
+            next = next.saturating_add(1);
+        }
+        Ok((calls, steps))
+    }
+
+    pub async fn execute_enable(&self, plan: EnablePlan, wait: bool) -> Result<Enabled> {
+        let signature = {
+            let owner = self.owner_key(&plan.account)?;
+            owner
+                .sign_message_hash(plan.prepared.user_op_hash)
+                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?
+        };
+        let key_ids = plan.files.iter().map(|f| f.key.id.clone()).collect();
+        let operation = self
+            .execute_operation(
+                &plan.services,
+                plan.prepared,
+                Purpose::Enable { key_ids },
+                signature::sudo(&signature),
+                wait,
+            )
+            .await?;
+        let mut keys = Vec::with_capacity(plan.files.len());
+        for file in &plan.files {
+            let picture = self.picture_for(&file.key).await?;
+            keys.push(self.key_view(&file.key, Some(&picture))?);
+        }
+        Ok(Enabled { operation, keys })
+    }
+}
+
+/// One call as `execute`, several as `executeBatch` where the kernel has it.
+pub(super) fn owner_call(mut calls: Vec<Call>, has_batch: bool) -> Result<AccountCall> {
+    match (calls.len(), calls.pop()) {
+        (1, Some(only)) => Ok(AccountCall::Execute(only)),
+        (_, Some(last)) if has_batch => {
+            calls.push(last);
+            Ok(AccountCall::ExecuteBatch(calls))
+        }
+        (_, Some(_)) => Err(Error::failed("account.no_batch", "this account's Kernel has no batches")
+            .hint("name one key at a time, or upgrade the account")),
+        (_, None) => Err(Error::failed("operation.empty", "there is nothing to do")),
+    }
+}

@@ -1,0 +1,157 @@
+//! What the chain says about an account at one block, as the rest of the wallet needs it.
+
+use alloy::primitives::{Address, Bytes, Selector, U256};
+
+use super::{
+    chain::{At, node},
+    error::Result,
+    model::Key,
+    network::Services,
+    state::{Nonces, Picture, Route},
+};
+use crate::kernel::{
+    account::execution_status_key,
+    approval::EnableData,
+    generation::{Generation, KernelVersion},
+    judge::{self, ExecutionStatus, Routing, Window},
+};
+
+impl Services {
+    /// The account with what the validators hold for `keys`, at one block. `planned` is what it would be deployed with.
+    pub async fn picture(&self, account: Address, keys: &[Address], planned: Option<KernelVersion>) -> Result<Picture> {
+        let validators = Generation::ALL.map(Generation::address);
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        let raw = self.node.account_picture(account, &validators, &keys).await?;
+        Ok(picture(raw, planned))
+    }
+
+    /// The code at an address, empty when there is none.
+    pub async fn code(&self, address: Address) -> Result<Bytes> {
+        Ok(self.node.code(address, At::Latest).await?)
+    }
+
+    /// Adds the run counters of a key's permissions to a picture of its account.
+    pub async fn add_statuses(&self, picture: &mut Picture, key: &Key, nonce: u128) -> Result<()> {
+        let limited: Vec<u32> =
+            key.scope.permissions.iter().filter(|p| !p.execution_rule.is_none()).map(|p| p.index).collect();
+        let counters: Vec<_> = limited.iter().map(|index| execution_status_key(nonce, *index)).collect();
+        if counters.is_empty() {
+            return Ok(());
+        }
+        let validator = key.generation.address();
+        let statuses = self.node.run_statuses(validator, key.account, &counters, At::Block(picture.block)).await?;
+        for (index, status) in limited.into_iter().zip(statuses) {
+            let status = ExecutionStatus { valid_after: status.valid_after, runs: status.runs };
+            picture.statuses.insert((key.generation, nonce, index), status);
+        }
+        Ok(())
+    }
+}
+
+fn picture(raw: node::AccountPicture, planned: Option<KernelVersion>) -> Picture {
+    let mut out = Picture {
+        block: raw.block.number,
+        timestamp: raw.block.timestamp,
+        deployed: raw.deployed.is_some(),
+        implementation: None,
+        kernel: planned,
+        owner: Some(raw.owner).filter(|owner| !owner.is_zero()),
+        balance: raw.balance,
+        deposit: raw.deposit,
+        disabled_mode: 0,
+        routes: std::collections::BTreeMap::new(),
+        nonces: std::collections::BTreeMap::new(),
+        sessions: std::collections::BTreeMap::new(),
+        statuses: std::collections::BTreeMap::new(),
+    };
+    if let Some(deployed) = &raw.deployed {
+        out.implementation = Some(deployed.implementation);
+        out.kernel = KernelVersion::from_implementation(deployed.implementation);
+        out.disabled_mode = u32::from_be_bytes(deployed.disabled_mode.0);
+        for (selector, execution) in &deployed.executions {
+            let window = Window { after: execution.valid_after, until: execution.valid_until };
+            out.routes.insert(*selector, Route { validator: execution.validator, window });
+        }
+    }
+    for validator in &raw.validators {
+        // Only code that is known to be this generation counts as it.
+        let Some(generation) = Generation::from_address(validator.address)
+            .filter(|generation| validator.code_hash == Some(generation.code_hash()))
+        else {
+            continue;
+        };
+        out.nonces.insert(generation, Nonces { last: validator.nonces.last, invalid: validator.nonces.invalid });
+        for (key, data) in &validator.sessions {
+            let Ok(nonce) = u128::try_from(data.nonce) else { continue };
+            if nonce == 0 && data.merkle_root.is_zero() {
+                continue;
+            }
+            let enable = EnableData {
+                session_key: *key,
+                merkle_root: data.merkle_root,
+                valid_after: data.valid_after,
+                valid_until: data.valid_until,
+                paymaster: data.paymaster,
+                nonce,
+            };
+            out.sessions.insert((generation, *key), enable);
+        }
+    }
+    out
+}
+
+impl Picture {
+    /// The validator generation this account function is routed to.
+    pub fn generation(&self, selector: Selector) -> Option<Generation> {
+        self.route(selector).and_then(|route| Generation::from_address(route.validator))
+    }
+
+    /// Whether the validator's code is there and is the known one.
+    pub fn has_validator(&self, generation: Generation) -> bool {
+        self.nonces.contains_key(&generation)
+    }
+
+    /// Wei that a holder of a key could spend as gas.
+    pub fn spendable(&self) -> U256 {
+        self.balance.saturating_add(self.deposit)
+    }
+
+    /// The facts the judge asks for, for one approval and one account function.
+    pub fn facts(
+        &self,
+        generation: Generation,
+        enable: &EnableData,
+        path: judge::Path,
+        approval_window: Window,
+        selector: Selector,
+        paymaster_and_data: Bytes,
+    ) -> judge::Facts {
+        let nonces = self.nonces(generation);
+        let route = self.route(selector);
+        judge::Facts {
+            timestamp: self.timestamp,
+            last_nonce: nonces.last,
+            invalid_nonce: nonces.invalid,
+            enabled: self.holds(generation, enable),
+            routing: match route {
+                None => Routing::Nowhere,
+                Some(route) if route.validator == generation.address() => Routing::Here,
+                Some(_) => Routing::Elsewhere,
+            },
+            plugin_window: match path {
+                judge::Path::Use => route.unwrap_or_default().window,
+                judge::Path::Enable => approval_window,
+            },
+            execution_status: self
+                .statuses
+                .iter()
+                .filter(|((g, nonce, _), _)| *g == generation && *nonce == enable.nonce)
+                .map(|((_, _, index), status)| (*index, *status))
+                .collect(),
+            disabled_mode: self.disabled_mode,
+            paymaster_and_data,
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! Giving power: from a policy to an approval that the owner signs. Sends nothing and costs nothing.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::{Address, B256, Bytes, FixedBytes, Selector};
+use serde::Serialize;
+
+use super::{
+    Wallet,
+    error::{Class, Error, Result},
+    key::KeyView,
+    model::{Account, ApprovalRecord, Key, Origin},
+    now,
+    policy::{Policy, Resolved, ValidatorChoice, check_label},
+    short_id,
+    state::{self, Picture},
+};
+use crate::{
+    kernel::{
+        abi::Function,
+        account::selector,
+        approval::{ApprovalRequest, EnableData},
+        generation::{Generation, KernelVersion},
+        permission::Scope,
+        risk::{self, Effect, Finding},
+        sentence::{self, Setting},
+    },
+    secret::Secret,
+};
+
+/// Who will hold the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// Somebody else's key; only its address is known here.
+    Agent(Address),
+    /// A key made here, to be handed over.
+    NewKey,
+}
+
+/// What an owner asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantIntent {
+    pub account: String,
+    pub policy: Policy,
+    pub holder: Holder,
+    pub label: Option<String>,
+}
+
+/// What will be signed, with everything that was found about it.
+pub struct GrantPlan {
+    pub account: Account,
+    pub label: String,
+    pub holder: Holder,
+    pub session_key: Address,
+    /// A new key's private half, until it is in the vault.
+    fresh: Option<Secret>,
+    pub generation: Generation,
+    pub kernel: KernelVersion,
+    pub resolved: Resolved,
+    /// One approval for each, with consecutive nonces.
+    pub selectors: Vec<Selector>,
+    /// The nonce of the first; a plan whose nonce was taken meanwhile is stale.
+    pub first_nonce: u128,
+    pub findings: Vec<Finding>,
+    pub sentences: Vec<String>,
+    pub picture: Picture,
+}
+
+impl GrantPlan {
+    /// What the owner will sign, in order.
+    pub fn requests(&self) -> Vec<ApprovalRequest> {
+        (self.first_nonce..)
+            .zip(&self.selectors)
+            .map(|(nonce, selector)| ApprovalRequest {
+                chain_id: self.account.chain_id,
+                account: self.account.address,
+                kernel: self.kernel,
+                validator: self.generation,
+                selector: *selector,
+                executor: Address::ZERO,
+                plugin_window: FixedBytes::ZERO,
+                enable: EnableData::new(self.session_key, &self.resolved.scope, nonce, self.generation),
+            })
+            .collect()
+    }
+}
+
+/// Phrases that the owner has typed for blocking findings, by id.
+pub type Accepted = BTreeMap<String, String>;
+
+/// One signed approval, as it is reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApprovalView {
+    pub selector: &'static str,
+    pub nonce: String,
+    pub enable_data: Bytes,
+    pub enable_signature: Option<Bytes>,
+    pub digest: B256,
+    pub state: state::State,
+    pub state_reason: String,
+}
+
+/// What came of a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    pub key: KeyView,
+    pub merkle_root: B256,
+    pub validator: Address,
+    pub approvals: Vec<ApprovalView>,
+    pub findings: Vec<Finding>,
+    pub warnings: Vec<String>,
+}
+
+impl Wallet {
+    /// Reads the account's facts and works out what would be signed. Nothing is written.
+    pub async fn plan_grant(&self, intent: GrantIntent) -> Result<GrantPlan> {
+        let account = self.find_account(&intent.account)?;
+        let label = match intent.label.or_else(|| intent.policy.label.clone()) {
+            Some(label) => check_label("label", &label)?,
+            None => default_label(&intent.holder),
+        };
+        let fresh = matches!(intent.holder, Holder::NewKey).then(Secret::random).transpose()?;
+        let session_key = match (&intent.holder, &fresh) {
+            (Holder::Agent(address), _) => *address,
+            (Holder::NewKey, Some(secret)) => secret.address(),
+            (Holder::NewKey, None) => Address::ZERO,
+        };
+        let services = self.services(&account.network).await?;
+        let mut known = self.known_keys(&account)?;
+        known.push(session_key);
+        let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
+        let key_has_code = !services.code(session_key).await?.is_empty();
+        let kernel = same_account(&account, &picture)?;
+        let generation = choose_validator(intent.policy.validator, &picture)?;
+        let resolved = intent.policy.resolve(picture.timestamp, generation)?;
+        let selectors = needed_selectors(&intent.policy.selectors, generation, &picture);
+        let functions = functions(&resolved);
+        let also_on = self.also_on(session_key, &account)?;
+        let mut findings = risk::assess(
+            &resolved.scope,
+            &risk::Context {
+                generation,
+                kernel: Some(kernel),
+                account: account.address,
+                owner: Some(account.owner),
+                session_key,
+                selectors: &selectors,
+                functions: &functions,
+                now: picture.timestamp,
+                balance: Some(picture.balance),
+                deposit: Some(picture.deposit),
+                key_has_code: Some(key_has_code),
+                also_on: &also_on,
+                coin: "ETH",
+                permuted_execution_rule: false,
+            },
+        );
+        findings.extend(self.about_other_keys(&account, &picture, session_key, generation, &selectors)?);
+        let sentences = sentences(&resolved.scope, &functions, generation);
+        let first_nonce = self.store.read(|r| {
+            Ok(next_nonce(&r.approvals_of(&account.network, account.address)?, generation, kernel, &account, &picture))
+        })?;
+        Ok(GrantPlan {
+            account,
+            label,
+            holder: intent.holder,
+            session_key,
+            fresh,
+            generation,
+            kernel,
+            resolved,
+            selectors,
+            first_nonce,
+            findings,
+            sentences,
+            picture,
+        })
+    }
+
+    /// Signs the plan and writes it down, in one step that other processes see whole or not at all.
+    pub fn execute_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
+        check_findings(&plan.findings, accepted)?;
+        let owner = self.owner_key(&plan.account)?;
+        self.record_grant(plan, |request| {
+            let signature = owner
+                .sign_hash(request.digest())
+                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?;
+            if !request.is_signed_by(owner.address(), &signature) {
+                return Err(Error::failed("grant.signature", "the signature made does not verify; nothing was kept"));
+            }
+            Ok(Some(Bytes::copy_from_slice(&signature)))
+        })
+    }
+
+    /// Writes the plan down as a draft that waits for a signature from elsewhere.
+    pub fn draft_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
+        check_findings(&plan.findings, accepted)?;
+        self.record_grant(plan, |_| Ok(None))
+    }
+
+    /// Takes the owner's signature over a draft, made elsewhere.
+    pub fn complete_grant(&self, digest: B256, signature: &[u8]) -> Result<(KeyView, ApprovalView)> {
+        let (key, approval) = self.store.write(|w| {
+            let Some(mut approval) = w.read().approval_by_digest(digest)? else {
+                return Err(Error::usage("grant.unknown_draft", format!("there is no draft with the digest {digest}"))
+                    .hint("give the file that `grant --unsigned --out` wrote on this machine"));
+            };
+            let Some(key) = w.read().key(&approval.key_id)? else {
+                return Err(Error::failed("records.damaged", "an approval has no key on record"));
+            };
+            if !approval.request.is_signed_by(key.owner, signature) {
+                let who = approval.request.recover_owner(signature);
+                let found = who.map_or("nobody: it must be 65 bytes with v 27 or 28".to_owned(), |a| a.to_string());
+                return Err(Error::usage(
+                    "grant.signature",
+                    format!("the signature is not the owner's: expected one by {}, this is by {found}", key.owner),
+                )
+                .hint("sign the EIP-712 message of the file with the owner's key"));
+            }
+            approval.signature = Some(Bytes::copy_from_slice(signature));
+            w.put_approval(&approval)?;
+            Ok((key, approval))
+        })?;
+        let view = self.key_view(&key, None)?;
+        let standing = state::of_approval(&key, &approval, None, &BTreeMap::new());
+        Ok((view, approval_view(&approval, &standing)))
+    }
+
+    fn record_grant(
+        &self,
+        mut plan: GrantPlan,
+        mut sign: impl FnMut(&ApprovalRequest) -> Result<Option<Bytes>>,
+    ) -> Result<Granted> {
+        let secret = match plan.fresh.take() {
+            Some(fresh) => {
+                Some(self.keep_secret(&fresh, &format!("session key {} of {}", plan.label, plan.account.name))?)
+            }
+            None => self.store.read(|r| r.agent_by_address(plan.session_key))?.map(|agent| agent.secret),
+        };
+        let key = Key {
+            id: short_id()?,
+            label: plan.label.clone(),
+            network: plan.account.network.clone(),
+            chain_id: plan.account.chain_id,
+            account: plan.account.address,
+            owner: plan.account.owner,
+            session_key: plan.session_key,
+            secret,
+            generation: plan.generation,
+            scope: plan.resolved.scope.clone(),
+            functions: plan.resolved.functions.clone(),
+            origin: Origin::Granted,
+            init_code: plan.account.init_code().filter(|_| !plan.picture.deployed),
+            created_at: now(),
+            revoked_at: None,
+        };
+        let requests = plan.requests();
+        let approvals = self.store.write(|w| {
+            let taken = w.read().approvals_of(&key.network, key.account)?;
+            let next = next_nonce(&taken, plan.generation, plan.kernel, &plan.account, &plan.picture);
+            if next != plan.first_nonce {
+                return Err(Error::failed(
+                    "grant.stale",
+                    format!("turn {} was taken meanwhile; the next is {next}. Nothing was signed", plan.first_nonce),
+                )
+                .hint("run the command again"));
+            }
+            w.put_key(&key)?;
+            let mut approvals = Vec::with_capacity(requests.len());
+            for request in requests {
+                let approval =
+                    ApprovalRecord { key_id: key.id.clone(), signature: sign(&request)?, request, created_at: now() };
+                w.put_approval(&approval)?;
+                approvals.push(approval);
+            }
+            Ok(approvals)
+        })?;
+        let turns = self.turns(&key.network, key.account, key.generation)?;
+        let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
+        let views = approvals
+            .iter()
+            .map(|a| approval_view(a, &state::of_approval(&key, a, Some(&plan.picture), &turns)))
+            .collect();
+        let first = approvals.first().map(|a| a.request.enable.merkle_root).unwrap_or_default();
+        Ok(Granted {
+            key: self.key_view(&key, Some(&plan.picture))?,
+            merkle_root: first,
+            validator: plan.generation.address(),
+            approvals: views,
+            findings: plan.findings,
+            warnings: plan.resolved.warnings,
+        })
+    }
+
+    /// Labels of the other accounts that the session key may act for, from our records.
+    fn also_on(&self, session_key: Address, account: &Account) -> Result<Vec<String>> {
+        let keys = self.store.read(|r| r.keys())?;
+        let mut others: Vec<String> = keys
+            .iter()
+            .filter(|k| k.session_key == session_key && (k.account != account.address || k.network != account.network))
+            .map(|k| format!("{} on {}", k.account, k.network))
+            .collect();
+        others.dedup();
+        Ok(others)
+    }
+
+    /// R33, R34, R35: what the grant does to keys that are there already.
+    fn about_other_keys(
+        &self,
+        account: &Account,
+        picture: &Picture,
+        session_key: Address,
+        generation: Generation,
+        selectors: &[Selector],
+    ) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
+        let warn = |id, severity, message: String, advice: &str| Finding {
+            id,
+            severity,
+            permission: None,
+            message,
+            advice: advice.to_owned(),
+            effect: Effect::Warn,
+        };
+        for name in selectors {
+            let Some(other) = picture.route(*name).filter(|r| r.validator != generation.address()) else { continue };
+            let silenced: Vec<&str> =
+                keys.iter().filter(|k| k.generation.address() == other.validator).map(|k| k.label.as_str()).collect();
+            let who = if silenced.is_empty() { "every key on it".to_owned() } else { silenced.join(", ") };
+            findings.push(warn(
+                "R33",
+                risk::Severity::High,
+                format!(
+                    "{} goes to validator {} now; the first use of this key sends it to {generation} and silences {who}",
+                    selector::name(*name).unwrap_or("a function"),
+                    other.validator
+                ),
+                "grant on the validator the account uses already (validator = \"auto\")",
+            ));
+        }
+        if let Some(same) = keys.iter().find(|k| k.session_key == session_key && k.generation == generation) {
+            findings.push(warn(
+                "R34",
+                risk::Severity::Medium,
+                format!(
+                    "the key has an approval already ({}); once this one is enabled it replaces that scope",
+                    same.label
+                ),
+                "take the old one back, or use a fresh key",
+            ));
+        }
+        let surplus: Vec<&str> = picture
+            .routes
+            .iter()
+            .filter(|(s, r)| r.validator == generation.address() && !selectors.contains(s))
+            .filter_map(|(s, _)| selector::name(*s))
+            .filter(|name| *name != "execute")
+            .collect();
+        if !surplus.is_empty() {
+            findings.push(warn(
+                "R35",
+                risk::Severity::Low,
+                format!(
+                    "the account has opened {} for session keys: this key may use it too, within its permissions",
+                    surplus.join(", ")
+                ),
+                "nothing to do if the permissions are right",
+            ));
+        }
+        Ok(findings)
+    }
+
+    pub(super) fn known_keys(&self, account: &Account) -> Result<Vec<Address>> {
+        let keys = self.store.read(|r| r.keys_of(&account.network, account.address, true))?;
+        Ok(keys.into_iter().map(|k| k.session_key).collect())
+    }
+}
+
+pub(super) fn approval_view(approval: &ApprovalRecord, standing: &state::Standing) -> ApprovalView {
+    ApprovalView {
+        selector: selector::name(approval.selector()).unwrap_or("another function"),
+        nonce: approval.nonce().to_string(),
+        enable_data: Bytes::copy_from_slice(&approval.request.enable.encode()),
+        enable_signature: approval.signature.clone(),
+        digest: approval.digest(),
+        state: standing.state,
+        state_reason: standing.reason.clone(),
+    }
+}
+
+fn default_label(holder: &Holder) -> String {
+    match holder {
+        Holder::Agent(address) => format!("agent-{}", address.to_string().get(2..8).unwrap_or("key").to_lowercase()),
+        Holder::NewKey => "key".to_owned(),
+    }
+}
+
+/// Stops when the account on chain is not the one on record (R26, R28); answers the version the approval must name.
+pub(super) fn same_account(account: &Account, picture: &Picture) -> Result<KernelVersion> {
+    if picture.deployed {
+        if let Some(owner) = picture.owner.filter(|o| *o != account.owner) {
+            return Err(Error::failed(
+                "account.owner_changed",
+                format!("the owner of {} is {owner} on chain, and {} on record", account.name, account.owner),
+            )
+            .hint("nothing was signed; add the account again with the present owner's key"));
+        }
+        if picture.owner.is_none() {
+            return Err(Error::failed(
+                "account.not_ecdsa",
+                format!("{} has no ECDSA owner on chain: its default validator is another one", account.name),
+            ));
+        }
+    }
+    picture.kernel.ok_or_else(|| {
+        let implementation = picture.implementation.unwrap_or_default();
+        Error::failed(
+            "account.kernel",
+            format!("{} runs {implementation}, which is no Kernel version that is known here", account.name),
+        )
+        .hint("nothing was signed: the chain would refuse a signature for another version")
+    })
+}
+
+fn choose_validator(choice: ValidatorChoice, picture: &Picture) -> Result<Generation> {
+    let generation = match choice {
+        ValidatorChoice::Exactly(generation) => generation,
+        ValidatorChoice::Auto => picture.generation(selector::EXECUTE).unwrap_or(Generation::G2),
+    };
+    if !picture.has_validator(generation) {
+        return Err(Error::failed(
+            "network.validator",
+            format!(
+                "session key validator {generation} ({}) is not on this chain, or has other code",
+                generation.address()
+            ),
+        )
+        .hint("see `keyleash network check`"));
+    }
+    Ok(generation)
+}
+
+/// The first function always needs an approval (it enables the key); others only while the account does not route them.
+fn needed_selectors(wanted: &[Selector], generation: Generation, picture: &Picture) -> Vec<Selector> {
+    let routed = |s: &Selector| picture.route(*s).is_some_and(|r| r.validator == generation.address());
+    let missing: Vec<Selector> = wanted.iter().copied().filter(|s| !routed(s)).collect();
+    if missing.is_empty() { wanted.iter().copied().take(1).collect() } else { missing }
+}
+
+/// The scope in plain words.
+pub(super) fn sentences(scope: &Scope, functions: &[Option<Function>], generation: Generation) -> Vec<String> {
+    let mut functions = functions.iter();
+    sentence::scope(scope, Setting { generation, symbol: "ETH" }, |_| functions.next().cloned().flatten())
+}
+
+pub(super) fn functions(resolved: &Resolved) -> Vec<Option<Function>> {
+    parse_functions(&resolved.functions)
+}
+
+pub(super) fn parse_functions(signatures: &[Option<String>]) -> Vec<Option<Function>> {
+    signatures.iter().map(|s| s.as_deref().and_then(|s| Function::parse(s).ok())).collect()
+}
+
+/// The next turn: after the account's last nonce, and after every approval on record that could still take one.
+fn next_nonce(
+    taken: &[ApprovalRecord],
+    generation: Generation,
+    kernel: KernelVersion,
+    account: &Account,
+    picture: &Picture,
+) -> u128 {
+    let nonces = picture.nonces(generation);
+    let reserved = taken
+        .iter()
+        .filter(|a| a.request.validator == generation && a.request.kernel == kernel)
+        .filter(|a| a.request.chain_id == account.chain_id)
+        .filter(|a| a.signature.as_ref().is_none_or(|s| a.request.is_signed_by(account.owner, s)))
+        .map(ApprovalRecord::nonce)
+        .max();
+    nonces.last.max(nonces.invalid).max(reserved.unwrap_or(0)).saturating_add(1)
+}
+
+/// Refuses what must not be signed, and what the owner has not accepted word for word.
+pub fn check_findings(findings: &[Finding], accepted: &Accepted) -> Result<()> {
+    for finding in findings {
+        let at = finding.permission.map_or(String::new(), |p| format!("permission {}: ", p + 1));
+        match finding.effect {
+            Effect::Warn => {}
+            Effect::Refuse => {
+                return Err(Error::failed(
+                    &format!("risk.{}", finding.id),
+                    format!("{}: {at}{}", finding.id, finding.message),
+                )
+                .hint(finding.advice.clone()));
+            }
+            Effect::Block(phrase) => {
+                if accepted.get(finding.id).map(String::as_str) == Some(phrase) {
+                    continue;
+                }
+                return Err(Error::failed(
+                    &format!("risk.{}", finding.id),
+                    format!("{}: {at}{}", finding.id, finding.message),
+                )
+                .hint(format!("{}; or, if you mean it: --accept \"{}={phrase}\"", finding.advice, finding.id)));
+            }
+        }
+    }
+    Ok(())
+}

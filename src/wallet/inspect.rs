@@ -1,0 +1,379 @@
+//! Reading a serialized approval: what it allows, who signed it, and - with a chain to ask - whether it still can.
+//! Also the agent's intake, which keeps one after verifying it.
+
+use alloy::primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Wallet,
+    chain::{Endpoint, Http, Node},
+    error::{Error, Result},
+    grant::sentences,
+    key::KeyView,
+    model::{ApprovalRecord, Key, Network, Origin},
+    network::Services,
+    now,
+    policy::check_label,
+    short_id,
+    state::{self, Picture, State},
+};
+use crate::kernel::{
+    abi::{Function, known_functions},
+    account::selector,
+    approval::Approval,
+    blob::{self, Blob, Search},
+    generation::{Generation, KernelVersion},
+    permission::Permission,
+    risk::{self, Finding},
+};
+
+/// A chain that is known by name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct KnownChain {
+    pub id: u64,
+    pub name: String,
+    pub symbol: String,
+    pub explorer: String,
+}
+
+/// The chains shipped with keyleash: names and symbols, no addresses to connect to.
+pub fn known_chains() -> Vec<KnownChain> {
+    serde_json::from_str(include_str!("../../assets/chains.json")).unwrap_or_default()
+}
+
+/// What is known besides the text.
+#[derive(Debug, Clone, Default)]
+pub struct InspectOptions {
+    /// Address of the session key, when the text does not carry its private half.
+    pub session_key: Option<Address>,
+    /// A node to ask.
+    pub rpc: Option<String>,
+    /// A network of this home to ask.
+    pub network: Option<String>,
+}
+
+/// What was found in a serialized approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inspection {
+    pub format: String,
+    pub account: Address,
+    pub session_key: Option<Address>,
+    pub has_secret: bool,
+    pub owner: Option<Address>,
+    pub chain_id: Option<u64>,
+    pub kernel_version: Option<KernelVersion>,
+    pub validator: Option<Generation>,
+    pub nonce: Option<String>,
+    pub selector: String,
+    pub valid_after: u64,
+    pub valid_until: u64,
+    pub paymaster: Address,
+    pub merkle_root: Option<B256>,
+    pub digest: Option<B256>,
+    pub state: State,
+    pub state_reason: String,
+    pub permissions: Vec<Permission>,
+    pub sentences: Vec<String>,
+    pub assumptions: Vec<String>,
+    pub risks: Vec<Finding>,
+    pub warnings: Vec<String>,
+}
+
+/// Reads an approval without a home. With a node it is asked what became of the approval.
+pub async fn inspect(text: &str, options: &InspectOptions) -> Result<Inspection> {
+    let services = match &options.rpc {
+        Some(url) => Some(node_only(url).await?),
+        None => None,
+    };
+    examine(text, options.session_key.into_iter().collect(), services.as_ref()).await
+}
+
+impl Wallet {
+    /// The same with what this home knows: its agents' keys and its networks.
+    pub async fn inspect(&self, text: &str, options: &InspectOptions) -> Result<Inspection> {
+        let services = match (&options.rpc, &options.network) {
+            (Some(url), _) => Some(node_only(url).await?),
+            (None, Some(name)) => Some(self.services(name).await?),
+            (None, None) => None,
+        };
+        examine(text, self.candidate_keys(options.session_key)?, services.as_ref()).await
+    }
+
+    /// Takes an approval in: verified, recorded, its private half moved to the vault.
+    pub async fn import_approval(
+        &self,
+        text: &str,
+        label: Option<&str>,
+        session_key: Option<Address>,
+        network: Option<&str>,
+    ) -> Result<(KeyView, Vec<String>)> {
+        let blob = read(text)?;
+        let network = self.default_network(network)?;
+        let services = self.services(&network).await?;
+        let found = recover(&blob, &self.candidate_keys(session_key)?, Some(&services)).await?;
+        let request = &found.approval.request;
+        let known = self
+            .store
+            .read(|r| Ok(r.approval_by_digest(request.digest())?.map(|a| r.key(&a.key_id)).transpose()?.flatten()))?;
+        if let Some(key) = known {
+            return Err(Error::failed(
+                "key.exists",
+                format!("this approval is on record already, as {} ({})", key.label, key.id),
+            ));
+        }
+        let label = match label {
+            Some(label) => check_label("--label", label)?,
+            None => format!("for-{}", blob.account.to_string().get(2..8).unwrap_or("account").to_lowercase()),
+        };
+        let mut warnings: Vec<String> = blob.warnings.iter().map(ToString::to_string).collect();
+        let secret = match &blob.secret {
+            Some(secret) => {
+                warnings.push(
+                    "the text carries the session key itself: whoever reads it can act. The key is in your vault now; destroy the source".into(),
+                );
+                Some(self.keep_secret(secret, &format!("session key {label}"))?)
+            }
+            None => self.store.read(|r| r.agent_by_address(request.enable.session_key))?.map(|agent| agent.secret),
+        };
+        let key = Key {
+            id: short_id()?,
+            label,
+            network,
+            chain_id: request.chain_id,
+            account: blob.account,
+            owner: found.owner,
+            session_key: request.enable.session_key,
+            secret,
+            generation: request.validator,
+            functions: functions(&blob).iter().map(|f| f.as_ref().map(ToString::to_string)).collect(),
+            scope: blob.scope.clone(),
+            origin: Origin::Imported,
+            init_code: blob.init_code.clone(),
+            created_at: now(),
+            revoked_at: None,
+        };
+        let approval = ApprovalRecord {
+            key_id: key.id.clone(),
+            request: request.clone(),
+            signature: Some(found.approval.signature.clone()),
+            created_at: now(),
+        };
+        self.store.write(|w| {
+            w.put_key(&key)?;
+            w.put_approval(&approval)
+        })?;
+        warnings.extend(found.assumptions);
+        let picture = self.picture_for(&key).await?;
+        Ok((self.key_view(&key, Some(&picture))?, warnings))
+    }
+
+    fn candidate_keys(&self, given: Option<Address>) -> Result<Vec<Address>> {
+        if let Some(address) = given {
+            return Ok(vec![address]);
+        }
+        self.store.read(|r| {
+            let mut keys: Vec<Address> = r.agents()?.into_iter().map(|a| a.address).collect();
+            keys.extend(r.keys()?.into_iter().map(|k| k.session_key));
+            keys.sort_unstable();
+            keys.dedup();
+            Ok(keys)
+        })
+    }
+}
+
+fn read(text: &str) -> Result<Blob> {
+    blob::read(text).map_err(|e| Error::usage("approval.unreadable", e.to_string()))
+}
+
+async fn node_only(url: &str) -> Result<Services> {
+    let node = Node::new(Endpoint::new(Http::new(url).map_err(|e| Error::usage("network.url", e.to_string()))?));
+    let chain_id = node.chain_id().await?;
+    let network = Network {
+        chain_id,
+        rpc: url.to_owned(),
+        bundler: None,
+        paymaster: None,
+        paymaster_kind: None,
+        paymaster_context: None,
+    };
+    Ok(Services { name: "the node given".into(), network, node, bundler: None, paymaster: None })
+}
+
+struct Found {
+    approval: Approval,
+    owner: Address,
+    assumptions: Vec<String>,
+    picture: Option<Picture>,
+}
+
+/// Finds out what the text leaves out, trying likely answers until the owner's signature verifies.
+async fn recover(blob: &Blob, candidates: &[Address], services: Option<&Services>) -> Result<Found> {
+    let session_keys: Vec<Option<Address>> = match &blob.secret {
+        Some(_) => vec![None],
+        None => candidates.iter().copied().map(Some).collect(),
+    };
+    if session_keys.is_empty() {
+        return Err(Error::usage("approval.session_key", "the approval does not say for which session key it is")
+            .hint("give the key's address with --agent ADDRESS"));
+    }
+    let mut search = Search::on_chains(match services {
+        Some(services) => vec![services.network.chain_id],
+        None => known_chains().iter().map(|c| c.id).collect(),
+    });
+    let mut picture = None;
+    if let Some(services) = services {
+        let planned = blob.seed().and_then(|(_, implementation)| KernelVersion::from_implementation(implementation));
+        let keys: Vec<Address> =
+            session_keys.iter().flatten().copied().chain(blob.secret.as_ref().map(|s| s.address())).collect();
+        let seen = services.picture(blob.account, &keys, planned).await?;
+        search.owner = seen.owner;
+        search.kernels = seen.kernel.into_iter().collect();
+        let last = Generation::ALL.iter().map(|g| seen.nonces(*g).last).max().unwrap_or(0);
+        search.nonces = 1..=last.saturating_add(64).min(1024);
+        picture = Some(seen);
+    }
+    let mut first_error = None;
+    for attempt in 0..2 {
+        for session_key in &session_keys {
+            search.session_key = *session_key;
+            match blob.recover(&search) {
+                Ok(found) => {
+                    return Ok(Found {
+                        approval: found.approval,
+                        owner: found.owner,
+                        assumptions: found.assumptions,
+                        picture,
+                    });
+                }
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        // The account may have been upgraded since: try the versions it does not run.
+        if attempt == 0 && !search.kernels.is_empty() {
+            search.kernels = Vec::new();
+        } else {
+            break;
+        }
+    }
+    let message = first_error.map_or_else(|| "nothing was tried".to_owned(), |e| e.to_string());
+    Err(Error::failed("approval.unverified", message)
+        .hint("give the session key's address with --agent, and a node of the right chain with --rpc"))
+}
+
+async fn examine(text: &str, candidates: Vec<Address>, services: Option<&Services>) -> Result<Inspection> {
+    let blob = read(text)?;
+    let functions = functions(&blob);
+    let found = recover(&blob, &candidates, services).await;
+    let mut out = Inspection {
+        format: blob.format.to_string(),
+        account: blob.account,
+        session_key: blob.secret.as_ref().map(|s| s.address()),
+        has_secret: blob.secret.is_some(),
+        owner: None,
+        chain_id: None,
+        kernel_version: None,
+        validator: None,
+        nonce: None,
+        selector: selector::name(blob.selector).map_or_else(|| blob.selector.to_string(), str::to_owned),
+        valid_after: blob.scope.valid_after,
+        valid_until: blob.scope.valid_until,
+        paymaster: blob.scope.paymaster,
+        merkle_root: None,
+        digest: None,
+        state: State::Unknown,
+        state_reason: "no chain was asked".into(),
+        permissions: blob.scope.permissions.clone(),
+        sentences: sentences(&blob.scope, &functions, Generation::G2),
+        assumptions: Vec::new(),
+        risks: Vec::new(),
+        warnings: blob.warnings.iter().map(ToString::to_string).collect(),
+    };
+    if blob.secret.is_some() {
+        out.warnings.push("the text carries the session key itself: whoever reads it can act".into());
+    }
+    let found = match found {
+        Ok(found) => found,
+        Err(error) if error.class == super::error::Class::Chain => return Err(error),
+        Err(error) => {
+            out.state_reason = format!("the owner's signature could not be verified: {error}");
+            out.warnings.push(out.state_reason.clone());
+            return Ok(out);
+        }
+    };
+    let request = &found.approval.request;
+    out.session_key = Some(request.enable.session_key);
+    out.owner = Some(found.owner);
+    out.chain_id = Some(request.chain_id);
+    out.kernel_version = Some(request.kernel);
+    out.validator = Some(request.validator);
+    out.nonce = Some(request.enable.nonce.to_string());
+    out.merkle_root = Some(request.enable.merkle_root);
+    out.digest = Some(request.digest());
+    out.sentences = sentences(&blob.scope, &functions, request.validator);
+    out.assumptions = found.assumptions.clone();
+    let key_has_code = match services {
+        Some(services) => Some(!services.code(request.enable.session_key).await?.is_empty()),
+        None => None,
+    };
+    if let Some(picture) = &found.picture {
+        let standing = standing(&blob, &found, picture);
+        out.state = standing.state;
+        out.state_reason = standing.reason;
+    }
+    out.risks = risk::assess(
+        &blob.scope,
+        &risk::Context {
+            generation: request.validator,
+            kernel: Some(request.kernel),
+            account: blob.account,
+            owner: Some(found.owner),
+            session_key: request.enable.session_key,
+            selectors: &[request.selector],
+            functions: &functions,
+            now: found.picture.as_ref().map_or_else(now, |p| p.timestamp),
+            balance: found.picture.as_ref().map(|p| p.balance),
+            deposit: found.picture.as_ref().map(|p| p.deposit),
+            key_has_code,
+            also_on: &[],
+            coin: "ETH",
+            permuted_execution_rule: blob.scope.permissions.iter().any(|p| !p.execution_rule.is_none()),
+        },
+    );
+    Ok(out)
+}
+
+/// The state of an approval that is not on record: as for one that is.
+fn standing(blob: &Blob, found: &Found, picture: &Picture) -> state::Standing {
+    let request = &found.approval.request;
+    let key = Key {
+        id: String::new(),
+        label: String::new(),
+        network: String::new(),
+        chain_id: request.chain_id,
+        account: blob.account,
+        owner: found.owner,
+        session_key: request.enable.session_key,
+        secret: None,
+        generation: request.validator,
+        scope: blob.scope.clone(),
+        functions: Vec::new(),
+        origin: Origin::Imported,
+        init_code: None,
+        created_at: 0,
+        revoked_at: None,
+    };
+    let approval = ApprovalRecord {
+        key_id: String::new(),
+        request: request.clone(),
+        signature: Some(found.approval.signature.clone()),
+        created_at: 0,
+    };
+    state::of_approval(&key, &approval, Some(picture), &state::Turns::new())
+}
+
+/// Functions of the permissions, where a known interface has one with that selector.
+fn functions(blob: &Blob) -> Vec<Option<Function>> {
+    blob.scope.permissions.iter().map(|p| known_functions(p.sig).into_iter().next().map(|(_, f)| f)).collect()
+}

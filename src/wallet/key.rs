@@ -1,0 +1,267 @@
+//! Keys on record: listed, shown, found, exported.
+
+use std::{collections::BTreeMap, path::Path};
+
+use alloy::primitives::Address;
+use serde::Serialize;
+
+use super::{
+    Wallet,
+    error::{Error, Result},
+    grant::{ApprovalView, approval_view, parse_functions, sentences},
+    home,
+    model::{Account, ApprovalRecord, Key, Origin},
+    state::{self, Picture, Standing, State},
+};
+use crate::kernel::{
+    approval::Approval,
+    blob::{self, Format},
+    generation::Generation,
+    permission::Permission,
+};
+
+/// A key as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyView {
+    pub key_id: String,
+    pub label: String,
+    pub session_key: Address,
+    pub account: Address,
+    pub network: String,
+    pub state: State,
+    pub state_reason: String,
+    /// Of the approval that the state is about.
+    pub nonce: String,
+    pub valid_after: u64,
+    pub valid_until: u64,
+    pub paymaster: Address,
+    pub validator: Generation,
+    pub has_secret: bool,
+    pub imported: bool,
+    pub permissions: Vec<Permission>,
+    pub sentences: Vec<String>,
+    pub approvals: Vec<ApprovalView>,
+    /// Chain time the state is as of, unix seconds.
+    pub as_of: Option<u64>,
+}
+
+/// A key with everything on record about it.
+pub(super) struct KeyFile {
+    pub key: Key,
+    pub approvals: Vec<ApprovalRecord>,
+}
+
+impl Wallet {
+    /// All keys, or those of one account, with their state as of now. A chain that cannot be asked leaves it unknown.
+    pub async fn keys(&self, account: Option<&str>) -> Result<Vec<KeyView>> {
+        let account = account.map(|a| self.find_account(a)).transpose()?;
+        let keys = self.store.read(|r| match &account {
+            Some(a) => r.keys_of(&a.network, a.address, false),
+            None => r.keys(),
+        })?;
+        let mut pictures: BTreeMap<(String, Address), Option<Picture>> = BTreeMap::new();
+        let mut views = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let place = (key.network.clone(), key.account);
+            if !pictures.contains_key(&place) {
+                let picture = self.picture_for(key).await.ok();
+                pictures.insert(place.clone(), picture);
+            }
+            views.push(self.key_view(key, pictures.get(&place).and_then(Option::as_ref))?);
+        }
+        Ok(views)
+    }
+
+    pub async fn key(&self, wanted: &str) -> Result<KeyView> {
+        let file = self.find_key(wanted)?;
+        let picture = match self.picture_for(&file.key).await {
+            Ok(mut picture) => {
+                if let Ok(services) = self.services(&file.key.network).await {
+                    for approval in &file.approvals {
+                        services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
+                    }
+                }
+                Some(picture)
+            }
+            Err(_) => None,
+        };
+        self.key_view(&file.key, picture.as_ref())
+    }
+
+    /// The account of a key with all keys of it that are on record, at one block.
+    pub(super) async fn picture_for(&self, key: &Key) -> Result<Picture> {
+        let services = self.services(&key.network).await?;
+        let known = self.store.read(|r| r.keys_of(&key.network, key.account, true))?;
+        let addresses: Vec<Address> = known.iter().map(|k| k.session_key).chain([key.session_key]).collect();
+        let planned = self
+            .store
+            .read(|r| r.account(&key.network, key.account))?
+            .map(|a| a.kernel)
+            .or_else(|| planned_kernel(key));
+        services.picture(key.account, &addresses, planned).await
+    }
+
+    pub(super) fn key_view(&self, key: &Key, picture: Option<&Picture>) -> Result<KeyView> {
+        let approvals = self.store.read(|r| r.approvals(&key.id))?;
+        let turns = self.turns(&key.network, key.account, key.generation)?;
+        let turns: state::Turns<'_> = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
+        let standing = state::of_key(key, &approvals, picture, &turns);
+        let each: Vec<(Standing, &ApprovalRecord)> =
+            approvals.iter().map(|a| (state::of_approval(key, a, picture, &turns), a)).collect();
+        let about = each.iter().find(|(s, _)| s.state == standing.state).or(each.first());
+        let functions = parse_functions(&key.functions);
+        Ok(KeyView {
+            key_id: key.id.clone(),
+            label: key.label.clone(),
+            session_key: key.session_key,
+            account: key.account,
+            network: key.network.clone(),
+            state: standing.state,
+            state_reason: standing.reason,
+            nonce: about.map_or_else(|| "0".to_owned(), |(_, a)| a.nonce().to_string()),
+            valid_after: key.scope.valid_after,
+            valid_until: key.scope.valid_until,
+            paymaster: key.scope.paymaster,
+            validator: key.generation,
+            has_secret: key.secret.is_some(),
+            imported: key.origin == Origin::Imported,
+            permissions: key.scope.permissions.clone(),
+            sentences: sentences(&key.scope, &functions, key.generation),
+            approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
+            as_of: picture.map(|p| p.timestamp),
+        })
+    }
+
+    /// Who holds which turn of an account, from the approvals that are signed.
+    pub(super) fn turns(
+        &self,
+        network: &str,
+        account: Address,
+        generation: Generation,
+    ) -> Result<BTreeMap<u128, String>> {
+        self.store.read(|r| {
+            let mut turns = BTreeMap::new();
+            for key in r.keys_of(network, account, false)? {
+                if key.generation != generation {
+                    continue;
+                }
+                for approval in r.approvals(&key.id)? {
+                    turns.insert(approval.nonce(), key.label.clone());
+                }
+            }
+            Ok(turns)
+        })
+    }
+
+    /// By id, label or address. Several with one label or address are an error that names their ids.
+    pub(super) fn find_key(&self, wanted: &str) -> Result<KeyFile> {
+        self.find_key_among(self.store.read(|r| r.keys())?, wanted)
+    }
+
+    pub(super) fn find_key_of(&self, account: &Account, wanted: &str) -> Result<KeyFile> {
+        self.find_key_among(self.store.read(|r| r.keys_of(&account.network, account.address, false))?, wanted)
+    }
+
+    fn find_key_among(&self, keys: Vec<Key>, wanted: &str) -> Result<KeyFile> {
+        let address: Option<Address> = wanted.parse().ok();
+        let mut found: Vec<&Key> = keys.iter().filter(|k| k.id == wanted).collect();
+        if found.is_empty() {
+            found = keys.iter().filter(|k| k.label == wanted || Some(k.session_key) == address).collect();
+        }
+        match found.as_slice() {
+            [key] => {
+                let approvals = self.store.read(|r| r.approvals(&key.id))?;
+                Ok(KeyFile { key: (*key).clone(), approvals })
+            }
+            [] => {
+                Err(Error::usage("key.unknown", format!("there is no key {}", crate::kernel::text::clean(wanted, 50)))
+                    .hint("`keyleash key ls` shows those that are on record"))
+            }
+            several => {
+                let ids: Vec<&str> = several.iter().map(|k| k.id.as_str()).collect();
+                Err(Error::usage("key.ambiguous", format!("{wanted} is the name of {} keys", several.len()))
+                    .hint(format!("name one by its id: {}", ids.join(", "))))
+            }
+        }
+    }
+
+    /// Takes a draft, or a key taken in from elsewhere, off the lists. A signed approval of ours stays: it can still be used.
+    pub fn remove_key(&self, wanted: &str) -> Result<()> {
+        let file = self.find_key(wanted)?;
+        let draft = file.approvals.iter().all(|a| a.signature.is_none());
+        if file.key.origin == Origin::Granted && !draft {
+            return Err(Error::failed(
+                "key.signed",
+                format!("{} was signed: removing the record would not take it back", file.key.label),
+            )
+            .hint("use `keyleash revoke`; the record stays as evidence"));
+        }
+        self.store.write(|w| w.hide_key(&file.key.id))
+    }
+
+    /// The approval as the SDKs exchange it: one text for each account function it opens.
+    pub(super) fn serialize(
+        &self,
+        file: &KeyFile,
+        format: Format,
+        with_secret: bool,
+    ) -> Result<Vec<zeroize::Zeroizing<String>>> {
+        let secret = match (with_secret, file.key.secret) {
+            (false, _) => None,
+            (true, Some(id)) => Some(self.vault.get(&id)?),
+            (true, None) => {
+                return Err(Error::failed(
+                    "key.no_secret",
+                    format!("the private half of {} is not here", file.key.label),
+                )
+                .hint("its holder has it; export without --with-secret"));
+            }
+        };
+        let init_code = file.key.init_code.as_ref();
+        file.approvals
+            .iter()
+            .map(|record| {
+                let signature = record.signature.clone().ok_or_else(|| {
+                    Error::failed("key.draft", format!("{} is not signed yet", file.key.label))
+                        .hint("complete it with `keyleash grant --complete`")
+                })?;
+                // The record may have been changed on disk: what goes out must verify now.
+                if !record.request.is_signed_by(file.key.owner, &signature) {
+                    return Err(Error::failed(
+                        "records.damaged",
+                        "the approval on record does not verify; nothing was written",
+                    ));
+                }
+                let approval = Approval { request: record.request.clone(), signature };
+                blob::write(&approval, &file.key.scope, init_code, format, secret.as_ref())
+                    .map_err(|e| Error::failed("key.export", e.to_string()))
+            })
+            .collect()
+    }
+
+    /// The serialized approvals without any secret, for showing.
+    pub fn approval_texts(&self, wanted: &str, format: Format) -> Result<Vec<String>> {
+        let texts = self.serialize(&self.find_key(wanted)?, format, false)?;
+        Ok(texts.iter().map(|t| t.to_string()).collect())
+    }
+
+    /// Writes the approvals to a file (one a line) that only its owner can read.
+    pub fn export_key(&self, wanted: &str, format: Format, with_secret: bool, out: &Path) -> Result<()> {
+        let texts = self.serialize(&self.find_key(wanted)?, format, with_secret)?;
+        let mut content = zeroize::Zeroizing::new(String::with_capacity(texts.iter().map(|t| t.len() + 1).sum()));
+        for text in &texts {
+            content.push_str(text);
+            content.push('\n');
+        }
+        if out.exists() {
+            return Err(Error::usage("file.exists", format!("{} exists already; it was left alone", out.display()))
+                .hint("name another file"));
+        }
+        home::replace(out, content.as_bytes())
+    }
+}
+
+fn planned_kernel(key: &Key) -> Option<crate::kernel::generation::KernelVersion> {
+    let (_, implementation) = crate::kernel::account::AccountSeed::from_init_code(key.init_code.as_ref()?)?;
+    crate::kernel::generation::KernelVersion::from_implementation(implementation)
+}

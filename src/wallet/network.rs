@@ -1,0 +1,298 @@
+//! The networks a home knows, and the services each is reached through.
+
+use serde::Serialize;
+use toml_edit::{Item, Table, value};
+
+use super::{
+    Wallet,
+    chain::{At, Bundler, ChainError, Endpoint, Http, Node, Paymaster, http::redacted, paymaster::Dialect},
+    error::{Error, Result},
+    model::{Network, PaymasterKind},
+};
+use crate::kernel::generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion};
+
+/// A network as it is shown: service addresses without what may be an API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NetworkView {
+    pub name: String,
+    pub chain_id: u64,
+    pub rpc: String,
+    pub bundler: Option<String>,
+    pub paymaster: Option<String>,
+    pub paymaster_kind: Option<PaymasterKind>,
+}
+
+/// One thing that was probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Probe {
+    pub what: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+/// The clients of one network, after its chain id was checked.
+pub(super) struct Services {
+    pub name: String,
+    pub network: Network,
+    pub node: Node,
+    pub bundler: Option<Bundler>,
+    pub paymaster: Option<Paymaster>,
+}
+
+/// ZeroDev's one address for node, bundler and paymaster (protocol.md 9).
+pub fn zerodev(project_id: &str, chain_id: u64) -> Result<Network> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if project_id.is_empty() || project_id.len() > 64 || !project_id.chars().all(plain) {
+        return Err(Error::usage("network.zerodev", "--zerodev: expected a project id of letters, digits and dashes"));
+    }
+    let url = format!("https://rpc.zerodev.app/api/v3/{project_id}/chain/{chain_id}");
+    Ok(Network {
+        chain_id,
+        rpc: url.clone(),
+        bundler: Some(url.clone()),
+        paymaster: Some(url),
+        paymaster_kind: Some(PaymasterKind::Zerodev),
+        paymaster_context: None,
+    })
+}
+
+impl Wallet {
+    pub fn add_network(&self, name: &str, network: &Network) -> Result<NetworkView> {
+        check_name("the network's name", name)?;
+        if network.chain_id == 0 {
+            return Err(Error::usage("network.chain_id", "--chain-id: 0 is no chain"));
+        }
+        let urls = [Some(&network.rpc), network.bundler.as_ref(), network.paymaster.as_ref()];
+        for url in urls.into_iter().flatten() {
+            Http::new(url).map_err(|e| Error::usage("network.url", e.to_string()))?;
+        }
+        if let Some(context) = &network.paymaster_context {
+            serde_json::from_str::<serde_json::Value>(context).map_err(|e| {
+                Error::usage("network.paymaster_context", format!("--paymaster-context is not JSON: {e}"))
+            })?;
+        }
+        if network.paymaster.is_none() && (network.paymaster_kind.is_some() || network.paymaster_context.is_some()) {
+            return Err(Error::usage("network.paymaster", "a paymaster kind or context needs --paymaster URL"));
+        }
+        self.edit_config(|document| {
+            let networks = document.entry("network").or_insert_with(|| {
+                let mut table = Table::new();
+                table.set_implicit(true);
+                Item::Table(table)
+            });
+            let Some(networks) = networks.as_table_like_mut() else {
+                return Err(Error::failed("config.invalid", "config.toml: `network` is not a table"));
+            };
+            if networks.contains_key(name) {
+                return Err(Error::failed("network.exists", format!("there is a network {name} already"))
+                    .hint("remove it first with `keyleash network rm`, or choose another name"));
+            }
+            networks.insert(name, Item::Table(to_table(network)));
+            Ok(())
+        })?;
+        Ok(view(name, network))
+    }
+
+    pub fn networks(&self) -> Vec<NetworkView> {
+        self.config(|c| c.network.iter().map(|(name, n)| view(name, n)).collect())
+    }
+
+    pub fn network(&self, name: &str) -> Result<NetworkView> {
+        self.network_config(name).map(|n| view(name, &n))
+    }
+
+    /// Forgets how a network is reached. Refused while accounts or keys on record need it.
+    pub fn remove_network(&self, name: &str) -> Result<()> {
+        self.network_config(name)?;
+        let (accounts, keys) = self.store.read(|r| Ok((r.accounts()?, r.keys()?)))?;
+        let users: Vec<String> = accounts
+            .iter()
+            .filter(|a| a.network == name)
+            .map(|a| a.name.clone())
+            .chain(keys.iter().filter(|k| k.network == name).map(|k| k.label.clone()))
+            .collect();
+        if !users.is_empty() {
+            return Err(Error::failed("network.in_use", format!("{name} is still needed by {}", users.join(", ")))
+                .hint("remove these accounts first; their approvals stay on record"));
+        }
+        self.edit_config(|document| {
+            if let Some(networks) = document.get_mut("network").and_then(Item::as_table_like_mut) {
+                networks.remove(name);
+            }
+            Ok(())
+        })
+    }
+
+    /// The network that is meant when a command may leave it out.
+    pub fn default_network(&self, wanted: Option<&str>) -> Result<String> {
+        if let Some(name) = wanted {
+            return self.network_config(name).map(|_| name.to_owned());
+        }
+        let names: Vec<String> = self.config(|c| c.network.keys().cloned().collect());
+        match names.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => {
+                Err(Error::usage("network.none", "no network is known yet").hint("add one with `keyleash network add`"))
+            }
+            _ => Err(Error::usage("network.which", format!("which network? known are {}", names.join(", ")))
+                .hint("say --network NAME")),
+        }
+    }
+
+    pub(super) fn network_config(&self, name: &str) -> Result<Network> {
+        self.config(|c| c.network.get(name).cloned()).ok_or_else(|| {
+            let known = self.config(|c| c.network.keys().cloned().collect::<Vec<_>>().join(", "));
+            let known = if known.is_empty() { "none".to_owned() } else { known };
+            Error::usage("network.unknown", format!("there is no network {}", crate::kernel::text::clean(name, 40)))
+                .hint(format!("known: {known}; add one with `keyleash network add`"))
+        })
+    }
+
+    /// The network on record with this chain id, if there is exactly one.
+    pub(super) fn network_of_chain(&self, chain_id: u64) -> Option<String> {
+        self.config(|c| {
+            let mut names = c.network.iter().filter(|(_, n)| n.chain_id == chain_id).map(|(name, _)| name.clone());
+            names.next().filter(|_| names.next().is_none())
+        })
+    }
+
+    /// Connects, and stops at a node of another chain (R22).
+    pub(super) async fn services(&self, name: &str) -> Result<Services> {
+        let network = self.network_config(name)?;
+        let services = connect(name, network)?;
+        services.node.check_chain(services.network.chain_id).await?;
+        Ok(services)
+    }
+
+    /// Probes everything a network needs: chain id, EntryPoint, contracts, bundler, paymaster.
+    pub async fn check_network(&self, name: &str) -> Result<Vec<Probe>> {
+        let services = connect(name, self.network_config(name)?)?;
+        let mut probes = Vec::new();
+        let node = services.node.check_chain(services.network.chain_id).await;
+        let reachable = node.is_ok();
+        probes.push(probe("node, chain id", node.map(|()| format!("chain {}", services.network.chain_id))));
+        if reachable {
+            let contracts = [
+                ("EntryPoint v0.6", ENTRY_POINT),
+                ("KernelFactory", KERNEL_FACTORY),
+                ("ECDSAValidator", ECDSA_VALIDATOR),
+                ("SessionKeyValidator G2", Generation::G2.address()),
+                ("Kernel 0.2.4", KernelVersion::V0_2_4.implementation()),
+            ];
+            for (what, address) in contracts {
+                let code = services.node.code(address, At::Latest).await;
+                probes.push(match code {
+                    Ok(code) => Probe {
+                        what: what.into(),
+                        ok: !code.is_empty(),
+                        detail: if code.is_empty() {
+                            format!("no code at {address}: the contract is not deployed on this chain")
+                        } else {
+                            address.to_string()
+                        },
+                    },
+                    Err(e) => Probe { what: what.into(), ok: false, detail: e.to_string() },
+                });
+            }
+        }
+        match &services.bundler {
+            Some(bundler) => {
+                probes.push(probe("bundler", bundler.check().await.map(|()| "serves EntryPoint v0.6".to_owned())));
+            }
+            None => probes.push(Probe {
+                what: "bundler".into(),
+                ok: false,
+                detail: "none configured: keys can be granted and inspected, but nothing can be sent".into(),
+            }),
+        }
+        if let Some(paymaster) = &services.paymaster {
+            probes.push(probe("paymaster", paymaster.check().await.map(|()| "serves this chain".to_owned())));
+        }
+        Ok(probes)
+    }
+}
+
+fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
+    match result {
+        Ok(detail) => Probe { what: what.into(), ok: true, detail },
+        Err(e) => Probe { what: what.into(), ok: false, detail: e.to_string() },
+    }
+}
+
+fn connect(name: &str, network: Network) -> Result<Services> {
+    let endpoint = |url: &str| Http::new(url).map(Endpoint::new).map_err(Error::from);
+    let node = Node::new(endpoint(&network.rpc)?);
+    let bundler = network
+        .bundler
+        .as_deref()
+        .map(|url| Ok::<_, Error>(Bundler::new(endpoint(url)?, ENTRY_POINT, network.chain_id)))
+        .transpose()?;
+    let paymaster = network
+        .paymaster
+        .as_deref()
+        .map(|url| {
+            let context =
+                network.paymaster_context.as_deref().map_or(Ok(serde_json::Value::Null), serde_json::from_str);
+            let context = context.map_err(|e| {
+                Error::failed(
+                    "config.invalid",
+                    format!("config.toml: network.{name}.paymaster_context is not JSON: {e}"),
+                )
+            })?;
+            let dialect = match network.paymaster_kind.unwrap_or(PaymasterKind::Erc7677) {
+                PaymasterKind::Erc7677 => Dialect::Erc7677,
+                PaymasterKind::Pimlico => Dialect::Pimlico,
+                PaymasterKind::Zerodev => Dialect::ZeroDev,
+            };
+            Ok::<_, Error>(Paymaster::new(endpoint(url)?, dialect, context, ENTRY_POINT, network.chain_id))
+        })
+        .transpose()?;
+    Ok(Services { name: name.to_owned(), network, node, bundler, paymaster })
+}
+
+fn to_table(network: &Network) -> Table {
+    let mut table = Table::new();
+    table.insert("chain_id", value(i64::try_from(network.chain_id).unwrap_or(i64::MAX)));
+    table.insert("rpc", value(&network.rpc));
+    let optional = [
+        ("bundler", network.bundler.clone()),
+        ("paymaster", network.paymaster.clone()),
+        ("paymaster_kind", network.paymaster_kind.map(|k| k.name().to_owned())),
+        ("paymaster_context", network.paymaster_context.clone()),
+    ];
+    for (name, text) in optional {
+        if let Some(text) = text {
+            table.insert(name, value(text));
+        }
+    }
+    table
+}
+
+fn view(name: &str, network: &Network) -> NetworkView {
+    NetworkView {
+        name: name.to_owned(),
+        chain_id: network.chain_id,
+        rpc: redact(&network.rpc),
+        bundler: network.bundler.as_deref().map(redact),
+        paymaster: network.paymaster.as_deref().map(redact),
+        paymaster_kind: network.paymaster_kind,
+    }
+}
+
+/// Scheme, host and port: the rest may be an API key.
+fn redact(address: &str) -> String {
+    address.parse().map_or_else(|_| "(not a URL)".to_owned(), |url| redacted(&url))
+}
+
+/// A name that is easy to type: letters, digits, dash, underscore, dot; at most 32.
+pub(super) fn check_name(field: &str, name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 32 || !name.chars().all(plain) || name.starts_with(['-', '.']) {
+        return Err(Error::usage(
+            "name.invalid",
+            format!("{field}: {:?} is not a name", crate::kernel::text::clean(name, 40)),
+        )
+        .hint("use 1 to 32 letters, digits, dashes, underscores or dots"));
+    }
+    Ok(())
+}

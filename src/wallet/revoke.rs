@@ -1,0 +1,308 @@
+//! Taking power back: `disable` for an enabled key, a burnt nonce for one that is signed but was never used - and the proof.
+//!
+//! `disable` of a key that was never enabled succeeds and does nothing (protocol.md 6), so it is never used for one.
+//! No nonce sweep is ever sent from here.
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Wallet,
+    chain::{At, CallRequest},
+    enable::{Step, owner_call},
+    error::{Class, Error, Result},
+    key::KeyFile,
+    model::{Account, ApprovalRecord, Purpose},
+    network::Services,
+    now,
+    operation::{OperationOutcome, Prepared},
+    state::Picture,
+};
+use crate::kernel::{
+    account::{AccountCall, Call, disable_key, enable_key, selector},
+    approval::{Approval, EnableData},
+    faults::Fault,
+    generation::ENTRY_POINT,
+    signature::{self, DUMMY_SIGNATURE},
+    user_op::UserOperation,
+};
+
+pub struct RevokePlan {
+    pub account: Account,
+    pub steps: Vec<Step>,
+    /// Other keys that cannot act any more when this is done.
+    pub also_revokes: Vec<String>,
+    pub prepared: Prepared,
+    targets: Vec<Target>,
+    services: Services,
+}
+
+struct Target {
+    file: KeyFile,
+    /// The approvals this plan ends.
+    ends: Vec<ApprovalRecord>,
+}
+
+/// Evidence that a key can do nothing any more, read from the chain after the fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    pub key_id: String,
+    pub block: u64,
+    pub transaction_hash: B256,
+    /// What the validator holds for the key: nothing.
+    pub session_data: Option<EnableData>,
+    pub last_nonce: String,
+    pub invalid_nonce: String,
+    /// The refusal that the key's own approval gets now.
+    pub replay: String,
+}
+
+/// What a revocation came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Revoked {
+    pub plan: Vec<Step>,
+    pub also_revokes: Vec<String>,
+    #[serde(flatten)]
+    pub operation: OperationOutcome,
+    /// Of the key that was named first; `proofs` has all.
+    pub proof: Option<Proof>,
+    pub proofs: Vec<Proof>,
+}
+
+impl Wallet {
+    /// The calls that end these keys, and nothing else.
+    pub async fn plan_revoke(&self, account: &str, wanted: &[String], max_cost: Option<U256>) -> Result<RevokePlan> {
+        let account = self.find_account(account)?;
+        let mut files = Vec::with_capacity(wanted.len());
+        for name in wanted {
+            let file = self.find_key_of(&account, name)?;
+            if !files.iter().any(|f: &KeyFile| f.key.id == file.key.id) {
+                files.push(file);
+            }
+        }
+        let services = self.services(&account.network).await?;
+        let known = self.known_keys(&account)?;
+        let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
+        super::grant::same_account(&account, &picture)?;
+        let (calls, steps, targets) = self.revoke_calls(&account, files, &picture)?;
+        let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
+        let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
+        let prepared = services.prepare(&wanted).await?;
+        Ok(RevokePlan { account, steps, also_revokes: Vec::new(), prepared, targets, services })
+    }
+
+    fn revoke_calls(
+        &self,
+        account: &Account,
+        files: Vec<KeyFile>,
+        picture: &Picture,
+    ) -> Result<(Vec<Call>, Vec<Step>, Vec<Target>)> {
+        let mut burns = std::collections::BTreeMap::new();
+        let mut disables = Vec::new();
+        let mut targets = Vec::new();
+        for file in files {
+            let generation = file.key.generation;
+            let nonces = picture.nonces(generation);
+            let mut ends = Vec::new();
+            for approval in &file.approvals {
+                let enable = &approval.request.enable;
+                if picture.holds(generation, enable) && enable.nonce > nonces.invalid {
+                    disables.push((generation, enable.session_key, file.key.label.clone()));
+                    ends.push(approval.clone());
+                } else if enable.nonce > nonces.last {
+                    burns.insert((generation, enable.nonce), file.key.label.clone());
+                    ends.push(approval.clone());
+                }
+            }
+            if ends.is_empty() {
+                let standing = self.key_view(&file.key, Some(picture))?;
+                return Err(Error::failed(
+                    "revoke.nothing",
+                    format!("{} is {} already: {}", file.key.label, standing.state, standing.state_reason),
+                )
+                .hint("there is nothing to take back; nothing was sent"));
+            }
+            targets.push(Target { file, ends });
+        }
+        let mut calls = Vec::new();
+        let mut steps = Vec::new();
+        let mut next = std::collections::BTreeMap::new();
+        for ((generation, nonce), label) in &burns {
+            let turn = next.entry(*generation).or_insert_with(|| picture.nonces(*generation).last.saturating_add(1));
+            if nonce != turn {
+                let turns = self.turns(&account.network, account.address, *generation)?;
+                let who = turns.get(turn).map_or_else(|| "nobody on record".to_owned(), Clone::clone);
+                return Err(Error::failed(
+                    "revoke.order",
+                    format!("{label} has turn {nonce}; it can only be burnt after turn {turn} ({who})"),
+                )
+                .hint(format!("take {who} back in the same command, or enable it first with `keyleash key enable`")));
+            }
+            calls.push(Call { to: generation.address(), value: U256::ZERO, data: burn(*nonce) });
+            steps.push(Step {
+                call: "SessionKeyValidator.enable(a key nobody has)".into(),
+                effect: format!("burns turn {nonce}, because {label} was never used: its approval can never be enabled; other keys live on"),
+            });
+            *turn = turn.saturating_add(1);
+        }
+        for (generation, key, label) in disables {
+            calls.push(Call { to: generation.address(), value: U256::ZERO, data: disable_key(key) });
+            steps.push(Step {
+                call: "SessionKeyValidator.disable".into(),
+                effect: format!("deletes {label} ({key}) from the validator; other keys live on"),
+            });
+        }
+        Ok((calls, steps, targets))
+    }
+
+    /// Sends the plan and proves it. Mined is not revoked: what counts is what the chain answers afterwards.
+    pub async fn execute_revoke(&self, plan: RevokePlan) -> Result<Revoked> {
+        let signature = {
+            let owner = self.owner_key(&plan.account)?;
+            owner
+                .sign_message_hash(plan.prepared.user_op_hash)
+                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?
+        };
+        let key_ids = plan.targets.iter().map(|t| t.file.key.id.clone()).collect();
+        let operation = self
+            .execute_operation(
+                &plan.services,
+                plan.prepared,
+                Purpose::Revoke { key_ids },
+                signature::sudo(&signature),
+                true,
+            )
+            .await?;
+        let mut revoked =
+            Revoked { plan: plan.steps, also_revokes: plan.also_revokes, operation, proof: None, proofs: Vec::new() };
+        let (Some(true), Some(transaction_hash)) = (revoked.operation.success, revoked.operation.transaction_hash)
+        else {
+            return Ok(revoked);
+        };
+        for target in &plan.targets {
+            let proof = self.prove(&plan.account, &plan.services, target, transaction_hash).await?;
+            let mut key = target.file.key.clone();
+            key.revoked_at = Some(now());
+            self.store.write(|w| {
+                w.put_key(&key)?;
+                w.put_proof(&key.id, now(), &proof)
+            })?;
+            revoked.proofs.push(proof);
+        }
+        revoked.proof = revoked.proofs.first().cloned();
+        Ok(revoked)
+    }
+
+    /// Reads back what the validator holds, and replays the key's own approval.
+    async fn prove(
+        &self,
+        account: &Account,
+        services: &Services,
+        target: &Target,
+        transaction_hash: B256,
+    ) -> Result<Proof> {
+        let key = &target.file.key;
+        let not_proven = |what: String| {
+            Error::failed("revoke.not_proven", format!("{} was mined, but {what}", key.label))
+                .hint("treat the key as alive, and run revoke again")
+        };
+        let picture = services.picture(account.address, &[key.session_key], Some(account.kernel)).await?;
+        let nonces = picture.nonces(key.generation);
+        let mut replay = String::new();
+        for approval in &target.ends {
+            let enable = &approval.request.enable;
+            if picture.holds(key.generation, enable) && enable.nonce > nonces.invalid {
+                return Err(not_proven("the validator still holds the key".into()));
+            }
+            if enable.nonce > nonces.last.max(nonces.invalid) {
+                return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
+            }
+            for answer in services.replay(approval, picture.block).await? {
+                match answer {
+                    Fault::ApprovalNonce | Fault::NotEnabled => replay = answer.to_string(),
+                    other => return Err(not_proven(format!("replaying its approval answers: {other}"))),
+                }
+            }
+        }
+        Ok(Proof {
+            key_id: key.id.clone(),
+            block: picture.block,
+            transaction_hash,
+            session_data: picture.sessions.get(&(key.generation, key.session_key)).copied(),
+            last_nonce: nonces.last.to_string(),
+            invalid_nonce: nonces.invalid.to_string(),
+            replay,
+        })
+    }
+}
+
+/// `enable` of a key nobody has, with a scope that allows nothing and ended in 1970: uses the nonce up.
+fn burn(nonce: u128) -> Bytes {
+    let dead = EnableData {
+        session_key: Address::repeat_byte(0xde),
+        merkle_root: B256::repeat_byte(0xde),
+        valid_after: 0,
+        valid_until: 1,
+        paymaster: Address::ZERO,
+        nonce,
+    };
+    enable_key(&dead.encode())
+}
+
+impl Services {
+    /// What the account answers to the approval's own holder now: as an enabling operation, and as one of an enabled key.
+    async fn replay(&self, approval: &ApprovalRecord, block: u64) -> Result<Vec<Fault>> {
+        let request = &approval.request;
+        let session = signature::session(request.enable.session_key, &DUMMY_SIGNATURE, &[]);
+        let signed = Approval { request: request.clone(), signature: approval.signature.clone().unwrap_or_default() };
+        let call_data = match request.selector {
+            selector::EXECUTE_BATCH => AccountCall::ExecuteBatch(vec![Call::default()]),
+            selector::EXECUTE_DELEGATE_CALL => {
+                AccountCall::ExecuteDelegateCall { to: Address::ZERO, data: Bytes::new() }
+            }
+            _ => AccountCall::Execute(Call::default()),
+        }
+        .encode();
+        let mut answers = Vec::new();
+        let mut modes = vec![signature::enable_and_use(&signed, &session)];
+        // Without a route there is nothing that an enabled key could go through.
+        let picture = self.picture(request.account, &[], None).await?;
+        if picture.route(request.selector).is_some() {
+            modes.push(signature::use_enabled(&session));
+        }
+        for signature in modes {
+            let user_op = UserOperation {
+                sender: request.account,
+                call_data: call_data.clone(),
+                signature,
+                ..UserOperation::default()
+            };
+            let hash = user_op.hash(ENTRY_POINT, request.chain_id);
+            let call = CallRequest {
+                from: Some(ENTRY_POINT),
+                ..CallRequest::new(request.account, crate::kernel::account::validate_user_op(&user_op, hash))
+            };
+            match self.node.call("Kernel.validateUserOp", &call, At::Block(block)).await {
+                Ok(_) => answers.push(Fault::SignatureRefused),
+                Err(error) => answers.push(reverted_validation(&error).ok_or_else(|| {
+                    Error::new(
+                        Class::Chain,
+                        "chain.replay",
+                        format!("the replay of the approval was not answered: {error}"),
+                    )
+                })?),
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// The validator's text in a reverted call of the account's own validation.
+fn reverted_validation(error: &super::chain::ChainError) -> Option<Fault> {
+    use crate::kernel::faults::Revert;
+    match error.fault()? {
+        Fault::CallReverts(Revert::Text(text)) => Some(Fault::from_entry_point(&format!("AA23 reverted: {text}"))),
+        Fault::CallReverts(_) => Some(Fault::ValidationSilent),
+        other => Some(other),
+    }
+}

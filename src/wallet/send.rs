@@ -1,0 +1,437 @@
+//! Acting: as a session key, within its scope; or as the owner.
+//!
+//! As a key, the judge is asked first. What the chain would refuse never leaves this machine.
+
+use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
+use serde::Serialize;
+
+use super::{
+    Wallet,
+    error::{Class, Error, Result},
+    grant::parse_functions,
+    key::KeyFile,
+    model::{Account, ApprovalRecord, Key, Purpose},
+    network::Services,
+    operation::{OperationOutcome, Pay, Prepared, Wanted, random_nonce_key},
+    state::Picture,
+};
+use crate::kernel::{
+    abi::{Function, format_word},
+    account::{AccountCall, Call, selector},
+    approval::Approval,
+    condition::{ReadBack, read_back},
+    judge::{self, Accepted, Denied, Path, Reason, Window},
+    permission::ANY_PAYMASTER,
+    sentence,
+    signature::{self, Shown},
+};
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A key on record, by id, label or address.
+    Key(String),
+    /// The owner of an account on record.
+    Owner(String),
+}
+
+/// What shall be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendIntent {
+    pub actor: Actor,
+    pub calls: Vec<Call>,
+    /// Several calls, or one that must go through `executeBatch`.
+    pub batch: bool,
+    /// Most wei the operation may cost.
+    pub max_cost: Option<U256>,
+}
+
+/// An operation that is ready to be signed, and what it will do.
+pub struct SendPlan {
+    pub account: Address,
+    pub network: String,
+    pub account_call: AccountCall,
+    pub prepared: Prepared,
+    /// As a key: what the judge says.
+    pub accepted: Option<Accepted>,
+    /// Enabling happens in the same operation.
+    pub enables: bool,
+    pub deploys: bool,
+    signer: Signer,
+    services: Services,
+}
+
+enum Signer {
+    Owner(Box<Account>),
+    Session { key: Box<Key>, frame: Frame },
+}
+
+/// How a session signature is put together.
+#[derive(Clone)]
+struct Frame {
+    session_key: Address,
+    /// Mode 2 carries the approval.
+    approval: Option<Approval>,
+    proof: Bytes,
+}
+
+impl Frame {
+    fn assemble(&self, session_signature: &[u8; 65]) -> Bytes {
+        let session = signature::session(self.session_key, session_signature, &self.proof);
+        match &self.approval {
+            None => signature::use_enabled(&session),
+            Some(approval) => signature::enable_and_use(approval, &session),
+        }
+    }
+}
+
+/// A plan as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SendPreview {
+    pub user_op_hash: alloy::primitives::B256,
+    pub account: Address,
+    pub network: String,
+    pub deploys: bool,
+    pub enables: bool,
+    /// Most wei it can cost, decimal.
+    pub max_cost: String,
+    pub paymaster: Option<Address>,
+    pub fee_source: &'static str,
+    pub call_data: Bytes,
+}
+
+impl SendPlan {
+    pub fn preview(&self) -> SendPreview {
+        SendPreview {
+            user_op_hash: self.prepared.user_op_hash,
+            account: self.account,
+            network: self.network.clone(),
+            deploys: self.deploys,
+            enables: self.enables,
+            max_cost: self.prepared.max_cost.to_string(),
+            paymaster: self.prepared.paymaster,
+            fee_source: self.prepared.fee_source,
+            call_data: self.prepared.user_op.call_data.clone(),
+        }
+    }
+}
+
+impl Wallet {
+    /// Judges, prices and sponsors the operation. Nothing is signed or sent.
+    pub async fn plan_send(&self, intent: SendIntent) -> Result<SendPlan> {
+        let account_call = account_call(&intent)?;
+        match &intent.actor {
+            Actor::Owner(name) => self.plan_as_owner(name, account_call, intent.max_cost).await,
+            Actor::Key(wanted) => self.plan_as_key(wanted, account_call, intent.max_cost).await,
+        }
+    }
+
+    pub async fn execute_send(&self, plan: SendPlan, wait: bool) -> Result<OperationOutcome> {
+        let hash = plan.prepared.user_op_hash;
+        let sign = |secret: &crate::secret::Secret| {
+            secret
+                .sign_message_hash(hash)
+                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the key could not sign: {e}")))
+        };
+        let (signature, key_id) = match &plan.signer {
+            Signer::Owner(account) => (signature::sudo(&sign(&self.owner_key(account)?)?), None),
+            Signer::Session { key, frame } => {
+                (frame.assemble(&sign(&self.session_secret(key)?)?), Some(key.id.clone()))
+            }
+        };
+        self.execute_operation(&plan.services, plan.prepared, Purpose::Send { key_id }, signature, wait).await
+    }
+
+    async fn plan_as_owner(&self, name: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
+        let account = self.find_account(name)?;
+        let services = self.services(&account.network).await?;
+        let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
+        if account_call.selector() == Some(selector::EXECUTE_BATCH)
+            && picture.kernel.is_some_and(|kernel| !kernel.has_batch())
+        {
+            return Err(Error::failed("account.no_batch", "Kernel 0.2.1 accepts a batch and does nothing")
+                .hint("send the calls one by one, or upgrade the account"));
+        }
+        if let Some(owner) = picture.owner.filter(|owner| picture.deployed && *owner != account.owner) {
+            return Err(Error::failed(
+                "account.owner_changed",
+                format!("the owner of {} is {owner} on chain, and {} on record", account.name, account.owner),
+            ));
+        }
+        let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
+        let prepared = services.prepare(&wanted).await?;
+        Ok(SendPlan {
+            account: account.address,
+            network: services.name.clone(),
+            account_call,
+            prepared,
+            accepted: None,
+            enables: false,
+            deploys: !picture.deployed,
+            signer: Signer::Owner(Box::new(account)),
+            services,
+        })
+    }
+
+    /// An operation of the owner, on a nonce key of its own.
+    pub(super) fn owner_wanted(
+        &self,
+        account: &Account,
+        picture: &Picture,
+        services: &Services,
+        call_data: Bytes,
+        max_cost: Option<U256>,
+    ) -> Result<Wanted<'static>> {
+        Ok(Wanted {
+            sender: account.address,
+            init_code: init_code(picture, account.init_code())?,
+            call_data,
+            nonce_key: random_nonce_key()?,
+            pay: if services.paymaster.is_some() { Pay::Sponsor { expected: None } } else { Pay::Account },
+            max_cost,
+            assemble: &signature::sudo,
+        })
+    }
+
+    async fn plan_as_key(&self, wanted: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
+        let file = self.find_key(wanted)?;
+        if file.key.secret.is_none() {
+            return Err(Error::new(
+                Class::Vault,
+                "vault.no_session_key",
+                format!("the private half of {} ({}) is not here", file.key.label, file.key.session_key),
+            )
+            .hint("its holder can act with it; the owner can with `send --as-owner`"));
+        }
+        let services = self.services(&file.key.network).await?;
+        let mut picture = self.picture_for(&file.key).await?;
+        for approval in &file.approvals {
+            services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
+        }
+        let pay = who_pays(&file.key, &services)?;
+        let (approval, path, accepted) = self.judged(&file, &picture, &account_call, pay)?;
+        let shown = match (&account_call, accepted.shown.as_slice()) {
+            (_, []) if file.key.scope.permissions.is_empty() => Shown::Nothing,
+            (AccountCall::ExecuteBatch(_), positions) => Shown::Batch(positions),
+            (_, [one]) => Shown::One(*one),
+            _ => Shown::Nothing,
+        };
+        let proof = signature::proof_data(&file.key.scope.permissions, shown, file.key.generation)
+            .ok_or_else(|| Error::failed("key.proof", "the permission to show is not in the key's scope"))?;
+        let enables = path == Path::Enable;
+        let frame = Frame {
+            session_key: file.key.session_key,
+            approval: enables.then(|| Approval {
+                request: approval.request.clone(),
+                signature: approval.signature.clone().unwrap_or_default(),
+            }),
+            proof,
+        };
+        let wanted = Wanted {
+            sender: file.key.account,
+            init_code: init_code(&picture, file.key.init_code.clone().or(self.recorded_init_code(&file.key)?))?,
+            call_data: account_call.encode(),
+            nonce_key: U192::ZERO,
+            pay,
+            max_cost,
+            assemble: &|s| frame.assemble(s),
+        };
+        let prepared = services.prepare(&wanted).await?;
+        Ok(SendPlan {
+            account: file.key.account,
+            network: services.name.clone(),
+            account_call,
+            deploys: !picture.deployed,
+            enables,
+            accepted: Some(accepted),
+            signer: Signer::Session { key: Box::new(file.key), frame },
+            prepared,
+            services,
+        })
+    }
+
+    fn recorded_init_code(&self, key: &Key) -> Result<Option<Bytes>> {
+        Ok(self.store.read(|r| r.account(&key.network, key.account))?.and_then(|a| a.init_code()))
+    }
+
+    fn session_secret(&self, key: &Key) -> Result<crate::secret::Secret> {
+        let id = key.secret.ok_or_else(|| {
+            Error::new(Class::Vault, "vault.no_session_key", format!("the private half of {} is not here", key.label))
+        })?;
+        let secret = self.vault.get(&id)?;
+        if secret.address() != key.session_key {
+            return Err(Error::new(Class::Vault, "vault.address", "the vault's key is not this session key's"));
+        }
+        Ok(secret)
+    }
+
+    /// Asks the judge with every approval of the key; the first acceptance wins, else the most telling refusal.
+    fn judged<'a>(
+        &self,
+        file: &'a KeyFile,
+        picture: &Picture,
+        call: &AccountCall,
+        pay: Pay,
+    ) -> Result<(&'a ApprovalRecord, Path, Accepted)> {
+        let called = call.selector().unwrap_or_default();
+        let mut refusal: Option<(u8, Error)> = None;
+        for approval in &file.approvals {
+            let Some(signature) = approval.signature.as_ref() else { continue };
+            if !approval.request.is_signed_by(file.key.owner, signature) {
+                return Err(Error::failed("records.damaged", "the approval on record does not verify; it is not used"));
+            }
+            let enable = &approval.request.enable;
+            let generation = file.key.generation;
+            let here = picture.route(called).is_some_and(|r| r.validator == generation.address());
+            let path = if picture.holds(generation, enable) && here { Path::Use } else { Path::Enable };
+            if path == Path::Enable {
+                stale(&file.key, approval, picture)?;
+            }
+            let window = approval_window(approval);
+            let paymaster_and_data = expected_paymaster_data(&file.key, pay);
+            let facts = picture.facts(generation, enable, path, window, called, paymaster_and_data);
+            let key = judge::Key {
+                generation,
+                scope: &file.key.scope,
+                approval_nonce: enable.nonce,
+                selector: approval.selector(),
+            };
+            match judge::find(&key, path, &facts, call) {
+                Ok(accepted) => return Ok((approval, path, accepted)),
+                Err(denied) => {
+                    let weight = u8::from(denied.permission.is_some() || denied.call.is_some());
+                    if refusal.as_ref().is_none_or(|(w, _)| weight > *w) {
+                        refusal = Some((weight, denial(&file.key, &denied)));
+                    }
+                }
+            }
+        }
+        Err(refusal.map_or_else(
+            || Error::new(Class::Denied, "denied.not_enabled", format!("{} has no signed approval", file.key.label)),
+            |(_, error)| error,
+        ))
+    }
+}
+
+fn account_call(intent: &SendIntent) -> Result<AccountCall> {
+    match (intent.calls.as_slice(), intent.batch) {
+        ([one], false) => Ok(AccountCall::Execute(one.clone())),
+        ([], _) => Err(Error::usage("send.nothing", "there is no call to make")),
+        (calls, true) => Ok(AccountCall::ExecuteBatch(calls.to_vec())),
+        (_, false) => Err(Error::usage("send.batch", "several calls need --batch")),
+    }
+}
+
+/// A word of the call as a value of the argument that stands there.
+fn typed_word(function: Option<&Function>, offset: U256, word: B256) -> String {
+    let head = function.map(Function::head).unwrap_or_default();
+    let at = usize::try_from(offset / U256::from(32)).ok();
+    at.and_then(|i| head.get(i)).and_then(|w| format_word(w.ty, word)).unwrap_or_else(|| word.to_string())
+}
+
+/// The approval's own 12 bytes as the contract reads them: `validAfter6 ‖ validUntil6`.
+fn approval_window(approval: &ApprovalRecord) -> Window {
+    let number = |range: std::ops::Range<usize>| {
+        approval.request.plugin_window.get(range).unwrap_or_default().iter().fold(0u64, |n, b| n << 8 | u64::from(*b))
+    };
+    Window { after: number(0..6), until: number(6..12) }
+}
+
+fn stale(key: &Key, approval: &ApprovalRecord, picture: &Picture) -> Result<()> {
+    if let Some(owner) = picture.owner.filter(|owner| picture.deployed && *owner != key.owner) {
+        return Err(Error::new(
+            Class::Denied,
+            "denied.stale",
+            format!("the account's owner is {owner} now; the approval was signed by {}", key.owner),
+        )
+        .hint("ask the present owner for a new approval"));
+    }
+    match picture.kernel {
+        Some(kernel) if kernel == approval.request.kernel => Ok(()),
+        Some(kernel) => Err(Error::new(
+            Class::Denied,
+            "denied.stale",
+            format!("the approval was signed for Kernel {}, and the account runs {kernel}", approval.request.kernel),
+        )
+        .hint("ask the owner for a new approval")),
+        None => Err(Error::failed(
+            "account.kernel",
+            "the account's Kernel version is not known, so the approval cannot be used",
+        )),
+    }
+}
+
+fn init_code(picture: &Picture, known: Option<Bytes>) -> Result<Bytes> {
+    if picture.deployed {
+        return Ok(Bytes::new());
+    }
+    known.ok_or_else(|| {
+        Error::failed("account.not_deployed", "the account is not deployed, and how to deploy it is not on record")
+            .hint("the approval must come with the account's initCode, or the account be made with `account new`")
+    })
+}
+
+/// The scope decides who must pay; without a rule, the network's sponsor if there is one.
+fn who_pays(key: &Key, services: &Services) -> Result<Pay> {
+    let sponsor = services.paymaster.is_some();
+    match key.scope.paymaster {
+        Address::ZERO => Ok(if sponsor { Pay::Sponsor { expected: None } } else { Pay::Account }),
+        ANY_PAYMASTER if sponsor => Ok(Pay::Sponsor { expected: None }),
+        exactly if sponsor => Ok(Pay::Sponsor { expected: Some(exactly) }),
+        required => {
+            let who = if required == ANY_PAYMASTER { "some paymaster".to_owned() } else { required.to_string() };
+            Err(Error::new(
+                Class::Denied,
+                "denied.paymaster",
+                format!(
+                    "{} may act only when gas is paid by {who}, and network {} has no paymaster",
+                    key.label, services.name
+                ),
+            )
+            .hint("add the network with --paymaster URL"))
+        }
+    }
+}
+
+/// What `paymasterAndData` will begin with, for the judge: the real data follows when the service is asked.
+fn expected_paymaster_data(key: &Key, pay: Pay) -> Bytes {
+    match (pay, key.scope.paymaster) {
+        (Pay::Account, _) => Bytes::new(),
+        (Pay::Sponsor { expected: Some(address) }, _) => Bytes::copy_from_slice(address.as_slice()),
+        (Pay::Sponsor { expected: None }, _) => Bytes::from_static(&[0xff; 20]),
+    }
+}
+
+/// The judge's refusal in words: which permission, which argument, what was expected and what was found.
+pub(super) fn denial(key: &Key, denied: &Denied) -> Error {
+    let functions = parse_functions(&key.functions);
+    let function = denied.permission.and_then(|p| functions.get(p)).and_then(Option::as_ref);
+    let mut place = String::new();
+    if let Some(call) = denied.call.filter(|_| denied.permission.is_some()) {
+        place = format!("call {}, ", call + 1);
+    }
+    if let Some(permission) = denied.permission {
+        place.push_str(&format!("permission {}", permission + 1));
+        if let Some(function) = function {
+            place.push_str(&format!(" ({})", function.signature()));
+        }
+        place.push_str(": ");
+    }
+    let message = match &denied.reason {
+        Reason::Rule { rule, .. } | Reason::RuleBeyondData { rule, .. } => {
+            let permission = denied.permission.and_then(|p| key.scope.permissions.get(p));
+            let readings = permission.map(|p| read_back(function, &p.rules)).unwrap_or_default();
+            let reading = readings.get(*rule);
+            let condition = reading.map_or_else(|| format!("condition {}", rule + 1), sentence::condition);
+            match (&denied.reason, reading) {
+                (Reason::Rule { actual, offset, .. }, Some(ReadBack::Argument { .. })) => {
+                    format!("expected that {condition}, found {}", typed_word(function, *offset, *actual))
+                }
+                (reason, _) => format!("expected that {condition}: {reason}"),
+            }
+        }
+        reason => reason.to_string(),
+    };
+    Error::new(Class::Denied, denied.reason.code(), format!("{}: {place}{message}", key.label))
+        .hint("nothing was sent; `keyleash key show` says what the key may do")
+}

@@ -1,0 +1,295 @@
+//! The state of a key (design.md 4): one word, and a sentence that says why. Pure, from records and a picture of the account.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::{Address, Selector, U256};
+use serde::Serialize;
+
+use super::model::{ApprovalRecord, Key};
+use crate::kernel::{
+    approval::EnableData,
+    generation::{Generation, KernelVersion},
+    judge::{ExecutionStatus, Window},
+    sentence,
+};
+
+/// One consistent picture of an account, as of one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    pub block: u64,
+    /// Block time, unix seconds.
+    pub timestamp: u64,
+    pub deployed: bool,
+    pub implementation: Option<Address>,
+    /// What the account runs, or would be deployed with.
+    pub kernel: Option<KernelVersion>,
+    pub owner: Option<Address>,
+    /// Wei.
+    pub balance: U256,
+    /// Wei at the EntryPoint.
+    pub deposit: U256,
+    pub disabled_mode: u32,
+    pub routes: BTreeMap<Selector, Route>,
+    pub nonces: BTreeMap<Generation, Nonces>,
+    pub sessions: BTreeMap<(Generation, Address), EnableData>,
+    pub statuses: BTreeMap<(Generation, u128, u32), ExecutionStatus>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Nonces {
+    pub last: u128,
+    pub invalid: u128,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Route {
+    pub validator: Address,
+    pub window: Window,
+}
+
+impl Picture {
+    pub fn nonces(&self, generation: Generation) -> Nonces {
+        self.nonces.get(&generation).copied().unwrap_or_default()
+    }
+
+    /// Which validator the account sends this function's session operations to; `None` = to none.
+    pub fn route(&self, selector: Selector) -> Option<Route> {
+        self.routes.get(&selector).copied().filter(|r| !r.validator.is_zero())
+    }
+
+    /// Whether the chain holds exactly this approval for its key.
+    pub fn holds(&self, generation: Generation, enable: &EnableData) -> bool {
+        self.sessions.get(&(generation, enable.session_key)) == Some(enable)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Draft,
+    Pending,
+    Queued,
+    Active,
+    NotYet,
+    Expiring,
+    Expired,
+    Spent,
+    Paused,
+    Revoked,
+    Dead,
+    Stale,
+    Unknown,
+}
+
+impl State {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Pending => "pending",
+            Self::Queued => "queued",
+            Self::Active => "active",
+            Self::NotYet => "not-yet",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Spent => "spent",
+            Self::Paused => "paused",
+            Self::Revoked => "revoked",
+            Self::Dead => "dead",
+            Self::Stale => "stale",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the key can act, or could without the owner doing anything more.
+    pub const fn may_act(self) -> bool {
+        matches!(
+            self,
+            Self::Pending | Self::Queued | Self::Active | Self::NotYet | Self::Expiring | Self::Paused | Self::Spent
+        )
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A state and the sentence that says why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    pub state: State,
+    pub reason: String,
+}
+
+fn standing(state: State, reason: impl Into<String>) -> Standing {
+    Standing { state, reason: reason.into() }
+}
+
+/// The label and nonce of every other approval of the account that is signed: who a queued one waits for.
+pub type Turns<'a> = BTreeMap<u128, &'a str>;
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// The standing of one approval. `picture` is `None` where there is no chain to ask.
+pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
+    if approval.signature.is_none() {
+        return standing(State::Draft, "the owner has not signed it yet");
+    }
+    let Some(picture) = picture else {
+        return standing(State::Unknown, "no chain was asked");
+    };
+    let enable = &approval.request.enable;
+    let nonces = picture.nonces(key.generation);
+    if picture.holds(key.generation, enable) {
+        if enable.nonce <= nonces.invalid {
+            return standing(
+                State::Revoked,
+                format!("the chain holds it, but every approval up to turn {} was invalidated", nonces.invalid),
+            );
+        }
+        return enabled(key, approval, picture);
+    }
+    if enable.nonce <= nonces.last.max(nonces.invalid) {
+        return past(key, enable, nonces);
+    }
+    waiting(key, approval, picture, nonces, turns)
+}
+
+/// On chain and not invalidated: what the window, the counters and the account's switches make of it.
+fn enabled(key: &Key, approval: &ApprovalRecord, picture: &Picture) -> Standing {
+    let enable = &approval.request.enable;
+    let now = picture.timestamp;
+    if let Some(expired) = expired(enable.valid_until, now) {
+        return expired;
+    }
+    if picture.disabled_mode & 1 != 0 {
+        return standing(State::Paused, "the account's panic switch is on; the key comes back when it is lifted");
+    }
+    match picture.route(approval.selector()) {
+        Some(route) if route.validator == key.generation.address() => {}
+        Some(route) => {
+            return standing(
+                State::Paused,
+                format!(
+                    "the account sends session keys to another validator now ({}); the key comes back if that is undone",
+                    route.validator
+                ),
+            );
+        }
+        None => {
+            return standing(
+                State::Paused,
+                "the account sends session keys to no validator; the key comes back if that is undone",
+            );
+        }
+    }
+    if now < enable.valid_after {
+        return standing(State::NotYet, format!("starts at {}", sentence::time(enable.valid_after)));
+    }
+    if spent(key, enable.nonce, picture) {
+        return standing(State::Spent, "every permission has used up its runs");
+    }
+    if enable.valid_until != 0 && enable.valid_until - now < DAY {
+        return standing(
+            State::Expiring,
+            format!("ends at {}, in less than a day", sentence::time(enable.valid_until)),
+        );
+    }
+    let until = if enable.valid_until == 0 {
+        "never expires".to_owned()
+    } else {
+        format!("until {}", sentence::time(enable.valid_until))
+    };
+    standing(State::Active, format!("enabled on chain, {until}"))
+}
+
+fn expired(valid_until: u64, now: u64) -> Option<Standing> {
+    (valid_until != 0 && now > valid_until)
+        .then(|| standing(State::Expired, format!("ended at {}", sentence::time(valid_until))))
+}
+
+fn spent(key: &Key, nonce: u128, picture: &Picture) -> bool {
+    let permissions = &key.scope.permissions;
+    !permissions.is_empty()
+        && permissions.iter().all(|p| {
+            let limit = p.execution_rule.runs;
+            limit > 0
+                && picture.statuses.get(&(key.generation, nonce, p.index)).is_some_and(|status| status.runs >= limit)
+        })
+}
+
+/// Its turn is over and the chain does not hold it.
+fn past(key: &Key, enable: &EnableData, nonces: Nonces) -> Standing {
+    if key.revoked_at.is_some() {
+        standing(State::Revoked, format!("taken back; turn {} can never be used again", enable.nonce))
+    } else {
+        standing(
+            State::Dead,
+            format!(
+                "turn {} is over (the account is at {}) and the chain does not hold this approval: it was taken back \
+                 elsewhere, replaced, or its turn went to another",
+                enable.nonce, nonces.last
+            ),
+        )
+    }
+}
+
+/// Signed, never enabled, and its turn may still come.
+fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Picture, nonces: Nonces, turns: &Turns<'_>) -> Standing {
+    let enable = &approval.request.enable;
+    if let Some(owner) = picture.owner.filter(|owner| *owner != key.owner) {
+        return standing(
+            State::Stale,
+            format!("the account's owner is {owner} now; the signature of {} does not count", key.owner),
+        );
+    }
+    if let Some(kernel) = picture.kernel.filter(|kernel| *kernel != approval.request.kernel) {
+        return standing(
+            State::Stale,
+            format!("it was signed for Kernel {}, and the account runs {kernel}", approval.request.kernel),
+        );
+    }
+    if let Some(expired) = expired(enable.valid_until, picture.timestamp) {
+        return expired;
+    }
+    if picture.disabled_mode & 2 != 0 {
+        return standing(
+            State::Paused,
+            "the account's panic switch is on; the approval can be enabled when it is lifted",
+        );
+    }
+    let next = nonces.last.saturating_add(1);
+    if enable.nonce == next {
+        return standing(State::Pending, "signed and not used yet; its holder can enable it with the first call");
+    }
+    let first = turns.range(next..enable.nonce).next().map_or_else(
+        || format!("turn {next}, which nobody on record holds"),
+        |(turn, label)| format!("{label} (turn {turn})"),
+    );
+    standing(State::Queued, format!("turn {}: waits for {first}; enable that one first, or take it back", enable.nonce))
+}
+
+/// The standing of a key with all its approvals: the one that matters most.
+pub fn of_key(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
+    const WEIGHT: [State; 13] = [
+        State::Active,
+        State::Expiring,
+        State::NotYet,
+        State::Paused,
+        State::Spent,
+        State::Pending,
+        State::Queued,
+        State::Draft,
+        State::Unknown,
+        State::Expired,
+        State::Stale,
+        State::Revoked,
+        State::Dead,
+    ];
+    approvals
+        .iter()
+        .map(|a| of_approval(key, a, picture, turns))
+        .min_by_key(|s| WEIGHT.iter().position(|w| *w == s.state))
+        .unwrap_or_else(|| standing(State::Unknown, "there is no approval on record"))
+}

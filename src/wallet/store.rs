@@ -1,0 +1,319 @@
+//! Records, in SQLite: accounts, keys, approvals, agents, operations, proofs. Never a secret.
+//!
+//! WAL with synchronous=FULL, so that what was reported survives a crash; writers take their turn with BEGIN IMMEDIATE,
+//! so that two processes never plan the same nonce. Rows hold a record as JSON beside the columns that are searched.
+
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use alloy::primitives::{Address, B256};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    error::{Class, Error, Result},
+    model::{Account, Agent, ApprovalRecord, Key, Operation},
+};
+
+/// Version of the schema below, in `PRAGMA user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE account (
+    network TEXT NOT NULL, address BLOB NOT NULL, name TEXT NOT NULL, hidden INTEGER NOT NULL DEFAULT 0,
+    record TEXT NOT NULL, PRIMARY KEY (network, address)) STRICT;
+CREATE UNIQUE INDEX account_name ON account (name) WHERE hidden = 0;
+CREATE TABLE key (
+    id TEXT PRIMARY KEY, network TEXT NOT NULL, account BLOB NOT NULL, session_key BLOB NOT NULL, label TEXT NOT NULL,
+    hidden INTEGER NOT NULL DEFAULT 0, record TEXT NOT NULL) STRICT;
+CREATE INDEX key_account ON key (network, account);
+CREATE TABLE approval (
+    id INTEGER PRIMARY KEY, key_id TEXT NOT NULL REFERENCES key (id), digest BLOB NOT NULL UNIQUE,
+    record TEXT NOT NULL) STRICT;
+CREATE INDEX approval_key ON approval (key_id);
+CREATE TABLE agent (label TEXT PRIMARY KEY, address BLOB NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
+CREATE TABLE operation (
+    user_op_hash BLOB PRIMARY KEY, network TEXT NOT NULL, account BLOB NOT NULL, created_at INTEGER NOT NULL,
+    record TEXT NOT NULL) STRICT;
+CREATE TABLE proof (
+    id INTEGER PRIMARY KEY, key_id TEXT NOT NULL REFERENCES key (id), created_at INTEGER NOT NULL,
+    record TEXT NOT NULL) STRICT;
+";
+
+/// The open record file.
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the records at `path`, making or upgrading them as needed. The file must exist already, with its permissions.
+    pub fn open(path: &Path) -> Result<Self> {
+        let open = || -> rusqlite::Result<Connection> {
+            let mut connection = Connection::open(path)?;
+            connection.busy_timeout(Duration::from_secs(10))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            migrate(&mut connection)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|e| database(&e).hint(format!("the records are in {}", path.display())))?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// Runs `work` as one write that other processes see whole or not at all. Nothing is kept when it fails.
+    pub fn write<T>(&self, work: impl FnOnce(&Write<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.lock();
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| database(&e))?;
+        let write = Write { transaction };
+        let out = work(&write)?;
+        write.transaction.commit().map_err(|e| database(&e))?;
+        Ok(out)
+    }
+
+    /// Reads a consistent picture: no other process's write happens in between.
+    pub fn read<T>(&self, work: impl FnOnce(&Read<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.lock();
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(|e| database(&e))?;
+        work(&Read { connection: &transaction })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held rolled its transaction back; the connection is good.
+        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match version {
+        0 => {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.commit()
+        }
+        SCHEMA_VERSION => Ok(()),
+        newer => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_SCHEMA),
+            Some(format!(
+                "the records were written by a newer keyleash (schema {newer}, this one knows {SCHEMA_VERSION})"
+            )),
+        )),
+    }
+}
+
+/// Queries over one consistent picture.
+pub struct Read<'a> {
+    connection: &'a Connection,
+}
+
+impl Read<'_> {
+    pub fn accounts(&self) -> Result<Vec<Account>> {
+        self.many("SELECT record FROM account WHERE hidden = 0 ORDER BY name", params![])
+    }
+
+    pub fn account_by_name(&self, name: &str) -> Result<Option<Account>> {
+        self.one("SELECT record FROM account WHERE hidden = 0 AND name = ?1", params![name])
+    }
+
+    /// Hidden accounts too: their approvals stay on record.
+    pub fn account(&self, network: &str, address: Address) -> Result<Option<Account>> {
+        self.one("SELECT record FROM account WHERE network = ?1 AND address = ?2", params![network, address.as_slice()])
+    }
+
+    pub fn is_hidden(&self, network: &str, address: Address) -> Result<bool> {
+        let hidden: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT hidden FROM account WHERE network = ?1 AND address = ?2",
+                params![network, address.as_slice()],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(|e| database(&e))?;
+        Ok(hidden == Some(1))
+    }
+
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        self.many("SELECT record FROM key WHERE hidden = 0 ORDER BY rowid", params![])
+    }
+
+    /// Keys of one account, those removed from lists included when `all`.
+    pub fn keys_of(&self, network: &str, account: Address, all: bool) -> Result<Vec<Key>> {
+        self.many(
+            "SELECT record FROM key WHERE network = ?1 AND account = ?2 AND (hidden = 0 OR ?3) ORDER BY rowid",
+            params![network, account.as_slice(), all],
+        )
+    }
+
+    pub fn key(&self, id: &str) -> Result<Option<Key>> {
+        self.one("SELECT record FROM key WHERE id = ?1", params![id])
+    }
+
+    pub fn approvals(&self, key_id: &str) -> Result<Vec<ApprovalRecord>> {
+        self.many("SELECT record FROM approval WHERE key_id = ?1 ORDER BY id", params![key_id])
+    }
+
+    pub fn approval_by_digest(&self, digest: B256) -> Result<Option<ApprovalRecord>> {
+        self.one("SELECT record FROM approval WHERE digest = ?1", params![digest.as_slice()])
+    }
+
+    /// Every approval ever signed or drafted for an account.
+    pub fn approvals_of(&self, network: &str, account: Address) -> Result<Vec<ApprovalRecord>> {
+        self.many(
+            "SELECT approval.record FROM approval JOIN key ON key.id = approval.key_id
+             WHERE key.network = ?1 AND key.account = ?2 AND key.hidden = 0 ORDER BY approval.id",
+            params![network, account.as_slice()],
+        )
+    }
+
+    pub fn agents(&self) -> Result<Vec<Agent>> {
+        self.many("SELECT record FROM agent ORDER BY label", params![])
+    }
+
+    pub fn agent_by_label(&self, label: &str) -> Result<Option<Agent>> {
+        self.one("SELECT record FROM agent WHERE label = ?1", params![label])
+    }
+
+    pub fn agent_by_address(&self, address: Address) -> Result<Option<Agent>> {
+        self.one("SELECT record FROM agent WHERE address = ?1", params![address.as_slice()])
+    }
+
+    pub fn operation(&self, user_op_hash: B256) -> Result<Option<Operation>> {
+        self.one("SELECT record FROM operation WHERE user_op_hash = ?1", params![user_op_hash.as_slice()])
+    }
+
+    /// Newest first.
+    pub fn operations(&self, limit: u32) -> Result<Vec<Operation>> {
+        self.many("SELECT record FROM operation ORDER BY created_at DESC, rowid DESC LIMIT ?1", params![limit])
+    }
+
+    pub fn proofs<T: DeserializeOwned>(&self, key_id: &str) -> Result<Vec<T>> {
+        self.many("SELECT record FROM proof WHERE key_id = ?1 ORDER BY id", params![key_id])
+    }
+
+    fn many<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<T>> {
+        let rows = || -> rusqlite::Result<Vec<String>> {
+            self.connection.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+        };
+        rows().map_err(|e| database(&e))?.iter().map(|text| parse(text)).collect()
+    }
+
+    fn one<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Option<T>> {
+        let text: Option<String> = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut s| s.query_row(params, |row| row.get(0)).optional())
+            .map_err(|e| database(&e))?;
+        text.as_deref().map(parse).transpose()
+    }
+}
+
+/// One write under way; it reads its own changes.
+pub struct Write<'a> {
+    transaction: Transaction<'a>,
+}
+
+impl Write<'_> {
+    pub fn read(&self) -> Read<'_> {
+        Read { connection: &self.transaction }
+    }
+
+    /// Adds the account, or brings a hidden one back.
+    pub fn put_account(&self, account: &Account) -> Result<()> {
+        self.run(
+            "INSERT INTO account (network, address, name, record) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (network, address) DO UPDATE SET name = ?3, record = ?4, hidden = 0",
+            params![account.network, account.address.as_slice(), account.name, json(account)?],
+        )
+    }
+
+    pub fn hide_account(&self, network: &str, address: Address) -> Result<()> {
+        self.run(
+            "UPDATE account SET hidden = 1 WHERE network = ?1 AND address = ?2",
+            params![network, address.as_slice()],
+        )
+    }
+
+    pub fn put_key(&self, key: &Key) -> Result<()> {
+        self.run(
+            "INSERT INTO key (id, network, account, session_key, label, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET label = ?5, record = ?6",
+            params![key.id, key.network, key.account.as_slice(), key.session_key.as_slice(), key.label, json(key)?],
+        )
+    }
+
+    /// Takes a key off the lists. Its approvals stay on record.
+    pub fn hide_key(&self, id: &str) -> Result<()> {
+        self.run("UPDATE key SET hidden = 1 WHERE id = ?1", params![id])
+    }
+
+    /// Adds the approval, or the signature to one that waits for it.
+    pub fn put_approval(&self, approval: &ApprovalRecord) -> Result<()> {
+        self.run(
+            "INSERT INTO approval (key_id, digest, record) VALUES (?1, ?2, ?3)
+             ON CONFLICT (digest) DO UPDATE SET record = ?3",
+            params![approval.key_id, approval.digest().as_slice(), json(approval)?],
+        )
+    }
+
+    pub fn put_agent(&self, agent: &Agent) -> Result<()> {
+        self.run(
+            "INSERT INTO agent (label, address, record) VALUES (?1, ?2, ?3)",
+            params![agent.label, agent.address.as_slice(), json(agent)?],
+        )
+    }
+
+    pub fn put_operation(&self, operation: &Operation) -> Result<()> {
+        self.run(
+            "INSERT INTO operation (user_op_hash, network, account, created_at, record) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (user_op_hash) DO UPDATE SET record = ?5",
+            params![
+                operation.user_op_hash.as_slice(),
+                operation.network,
+                operation.account.as_slice(),
+                i64::try_from(operation.created_at).unwrap_or(i64::MAX),
+                json(operation)?
+            ],
+        )
+    }
+
+    pub fn put_proof(&self, key_id: &str, created_at: u64, proof: &impl Serialize) -> Result<()> {
+        self.run(
+            "INSERT INTO proof (key_id, created_at, record) VALUES (?1, ?2, ?3)",
+            params![key_id, i64::try_from(created_at).unwrap_or(i64::MAX), json(proof)?],
+        )
+    }
+
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+        self.transaction.prepare_cached(sql).and_then(|mut s| s.execute(params)).map(|_| ()).map_err(|e| database(&e))
+    }
+}
+
+fn json(record: &impl Serialize) -> Result<String> {
+    serde_json::to_string(record)
+        .map_err(|e| Error::failed("records.write", format!("a record could not be written as JSON: {e}")))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::failed("records.damaged", format!("a record cannot be read: {e}"))
+            .hint("the record file was changed by another program or a newer keyleash; restore it from a backup")
+    })
+}
+
+fn database(error: &rusqlite::Error) -> Error {
+    let code = match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::ConstraintViolation) => "records.exists",
+        Some(rusqlite::ErrorCode::DatabaseBusy) => "records.busy",
+        Some(rusqlite::ErrorCode::DiskFull) => "records.disk_full",
+        _ => "records.failed",
+    };
+    Error::new(Class::Failed, code, format!("the records could not be used: {error}"))
+}
