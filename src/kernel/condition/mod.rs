@@ -399,3 +399,168 @@ fn idle(placed: &[Placed<'_>], at: usize, one: &Placed<'_>) -> Option<ConditionW
     let implied = !repeated_later && range_of(placed, one, Some(at)).implies(op, param);
     implied.then(|| ConditionWarning::Redundant { arg: one.arg(), op, value: value() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWAP: &str = "swap((address tokenIn, uint24 fee, int8 tick, bytes4[2] ids) p, uint256[] path, uint256 min, uint8 mode, uint256)";
+
+    fn compiled(conditions: &[(&str, Condition, &str)]) -> Result<Compiled, ConditionError> {
+        let function = Function::parse(SWAP).unwrap();
+        let conditions: Vec<ArgCondition> = conditions
+            .iter()
+            .map(|(arg, op, value)| ArgCondition { arg: (*arg).into(), op: *op, value: (*value).into() })
+            .collect();
+        compile(&function, &conditions)
+    }
+
+    fn refused(arg: &str, op: Condition, value: &str) -> String {
+        compiled(&[(arg, op, value)]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_path_finds_the_word_behind_tuples_arrays_and_dynamic_heads() {
+        for (path, offset) in [
+            ("p.fee", 32),
+            ("0.1", 32),
+            ("p.ids[1]", 128),
+            ("p.ids.1", 128),
+            ("0.3[0]", 96),
+            ("min", 192),
+            ("2", 192),
+            ("mode", 224),
+            ("4", 256),
+        ] {
+            let value = if path.contains("ids") || path.contains('[') { "0x12345678" } else { "5" };
+            let compiled = compiled(&[(path, Condition::Eq, value)]).unwrap();
+            assert_eq!(compiled.rules[0].offset, U256::from(offset), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_found_is_answered_with_what_there_is() {
+        let missing = refused("amount", Condition::Eq, "1");
+        assert!(missing.contains("has no argument `amount`"), "{missing}");
+        assert!(missing.ends_with("2 = `min` (uint256), 3 = `mode` (uint8), 4 (uint256)"), "{missing}");
+        assert!(refused("p.ids[2]", Condition::Eq, "1").contains("it has `p.ids[0]` to `p.ids[1]`"));
+        assert!(refused("min.x", Condition::Eq, "1").contains("uint256, which has no parts"));
+        for path in ["", ".", "p..fee", "[0]", "p.[0]", "p.ids[", "p.ids[x]", "p.ids[01]", "p .fee"] {
+            assert!(refused(path, Condition::Eq, "1").contains("is not a path"), "{path}");
+        }
+        let twins = Function::parse("f(uint8 a, uint8 a)").unwrap();
+        let stated = ArgCondition { arg: "a".into(), op: Condition::Eq, value: "1".into() };
+        assert!(matches!(compile(&twins, &[stated]), Err(ConditionError::AmbiguousArgument { .. })));
+    }
+
+    #[test]
+    fn a_dynamic_argument_is_refused_with_the_way_out() {
+        for path in ["path", "path[0]", "1"] {
+            let error = refused(path, Condition::Eq, "1");
+            assert!(error.contains("(uint256[]) has no fixed place in the call"), "{error}");
+            assert!(error.contains("raw word rule") && error.contains("guard contract"), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_words_are_refused_with_an_example_of_one() {
+        let error = refused("p", Condition::Eq, "1");
+        assert!(error.contains("of 5 words") && error.ends_with("as in `p.tokenIn`"), "{error}");
+        assert!(refused("p.ids", Condition::Eq, "1").ends_with("as in `p.ids[0]`"));
+    }
+
+    #[test]
+    fn ordering_is_only_for_unsigned_numbers() {
+        assert!(refused("p.tick", Condition::Lt, "5").contains("a negative value counts as a huge one"));
+        assert!(refused("p.tokenIn", Condition::Gte, "0x00").contains("has no order that means anything"));
+        assert!(refused("p.ids[0]", Condition::Gt, "0x12345678").contains("use `eq` or `ne`, not `gt`"));
+        assert!(compiled(&[("p.tick", Condition::Eq, "-5")]).is_ok());
+    }
+
+    #[test]
+    fn a_range_is_two_conditions_in_the_order_they_were_stated() {
+        let range = compiled(&[("min", Condition::Lte, "20"), ("min", Condition::Gte, "10")]).unwrap();
+        assert_eq!(range.rules.iter().map(|r| r.condition).collect::<Vec<_>>(), [Condition::Lte, Condition::Gte]);
+        assert_eq!(range.warnings, []);
+    }
+
+    #[test]
+    fn conditions_that_nothing_can_meet_are_refused() {
+        for conditions in [
+            &[("min", Condition::Gt, "20"), ("mode", Condition::Eq, "1"), ("min", Condition::Lt, "21")][..],
+            &[("mode", Condition::Gt, "255")],
+            &[("mode", Condition::Lt, "0")],
+            &[("mode", Condition::Eq, "1"), ("3", Condition::Eq, "2")],
+            &[("p.tick", Condition::Eq, "-1"), ("p.tick", Condition::Ne, "-1")],
+        ] {
+            assert!(matches!(compiled(conditions), Err(ConditionError::Contradiction { .. })), "{conditions:?}");
+        }
+        let error = compiled(&[("min", Condition::Gt, "20"), ("min", Condition::Lt, "7")]).unwrap_err();
+        assert!(error.to_string().contains("`min` (uint256) together: gt 20 and lt 7;"), "{error}");
+        let flag = Function::parse("f(bool on)").unwrap();
+        let neither =
+            ["true", "false"].map(|value| ArgCondition { arg: "on".into(), op: Condition::Ne, value: value.into() });
+        assert!(matches!(compile(&flag, &neither), Err(ConditionError::Contradiction { .. })));
+    }
+
+    #[test]
+    fn conditions_that_limit_nothing_are_warned_about_and_kept() {
+        let idle = compiled(&[("mode", Condition::Lte, "255"), ("min", Condition::Gte, "0")]).unwrap();
+        assert_eq!(idle.rules.len(), 2);
+        assert_eq!(
+            idle.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "`mode lte 255` holds for every uint8, so it limits nothing",
+                "`min gte 0` holds for every uint256, so it limits nothing"
+            ]
+        );
+        let implied = compiled(&[("min", Condition::Lte, "20"), ("min", Condition::Lte, "30")]).unwrap();
+        assert_eq!(implied.warnings.len(), 1);
+        assert!(implied.warnings[0].to_string().starts_with("`min lte 30` follows from the other conditions"));
+        let twice = compiled(&[("min", Condition::Eq, "20"), ("min", Condition::Eq, "0x14")]).unwrap();
+        assert_eq!(twice.warnings.len(), 1);
+    }
+
+    #[test]
+    fn too_many_conditions_are_refused() {
+        let many = vec![("min", Condition::Ne, "1"); MAX_CONDITIONS + 1];
+        assert!(matches!(compiled(&many), Err(ConditionError::TooMany { .. })));
+    }
+
+    fn words(rules: &[(U256, Condition, &str)]) -> Result<Compiled, ConditionError> {
+        let function = Function::parse(SWAP).unwrap();
+        let rules: Vec<WordCondition> = rules
+            .iter()
+            .map(|(offset, op, value)| WordCondition { offset: *offset, op: *op, value: (*value).into() })
+            .collect();
+        compile_words(Some(&function), &rules)
+    }
+
+    #[test]
+    fn a_raw_word_is_a_whole_word_or_a_decimal_number() {
+        let at = U256::from(160);
+        let full = format!("0x{}", "ab".repeat(32));
+        assert_eq!(words(&[(at, Condition::Eq, &full)]).unwrap().rules[0].param, B256::repeat_byte(0xab));
+        assert_eq!(words(&[(at, Condition::Eq, "256")]).unwrap().rules[0].param, B256::from(U256::from(256)));
+        for value in ["0x12345678", "", "0x", "-1", "1.5", "true", &"9".repeat(79)] {
+            assert!(matches!(words(&[(at, Condition::Eq, value)]), Err(ConditionError::BadWord { .. })), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_raw_word_that_no_call_can_hold_or_meet_is_refused() {
+        let beyond = U256::MAX - U256::from(35);
+        assert!(matches!(words(&[(beyond, Condition::Ne, "0")]), Err(ConditionError::OffsetTooLarge { .. })));
+        let at = U256::from(160);
+        assert!(matches!(
+            words(&[(at, Condition::Gt, "5"), (at, Condition::Lt, "6")]),
+            Err(ConditionError::WordContradiction { .. })
+        ));
+    }
+
+    #[test]
+    fn a_raw_word_that_is_no_head_word_is_warned_about() {
+        let warned = |offset: u64| words(&[(U256::from(offset), Condition::Eq, "1")]).unwrap().warnings.len();
+        assert_eq!([0, 256, 255, 288].map(warned), [0, 0, 1, 1]);
+    }
+}

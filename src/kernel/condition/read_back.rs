@@ -14,7 +14,7 @@ pub enum ReadBack {
     Argument {
         /// As [`super::ArgCondition::arg`] takes it.
         path: String,
-        ty: String,
+        ty: AbiType,
         condition: Condition,
         /// As [`super::ArgCondition::value`] takes it.
         value: String,
@@ -70,7 +70,7 @@ pub fn read_back(function: Option<&Function>, rules: &[Rule]) -> Vec<ReadBack> {
 fn read_rule(head: Option<&[HeadWord<'_>]>, rule: &Rule) -> ReadBack {
     let Rule { offset, condition, param } = *rule;
     match find_word(head, offset).and_then(|word| Ok((word, value_of(word, condition, param)?))) {
-        Ok((word, value)) => ReadBack::Argument { path: word.path.clone(), ty: word.ty.canonical(), condition, value },
+        Ok((word, value)) => ReadBack::Argument { path: word.path.clone(), ty: word.ty.clone(), condition, value },
         Err(reason) => ReadBack::Word { offset, condition, param, reason },
     }
 }
@@ -111,4 +111,61 @@ fn value_of(word: &HeadWord<'_>, condition: Condition, param: B256) -> Result<St
             _ => WordReason::OutOfRange { path: path(), ty: ty(), effect },
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(function: &str, offset: u64, condition: Condition, param: B256) -> Option<WordReason> {
+        let function = Function::parse(function).unwrap();
+        let rule = Rule { offset: U256::from(offset), condition, param };
+        match read_back(Some(&function), &[rule]).pop() {
+            Some(ReadBack::Word { reason, .. }) => Some(reason),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_head_word_with_a_clean_value_is_an_argument() {
+        let function = Function::parse("f((address token, uint8[2] parts) order, bytes)").unwrap();
+        let rule = Rule { offset: U256::from(64), condition: Condition::Lt, param: B256::with_last_byte(7) };
+        let expected = ReadBack::Argument {
+            path: "order.parts[1]".into(),
+            ty: AbiType::Uint(8),
+            condition: Condition::Lt,
+            value: "7".into(),
+        };
+        assert_eq!(read_back(Some(&function), &[rule]), [expected]);
+    }
+
+    #[test]
+    fn the_left_padded_bytes4_of_the_sdk_is_found_out() {
+        let sdk = B256::left_padding_from(&[0x12, 0x34, 0x56, 0x78]);
+        let found = reason("f(bytes4 id)", 0, Condition::Eq, sdk).unwrap();
+        assert_eq!(
+            found.to_string(),
+            "`id` is bytes4, and the value is not padded as a call pads it: no properly encoded call meets it"
+        );
+        assert!(found.is_unsound());
+    }
+
+    #[test]
+    fn a_value_condition_on_a_dynamic_argument_is_found_out() {
+        let found = reason("f(uint256[] ids)", 0, Condition::Eq, B256::with_last_byte(3));
+        assert!(matches!(found, Some(WordReason::DynamicHead { .. })));
+    }
+
+    #[test]
+    fn words_that_are_no_argument_say_why() {
+        let one = B256::with_last_byte(1);
+        let f = "f(int8 a, address b, string c)";
+        assert!(matches!(reason(f, 0, Condition::Lt, one), Some(WordReason::SignedOrdering { .. })));
+        assert!(matches!(reason(f, 32, Condition::Gte, one), Some(WordReason::Unordered { .. })));
+        assert!(matches!(reason(f, 32, Condition::Ne, B256::repeat_byte(1)), Some(WordReason::OutOfRange { .. })));
+        assert_eq!(reason(f, 33, Condition::Eq, one), Some(WordReason::BetweenWords));
+        assert_eq!(reason(f, 96, Condition::Eq, one), Some(WordReason::BehindHead));
+        assert_eq!(reason(f, 1 << 40, Condition::Eq, one), Some(WordReason::OutOfReach));
+        assert_eq!(reason(f, 0, Condition::Eq, one), None);
+    }
 }
