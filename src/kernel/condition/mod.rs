@@ -7,6 +7,8 @@
 mod range;
 mod read_back;
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::{B256, U256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -32,9 +34,11 @@ const MAX_OFFSET: u64 = u32::MAX as u64;
 #[serde(deny_unknown_fields)]
 pub struct ArgCondition {
     /// Name, position (from 0), or a path into tuples and fixed arrays: `to`, `1`, `order.amount`, `ids[2]`, `0.1`.
+    #[serde(deserialize_with = "scalar")]
     pub arg: String,
     pub op: Condition,
     /// A value of the argument's type: decimal or `0x` hex, an address, `true`, `0x` bytes.
+    #[serde(deserialize_with = "scalar")]
     pub value: String,
 }
 
@@ -47,7 +51,26 @@ pub struct WordCondition {
     pub offset: U256,
     pub op: Condition,
     /// 32 bytes of `0x` hex, or a decimal number.
+    #[serde(deserialize_with = "scalar")]
     pub value: String,
+}
+
+/// Reads text, a whole number or a bool as the text a person would have quoted.
+fn scalar<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a whole number, true, false or quoted text (quote numbers above 2^63)")]
+    enum Scalar {
+        Text(String),
+        Bool(bool),
+        Unsigned(u64),
+        Signed(i64),
+    }
+    Ok(match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => text,
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Unsigned(number) => number.to_string(),
+        Scalar::Signed(number) => number.to_string(),
+    })
 }
 
 /// Why a condition cannot be enforced as it is stated.
@@ -104,10 +127,8 @@ pub enum ConditionWarning {
     AlwaysHolds { arg: String, ty: String, op: Condition, value: String },
     #[error("`{arg} {} {value}` follows from the other conditions on `{arg}` and can be left out", .op.name())]
     Redundant { arg: String, op: Condition, value: String },
-    #[error(
-        "the word at byte {offset} of the arguments is between words or behind the fixed part of the call; make sure that it is meant"
-    )]
-    UnusualOffset { offset: U256 },
+    #[error("the rule on the word at byte {offset} of the arguments: {reason}")]
+    Word { offset: U256, reason: WordReason },
 }
 
 /// Rules for the chain, in the order the conditions were stated, and what to tell the owner about them.
@@ -146,21 +167,40 @@ pub fn compile_words(function: Option<&Function>, conditions: &[WordCondition]) 
             return Err(ConditionError::OffsetTooLarge { offset });
         }
         let param = word_value(value).ok_or_else(|| ConditionError::BadWord { offset, value: clean(value, 90) })?;
-        let is_head_word =
-            offset % U256::from(32) == U256::ZERO && function.is_none_or(|f| offset < U256::from(f.head_len()));
-        if !is_head_word {
-            compiled.warnings.push(ConditionWarning::UnusualOffset { offset });
-        }
         compiled.rules.push(Rule { offset, condition: *op, param });
     }
-    for rule in &compiled.rules {
-        let same_word = compiled.rules.iter().filter(|r| r.offset == rule.offset);
-        let range = WordRange::of(U256::MAX, same_word.map(|r| (r.condition, r.param)));
-        if range.is_empty() {
-            return Err(ConditionError::WordContradiction { offset: rule.offset });
-        }
+    if let Some(offset) = contradictory_word(&compiled.rules) {
+        return Err(ConditionError::WordContradiction { offset });
     }
+    compiled.warnings = read_back(function, &compiled.rules)
+        .into_iter()
+        .filter_map(|rule| match rule {
+            ReadBack::Word { offset, reason, .. } if reason.is_unsound() => {
+                Some(ConditionWarning::Word { offset, reason })
+            }
+            _ => None,
+        })
+        .collect();
     Ok(compiled)
+}
+
+/// The offset of a word on which no value meets all rules: such a permission can never be used.
+pub fn contradictory_word(rules: &[Rule]) -> Option<U256> {
+    let mut by_word: BTreeMap<U256, Vec<(Condition, B256)>> = BTreeMap::new();
+    for rule in rules {
+        by_word.entry(rule.offset).or_default().push((rule.condition, rule.param));
+    }
+    by_word.into_iter().find(|(_, rules)| WordRange::of(U256::MAX, rules.iter().copied()).is_empty()).map(|(o, _)| o)
+}
+
+/// The comparisons that mean on chain what they say, for a type: all for unsigned numbers, equality for other single
+/// words, none where the call has no single word for the value.
+pub fn operators(ty: &AbiType) -> &'static [Condition] {
+    match ty {
+        AbiType::Uint(_) => &Condition::ALL,
+        _ if ty.is_word() => &[Condition::Eq, Condition::Ne],
+        _ => &[],
+    }
 }
 
 fn word_value(text: &str) -> Option<B256> {
@@ -199,14 +239,11 @@ fn place<'a>(function: &'a Function, stated: &'a ArgCondition) -> Result<Placed<
         let example = first_word_path(arg(), ty);
         return Err(ConditionError::SeveralWords { arg: arg(), ty: ty.to_string(), words: ty.head_words(), example });
     }
-    let ordering = !matches!(stated.op, Condition::Eq | Condition::Ne);
-    match ty {
-        AbiType::Uint(_) => {}
-        AbiType::Int(_) if ordering => {
-            return Err(ConditionError::SignedOrdering { arg: arg(), ty: ty.canonical(), op: stated.op });
-        }
-        _ if ordering => return Err(ConditionError::Unordered { arg: arg(), ty: ty.canonical(), op: stated.op }),
-        _ => {}
+    if !operators(ty).contains(&stated.op) {
+        return Err(match ty {
+            AbiType::Int(_) => ConditionError::SignedOrdering { arg: arg(), ty: ty.canonical(), op: stated.op },
+            _ => ConditionError::Unordered { arg: arg(), ty: ty.canonical(), op: stated.op },
+        });
     }
     let param = parse_word(ty, &stated.value)
         .ok_or_else(|| ConditionError::Dynamic { arg: arg(), ty: ty.to_string() })?
@@ -559,8 +596,22 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_word_that_is_no_head_word_is_warned_about() {
+    fn a_raw_word_that_says_little_is_warned_about() {
         let warned = |offset: u64| words(&[(U256::from(offset), Condition::Eq, "1")]).unwrap().warnings.len();
-        assert_eq!([0, 256, 255, 288].map(warned), [0, 0, 1, 1]);
+        // The last two: between words, and in dynamic data whose place nothing fixes.
+        assert_eq!([64, 192, 256, 255, 288].map(warned), [0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn conditions_are_read_from_toml_and_json_quoted_or_not() {
+        let toml: ArgCondition = toml::from_str("arg = 1\nop = \"LESS_THAN_OR_EQUAL\"\nvalue = 1000").unwrap();
+        assert_eq!(toml, ArgCondition { arg: "1".into(), op: Condition::Lte, value: "1000".into() });
+        let json: ArgCondition = serde_json::from_str(r#"{"arg": "on", "op": "eq", "value": true}"#).unwrap();
+        assert_eq!(json, ArgCondition { arg: "on".into(), op: Condition::Eq, value: "true".into() });
+        let error = serde_json::from_str::<ArgCondition>(r#"{"arg": 0, "op": "eq", "value": 1e18}"#).unwrap_err();
+        assert!(error.to_string().starts_with("expected a whole number"), "{error}");
+        assert!(serde_json::from_str::<ArgCondition>(r#"{"arg": 0, "op": "eq", "value": 1, "values": 1}"#).is_err());
+        let word: WordCondition = toml::from_str("offset = 64\nop = \"eq\"\nvalue = 7").unwrap();
+        assert_eq!(word, WordCondition { offset: U256::from(64), op: Condition::Eq, value: "7".into() });
     }
 }
