@@ -99,7 +99,7 @@ fn fixes_place(head: &[HeadWord<'_>], condition: Condition, param: B256) -> bool
     condition == Condition::Eq
         && place >= U256::from(head.len().saturating_mul(32))
         && place <= U256::from(super::MAX_OFFSET)
-        && place.byte(0) % 32 == 0
+        && place.byte(0).is_multiple_of(32)
 }
 
 /// The index of the word that begins at this byte, if one does.
