@@ -4,14 +4,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use alloy::primitives::{Address, Selector, U256, utils::format_units};
+use alloy::primitives::{Address, B256, Selector, U256, utils::format_units};
 use thiserror::Error;
 
 use super::{
-    abi::Function,
+    abi::{Function, format_word},
     condition::{ReadBack, read_back},
     generation::Generation,
-    permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
+    permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
     text::clean,
 };
 
@@ -319,23 +319,38 @@ pub fn conditions(function: Option<&Function>, permission: &Permission) -> Strin
 /// One condition: `amount is at most 1000000`, or the raw word the chain compares.
 pub fn condition(rule: &ReadBack) -> String {
     match rule {
-        ReadBack::Argument { path, condition, value, .. } => format!("{path} {} {value}", comparison(*condition)),
+        ReadBack::Argument { path, condition, value, .. } => format!("{path} is {} {value}", comparison(*condition)),
         ReadBack::Word { offset, condition, param, .. } => {
-            format!("the word at byte {offset} of the arguments {} {param}", comparison(*condition))
+            format!("{} is {} {param}", word_at(*offset), comparison(*condition))
         }
     }
 }
 
-/// A comparison in words, to stand between an argument and a value.
+/// A comparison in words, to stand between "is" or "must be" and a value.
 pub const fn comparison(condition: Condition) -> &'static str {
     match condition {
-        Condition::Eq => "is exactly",
-        Condition::Ne => "is not",
-        Condition::Gt => "is more than",
-        Condition::Gte => "is at least",
-        Condition::Lt => "is less than",
-        Condition::Lte => "is at most",
+        Condition::Eq => "exactly",
+        Condition::Ne => "anything but",
+        Condition::Gt => "more than",
+        Condition::Gte => "at least",
+        Condition::Lt => "less than",
+        Condition::Lte => "at most",
     }
+}
+
+/// Why a call breaks a rule: `amount must be at most 1000000, but is 5000000`. `actual` is the word in the call.
+pub fn broken_rule(function: Option<&Function>, rule: &Rule, actual: B256) -> String {
+    let (what, limit, actual) = match read_back(function, std::slice::from_ref(rule)).pop() {
+        Some(ReadBack::Argument { path, ty, value, .. }) => {
+            (path, value, format_word(&ty, actual).unwrap_or_else(|| actual.to_string()))
+        }
+        _ => (word_at(rule.offset), rule.param.to_string(), actual.to_string()),
+    };
+    format!("{what} must be {} {limit}, but is {actual}", comparison(rule.condition))
+}
+
+fn word_at(offset: U256) -> String {
+    format!("the word at byte {offset} of the arguments")
 }
 
 fn target(target: Address, generation: Generation) -> String {
@@ -381,6 +396,9 @@ pub fn execution_rule(rule: ExecutionRule) -> Option<String> {
     let schedule = match (rule.interval, rule.valid_after) {
         (0, 0) => None,
         (0, start) => Some(format!("not before {}", time(start))),
+        (interval, start) if start.saturating_add(interval) > MAX_UINT48 => {
+            Some(format!("only once, from {}, because the next turn is later than the chain can count", time(start)))
+        }
         (interval, start) => {
             Some(format!("once {} from {}, missed turns can be caught up", each(interval), time(start)))
         }
@@ -421,5 +439,199 @@ pub fn paymaster(paymaster: Address) -> String {
             "gas is meant to be paid by some paymaster, but no deployed validator enforces that: the key can spend the account's coins as gas".to_owned()
         }
         exact => format!("gas is paid by paymaster {exact}, and the key works with no other"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::condition::{ArgCondition, compile};
+    use alloy::primitives::address;
+
+    const TOKEN: Address = address!("5FbDB2315678afecb367f032d93F642f64180aa3");
+    const FRIEND: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    const ON_G2: Setting<'_> = Setting { generation: Generation::G2, symbol: "ETH" };
+
+    fn transfer() -> Function {
+        Function::parse("transfer(address to, uint256 amount)").unwrap()
+    }
+
+    fn limited_transfer() -> Permission {
+        let conditions = [("to", Condition::Eq, FRIEND), ("amount", Condition::Lte, "1000000")]
+            .map(|(arg, op, value)| ArgCondition { arg: arg.into(), op, value: value.into() });
+        Permission {
+            index: 0,
+            target: TOKEN,
+            sig: transfer().selector(),
+            value_limit: U256::ZERO,
+            rules: compile(&transfer(), &conditions).unwrap().rules,
+            execution_rule: ExecutionRule { valid_after: 1_767_225_600, interval: 3600, runs: 24 },
+            operation: Operation::Call,
+        }
+    }
+
+    #[test]
+    fn a_permission_is_one_sentence_with_every_limit_in_it() {
+        assert_eq!(
+            permission(&limited_transfer(), Some(&transfer()), ON_G2),
+            "may call transfer(address to, uint256 amount) on 0x5FbDB2315678afecb367f032d93F642f64180aa3 \
+             when to is exactly 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 and amount is at most 1000000; \
+             no ETH with the call; at most 24 times, once an hour from 2026-01-01T00:00:00Z, missed turns can be caught up"
+        );
+    }
+
+    #[test]
+    fn a_function_with_another_selector_does_not_lend_its_names() {
+        let other = Function::parse("approve(address spender, uint256 amount)").unwrap();
+        let sentence = permission(&limited_transfer(), Some(&other), ON_G2);
+        assert!(sentence.starts_with("may call the function with selector 0xa9059cbb on "), "{sentence}");
+        assert!(sentence.contains("the word at byte 32 of the arguments is at most 0x"), "{sentence}");
+        assert!(!sentence.contains("spender"), "{sentence}");
+    }
+
+    #[test]
+    fn the_zero_target_is_any_contract_except_on_the_first_generation() {
+        let any = Permission { target: ANY_TARGET, ..limited_transfer() };
+        assert!(permission(&any, None, ON_G2).contains(" on any contract "));
+        let on_g1 = Setting { generation: Generation::G1, ..ON_G2 };
+        let sentence = permission(&any, None, on_g1);
+        assert!(sentence.contains("on the zero address 0x0000000000000000000000000000000000000000"), "{sentence}");
+    }
+
+    #[test]
+    fn a_delegatecall_is_said_where_the_validator_knows_it() {
+        let delegate = Permission { operation: Operation::DelegateCall, ..limited_transfer() };
+        assert!(permission(&delegate, None, ON_G2).contains("inside the account (delegatecall"));
+        let on_g1 = Setting { generation: Generation::G1, ..ON_G2 };
+        assert!(!permission(&delegate, None, on_g1).contains("delegatecall"));
+    }
+
+    #[test]
+    fn empty_calls_are_possible_only_on_the_third_generation() {
+        let plain = Permission { sig: Selector::ZERO, rules: vec![], ..limited_transfer() };
+        assert!(permission(&plain, None, ON_G2).contains("a transfer without data is impossible"));
+        let on_g3 = Setting { generation: Generation::G3, ..ON_G2 };
+        assert!(permission(&plain, None, on_g3).contains("a plain transfer"));
+    }
+
+    #[test]
+    fn a_scope_without_permissions_says_that_everything_is_allowed() {
+        let all = Scope { valid_after: 0, valid_until: 0, paymaster: Address::ZERO, permissions: vec![] };
+        let sentences = scope(&all, ON_G2, |_| None);
+        assert_eq!(sentences[0], everything());
+        assert_eq!(sentences[1], "works at once and never expires");
+        assert!(sentences[2].contains("the key can spend the account's coins as gas"));
+    }
+
+    #[test]
+    fn only_an_exact_paymaster_is_said_to_pay() {
+        assert!(paymaster(TOKEN).starts_with("gas is paid by paymaster 0x5FbDB2315678afecb367f032d93F642f64180aa3"));
+        assert!(paymaster(ANY_PAYMASTER).contains("no deployed validator enforces that"));
+    }
+
+    #[test]
+    fn run_limits_are_said_as_the_contract_reads_them() {
+        let words = |valid_after, interval, runs| execution_rule(ExecutionRule { valid_after, interval, runs });
+        assert_eq!(words(0, 0, 0), None);
+        assert_eq!(words(0, 0, 1).as_deref(), Some("at most once"));
+        assert_eq!(words(3600, 0, 0).as_deref(), Some("not before 1970-01-01T01:00:00Z"));
+        assert_eq!(
+            words(0, 60, 5).as_deref(),
+            Some("never, because the chain refuses an interval without a start time")
+        );
+        // What the SDK's {interval: 3600, runs: 2, validAfter: now} becomes on chain (protocol.md 3).
+        assert_eq!(
+            words(3600, 2, 1_767_225_600).as_deref(),
+            Some("at most 1767225600 times, once every 2 s from 1970-01-01T01:00:00Z, missed turns can be caught up")
+        );
+        assert!(words(1, MAX_UINT48, 0).unwrap().starts_with("only once, from"));
+    }
+
+    #[test]
+    fn a_broken_rule_names_the_argument_the_limit_and_what_was_sent() {
+        let rule = &limited_transfer().rules[1];
+        let actual = B256::from(U256::from(5_000_000));
+        assert_eq!(broken_rule(Some(&transfer()), rule, actual), "amount must be at most 1000000, but is 5000000");
+        assert!(broken_rule(None, rule, actual).starts_with("the word at byte 32 of the arguments must be at most 0x"));
+    }
+
+    #[test]
+    fn windows_say_when_they_can_never_be_met() {
+        assert_eq!(window(0, 3600), "works at once, until 1970-01-01T01:00:00Z");
+        assert_eq!(window(3600, 0), "works from 1970-01-01T01:00:00Z and never expires");
+        assert!(window(3600, 60).starts_with("never works"));
+    }
+
+    #[test]
+    fn amounts_are_read_in_wei_gwei_and_eth() {
+        let wei = |text| parse_amount(text).unwrap();
+        assert_eq!(wei("0"), U256::ZERO);
+        assert_eq!(wei("123"), U256::from(123));
+        assert_eq!(wei("123 wei"), U256::from(123));
+        assert_eq!(wei("5 gwei"), U256::from(5_000_000_000_u64));
+        assert_eq!(wei("0.1 eth"), U256::from(100_000_000_000_000_000_u64));
+        assert_eq!(wei("1.5eth"), U256::from(1_500_000_000_000_000_000_u64));
+        assert_eq!(wei("1.50 Ether"), wei("1.5eth"));
+        assert_eq!(wei("0.000000000000000001 eth"), U256::ONE);
+    }
+
+    #[test]
+    fn an_amount_that_is_not_one_is_refused_with_the_reason() {
+        let refused = |text| parse_amount(text).unwrap_err();
+        assert_eq!(refused(" "), AmountError::Empty);
+        assert!(matches!(refused("1.5"), AmountError::TooPrecise { unit: "wei", decimals: 0, .. }));
+        assert!(matches!(refused("0.0000000001 gwei"), AmountError::TooPrecise { .. }));
+        assert!(matches!(refused("-1"), AmountError::Negative(_)));
+        assert!(matches!(refused("1 usdc"), AmountError::Unit { .. }));
+        assert!(matches!(refused("eth"), AmountError::NotAnAmount(_)));
+        assert!(matches!(refused("1,5 eth"), AmountError::Unit { .. }));
+        assert!(matches!(refused("1.2.3 eth"), AmountError::NotAnAmount(_)));
+        assert!(matches!(refused("0x10"), AmountError::NotAnAmount(_)));
+        assert!(matches!(refused(&format!("{} eth", U256::MAX)), AmountError::TooLarge(_)));
+    }
+
+    #[test]
+    fn amounts_are_written_in_the_coin_and_exactly() {
+        assert_eq!(amount(U256::from(100_000_000_000_000_000_u64), "ETH"), "0.1 ETH (100000000000000000 wei)");
+        assert_eq!(amount(U256::from(10).pow(U256::from(20)), "ETH"), "100 ETH (100000000000000000000 wei)");
+        assert_eq!(amount(U256::from(7), "ETH"), "7 wei");
+        assert_eq!(amount(U256::ZERO, "xDAI"), "0 xDAI");
+        assert_eq!(value_limit(U256::MAX, "E\u{202e}TH"), "any amount of E TH with each call");
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("24h"), Ok(86_400));
+        assert_eq!(parse_duration("1d 12h"), Ok(129_600));
+        assert_eq!(parse_duration("2w"), Ok(1_209_600));
+        assert_eq!(parse_duration("90 s"), Ok(90));
+        assert_eq!(parse_duration("3600"), Err(DurationError::NoUnit("3600".into())));
+        assert!(matches!(parse_duration("1.5h"), Err(DurationError::Fraction(_))));
+        assert!(matches!(parse_duration("1y"), Err(DurationError::Unit { .. })));
+        assert!(matches!(parse_duration("soon"), Err(DurationError::NotADuration(_))));
+        assert!(matches!(parse_duration("9999999999w"), Err(DurationError::TooLong(_))));
+        assert_eq!(duration(90_061), "1 d 1 h 1 min 1 s");
+        assert_eq!(rough_duration(6 * 86_400 + 5), "6 d");
+    }
+
+    #[test]
+    fn times_are_seconds_or_rfc_3339_and_never_milliseconds() {
+        assert_eq!(parse_time("1767225600"), Ok(1_767_225_600));
+        assert_eq!(parse_time("2026-01-01T00:00:00Z"), Ok(1_767_225_600));
+        assert_eq!(parse_time("2026-01-01T02:00:00+02:00"), Ok(1_767_225_600));
+        assert_eq!(parse_time("2025-12-31T19:30:00-04:30"), Ok(1_767_225_600));
+        let error = parse_time("1767225600000").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "1767225600000 looks like milliseconds, but the chain counts seconds; write 1767225600"
+        );
+        assert!(matches!(parse_time("99999999999999999999"), Err(TimeError::TooLarge(_))));
+        assert!(matches!(parse_time("2026-01-01T00:00:00.5Z"), Err(TimeError::Fraction(_))));
+        assert!(matches!(parse_time("1970-01-01T00:00:00+01:00"), Err(TimeError::TooEarly(_))));
+        // Without an offset nobody knows which clock is meant.
+        assert!(matches!(parse_time("2026-01-01T00:00:00"), Err(TimeError::NotATime(_))));
+        assert!(matches!(parse_time("2026-02-30T00:00:00Z"), Err(TimeError::NotATime(_))));
+        assert!(matches!(parse_time("tomorrow"), Err(TimeError::NotATime(_))));
+        assert_eq!(time(MAX_UINT48), "unix second 281474976710655 (after the year 9999)");
     }
 }

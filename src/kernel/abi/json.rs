@@ -173,3 +173,112 @@ fn param(input: JsonParam, depth: usize) -> Result<Param, AbiError> {
     };
     Ok(Param::new(&input.name, signature::with_array_suffixes(base, suffixes)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OVERLOADED: &str = r#"[
+        {"type": "function", "name": "mint", "inputs": [{"name": "to", "type": "address"}]},
+        {"type": "function", "name": "mint", "inputs": []},
+        {"type": "event", "name": "Minted", "inputs": [{"name": "to", "type": "address", "indexed": true}]},
+        {"name": "fill", "inputs": [{"name": "o", "type": "tuple[2]", "components": [
+            {"name": "id", "type": "uint256"}, {"name": "\u202eevil", "type": "bytes4"}]}]}
+    ]"#;
+
+    #[test]
+    fn a_bare_name_with_overloads_lists_their_signatures() {
+        let interface = Interface::from_json(OVERLOADED).unwrap();
+        assert_eq!(
+            interface.function("mint"),
+            Err(AbiError::Overloaded {
+                name: "mint".into(),
+                signatures: vec!["mint()".into(), "mint(address)".into()]
+            })
+        );
+        assert_eq!(interface.function("mint(address who)").unwrap().signature(), "mint(address)");
+        assert!(matches!(interface.function("Minted"), Err(AbiError::NotFound { .. })));
+    }
+
+    #[test]
+    fn tuples_keep_their_members_and_lose_names_that_are_none() {
+        let interface = Interface::from_json(OVERLOADED).unwrap();
+        let fill = interface.function("fill").unwrap();
+        assert_eq!(fill.to_string(), "fill((uint256 id, bytes4)[2] o)");
+        let paths: Vec<String> = fill.head().into_iter().map(|w| w.path).collect();
+        assert_eq!(paths, ["o[0].id", "o[0].1", "o[1].id", "o[1].1"]);
+    }
+
+    #[test]
+    fn an_artifact_and_a_list_of_signatures_are_abis_too() {
+        let artifact = format!(r#"{{"contractName": "C", "bytecode": "0x60", "abi": {OVERLOADED}}}"#);
+        assert_eq!(Interface::from_json(&artifact), Interface::from_json(OVERLOADED));
+        let list = r#"["function mint(address to) external", "event Minted(address to)"]"#;
+        assert_eq!(Interface::from_json(list).unwrap().functions().len(), 1);
+    }
+
+    #[test]
+    fn a_missing_function_is_answered_with_what_there_is() {
+        let error = Interface::from_json(OVERLOADED).unwrap().function("mint(uint256)").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no function `mint(uint256)` in this ABI; it has `mint()`, `mint(address)`"
+        );
+    }
+
+    #[test]
+    fn what_is_no_abi_is_refused_with_the_reason() {
+        let refused = |json: &str| Interface::from_json(json).unwrap_err();
+        assert!(matches!(refused("{}"), AbiError::Json(_)));
+        assert!(matches!(refused("[1]"), AbiError::Json(_)));
+        assert!(matches!(refused("[{]"), AbiError::Json(_)));
+        assert_eq!(refused("[]"), AbiError::NoFunctions);
+        assert!(matches!(refused(r#"[{"name": "a b", "inputs": []}]"#), AbiError::BadName(_)));
+        assert!(matches!(refused(r#"[{"name": "f", "inputs": [{"type": "uint7"}]}]"#), AbiError::UnknownType { .. }));
+        assert_eq!(refused(r#"[{"name": "f", "inputs": [{"type": "tuple"}]}]"#), AbiError::EmptyTuple);
+        assert!(matches!(refused(&" ".repeat(MAX_JSON_LEN + 1)), AbiError::TooLong { .. }));
+        let many = format!("[{}]", vec![r#"{"type":"event"}"#; MAX_ITEMS + 1].join(","));
+        assert!(matches!(refused(&many), AbiError::TooMany { .. }));
+    }
+
+    #[test]
+    fn the_known_interfaces_have_the_selectors_of_their_standards() {
+        let selector = |interface: &str, name: &str| {
+            Interface::known(interface).unwrap().function(name).unwrap().selector().to_string()
+        };
+        for (interface, name, expected) in [
+            ("erc20", "transfer", "0xa9059cbb"),
+            ("erc20", "approve", "0x095ea7b3"),
+            ("ERC-20", "transferFrom", "0x23b872dd"),
+            ("erc20", "balanceOf", "0x70a08231"),
+            ("erc20", "allowance", "0xdd62ed3e"),
+            ("erc20", "totalSupply", "0x18160ddd"),
+            ("erc721", "safeTransferFrom(address,address,uint256)", "0x42842e0e"),
+            ("erc721", "safeTransferFrom(address,address,uint256,bytes)", "0xb88d4fde"),
+            ("erc721", "setApprovalForAll", "0xa22cb465"),
+            ("erc721", "ownerOf", "0x6352211e"),
+            ("erc721", "getApproved", "0x081812fc"),
+            ("erc721", "isApprovedForAll", "0xe985e9c5"),
+            ("erc721", "tokenURI", "0xc87b56dd"),
+            ("erc721", "supportsInterface", "0x01ffc9a7"),
+            ("erc1155", "safeTransferFrom", "0xf242432a"),
+            ("erc1155", "safeBatchTransferFrom", "0x2eb2c2d6"),
+            ("erc1155", "balanceOf", "0x00fdd58e"),
+            ("erc1155", "balanceOfBatch", "0x4e1273f4"),
+            ("erc1155", "uri", "0x0e89341c"),
+            ("weth", "deposit", "0xd0e30db0"),
+            ("weth", "withdraw", "0x2e1a7d4d"),
+        ] {
+            assert_eq!(selector(interface, name), expected, "{interface} {name}");
+        }
+        assert!(matches!(Interface::known("erc777"), Err(AbiError::UnknownInterface(_))));
+    }
+
+    #[test]
+    fn a_selector_of_several_standards_is_answered_by_each() {
+        let transfer_from = Selector::new([0x23, 0xb8, 0x72, 0xdd]);
+        let standards: Vec<&str> = known_functions(transfer_from).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(standards, ["erc20", "erc721", "weth"]);
+        assert!(known_functions(Selector::ZERO).is_empty());
+    }
+}

@@ -278,3 +278,89 @@ impl<'a> Cursor<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature(text: &str) -> String {
+        Function::parse(text).unwrap().signature().to_owned()
+    }
+
+    fn refused(text: &str) -> String {
+        Function::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_signature_is_read_however_it_is_pasted() {
+        for text in [
+            "transfer(address,uint256)",
+            "transfer(address to, uint amount)",
+            "  function transfer( address payable to , uint256 amount )  external returns (bool) ; ",
+            "function transfer(address to, uint256 amount) public virtual override(ERC20, IERC20) onlyOwner returns (bool ok) {",
+            "function\ttransfer(\n  address to,\n  uint256 amount\n)",
+        ] {
+            assert_eq!(signature(text), "transfer(address,uint256)", "{text}");
+        }
+        assert_eq!(Function::parse("transfer(address,uint256)").unwrap().selector().to_string(), "0xa9059cbb");
+    }
+
+    #[test]
+    fn named_tuple_members_and_arrays_are_understood() {
+        let text = "fill((address maker, (uint256 id, bytes4 kind)[2] parts)[] calldata orders, tuple(bool a, int b) flags, uint8[3][] n)";
+        let function = Function::parse(text).unwrap();
+        assert_eq!(function.signature(), "fill((address,(uint256,bytes4)[2])[],(bool,int256),uint8[3][])");
+        assert_eq!(
+            function.to_string(),
+            "fill((address maker, (uint256 id, bytes4 kind)[2] parts)[] orders, (bool a, int256 b) flags, uint8[3][] n)"
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_function_says_what_it_is() {
+        assert!(refused("event Transfer(address indexed from)").contains("describes an event"));
+        assert!(refused("Transfer(address indexed from)").contains("describes an event"));
+        assert!(refused("error Nope()").contains("describes an error"));
+        assert!(refused("constructor()").contains("describes a constructor"));
+        assert!(refused("").contains("is not a function name"));
+        assert!(refused("1transfer()").contains("is not a function name"));
+        assert!(refused("transfer").contains("expected `(` after the function name but found the end"));
+        assert!(refused("f(uint256").contains("expected `,` or `)` but found the end"));
+        assert!(refused("f(uint256) returns (bool").contains("expected `)`"));
+        assert!(refused("f(uint256) => x").contains("found `=> x`"));
+        assert!(refused("f(,)").contains("expected a type"));
+        assert!(refused("f(uint256[)").contains("expected `,` or `)`"));
+        assert!(refused("f(uint256 1a)").contains("does not start with a digit"));
+    }
+
+    #[test]
+    fn a_type_that_is_not_in_the_abi_gets_its_usual_replacement() {
+        assert!(refused("f(IERC20 token)").contains("write `address` for a contract"));
+        assert!(refused("f(uint7 a)").contains("8 to 256 in steps of 8"));
+        assert!(refused("f(uint0256 a)").contains("8 to 256 in steps of 8"));
+        assert!(refused("f(bytes33 a)").contains("1 to 32"));
+        assert!(refused("f(mapping(address => uint) a)").contains("a mapping cannot be an argument"));
+        assert!(refused("f(function (uint) external g)").contains("is not an ABI type"));
+    }
+
+    #[test]
+    fn size_depth_and_count_are_bounded() {
+        assert!(matches!(Function::parse(&"a".repeat(MAX_SIGNATURE_LEN + 1)), Err(AbiError::TooLong { .. })));
+        let nested = format!("f({}uint{})", "(".repeat(10), ")".repeat(10));
+        assert_eq!(Function::parse(&nested), Err(AbiError::TooDeep));
+        assert_eq!(Function::parse(&format!("f(uint{})", "[]".repeat(9))), Err(AbiError::TooDeep));
+        let many = format!("f({})", vec!["uint"; MAX_PARAMS + 1].join(","));
+        assert!(matches!(Function::parse(&many), Err(AbiError::TooMany { .. })));
+        assert!(matches!(Function::parse("f(uint[1000000])"), Err(AbiError::ArrayLength(_))));
+        assert!(matches!(Function::parse("f(bytes[100][100])"), Err(AbiError::TooMany { .. })));
+        assert!(matches!(Function::parse("f(uint[0])"), Err(AbiError::ArrayLength(_))));
+        assert_eq!(Function::parse("f(())"), Err(AbiError::EmptyTuple));
+    }
+
+    #[test]
+    fn a_name_with_hidden_characters_never_becomes_a_function() {
+        assert!(matches!(Function::parse("trans\u{202e}fer(address)"), Err(AbiError::Syntax { .. })));
+        assert!(matches!(Function::parse("tr\u{430}nsfer(address)"), Err(AbiError::Syntax { .. })));
+        assert!(!refused("x\u{202e}(address)").contains('\u{202e}'));
+    }
+}

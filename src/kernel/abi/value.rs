@@ -181,8 +181,9 @@ fn why_not_a_number(ty: &AbiType, text: &str) -> ValueError {
     let (ty, shown) = (ty.canonical(), clean(text, SHOWN));
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let number = unsigned.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
-    let is_number =
-        number.starts_with(|c: char| c.is_ascii_digit()) && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_number = !unsigned.to_ascii_lowercase().starts_with("0x")
+        && number.starts_with(|c: char| c.is_ascii_digit())
+        && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match is_number {
         true if number.len() != unsigned.len() => ValueError::Unit { ty, text: shown },
         true if number.contains('.') => ValueError::Fraction { ty, text: shown },
@@ -343,4 +344,100 @@ fn element_end(text: &str) -> Option<usize> {
         }
     }
     (open == 0 && !quoted).then_some(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECKSUMMED: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
+
+    fn refused(ty: AbiType, text: &str) -> ValueError {
+        parse_value(&ty, text).unwrap_err()
+    }
+
+    #[test]
+    fn a_mixed_case_address_must_have_its_checksum() {
+        let address = parse_address(CHECKSUMMED).unwrap();
+        assert_eq!(parse_address(&CHECKSUMMED.to_lowercase()), Ok(address));
+        assert_eq!(parse_address(&CHECKSUMMED.to_uppercase().replace("0X", "0x")), Ok(address));
+        let typo = CHECKSUMMED.replace("aAeb", "aaeb");
+        assert_eq!(parse_address(&typo), Err(ValueError::BadChecksum(typo.clone())));
+        for text in ["", "0x", "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "vitalik.eth", &format!("{CHECKSUMMED}0")] {
+            assert!(matches!(parse_address(text), Err(ValueError::NotAnAddress(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_checked_against_their_type() {
+        assert!(parse_value(&AbiType::Uint(8), "255").is_ok());
+        assert!(matches!(refused(AbiType::Uint(8), "256"), ValueError::OutOfRange { .. }));
+        assert!(matches!(refused(AbiType::Uint(256), "-1"), ValueError::Negative { .. }));
+        assert!(matches!(refused(AbiType::Uint(256), &format!("1{}", "0".repeat(78))), ValueError::OutOfRange { .. }));
+        assert!(parse_value(&AbiType::Int(8), "-128").is_ok());
+        assert!(matches!(refused(AbiType::Int(8), "-129"), ValueError::OutOfRange { .. }));
+        assert!(matches!(refused(AbiType::Int(8), "128"), ValueError::OutOfRange { .. }));
+        let lowest = I256::MIN.to_string();
+        assert_eq!(parse_value(&AbiType::Int(256), &lowest), Ok(DynSolValue::Int(I256::MIN, 256)));
+        assert!(matches!(refused(AbiType::Int(256), &U256::MAX.to_string()), ValueError::OutOfRange { .. }));
+    }
+
+    #[test]
+    fn a_plain_argument_takes_no_fraction_and_no_unit() {
+        assert!(matches!(refused(AbiType::Uint(256), "1.5"), ValueError::Fraction { .. }));
+        assert!(matches!(refused(AbiType::Uint(256), "1 ether"), ValueError::Unit { .. }));
+        assert!(matches!(refused(AbiType::Uint(256), "1.5eth"), ValueError::Unit { .. }));
+        for text in ["", "0x", "ten", "1_000", "1,000", "+1", "--1", "0x0x1", "１"] {
+            assert!(matches!(refused(AbiType::Uint(256), text), ValueError::NotANumber { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn fixed_bytes_need_their_exact_length() {
+        let word = parse_word(&AbiType::FixedBytes(4), "0x12345678").unwrap().unwrap();
+        assert_eq!(word, B256::right_padding_from(&[0x12, 0x34, 0x56, 0x78]));
+        for text in ["0x123456", "0x1234567890"] {
+            assert!(matches!(refused(AbiType::FixedBytes(4), text), ValueError::ByteCount { expected: 4, .. }));
+        }
+        for text in ["12345678", "0x1234567", "0xzz345678", "0x0x12345678"] {
+            assert!(matches!(refused(AbiType::FixedBytes(4), text), ValueError::NotHex { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bool_is_true_or_false() {
+        assert_eq!(parse_value(&AbiType::Bool, "true"), Ok(DynSolValue::Bool(true)));
+        for text in ["1", "yes", "True", ""] {
+            assert!(matches!(refused(AbiType::Bool, text), ValueError::NotABool(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_and_tuples_are_split_where_a_person_would_split_them() {
+        let strings = AbiType::Array(Box::new(AbiType::String));
+        let list =
+            |items: &[&str]| Ok(DynSolValue::Array(items.iter().map(|s| DynSolValue::String((*s).into())).collect()));
+        assert_eq!(parse_value(&strings, "[]"), list(&[]));
+        assert_eq!(parse_value(&strings, r#"[a b, "c, d", "", "\"]\\"]"#), list(&["a b", "c, d", "", "\"]\\"]));
+        assert!(matches!(refused(strings.clone(), "[a,,b]"), ValueError::EmptyElement { .. }));
+        assert!(matches!(refused(strings.clone(), "[a,]"), ValueError::EmptyElement { .. }));
+        assert!(matches!(refused(strings.clone(), "[\"a]"), ValueError::Unbalanced(_)));
+        assert!(matches!(refused(strings.clone(), "[a)]"), ValueError::Unbalanced(_)));
+        assert!(matches!(refused(strings, "a, b"), ValueError::Brackets { .. }));
+        let pairs = AbiType::FixedArray(Box::new(AbiType::Uint(8)), 2);
+        assert!(matches!(refused(pairs, "[1, 2, 3]"), ValueError::Count { expected: 2, found: 3, .. }));
+    }
+
+    #[test]
+    fn a_string_that_stands_alone_is_taken_as_it_is() {
+        let text = " [\"not a list\", ";
+        assert_eq!(parse_value(&AbiType::String, text), Ok(DynSolValue::String(text.into())));
+    }
+
+    #[test]
+    fn long_values_and_lists_are_refused() {
+        assert!(matches!(refused(AbiType::String, &"a".repeat(MAX_VALUE_LEN + 1)), ValueError::TooLong { .. }));
+        let many = format!("[{}]", vec!["1"; MAX_ELEMENTS + 1].join(","));
+        assert!(matches!(refused(AbiType::Array(Box::new(AbiType::Uint(8))), &many), ValueError::TooMany { .. }));
+    }
 }

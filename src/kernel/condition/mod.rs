@@ -7,6 +7,8 @@
 mod range;
 mod read_back;
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::{B256, U256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -32,9 +34,11 @@ const MAX_OFFSET: u64 = u32::MAX as u64;
 #[serde(deny_unknown_fields)]
 pub struct ArgCondition {
     /// Name, position (from 0), or a path into tuples and fixed arrays: `to`, `1`, `order.amount`, `ids[2]`, `0.1`.
+    #[serde(deserialize_with = "scalar")]
     pub arg: String,
     pub op: Condition,
     /// A value of the argument's type: decimal or `0x` hex, an address, `true`, `0x` bytes.
+    #[serde(deserialize_with = "scalar")]
     pub value: String,
 }
 
@@ -47,7 +51,26 @@ pub struct WordCondition {
     pub offset: U256,
     pub op: Condition,
     /// 32 bytes of `0x` hex, or a decimal number.
+    #[serde(deserialize_with = "scalar")]
     pub value: String,
+}
+
+/// Reads text, a whole number or a bool as the text a person would have quoted.
+fn scalar<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a whole number, true, false or quoted text (quote numbers above 2^63)")]
+    enum Scalar {
+        Text(String),
+        Bool(bool),
+        Unsigned(u64),
+        Signed(i64),
+    }
+    Ok(match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => text,
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Unsigned(number) => number.to_string(),
+        Scalar::Signed(number) => number.to_string(),
+    })
 }
 
 /// Why a condition cannot be enforced as it is stated.
@@ -104,10 +127,8 @@ pub enum ConditionWarning {
     AlwaysHolds { arg: String, ty: String, op: Condition, value: String },
     #[error("`{arg} {} {value}` follows from the other conditions on `{arg}` and can be left out", .op.name())]
     Redundant { arg: String, op: Condition, value: String },
-    #[error(
-        "the word at byte {offset} of the arguments is between words or behind the fixed part of the call; make sure that it is meant"
-    )]
-    UnusualOffset { offset: U256 },
+    #[error("the rule on the word at byte {offset} of the arguments: {reason}")]
+    Word { offset: U256, reason: WordReason },
 }
 
 /// Rules for the chain, in the order the conditions were stated, and what to tell the owner about them.
@@ -146,21 +167,40 @@ pub fn compile_words(function: Option<&Function>, conditions: &[WordCondition]) 
             return Err(ConditionError::OffsetTooLarge { offset });
         }
         let param = word_value(value).ok_or_else(|| ConditionError::BadWord { offset, value: clean(value, 90) })?;
-        let is_head_word =
-            offset % U256::from(32) == U256::ZERO && function.is_none_or(|f| offset < U256::from(f.head_len()));
-        if !is_head_word {
-            compiled.warnings.push(ConditionWarning::UnusualOffset { offset });
-        }
         compiled.rules.push(Rule { offset, condition: *op, param });
     }
-    for rule in &compiled.rules {
-        let same_word = compiled.rules.iter().filter(|r| r.offset == rule.offset);
-        let range = WordRange::of(U256::MAX, same_word.map(|r| (r.condition, r.param)));
-        if range.is_empty() {
-            return Err(ConditionError::WordContradiction { offset: rule.offset });
-        }
+    if let Some(offset) = contradictory_word(&compiled.rules) {
+        return Err(ConditionError::WordContradiction { offset });
     }
+    compiled.warnings = read_back(function, &compiled.rules)
+        .into_iter()
+        .filter_map(|rule| match rule {
+            ReadBack::Word { offset, reason, .. } if reason.is_unsound() => {
+                Some(ConditionWarning::Word { offset, reason })
+            }
+            _ => None,
+        })
+        .collect();
     Ok(compiled)
+}
+
+/// The offset of a word on which no value meets all rules: such a permission can never be used.
+pub fn contradictory_word(rules: &[Rule]) -> Option<U256> {
+    let mut by_word: BTreeMap<U256, Vec<(Condition, B256)>> = BTreeMap::new();
+    for rule in rules {
+        by_word.entry(rule.offset).or_default().push((rule.condition, rule.param));
+    }
+    by_word.into_iter().find(|(_, rules)| WordRange::of(U256::MAX, rules.iter().copied()).is_empty()).map(|(o, _)| o)
+}
+
+/// The comparisons that mean on chain what they say, for a type: all for unsigned numbers, equality for other single
+/// words, none where the call has no single word for the value.
+pub fn operators(ty: &AbiType) -> &'static [Condition] {
+    match ty {
+        AbiType::Uint(_) => &Condition::ALL,
+        _ if ty.is_word() => &[Condition::Eq, Condition::Ne],
+        _ => &[],
+    }
 }
 
 fn word_value(text: &str) -> Option<B256> {
@@ -199,14 +239,11 @@ fn place<'a>(function: &'a Function, stated: &'a ArgCondition) -> Result<Placed<
         let example = first_word_path(arg(), ty);
         return Err(ConditionError::SeveralWords { arg: arg(), ty: ty.to_string(), words: ty.head_words(), example });
     }
-    let ordering = !matches!(stated.op, Condition::Eq | Condition::Ne);
-    match ty {
-        AbiType::Uint(_) => {}
-        AbiType::Int(_) if ordering => {
-            return Err(ConditionError::SignedOrdering { arg: arg(), ty: ty.canonical(), op: stated.op });
-        }
-        _ if ordering => return Err(ConditionError::Unordered { arg: arg(), ty: ty.canonical(), op: stated.op }),
-        _ => {}
+    if !operators(ty).contains(&stated.op) {
+        return Err(match ty {
+            AbiType::Int(_) => ConditionError::SignedOrdering { arg: arg(), ty: ty.canonical(), op: stated.op },
+            _ => ConditionError::Unordered { arg: arg(), ty: ty.canonical(), op: stated.op },
+        });
     }
     let param = parse_word(ty, &stated.value)
         .ok_or_else(|| ConditionError::Dynamic { arg: arg(), ty: ty.to_string() })?
@@ -398,4 +435,183 @@ fn idle(placed: &[Placed<'_>], at: usize, one: &Placed<'_>) -> Option<ConditionW
         placed.iter().skip(at + 1).any(|p| (p.word_index, p.stated.op, p.param) == (one.word_index, op, param));
     let implied = !repeated_later && range_of(placed, one, Some(at)).implies(op, param);
     implied.then(|| ConditionWarning::Redundant { arg: one.arg(), op, value: value() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWAP: &str = "swap((address tokenIn, uint24 fee, int8 tick, bytes4[2] ids) p, uint256[] path, uint256 min, uint8 mode, uint256)";
+
+    fn compiled(conditions: &[(&str, Condition, &str)]) -> Result<Compiled, ConditionError> {
+        let function = Function::parse(SWAP).unwrap();
+        let conditions: Vec<ArgCondition> = conditions
+            .iter()
+            .map(|(arg, op, value)| ArgCondition { arg: (*arg).into(), op: *op, value: (*value).into() })
+            .collect();
+        compile(&function, &conditions)
+    }
+
+    fn refused(arg: &str, op: Condition, value: &str) -> String {
+        compiled(&[(arg, op, value)]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_path_finds_the_word_behind_tuples_arrays_and_dynamic_heads() {
+        for (path, offset) in [
+            ("p.fee", 32),
+            ("0.1", 32),
+            ("p.ids[1]", 128),
+            ("p.ids.1", 128),
+            ("0.3[0]", 96),
+            ("min", 192),
+            ("2", 192),
+            ("mode", 224),
+            ("4", 256),
+        ] {
+            let value = if path.contains("ids") || path.contains('[') { "0x12345678" } else { "5" };
+            let compiled = compiled(&[(path, Condition::Eq, value)]).unwrap();
+            assert_eq!(compiled.rules[0].offset, U256::from(offset), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_found_is_answered_with_what_there_is() {
+        let missing = refused("amount", Condition::Eq, "1");
+        assert!(missing.contains("has no argument `amount`"), "{missing}");
+        assert!(missing.ends_with("2 = `min` (uint256), 3 = `mode` (uint8), 4 (uint256)"), "{missing}");
+        assert!(refused("p.ids[2]", Condition::Eq, "1").contains("it has `p.ids[0]` to `p.ids[1]`"));
+        assert!(refused("min.x", Condition::Eq, "1").contains("uint256, which has no parts"));
+        for path in ["", ".", "p..fee", "[0]", "p.[0]", "p.ids[", "p.ids[x]", "p.ids[01]", "p .fee"] {
+            assert!(refused(path, Condition::Eq, "1").contains("is not a path"), "{path}");
+        }
+        let twins = Function::parse("f(uint8 a, uint8 a)").unwrap();
+        let stated = ArgCondition { arg: "a".into(), op: Condition::Eq, value: "1".into() };
+        assert!(matches!(compile(&twins, &[stated]), Err(ConditionError::AmbiguousArgument { .. })));
+    }
+
+    #[test]
+    fn a_dynamic_argument_is_refused_with_the_way_out() {
+        for path in ["path", "path[0]", "1"] {
+            let error = refused(path, Condition::Eq, "1");
+            assert!(error.contains("(uint256[]) has no fixed place in the call"), "{error}");
+            assert!(error.contains("raw word rule") && error.contains("guard contract"), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_words_are_refused_with_an_example_of_one() {
+        let error = refused("p", Condition::Eq, "1");
+        assert!(error.contains("of 5 words") && error.ends_with("as in `p.tokenIn`"), "{error}");
+        assert!(refused("p.ids", Condition::Eq, "1").ends_with("as in `p.ids[0]`"));
+    }
+
+    #[test]
+    fn ordering_is_only_for_unsigned_numbers() {
+        assert!(refused("p.tick", Condition::Lt, "5").contains("a negative value counts as a huge one"));
+        assert!(refused("p.tokenIn", Condition::Gte, "0x00").contains("has no order that means anything"));
+        assert!(refused("p.ids[0]", Condition::Gt, "0x12345678").contains("use `eq` or `ne`, not `gt`"));
+        assert!(compiled(&[("p.tick", Condition::Eq, "-5")]).is_ok());
+    }
+
+    #[test]
+    fn a_range_is_two_conditions_in_the_order_they_were_stated() {
+        let range = compiled(&[("min", Condition::Lte, "20"), ("min", Condition::Gte, "10")]).unwrap();
+        assert_eq!(range.rules.iter().map(|r| r.condition).collect::<Vec<_>>(), [Condition::Lte, Condition::Gte]);
+        assert_eq!(range.warnings, []);
+    }
+
+    #[test]
+    fn conditions_that_nothing_can_meet_are_refused() {
+        for conditions in [
+            &[("min", Condition::Gt, "20"), ("mode", Condition::Eq, "1"), ("min", Condition::Lt, "21")][..],
+            &[("mode", Condition::Gt, "255")],
+            &[("mode", Condition::Lt, "0")],
+            &[("mode", Condition::Eq, "1"), ("3", Condition::Eq, "2")],
+            &[("p.tick", Condition::Eq, "-1"), ("p.tick", Condition::Ne, "-1")],
+        ] {
+            assert!(matches!(compiled(conditions), Err(ConditionError::Contradiction { .. })), "{conditions:?}");
+        }
+        let error = compiled(&[("min", Condition::Gt, "20"), ("min", Condition::Lt, "7")]).unwrap_err();
+        assert!(error.to_string().contains("`min` (uint256) together: gt 20 and lt 7;"), "{error}");
+        let flag = Function::parse("f(bool on)").unwrap();
+        let neither =
+            ["true", "false"].map(|value| ArgCondition { arg: "on".into(), op: Condition::Ne, value: value.into() });
+        assert!(matches!(compile(&flag, &neither), Err(ConditionError::Contradiction { .. })));
+    }
+
+    #[test]
+    fn conditions_that_limit_nothing_are_warned_about_and_kept() {
+        let idle = compiled(&[("mode", Condition::Lte, "255"), ("min", Condition::Gte, "0")]).unwrap();
+        assert_eq!(idle.rules.len(), 2);
+        assert_eq!(
+            idle.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "`mode lte 255` holds for every uint8, so it limits nothing",
+                "`min gte 0` holds for every uint256, so it limits nothing"
+            ]
+        );
+        let implied = compiled(&[("min", Condition::Lte, "20"), ("min", Condition::Lte, "30")]).unwrap();
+        assert_eq!(implied.warnings.len(), 1);
+        assert!(implied.warnings[0].to_string().starts_with("`min lte 30` follows from the other conditions"));
+        let twice = compiled(&[("min", Condition::Eq, "20"), ("min", Condition::Eq, "0x14")]).unwrap();
+        assert_eq!(twice.warnings.len(), 1);
+    }
+
+    #[test]
+    fn too_many_conditions_are_refused() {
+        let many = vec![("min", Condition::Ne, "1"); MAX_CONDITIONS + 1];
+        assert!(matches!(compiled(&many), Err(ConditionError::TooMany { .. })));
+    }
+
+    fn words(rules: &[(U256, Condition, &str)]) -> Result<Compiled, ConditionError> {
+        let function = Function::parse(SWAP).unwrap();
+        let rules: Vec<WordCondition> = rules
+            .iter()
+            .map(|(offset, op, value)| WordCondition { offset: *offset, op: *op, value: (*value).into() })
+            .collect();
+        compile_words(Some(&function), &rules)
+    }
+
+    #[test]
+    fn a_raw_word_is_a_whole_word_or_a_decimal_number() {
+        let at = U256::from(160);
+        let full = format!("0x{}", "ab".repeat(32));
+        assert_eq!(words(&[(at, Condition::Eq, &full)]).unwrap().rules[0].param, B256::repeat_byte(0xab));
+        assert_eq!(words(&[(at, Condition::Eq, "256")]).unwrap().rules[0].param, B256::from(U256::from(256)));
+        for value in ["0x12345678", "", "0x", "-1", "1.5", "true", &"9".repeat(79)] {
+            assert!(matches!(words(&[(at, Condition::Eq, value)]), Err(ConditionError::BadWord { .. })), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_raw_word_that_no_call_can_hold_or_meet_is_refused() {
+        let beyond = U256::MAX - U256::from(35);
+        assert!(matches!(words(&[(beyond, Condition::Ne, "0")]), Err(ConditionError::OffsetTooLarge { .. })));
+        let at = U256::from(160);
+        assert!(matches!(
+            words(&[(at, Condition::Gt, "5"), (at, Condition::Lt, "6")]),
+            Err(ConditionError::WordContradiction { .. })
+        ));
+    }
+
+    #[test]
+    fn a_raw_word_that_says_little_is_warned_about() {
+        let warned = |offset: u64| words(&[(U256::from(offset), Condition::Eq, "1")]).unwrap().warnings.len();
+        // The last two: between words, and in dynamic data whose place nothing fixes.
+        assert_eq!([64, 192, 256, 255, 288].map(warned), [0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn conditions_are_read_from_toml_and_json_quoted_or_not() {
+        let toml: ArgCondition = toml::from_str("arg = 1\nop = \"LESS_THAN_OR_EQUAL\"\nvalue = 1000").unwrap();
+        assert_eq!(toml, ArgCondition { arg: "1".into(), op: Condition::Lte, value: "1000".into() });
+        let json: ArgCondition = serde_json::from_str(r#"{"arg": "on", "op": "eq", "value": true}"#).unwrap();
+        assert_eq!(json, ArgCondition { arg: "on".into(), op: Condition::Eq, value: "true".into() });
+        let error = serde_json::from_str::<ArgCondition>(r#"{"arg": 0, "op": "eq", "value": 1e18}"#).unwrap_err();
+        assert!(error.to_string().starts_with("expected a whole number"), "{error}");
+        assert!(serde_json::from_str::<ArgCondition>(r#"{"arg": 0, "op": "eq", "value": 1, "values": 1}"#).is_err());
+        let word: WordCondition = toml::from_str("offset = 64\nop = \"eq\"\nvalue = 7").unwrap();
+        assert_eq!(word, WordCondition { offset: U256::from(64), op: Condition::Eq, value: "7".into() });
+    }
 }

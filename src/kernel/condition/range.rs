@@ -76,3 +76,47 @@ impl WordRange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Condition::{Eq, Gt, Gte, Lt, Lte, Ne};
+
+    fn range(conditions: &[(Condition, u64)]) -> WordRange {
+        WordRange::of(U256::from(255), conditions.iter().map(|(c, p)| (*c, B256::from(U256::from(*p)))))
+    }
+
+    /// Every set of two conditions over a small world, against trying every word of it.
+    #[test]
+    fn emptiness_and_implication_are_what_trying_every_word_says() {
+        let world = 5u64;
+        for first in Condition::ALL {
+            for second in Condition::ALL {
+                for (a, b) in (0..=world).flat_map(|a| (0..=world).map(move |b| (a, b))) {
+                    let conditions = [(first, a), (second, b)].map(|(c, p)| (c, B256::from(U256::from(p))));
+                    let range = WordRange::of(U256::from(world), conditions);
+                    let holds = |c: Condition, word: u64, p: u64| c.holds(U256::from(word), U256::from(p));
+                    let left: Vec<u64> = (0..=world).filter(|w| holds(first, *w, a) && holds(second, *w, b)).collect();
+                    assert_eq!(range.is_empty(), left.is_empty(), "{first:?} {a}, {second:?} {b}");
+                    for third in Condition::ALL {
+                        for c in 0..=world {
+                            let implied = range.implies(third, B256::from(U256::from(c)));
+                            assert_eq!(
+                                implied,
+                                left.iter().all(|w| holds(third, *w, c)),
+                                "{first:?} {a}, {second:?} {b} => {third:?} {c}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_closed_by_exclusions_is_empty() {
+        assert!(range(&[(Gte, 3), (Lte, 5), (Ne, 4), (Ne, 3), (Ne, 5)]).is_empty());
+        assert_eq!(range(&[(Gt, 3), (Lt, 9), (Ne, 4)]).ends(), Some((U256::from(5), U256::from(8))));
+        assert!(range(&[(Eq, 256)]).is_empty());
+    }
+}
