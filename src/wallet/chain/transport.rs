@@ -66,9 +66,7 @@ impl Endpoint {
     }
 
     pub async fn call(&self, call: Call) -> Result<Value, ChainError> {
-        let calls = [call];
-        let mut answers = self.0.request(&calls).await;
-        answers.pop().unwrap_or_else(|| Err(self.silent(&calls[0])))
+        self.calls(&[call]).await.pop().unwrap_or_else(|| Err(self.silent("a call")))
     }
 
     /// Several calls in one round trip where the endpoint takes batches. Always as many answers as calls.
@@ -78,13 +76,13 @@ impl Endpoint {
         }
         let mut answers = self.0.request(calls).await;
         answers.truncate(calls.len());
-        let missing: Vec<_> = calls.iter().skip(answers.len()).map(|call| Err(self.silent(call))).collect();
+        let missing: Vec<_> = calls.iter().skip(answers.len()).map(|call| Err(self.silent(call.purpose))).collect();
         answers.extend(missing);
         answers
     }
 
-    fn silent(&self, call: &Call) -> ChainError {
-        ChainError::malformed(self.origin(), call.purpose, "the answer", "one answer for each call")
+    fn silent(&self, purpose: &'static str) -> ChainError {
+        ChainError::malformed(self.origin(), purpose, "the answer", "one answer for each call")
     }
 }
 
