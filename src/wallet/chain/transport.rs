@@ -122,6 +122,10 @@ impl fmt::Display for RpcError {
 pub enum ChainError {
     #[error("the endpoint address {origin} cannot be used: {reason}. Give an http:// or https:// URL")]
     BadUrl { origin: String, reason: &'static str },
+    #[error(
+        "https to {endpoint} is not possible: this system has no usable root certificates. Install them (Debian: ca-certificates)"
+    )]
+    NoCertificates { endpoint: String },
     #[error("{endpoint} cannot be reached for {purpose}: {reason}. Check the address and the connection")]
     Unreachable { endpoint: String, purpose: &'static str, reason: String },
     #[error(
