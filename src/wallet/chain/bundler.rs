@@ -579,6 +579,53 @@ mod tests {
         assert!(matches!(error, ChainError::Malformed { .. }), "{error}");
     }
 
+    /// Every place in a JSON value, as pointers.
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| places(item, &format!("{at}/{i}"), found));
+            }
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, item)| places(item, &format!("{at}/{name}"), found))
+            }
+            _ => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn no_single_lie_turns_a_failed_operation_into_a_success() {
+        let failed = recorded("eth_getUserOperationReceipt")
+            .into_iter()
+            .find(|pair| pair.response["result"]["success"] == json!(false))
+            .unwrap();
+        let hash: B256 = serde_json::from_value(failed.request["params"][0].clone()).unwrap();
+        let receipt = &failed.response["result"];
+        let mut all = Vec::new();
+        places(receipt, "", &mut all);
+        assert!(all.len() > 50);
+        let odd = [
+            json!(null),
+            json!(true),
+            json!(1),
+            json!(-1),
+            json!("0x"),
+            json!("0x1"),
+            json!([]),
+            json!({}),
+            json!("é"),
+        ];
+        for place in all {
+            for value in &odd {
+                let mut changed = receipt.clone();
+                *changed.pointer_mut(&place).unwrap() = value.clone();
+                if let Ok(Some(read)) = saying(changed).receipt(hash).await {
+                    assert!(!read.outcome.success, "{place} = {value}");
+                }
+            }
+        }
+    }
+
     #[tokio::test]
     async fn without_the_revert_event_the_receipts_reason_is_told() {
         let mut receipt = receipt_of(hash(), false);

@@ -11,7 +11,7 @@ use std::{
 use reqwest::{Client, StatusCode, header, redirect};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use url::Url;
+use url::{Host, Url};
 
 use super::transport::{Answering, Answers, Call, ChainError, SHOWN, Transport};
 use crate::kernel::faults::printable;
@@ -88,6 +88,8 @@ impl Http {
             .user_agent(concat!("keyleash/", env!("CARGO_PKG_VERSION")));
         // Loading the system's root certificates takes time, and fails on a system without any: only where needed.
         let client = if url.scheme() == "http" { client.tls_certs_only([]) } else { client };
+        // A proxy of the environment is for the world outside, not for a node on this machine.
+        let client = if is_loopback(&url) { client.no_proxy() } else { client };
         let client = client.build().map_err(|_| ChainError::NoCertificates { endpoint: origin.clone() })?;
         Ok(Self(Arc::new(Line {
             client,
@@ -193,9 +195,7 @@ impl Line {
         for (item, call) in by_place.into_iter().zip(calls) {
             let Some(item) = item else { return (None, pause) };
             let answer = self.outcome(call, item);
-            if let Err(ChainError::Rpc(error)) = &answer
-                && error.message.to_ascii_lowercase().contains("batch")
-            {
+            if matches!(&answer, Err(ChainError::Rpc(error)) if is_about_batches(&error.message)) {
                 return (None, pause);
             }
             answers.push(answer);
@@ -373,6 +373,12 @@ fn refuses_batches(status: u16) -> bool {
     matches!(status, 400 | 405 | 406 | 411 | 413 | 414 | 415 | 422 | 500 | 501)
 }
 
+/// Words of an endpoint about batches - and not of a contract, whose revert reason can be anything.
+fn is_about_batches(message: &str) -> bool {
+    let text = message.to_ascii_lowercase();
+    text.contains("batch") && !text.contains("revert")
+}
+
 /// The same failure, told of another call of the batch.
 fn about(mut error: ChainError, call: &'static str) -> ChainError {
     match &mut error {
@@ -383,6 +389,15 @@ fn about(mut error: ChainError, call: &'static str) -> ChainError {
         _ => {}
     }
     error
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 /// Scheme, host and port of a URL: what may be shown of it.
@@ -425,14 +440,21 @@ mod tests {
         transport::Endpoint,
     };
 
+    /// Quick to try again, but not upset by a slow machine.
     fn hasty() -> Patience {
         Patience {
-            answer: Duration::from_millis(150),
+            answer: Duration::from_secs(10),
             pause: Duration::from_millis(5),
             pause_limit: Duration::from_millis(20),
             answer_bytes: 2000,
             ..Patience::default()
         }
+    }
+
+    /// For servers that say nothing.
+    fn impatient(server: &StubServer) -> Endpoint {
+        let patience = Patience { answer: Duration::from_millis(200), ..hasty() };
+        Endpoint::new(Http::with_patience(&server.url, patience).unwrap())
     }
 
     fn endpoint(server: &StubServer) -> Endpoint {
@@ -481,8 +503,8 @@ mod tests {
         assert!(failed.leaves_doubt());
         assert_eq!(server.seen().len(), 1);
 
-        let server = StubServer::start(|_, _| Reply::Silence(Duration::from_millis(400)));
-        let failed = endpoint(&server).call(send()).await.unwrap_err();
+        let server = StubServer::start(|_, _| Reply::Silence(Duration::from_secs(2)));
+        let failed = impatient(&server).call(send()).await.unwrap_err();
         assert!(matches!(failed, ChainError::Timeout { .. }), "{failed}");
         assert!(failed.leaves_doubt());
         assert_eq!(server.seen().len(), 1);
@@ -497,10 +519,10 @@ mod tests {
     #[tokio::test]
     async fn silence_is_a_timeout_and_a_read_is_repeated() {
         let server = StubServer::start(|n, call| match n {
-            0 => Reply::Silence(Duration::from_millis(400)),
+            0 => Reply::Silence(Duration::from_secs(2)),
             _ => Reply::Json(echo(call)),
         });
-        assert_eq!(endpoint(&server).call(Call::read("eth_call", json!([1]))).await.unwrap(), json!(1));
+        assert_eq!(impatient(&server).call(Call::read("eth_call", json!([1]))).await.unwrap(), json!(1));
     }
 
     #[tokio::test]
@@ -617,7 +639,7 @@ mod tests {
                     answer["error"]["data"] = json!({ "url": "/v2/s3cr3t-path-key" });
                     Reply::Json(answer)
                 }
-                "silence" => Reply::Silence(Duration::from_millis(400)),
+                "silence" => Reply::Silence(Duration::from_secs(2)),
                 "junk" => Reply::Http(200, "s3cr3t-path-key".into()),
                 _ => Reply::Http(302, String::new()),
             }
@@ -625,7 +647,9 @@ mod tests {
         let mut told = Vec::new();
         for text in ["401", "error", "silence", "junk", "elsewhere"] {
             let server = StubServer::start(says(text));
-            let endpoint = Endpoint::new(Http::with_patience(&with_key(&server.url), hasty()).unwrap());
+            let answer = if text == "silence" { Duration::from_millis(200) } else { hasty().answer };
+            let patience = Patience { answer, ..hasty() };
+            let endpoint = Endpoint::new(Http::with_patience(&with_key(&server.url), patience).unwrap());
             let failed = endpoint.call(Call::once("eth_sendUserOperation", json!([]))).await.unwrap_err();
             assert!(failed.to_string().contains(&server.url), "{failed}");
             told.push(format!("{failed} {failed:?} {endpoint:?}"));
