@@ -286,7 +286,7 @@ pub enum Fault {
     Unstaked,
     /// -32506.
     UnknownAggregator,
-    /// The inner call reverts: the key may make it, but the contract refuses.
+    /// The call reverts: nothing forbids making it, but the contract refuses.
     CallReverts(Revert),
     /// The proposed fees are below what the bundler takes.
     FeesTooLow(String),
@@ -469,9 +469,7 @@ impl Fault {
             Self::CallReverts(Revert::Text(text)) if text == "SessionKeyValidator: invalid nonce" => {
                 "The validator's nonce is not what this call needs: nothing was enabled since the last revocation, or another enabling came first."
             }
-            Self::CallReverts(_) => {
-                "The key may make this call, but the contract refuses it; check arguments, balances and allowances."
-            }
+            Self::CallReverts(_) => "The contract refuses this call; check arguments, balances and allowances.",
             Self::FeesTooLow(_) => "Fetch the fees again and send with the new ones.",
             Self::PreVerificationGasTooLow(_) => "Estimate the gas again.",
             Self::AlreadyWaiting(_) => "Follow the operation that is waiting, or replace it with higher fees.",

@@ -143,7 +143,7 @@ impl Bundler {
         const ENTRY_POINTS: &str = "eth_supportedEntryPoints";
         let calls = [chain_id_call(), Call::read(ENTRY_POINTS, json!([]))];
         let mut answers = self.endpoint.calls(&calls).await.into_iter();
-        let mut next = || answers.next().unwrap_or_else(|| Ok(Value::Null));
+        let mut next = || answers.next().unwrap_or(Ok(Value::Null));
         let theirs = self.answer("eth_chainId", &next()?).u64()?;
         same_chain(self.endpoint.origin(), self.chain_id, theirs)?;
         let supported = next()?;
@@ -329,4 +329,337 @@ fn read_known(answer: &Answer<'_>) -> Result<KnownOperation, ChainError> {
             signature: bytes("signature")?,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use alloy::{primitives::hex, sol_types::SolValue};
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::{
+        kernel::generation::ENTRY_POINT,
+        wallet::chain::{
+            http::{Http, Patience},
+            stub_server::{Canned, Reply, StubServer, canned, result, unknown_method},
+        },
+    };
+
+    const CHAIN: u64 = 31337;
+
+    #[derive(Deserialize)]
+    struct Recorded {
+        label: String,
+        method: String,
+        outcome: String,
+        request: Value,
+        response: Value,
+    }
+
+    fn recorded(method: &str) -> Vec<Recorded> {
+        let all: Vec<Recorded> = serde_json::from_str(include_str!("../../../tests/rpc/catalog.json")).unwrap();
+        all.into_iter().filter(|pair| pair.method == method && pair.outcome == "ok").collect()
+    }
+
+    fn bundler(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Bundler {
+        Bundler::new(canned(answer), ENTRY_POINT, CHAIN)
+    }
+
+    fn saying(value: Value) -> Bundler {
+        bundler(move |_, _| Ok(value.clone()))
+    }
+
+    /// Recorded requests carry hex in any case and numbers as the clients wrote them.
+    fn sent_operation(request: &Value) -> UserOperation {
+        let value = json!({ "userOperation": request["params"][0], "entryPoint": ENTRY_POINT });
+        read_known(&Answer::new("test", "a recorded request", &value)).unwrap().operation
+    }
+
+    fn operation() -> UserOperation {
+        UserOperation {
+            sender: Address::repeat_byte(0x11),
+            nonce: U256::from(7),
+            call_gas_limit: U256::from(100_000),
+            signature: Bytes::from_static(&[1, 2, 3]),
+            ..UserOperation::default()
+        }
+    }
+
+    fn hash() -> B256 {
+        operation().hash(ENTRY_POINT, CHAIN)
+    }
+
+    /// A receipt as a careful bundler gives it.
+    fn receipt_of(hash: B256, success: bool) -> Value {
+        let data = (U256::from(7), success, U256::from(900), U256::from(90)).abi_encode();
+        let log = json!({
+            "address": ENTRY_POINT, "data": Bytes::from(data), "blockNumber": "0x10", "logIndex": 3,
+            "transactionHash": B256::repeat_byte(9),
+            "topics": [UserOperationEvent::SIGNATURE_HASH, hash, Address::repeat_byte(0x11).into_word(), B256::ZERO],
+        });
+        json!({
+            "userOpHash": hash, "success": success, "sender": Address::repeat_byte(0x11), "logs": [],
+            "receipt": {
+                "transactionHash": B256::repeat_byte(9), "blockNumber": "16", "blockHash": B256::repeat_byte(8),
+                "logs": [log], "somethingNew": { "x": 1 },
+            },
+        })
+    }
+
+    #[tokio::test]
+    async fn every_recorded_send_has_the_hash_that_we_compute() {
+        let pairs = recorded("eth_sendUserOperation");
+        assert_eq!(pairs.len(), 151);
+        for pair in pairs {
+            let operation = sent_operation(&pair.request);
+            let sent = saying(pair.response["result"].clone()).send(&operation).await;
+            assert!(sent.is_ok(), "{}: {}", pair.label, sent.unwrap_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn every_recorded_estimate_is_read() {
+        let pairs = recorded("eth_estimateUserOperationGas");
+        assert_eq!(pairs.len(), 113);
+        for pair in pairs {
+            let gas = saying(pair.response["result"].clone()).estimate(&operation()).await.unwrap();
+            let told = &pair.response["result"];
+            assert_eq!(json!(gas.call_gas_limit), told["callGasLimit"]);
+            assert_eq!(json!(gas.verification_gas_limit), told["verificationGasLimit"]);
+            assert_eq!(json!(gas.pre_verification_gas), told["preVerificationGas"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_recorded_receipt_is_read_and_a_failed_one_says_why() {
+        let pairs = recorded("eth_getUserOperationReceipt");
+        assert_eq!(pairs.len(), 161);
+        let (mut included, mut failed) = (0, 0);
+        for pair in pairs {
+            let told = &pair.response["result"];
+            let hash: B256 = serde_json::from_value(pair.request["params"][0].clone()).unwrap();
+            let receipt = saying(told.clone()).receipt(hash).await.unwrap();
+            let Some(receipt) = receipt else {
+                assert!(told.is_null());
+                continue;
+            };
+            included += 1;
+            assert_eq!(json!(receipt.outcome.gas_cost), told["actualGasCost"], "{}", pair.label);
+            assert_eq!(json!(receipt.outcome.gas_used), told["actualGasUsed"]);
+            assert_eq!(json!(receipt.outcome.success), told["success"]);
+            if let Some(paymaster) = told["paymaster"].as_str() {
+                assert_eq!(receipt.outcome.paymaster, paymaster.parse::<Address>().unwrap());
+            }
+            if !receipt.outcome.success {
+                failed += 1;
+                let because_of_text = matches!(receipt.outcome.revert, Some(Revert::Text(_)));
+                let because_of_code = matches!(receipt.outcome.revert, Some(Revert::Kernel(_)));
+                assert!(because_of_text || because_of_code, "{}: {:?}", pair.label, receipt.outcome.revert);
+            }
+        }
+        assert_eq!((included, failed), (161, 4));
+    }
+
+    #[tokio::test]
+    async fn a_request_has_the_eleven_fields_in_hex_and_nothing_else() {
+        let seen = Arc::new(Mutex::new(Value::Null));
+        let noted = Arc::clone(&seen);
+        let bundler = bundler(move |_, params| {
+            *noted.lock().unwrap() = params.clone();
+            Ok(json!(hash()))
+        });
+        bundler.send(&operation()).await.unwrap();
+        let params = seen.lock().unwrap().clone();
+        assert_eq!(params[1], json!(ENTRY_POINT));
+        let fields = params[0].as_object().unwrap();
+        let mut names: Vec<_> = fields.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let mut expected = [
+            "sender",
+            "nonce",
+            "initCode",
+            "callData",
+            "callGasLimit",
+            "verificationGasLimit",
+            "preVerificationGas",
+            "maxFeePerGas",
+            "maxPriorityFeePerGas",
+            "paymasterAndData",
+            "signature",
+        ];
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        assert!(fields.values().all(|value| value.as_str().is_some_and(|text| text.starts_with("0x"))));
+    }
+
+    #[tokio::test]
+    async fn a_bundler_of_another_chain_or_entry_point_stops_everything() {
+        let answering = |chain: &'static str, entry_point: Address| {
+            bundler(move |method, _| match method {
+                "eth_chainId" => Ok(json!(chain)),
+                _ => Ok(json!(["0x0000000071727De22E5E9d8BAf0edAc6f37da032", entry_point])),
+            })
+        };
+        answering("0x7a69", ENTRY_POINT).check().await.unwrap();
+        let wrong = answering("0x1", ENTRY_POINT).check().await.unwrap_err();
+        assert!(matches!(wrong, ChainError::WrongChain { ours: CHAIN, theirs: 1, .. }), "{wrong}");
+        let unsupported = answering("31337", Address::ZERO).check().await.unwrap_err();
+        assert!(matches!(unsupported, ChainError::EntryPointUnsupported { .. }), "{unsupported}");
+    }
+
+    #[tokio::test]
+    async fn another_hash_than_ours_is_refused() {
+        let error = saying(json!(B256::repeat_byte(1))).send(&operation()).await.unwrap_err();
+        assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+        assert!(error.to_string().contains(&hash().to_string()), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_operation_whose_answer_got_lost_is_looked_for_before_it_counts_as_failed() {
+        for known in [true, false] {
+            let server = StubServer::start(move |_, call| match call["method"].as_str() {
+                Some("eth_sendUserOperation") => Reply::Http(504, "gateway".into()),
+                _ if known => Reply::Json(result(
+                    call,
+                    json!({ "userOperation": operation(), "entryPoint": ENTRY_POINT, "transactionHash": null }),
+                )),
+                _ => Reply::Json(result(call, Value::Null)),
+            });
+            let endpoint = Endpoint::new(Http::with_patience(&server.url, Patience::default()).unwrap());
+            let sent = Bundler::new(endpoint, ENTRY_POINT, CHAIN).send(&operation()).await;
+            assert_eq!(sent.is_ok(), known);
+            assert!(sent.map_or_else(|error| error.leaves_doubt(), |sent| sent == hash()));
+            let sends = server.seen().iter().filter(|call| call["method"] == "eth_sendUserOperation").count();
+            assert_eq!(sends, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_waits_there_already_counts_as_sent() {
+        let bundler = bundler(|method, _| match method {
+            "eth_sendUserOperation" => Err((-32602, "Already known".into())),
+            _ => Ok(json!({ "userOperation": operation(), "entryPoint": ENTRY_POINT })),
+        });
+        assert_eq!(bundler.send(&operation()).await.unwrap(), hash());
+    }
+
+    #[tokio::test]
+    async fn an_operation_found_by_hash_is_hashed_again() {
+        let mut other = operation();
+        other.nonce = U256::from(8);
+        let found = json!({ "userOperation": other, "entryPoint": ENTRY_POINT, "blockNumber": null });
+        let error = saying(found).by_hash(hash()).await.unwrap_err();
+        assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+        assert_eq!(saying(Value::Null).by_hash(hash()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_receipt_counts_only_with_the_entry_points_event() {
+        let included = saying(receipt_of(hash(), true)).receipt(hash()).await.unwrap().unwrap();
+        assert_eq!((included.block_number, included.outcome.gas_cost), (16, U256::from(900)));
+
+        let refused = |change: fn(&mut Value)| async move {
+            let mut receipt = receipt_of(hash(), false);
+            change(&mut receipt);
+            saying(receipt).receipt(hash()).await.unwrap_err()
+        };
+        for error in [
+            refused(|r| r["receipt"]["logs"] = json!([])).await,
+            refused(|r| r["receipt"]["logs"][0]["address"] = json!(Address::ZERO)).await,
+            refused(|r| r["receipt"]["logs"][0]["topics"][1] = json!(B256::ZERO)).await,
+            refused(|r| r["receipt"]["logs"][0]["data"] = json!("0x")).await,
+            refused(|r| r["success"] = json!(true)).await,
+            refused(|r| r["userOpHash"] = json!(B256::ZERO)).await,
+        ] {
+            assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+        }
+        let error = refused(|r| r["receipt"]["logs"][0]["topics"] = json!([1, 2, 3, 4, 5])).await;
+        assert!(matches!(error, ChainError::Malformed { .. }), "{error}");
+    }
+
+    /// Every place in a JSON value, as pointers.
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| places(item, &format!("{at}/{i}"), found));
+            }
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, item)| places(item, &format!("{at}/{name}"), found))
+            }
+            _ => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn no_single_lie_turns_a_failed_operation_into_a_success() {
+        let failed = recorded("eth_getUserOperationReceipt")
+            .into_iter()
+            .find(|pair| pair.response["result"]["success"] == json!(false))
+            .unwrap();
+        let hash: B256 = serde_json::from_value(failed.request["params"][0].clone()).unwrap();
+        let receipt = &failed.response["result"];
+        let mut all = Vec::new();
+        places(receipt, "", &mut all);
+        assert!(all.len() > 50);
+        let odd = [
+            json!(null),
+            json!(true),
+            json!(1),
+            json!(-1),
+            json!("0x"),
+            json!("0x1"),
+            json!([]),
+            json!({}),
+            json!("é"),
+        ];
+        for place in all {
+            for value in &odd {
+                let mut changed = receipt.clone();
+                *changed.pointer_mut(&place).unwrap() = value.clone();
+                if let Ok(Some(read)) = saying(changed).receipt(hash).await {
+                    assert!(!read.outcome.success, "{place} = {value}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_revert_event_the_receipts_reason_is_told() {
+        let mut receipt = receipt_of(hash(), false);
+        receipt["reason"] = json!(Bytes::from(hex!("7046c88d")));
+        let included = saying(receipt).receipt(hash()).await.unwrap().unwrap();
+        assert!(matches!(included.outcome.revert, Some(Revert::Kernel(_))));
+    }
+
+    fn quick() -> Rhythm {
+        Rhythm { first: Duration::from_millis(1), longest: Duration::from_millis(2) }
+    }
+
+    #[tokio::test]
+    async fn following_waits_out_trouble_and_ends_with_the_receipt() {
+        let mut asked = 0;
+        let bundler = bundler(move |_, _| {
+            asked += 1;
+            match asked {
+                1 | 3 => Ok(Value::Null),
+                2 => Err((429, "slow down".into())),
+                _ => Ok(receipt_of(hash(), true)),
+            }
+        });
+        let followed = bundler.follow(hash(), Duration::from_secs(5), quick()).await.unwrap();
+        assert!(matches!(followed, Followed::Included(included) if included.outcome.success));
+    }
+
+    #[tokio::test]
+    async fn following_ends_when_its_time_is_up_or_the_bundler_lies() {
+        let pending = saying(Value::Null).follow(hash(), Duration::from_millis(10), quick()).await;
+        assert_eq!(pending.unwrap(), Followed::Pending);
+        let lie = saying(receipt_of(B256::ZERO, true)).follow(hash(), Duration::from_secs(5), quick()).await;
+        assert!(matches!(lie, Err(ChainError::Mismatch { .. })));
+        let unknown = bundler(|_, _| unknown_method()).follow(hash(), Duration::from_secs(5), quick()).await;
+        assert!(matches!(unknown, Err(ChainError::Rpc(_))));
+    }
 }

@@ -255,3 +255,158 @@ impl GasEstimate {
         operation.call_gas_limit = self.call_gas_limit;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kernel::generation::ENTRY_POINT,
+        wallet::chain::stub_server::{Canned, canned, unknown_method},
+    };
+
+    const GWEI: u128 = 1_000_000_000;
+
+    /// Base fee 1 gwei, usual priority fee 0.1 gwei, high 0.5 gwei.
+    fn node() -> Node {
+        Node::new(canned(|method, _| match method {
+            "eth_feeHistory" => Ok(json!({
+                "oldestBlock": "0x1",
+                "baseFeePerGas": ["0x3b9aca00", "0x3b9aca00", "0x3b9aca00"],
+                "reward": [["0x5f5e100", "0x1dcd6500"], ["0x5f5e100", "0x1dcd6500"]],
+                "gasUsedRatio": [0.5, 0.5],
+            })),
+            _ => unknown_method(),
+        }))
+    }
+
+    fn bundler(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Bundler {
+        Bundler::new(canned(answer), ENTRY_POINT, 31337)
+    }
+
+    fn proposing(known: &'static str, answer: Value) -> Bundler {
+        bundler(move |method, _| if method == known { Ok(answer.clone()) } else { unknown_method() })
+    }
+
+    fn tiers(max: u128, priority: u128) -> Value {
+        let tier = json!({ "maxFeePerGas": format!("0x{max:x}"), "maxPriorityFeePerGas": format!("0x{priority:x}") });
+        json!({ "slow": tier, "standard": tier, "fast": tier })
+    }
+
+    #[tokio::test]
+    async fn the_bundlers_price_is_taken_where_it_has_one() {
+        for method in ["pimlico_getUserOperationGasPrice", "zd_getUserOperationGasPrice"] {
+            let quote = quote(&node(), &proposing(method, tiers(3 * GWEI, GWEI)), None).await.unwrap();
+            assert_eq!(quote.fees, Fees { max_fee_per_gas: 3 * GWEI, max_priority_fee_per_gas: GWEI });
+            assert_eq!(quote.source, method);
+        }
+        let rundler = proposing("rundler_maxPriorityFeePerGas", json!("0x3b9aca00"));
+        let quote = quote(&node(), &rundler, None).await.unwrap();
+        assert_eq!(quote.fees, Fees { max_fee_per_gas: 3 * GWEI, max_priority_fee_per_gas: GWEI });
+    }
+
+    #[tokio::test]
+    async fn without_a_bundlers_price_the_nodes_blocks_decide() {
+        let quote = quote(&node(), &bundler(|_, _| unknown_method()), None).await.unwrap();
+        assert_eq!(quote.fees, Fees { max_fee_per_gas: 2 * GWEI + GWEI / 10, max_priority_fee_per_gas: GWEI / 10 });
+        assert_eq!(quote.source, "eth_feeHistory");
+    }
+
+    #[tokio::test]
+    async fn a_chain_without_fee_history_has_a_gas_price() {
+        let node = Node::new(canned(|method, _| match method {
+            "eth_gasPrice" => Ok(json!("0x3b9aca00")),
+            _ => unknown_method(),
+        }));
+        let quote = quote(&node, &bundler(|_, _| unknown_method()), None).await.unwrap();
+        assert_eq!(quote.fees.max_fee_per_gas, 2 * GWEI);
+    }
+
+    #[tokio::test]
+    async fn an_absurd_price_is_refused_by_name() {
+        // The ceiling is 20 x (1 + 0.5) + 2 = 32 gwei.
+        let just = proposing("pimlico_getUserOperationGasPrice", tiers(32 * GWEI, GWEI));
+        assert_eq!(quote(&node(), &just, None).await.unwrap().ceiling.max_fee_per_gas, 32 * GWEI);
+        for (method, answer) in [
+            ("pimlico_getUserOperationGasPrice", tiers(32 * GWEI + 1, GWEI)),
+            ("zd_getUserOperationGasPrice", tiers(u128::MAX, u128::MAX)),
+            ("rundler_maxPriorityFeePerGas", json!(format!("0x{:x}", 40 * GWEI))),
+        ] {
+            let error = quote(&node(), &proposing(method, answer), None).await.unwrap_err();
+            assert!(matches!(error, ChainError::AboveCeiling { .. }), "{error}");
+            assert!(error.to_string().starts_with("stub proposes maxFeePerGas"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_callers_ceiling_counts_instead_of_the_default() {
+        let ceiling =
+            FeeCeiling { max_fee_per_gas: GWEI, ..FeeCeiling::from_market(&Market::read(&node()).await.unwrap()) };
+        let bundler = proposing("pimlico_getUserOperationGasPrice", tiers(3 * GWEI, GWEI));
+        let error = quote(&node(), &bundler, Some(ceiling)).await.unwrap_err();
+        assert!(matches!(error, ChainError::AboveCeiling { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_price_that_makes_no_sense_is_malformed() {
+        for answer in [json!({}), json!({ "standard": 7 }), tiers(1, 2), json!({ "standard": { "maxFeePerGas": "x" } })]
+        {
+            let error = quote(&node(), &proposing("pimlico_getUserOperationGasPrice", answer), None).await.unwrap_err();
+            assert!(matches!(error, ChainError::Malformed { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_stuffed_block_does_not_lift_the_ceiling() {
+        let quiet = vec![1, 2];
+        let history = FeeHistory { base_fees: vec![10, 11], rewards: vec![quiet.clone(), vec![9, 10_000], quiet] };
+        let market = Market::from_history(&history);
+        assert_eq!(market, Market { base_fee: 11, usual_priority: 1, high_priority: 2 });
+        let empty = Market::from_history(&FeeHistory { base_fees: vec![], rewards: vec![] });
+        assert_eq!(empty, Market { base_fee: 0, usual_priority: 0, high_priority: 0 });
+    }
+
+    fn ceiling() -> FeeCeiling {
+        FeeCeiling::from_market(&Market { base_fee: GWEI, usual_priority: 0, high_priority: 0 })
+    }
+
+    fn gas(pre_verification: u64, verification: u64, call: u64) -> GasEstimate {
+        GasEstimate {
+            pre_verification_gas: U256::from(pre_verification),
+            verification_gas_limit: U256::from(verification),
+            call_gas_limit: U256::from(call),
+        }
+    }
+
+    #[test]
+    fn an_estimate_gets_its_buffers_within_the_ceiling() {
+        assert_eq!(buffered("b", &gas(100, 100, 100), &ceiling()).unwrap(), gas(105, 125, 120));
+        let full = gas(100, MAX_VERIFICATION_GAS, MAX_CALL_GAS);
+        assert_eq!(buffered("b", &full, &ceiling()).unwrap(), gas(105, MAX_VERIFICATION_GAS, MAX_CALL_GAS));
+    }
+
+    #[test]
+    fn absurd_gas_is_refused_by_name() {
+        let huge = GasEstimate { call_gas_limit: U256::MAX, ..gas(1, 1, 1) };
+        for absurd in [
+            gas(MAX_PRE_VERIFICATION_GAS + 1, 1, 1),
+            gas(1, MAX_VERIFICATION_GAS + 1, 1),
+            gas(1, 1, MAX_CALL_GAS + 1),
+            huge,
+        ] {
+            let error = buffered("https://bundler.example", &absurd, &ceiling()).unwrap_err();
+            assert!(error.to_string().starts_with("https://bundler.example proposes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_whole_cost_is_bounded_too() {
+        let mut operation = UserOperation::default();
+        gas(50_000, 400_000, 100_000).apply(&mut operation);
+        Fees { max_fee_per_gas: GWEI, max_priority_fee_per_gas: GWEI }.apply(&mut operation);
+        ceiling().check("p", &operation).unwrap();
+        let tight = ceiling().with_max_cost(operation.max_cost() - U256::ONE);
+        assert!(matches!(tight.check("p", &operation), Err(ChainError::AboveCeiling { .. })));
+        operation.max_fee_per_gas = U256::MAX;
+        assert!(ceiling().check("p", &operation).is_err());
+    }
+}

@@ -11,7 +11,7 @@ use std::{
 use reqwest::{Client, StatusCode, header, redirect};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use url::Url;
+use url::{Host, Url};
 
 use super::transport::{Answering, Answers, Call, ChainError, SHOWN, Transport};
 use crate::kernel::faults::printable;
@@ -85,9 +85,12 @@ impl Http {
             .connect_timeout(patience.connect)
             .timeout(patience.answer)
             .redirect(redirect::Policy::none())
-            .user_agent(concat!("keyleash/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| bad(origin.clone(), "the HTTP client could not be set up on this system"))?;
+            .user_agent(concat!("keyleash/", env!("CARGO_PKG_VERSION")));
+        // Loading the system's root certificates takes time, and fails on a system without any: only where needed.
+        let client = if url.scheme() == "http" { client.tls_certs_only([]) } else { client };
+        // A proxy of the environment is for the world outside, not for a node on this machine.
+        let client = if is_loopback(&url) { client.no_proxy() } else { client };
+        let client = client.build().map_err(|_| ChainError::NoCertificates { endpoint: origin.clone() })?;
         Ok(Self(Arc::new(Line {
             client,
             secrets: secret_parts(&url),
@@ -192,9 +195,7 @@ impl Line {
         for (item, call) in by_place.into_iter().zip(calls) {
             let Some(item) = item else { return (None, pause) };
             let answer = self.outcome(call, item);
-            if let Err(ChainError::Rpc(error)) = &answer
-                && error.message.to_ascii_lowercase().contains("batch")
-            {
+            if matches!(&answer, Err(ChainError::Rpc(error)) if is_about_batches(&error.message)) {
                 return (None, pause);
             }
             answers.push(answer);
@@ -309,7 +310,7 @@ impl Line {
             let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
             let message =
                 error.get("message").or(error.as_str().map(|_| &error)).and_then(Value::as_str).unwrap_or_default();
-            let data = error.get("data").filter(|data| !data.is_null()).cloned();
+            let data = error.get("data").filter(|data| !data.is_null()).map(|data| self.data_without_secrets(data));
             return Err(ChainError::rpc(&self.origin, call.purpose, code, &self.without_secrets(message), data));
         }
         match item.get_mut("result") {
@@ -339,6 +340,12 @@ impl Line {
         printable(&self.without_secrets(text), max)
     }
 
+    fn data_without_secrets(&self, data: &Value) -> Value {
+        let text = data.to_string();
+        let clean = self.without_secrets(&text);
+        if clean == text { data.clone() } else { Value::String(clean) }
+    }
+
     fn without_secrets(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "…"))
     }
@@ -366,6 +373,12 @@ fn refuses_batches(status: u16) -> bool {
     matches!(status, 400 | 405 | 406 | 411 | 413 | 414 | 415 | 422 | 500 | 501)
 }
 
+/// Words of an endpoint about batches - and not of a contract, whose revert reason can be anything.
+fn is_about_batches(message: &str) -> bool {
+    let text = message.to_ascii_lowercase();
+    text.contains("batch") && !text.contains("revert")
+}
+
 /// The same failure, told of another call of the batch.
 fn about(mut error: ChainError, call: &'static str) -> ChainError {
     match &mut error {
@@ -376,6 +389,15 @@ fn about(mut error: ChainError, call: &'static str) -> ChainError {
         _ => {}
     }
     error
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 /// Scheme, host and port of a URL: what may be shown of it.
@@ -408,4 +430,250 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     }
     // An error without a cause below is reqwest's own, whose text names the URL.
     if std::ptr::eq(cause, error) { "the request failed".into() } else { cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wallet::chain::{
+        stub_server::{Reply, StubServer, error, result},
+        transport::Endpoint,
+    };
+
+    /// Quick to try again, but not upset by a slow machine.
+    fn hasty() -> Patience {
+        Patience {
+            answer: Duration::from_secs(10),
+            pause: Duration::from_millis(5),
+            pause_limit: Duration::from_millis(20),
+            answer_bytes: 2000,
+            ..Patience::default()
+        }
+    }
+
+    /// For servers that say nothing.
+    fn impatient(server: &StubServer) -> Endpoint {
+        let patience = Patience { answer: Duration::from_millis(200), ..hasty() };
+        Endpoint::new(Http::with_patience(&server.url, patience).unwrap())
+    }
+
+    fn endpoint(server: &StubServer) -> Endpoint {
+        Endpoint::new(Http::with_patience(&server.url, hasty()).unwrap())
+    }
+
+    fn reads(count: usize) -> Vec<Call> {
+        (0..count).map(|i| Call::read("eth_call", json!([i]))).collect()
+    }
+
+    /// Answers each call with its own first parameter.
+    fn echo(call: &Value) -> Value {
+        result(call, call["params"][0].clone())
+    }
+
+    fn echoes(answers: &Answers) -> Vec<u64> {
+        answers.iter().map(|answer| answer.as_ref().unwrap().as_u64().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_busy_endpoint_is_asked_again() {
+        for status in [429, 502, 503] {
+            let server = StubServer::start(move |n, call| match n {
+                0 | 1 => Reply::Http(status, "busy".into()),
+                _ => Reply::Json(echo(call)),
+            });
+            let answer = endpoint(&server).call(Call::read("eth_call", json!([7]))).await;
+            assert_eq!(answer.unwrap(), json!(7));
+            assert_eq!(server.seen().len(), 3, "HTTP {status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn patience_ends() {
+        let server = StubServer::start(|_, _| Reply::Http(503, "busy".into()));
+        let failed = endpoint(&server).call(Call::read("eth_call", json!([]))).await.unwrap_err();
+        assert!(matches!(failed, ChainError::HttpStatus { status: 503, .. }), "{failed}");
+        assert_eq!(server.seen().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_call_with_an_effect_is_made_once_whatever_happens() {
+        let send = || Call::once("eth_sendUserOperation", json!([]));
+        let server = StubServer::start(|_, _| Reply::Http(503, "busy".into()));
+        let failed = endpoint(&server).call(send()).await.unwrap_err();
+        assert!(failed.leaves_doubt());
+        assert_eq!(server.seen().len(), 1);
+
+        let server = StubServer::start(|_, _| Reply::Silence(Duration::from_secs(2)));
+        let failed = impatient(&server).call(send()).await.unwrap_err();
+        assert!(matches!(failed, ChainError::Timeout { .. }), "{failed}");
+        assert!(failed.leaves_doubt());
+        assert_eq!(server.seen().len(), 1);
+
+        // Not even as part of a batch.
+        let server = StubServer::start(|_, call| Reply::Json(echo(call)));
+        let both = [Call::read("eth_call", json!([1])), Call::once("eth_sendUserOperation", json!([2]))];
+        assert_eq!(echoes(&endpoint(&server).calls(&both).await), [1, 2]);
+        assert_eq!(server.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn silence_is_a_timeout_and_a_read_is_repeated() {
+        let server = StubServer::start(|n, call| match n {
+            0 => Reply::Silence(Duration::from_secs(2)),
+            _ => Reply::Json(echo(call)),
+        });
+        assert_eq!(impatient(&server).call(Call::read("eth_call", json!([1]))).await.unwrap(), json!(1));
+    }
+
+    #[tokio::test]
+    async fn many_calls_are_one_request_and_answers_may_come_in_any_order() {
+        let server = StubServer::start(|_, body| {
+            let items = body.as_array().unwrap();
+            Reply::Json(items.iter().rev().map(echo).collect())
+        });
+        let answers = endpoint(&server).calls(&reads(5)).await;
+        assert_eq!(echoes(&answers), [0, 1, 2, 3, 4]);
+        assert_eq!(server.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_refuses_batches_is_asked_one_by_one_from_then_on() {
+        type Refusal = fn(&Value) -> Reply;
+        let refusals: [Refusal; 5] = [
+            |_| Reply::Http(400, "batch not allowed".into()),
+            |_| Reply::Json(json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32600, "message": "no" } })),
+            |body| Reply::Json(json!([echo(&body[0])])),
+            |body| {
+                let items = body.as_array().unwrap().iter();
+                Reply::Json(items.map(|call| error(call, -32600, "batch requests are not supported")).collect())
+            },
+            |_| Reply::Json(json!("?")),
+        ];
+        for (i, refuse) in refusals.into_iter().enumerate() {
+            let server = StubServer::start(move |_, body| match body {
+                Value::Array(_) => refuse(body),
+                call => Reply::Json(echo(call)),
+            });
+            let endpoint = endpoint(&server);
+            assert_eq!(echoes(&endpoint.calls(&reads(8)).await), [0, 1, 2, 3, 4, 5, 6, 7], "refusal {i}");
+            assert_eq!(server.seen().len(), 9, "refusal {i}");
+            assert_eq!(echoes(&endpoint.calls(&reads(2)).await), [0, 1]);
+            assert_eq!(server.seen().len(), 11, "refusal {i}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_item_has_an_outcome_of_its_own_and_only_the_limited_ones_are_asked_again() {
+        let server = StubServer::start(|n, body| {
+            let answer = |call: &Value| match (n, call["params"][0].as_u64()) {
+                (0, Some(1)) => error(call, -32005, "Too Many Requests, slow down"),
+                (_, Some(2)) => error(call, 3, "execution reverted"),
+                _ => echo(call),
+            };
+            Reply::Json(body.as_array().map_or_else(|| answer(body), |items| items.iter().map(answer).collect()))
+        });
+        let answers = endpoint(&server).calls(&reads(4)).await;
+        assert_eq!(answers[1].as_ref().unwrap(), &json!(1));
+        assert!(matches!(&answers[2], Err(ChainError::Rpc(error)) if error.code == 3));
+        assert_eq!(answers[3].as_ref().unwrap(), &json!(3));
+        assert_eq!(server.seen()[1].as_array().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn more_calls_than_a_batch_holds_are_several_batches() {
+        let server = StubServer::start(|_, body| Reply::Json(body.as_array().unwrap().iter().map(echo).collect()));
+        let patience = Patience { answer_bytes: 100_000, ..hasty() };
+        let endpoint = Endpoint::new(Http::with_patience(&server.url, patience).unwrap());
+        let answers = endpoint.calls(&reads(120)).await;
+        assert_eq!(echoes(&answers), (0..120).collect::<Vec<_>>());
+        assert_eq!(server.seen().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_is_dropped_early() {
+        let server = StubServer::start(|_, call| Reply::Json(result(call, json!("x".repeat(3000)))));
+        let failed = endpoint(&server).call(Call::read("eth_call", json!([]))).await.unwrap_err();
+        assert!(matches!(failed, ChainError::TooLarge { limit: 2000, .. }), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_no_json_rpc_are_malformed() {
+        for body in ["", "<html>", "[]", "7", "{}", r#"{"id":1}"#, r#"{"id":999999,"result":1}"#, r#"{"result":1}"#] {
+            let server = StubServer::start(|_, _| Reply::Http(200, body.into()));
+            let failed = endpoint(&server).call(Call::read("eth_call", json!([]))).await.unwrap_err();
+            assert!(matches!(failed, ChainError::Malformed { .. }), "{body}: {failed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_inside_an_http_error_is_the_error() {
+        for status in [400, 500] {
+            let server = StubServer::start(move |_, call| {
+                Reply::Http(status, error(call, -32500, "AA25 invalid account nonce").to_string())
+            });
+            let failed = endpoint(&server).call(Call::once("eth_sendUserOperation", json!([]))).await.unwrap_err();
+            assert_eq!(failed.fault(), Some(crate::kernel::faults::Fault::NonceUsed), "{failed}");
+            assert!(!failed.leaves_doubt());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let server = StubServer::start(|_, _| Reply::Http(307, String::new()));
+        let failed = endpoint(&server).call(Call::read("eth_call", json!([]))).await.unwrap_err();
+        assert!(matches!(failed, ChainError::HttpStatus { status: 307, .. }), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_the_key_in_the_address() {
+        const SECRETS: [&str; 5] = ["s3cr3t-path-key", "s3cr3t-query", "user-name", "s3cr3t-word", "apikey="];
+        let with_key = |origin: &str| {
+            let host = origin.trim_start_matches("http://");
+            format!("http://user-name:s3cr3t-word@{host}/v2/s3cr3t-path-key/rpc?apikey=s3cr3t-query-1234")
+        };
+        let says = |text: &'static str| {
+            move |_, call: &Value| match text {
+                "401" => Reply::Http(401, "no project s3cr3t-path-key (s3cr3t-query-1234)".into()),
+                "error" => {
+                    let mut answer = error(call, -32000, "unknown key s3cr3t-path-key");
+                    answer["error"]["data"] = json!({ "url": "/v2/s3cr3t-path-key" });
+                    Reply::Json(answer)
+                }
+                "silence" => Reply::Silence(Duration::from_secs(2)),
+                "junk" => Reply::Http(200, "s3cr3t-path-key".into()),
+                _ => Reply::Http(302, String::new()),
+            }
+        };
+        let mut told = Vec::new();
+        for text in ["401", "error", "silence", "junk", "elsewhere"] {
+            let server = StubServer::start(says(text));
+            let answer = if text == "silence" { Duration::from_millis(200) } else { hasty().answer };
+            let patience = Patience { answer, ..hasty() };
+            let endpoint = Endpoint::new(Http::with_patience(&with_key(&server.url), patience).unwrap());
+            let failed = endpoint.call(Call::once("eth_sendUserOperation", json!([]))).await.unwrap_err();
+            assert!(failed.to_string().contains(&server.url), "{failed}");
+            told.push(format!("{failed} {failed:?} {endpoint:?}"));
+        }
+        // Port 1 is closed; the name does not exist.
+        for origin in ["http://127.0.0.1:1", "http://nowhere.invalid"] {
+            let endpoint = Endpoint::new(Http::with_patience(&with_key(origin), hasty()).unwrap());
+            let failed = endpoint.call(Call::once("eth_sendUserOperation", json!([]))).await.unwrap_err();
+            assert!(!failed.leaves_doubt() || matches!(failed, ChainError::Timeout { .. }), "{failed:?}");
+            told.push(format!("{failed} {failed:?}"));
+        }
+        for url in ["ftp://user-name:s3cr3t-word@h/s3cr3t-path-key", "s3cr3t-path-key", "http://s3cr3t-word@/"] {
+            let failed = Http::new(url).err().unwrap();
+            told.push(format!("{failed} {failed:?}"));
+        }
+        for text in told {
+            assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn text_from_outside_is_short_and_without_tricks() {
+        let server = StubServer::start(|_, _| Reply::Http(404, format!("\u{1b}[2Jno\u{202e}t{}", "!".repeat(1000))));
+        let failed = endpoint(&server).call(Call::read("eth_call", json!([]))).await.unwrap_err().to_string();
+        assert!(failed.contains("[2Jnot!") && failed.len() < 600, "{failed}");
+    }
 }

@@ -480,6 +480,9 @@ impl Node {
 
     /// The logs from block `from` on, as far towards `to` as the node answers at once. Ask again from `through + 1`.
     pub async fn logs(&self, query: &LogQuery, from: u64, to: u64) -> Result<LogChunk, ChainError> {
+        if from > to {
+            return Ok(LogChunk { logs: Vec::new(), through: to });
+        }
         loop {
             let span = self.log_span.load(Ordering::Relaxed).max(1);
             let through = to.min(from.saturating_add(span - 1));
@@ -670,9 +673,7 @@ fn picture_calls(account: Address, validators: &[Address], keys: &[Address], at:
         view("Kernel.getDefaultValidator", account, getDefaultValidatorCall {}.abi_encode()),
         view("Kernel.getDisabledMode", account, getDisabledModeCall {}.abi_encode()),
     ];
-    calls.extend(
-        SELECTORS.map(|sel| view("Kernel.getExecution", account, getExecutionCall { sel: sel.into() }.abi_encode())),
-    );
+    calls.extend(SELECTORS.map(|sel| view("Kernel.getExecution", account, getExecutionCall { sel }.abi_encode())));
     for validator in validators {
         calls.push(Call::read("eth_getCode", json!([validator, tag])));
         calls.push(view("SessionKeyValidator.nonces", *validator, noncesCall { account }.abi_encode()));
@@ -826,5 +827,248 @@ fn may_be_too_long(error: &ChainError) -> bool {
                 .any(|words| text.contains(words))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use alloy::{primitives::hex, sol_types::SolValue};
+
+    use super::*;
+    use crate::{
+        kernel::generation::Generation,
+        wallet::chain::stub_server::{Canned, canned, unknown_method},
+    };
+
+    const ACCOUNT: Address = Address::repeat_byte(0x11);
+    const KEY: Address = Address::repeat_byte(0x22);
+    const OWNER: Address = Address::repeat_byte(0x33);
+    const G2: Address = Generation::G2.address();
+
+    fn node(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Node {
+        Node::new(canned(answer))
+    }
+
+    fn saying(value: Value) -> Node {
+        node(move |_, _| Ok(value.clone()))
+    }
+
+    fn abi(value: &impl SolValue) -> Value {
+        json!(Bytes::from(value.abi_encode()))
+    }
+
+    /// What a chain answers about an account with one enabled key.
+    fn chain(deployed: bool) -> impl FnMut(&str, &Value) -> Canned + Send {
+        move |method, params| {
+            let block = json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65", "baseFeePerGas": "0x7" });
+            Ok(match method {
+                "eth_chainId" => json!("0x7a69"),
+                "eth_getBlockByNumber" => block,
+                "eth_getCode" if params[0] == json!(ACCOUNT) && !deployed => json!("0x"),
+                "eth_getCode" if params[0] == json!(Generation::G3.address()) => json!("0x"),
+                "eth_getCode" => json!("0x60"),
+                "eth_getBalance" => json!("0x5"),
+                "eth_getStorageAt" if deployed => json!(Address::repeat_byte(0x44).into_word()),
+                "eth_getStorageAt" => json!(B256::ZERO),
+                "eth_call" => contract(&params[0], &params[1], deployed),
+                _ => return unknown_method(),
+            })
+        }
+    }
+
+    fn contract(call: &Value, tag: &Value, deployed: bool) -> Value {
+        assert_eq!(tag, "0x10", "everything is read at the block that was named");
+        let to: Address = serde_json::from_value(call["to"].clone()).unwrap();
+        let data: Bytes = serde_json::from_value(call["data"].clone()).unwrap();
+        if to == Generation::G3.address() || (to == ACCOUNT && !deployed) {
+            return json!("0x");
+        }
+        let selector: [u8; 4] = data[..4].try_into().unwrap();
+        match selector {
+            balanceOfCall::SELECTOR => abi(&U256::from(6)),
+            getNonceCall::SELECTOR => abi(&U256::from(9)),
+            ecdsaValidatorStorageCall::SELECTOR => abi(&if deployed { OWNER } else { Address::ZERO }),
+            getDefaultValidatorCall::SELECTOR => abi(&ECDSA_VALIDATOR),
+            getDisabledModeCall::SELECTOR => abi(&FixedBytes::<4>::from([0xff; 4])),
+            getExecutionCall::SELECTOR if data[4..8] == selector::EXECUTE[..] => {
+                abi(&(U256::from(1), U256::from(2), Address::ZERO, G2))
+            }
+            getExecutionCall::SELECTOR => abi(&(U256::ZERO, U256::ZERO, Address::ZERO, Address::ZERO)),
+            noncesCall::SELECTOR => abi(&(U256::from(4), U256::from(3))),
+            sessionDataCall::SELECTOR => {
+                abi(&(B256::repeat_byte(5), U256::from(10), U256::from(20), Address::repeat_byte(6), U256::from(4)))
+            }
+            other => panic!("unexpected call {}", hex::encode(other)),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_picture_holds_everything_about_an_account_at_one_block() {
+        let validators = [G2, Generation::G3.address()];
+        let picture = node(chain(true)).account_picture(ACCOUNT, &validators, &[KEY]).await.unwrap();
+        assert_eq!((picture.chain_id, picture.block.number, picture.block.timestamp), (31337, 16, 0x65));
+        assert_eq!((picture.balance, picture.deposit, picture.owner), (U256::from(5), U256::from(6), OWNER));
+        assert_eq!(picture.entry_point_nonce, U256::from(9));
+        let deployed = picture.deployed.unwrap();
+        assert_eq!(deployed.implementation, Address::repeat_byte(0x44));
+        assert_eq!(deployed.default_validator, ECDSA_VALIDATOR);
+        assert_eq!(deployed.disabled_mode, [0xff; 4]);
+        let slot = Execution { valid_after: 1, valid_until: 2, executor: Address::ZERO, validator: G2 };
+        assert_eq!(deployed.execution(selector::EXECUTE), Some(slot));
+        assert_eq!(deployed.execution(selector::EXECUTE_BATCH), Some(Execution::default()));
+        let [g2, g3] = <[_; 2]>::try_from(picture.validators).unwrap();
+        assert_eq!(g2.nonces, Nonces { last: 4, invalid: 3 });
+        let session = SessionData {
+            merkle_root: B256::repeat_byte(5),
+            valid_after: 10,
+            valid_until: 20,
+            paymaster: Address::repeat_byte(6),
+            nonce: U256::from(4),
+        };
+        assert_eq!(g2.sessions, [(KEY, session)]);
+        assert_eq!(g2.code_hash, Some(keccak256([0x60])));
+        let absent = (g3.code_hash, g3.nonces, g3.sessions);
+        assert_eq!(absent, (None, Nonces::default(), vec![(KEY, SessionData::default())]));
+    }
+
+    #[tokio::test]
+    async fn an_account_without_code_has_validators_all_the_same() {
+        let picture = node(chain(false)).account_picture(ACCOUNT, &[G2], &[KEY]).await.unwrap();
+        assert_eq!(picture.deployed, None);
+        assert_eq!(picture.owner, Address::ZERO);
+        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+    }
+
+    #[tokio::test]
+    async fn a_block_that_the_next_machine_lacks_is_waited_for() {
+        let mut lacking = 1;
+        let mut chain = chain(true);
+        let node = node(move |method, params| {
+            if method == "eth_getBalance" && lacking > 0 {
+                lacking -= 1;
+                return Err((-32000, "header not found".into()));
+            }
+            chain(method, params)
+        });
+        assert!(node.account_picture(ACCOUNT, &[G2], &[]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_contract_that_is_no_kernel_is_malformed_and_named() {
+        let mut chain = chain(true);
+        let node = node(move |method, params| match method {
+            "eth_call" if params[0]["to"] == json!(ACCOUNT) => Ok(json!("0x")),
+            _ => chain(method, params),
+        });
+        let error = node.account_picture(ACCOUNT, &[G2], &[]).await.unwrap_err();
+        assert!(error.to_string().contains("Kernel.getDefaultValidator"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn words_with_dirty_bits_are_malformed() {
+        for (last, invalid) in [(U256::MAX, U256::ZERO), (U256::ZERO, U256::from(u128::MAX) + U256::ONE)] {
+            let error = saying(abi(&(last, invalid))).nonces(G2, ACCOUNT, At::Latest).await.unwrap_err();
+            assert!(matches!(error, ChainError::Malformed { .. }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_an_answer_holds_upsets_the_readers() {
+        let odd = [
+            json!(null),
+            json!(true),
+            json!(-1),
+            json!(1.5),
+            json!("0xzz"),
+            json!("0x1"),
+            json!([]),
+            json!([[[]]]),
+            json!({ "number": {}, "hash": "0x" }),
+            json!("9".repeat(500)),
+            json!({ "baseFeePerGas": ["0x1", null], "reward": 7 }),
+            json!({ "transactionHash": B256::ZERO, "logs": [{ "topics": "x" }] }),
+        ];
+        for value in odd {
+            let node = saying(value);
+            let _ = node.latest_block().await;
+            let _ = node.receipt(B256::ZERO).await;
+            let _ = node.transaction(B256::ZERO).await;
+            let _ = node.fee_history(1, &[50]).await;
+            let _ = node.storage_at(ACCOUNT, B256::ZERO, At::Latest).await;
+            let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
+            assert!(node.account_picture(ACCOUNT, &[G2], &[KEY]).await.is_err());
+            assert!(
+                node.logs(&LogQuery::default(), 1, 2).await.is_err()
+                    || node.endpoint.call(chain_id_call()).await == Ok(json!([]))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_of_another_chain_is_stopped_at() {
+        let error = saying(json!("0x1")).check_chain(31337).await.unwrap_err();
+        assert!(matches!(error, ChainError::WrongChain { ours: 31337, theirs: 1, .. }), "{error}");
+        saying(json!("31337")).check_chain(31337).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_transaction_than_asked_for_is_refused() {
+        let other = json!({ "hash": B256::ZERO, "from": OWNER, "to": null, "value": "0x0", "input": "0x" });
+        let error = saying(other).transaction(B256::repeat_byte(1)).await.unwrap_err();
+        assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+        assert_eq!(saying(json!(null)).transaction(B256::ZERO).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_there_already_counts_as_sent() {
+        let signed = Bytes::from_static(&[1, 2, 3]);
+        let hash = keccak256(&signed);
+        let node = node(move |method, _| match method {
+            "eth_sendRawTransaction" => Err((-32000, "already known".into())),
+            _ => Ok(json!({ "hash": hash, "from": OWNER, "to": ACCOUNT, "value": "0x0", "input": "0x" })),
+        });
+        assert_eq!(node.send_raw(&signed).await.unwrap(), hash);
+        let error = saying(json!(B256::ZERO)).send_raw(&signed).await.unwrap_err();
+        assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+    }
+
+    fn log_at(block: u64, topic: B256) -> Value {
+        json!({
+            "address": ACCOUNT, "topics": [topic], "data": "0x", "blockNumber": format!("0x{block:x}"),
+            "transactionHash": B256::ZERO, "logIndex": "0x0",
+        })
+    }
+
+    #[tokio::test]
+    async fn a_log_range_that_is_too_long_is_halved_until_it_fits() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let node = node(move |_, params| {
+            let bound = |name: &str| u64::from_str_radix(&params[0][name].as_str().unwrap()[2..], 16).unwrap();
+            let (from, to) = (bound("fromBlock"), bound("toBlock"));
+            noted.lock().unwrap().push(to - from + 1);
+            if to - from >= 3000 {
+                return Err((-32005, "block range is too wide".into()));
+            }
+            Ok(json!([log_at(from, B256::ZERO)]))
+        });
+        let chunk = node.logs(&LogQuery::default(), 100, 50_000).await.unwrap();
+        assert_eq!((chunk.logs.len(), chunk.through), (1, 100 + 2500 - 1));
+        // What was learnt is kept.
+        node.logs(&LogQuery::default(), chunk.through + 1, 50_000).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), [10_000, 5000, 2500, 2500]);
+    }
+
+    #[tokio::test]
+    async fn logs_that_were_not_asked_for_are_refused() {
+        let query = LogQuery { address: Some(ACCOUNT), topics: vec![Some(B256::repeat_byte(1))] };
+        let fitting = saying(json!([log_at(5, B256::repeat_byte(1))]));
+        assert_eq!(fitting.logs(&query, 1, 9).await.unwrap().logs.len(), 1);
+        for log in [log_at(5, B256::ZERO), log_at(10, B256::repeat_byte(1))] {
+            let error = saying(json!([log])).logs(&query, 1, 9).await.unwrap_err();
+            assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+        }
     }
 }

@@ -215,3 +215,156 @@ enum Covers {
     DataAlone,
     GasToo,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use alloy::primitives::{B256, U256};
+
+    use super::*;
+    use crate::{
+        kernel::generation::ENTRY_POINT,
+        wallet::chain::{
+            fees::Market,
+            stub_server::{Canned, canned},
+        },
+    };
+
+    type Seen = Arc<Mutex<Vec<(String, Value)>>>;
+
+    fn service(dialect: Dialect, context: Value, answer: Value) -> (Paymaster, Seen) {
+        let seen = Seen::default();
+        let noted = Arc::clone(&seen);
+        let endpoint = canned(move |method, params| -> Canned {
+            noted.lock().unwrap().push((method.to_owned(), params.clone()));
+            Ok(answer.clone())
+        });
+        (Paymaster::new(endpoint, dialect, context, ENTRY_POINT, 31337), seen)
+    }
+
+    fn data(paymaster: u8) -> Bytes {
+        [[paymaster; 20].as_slice(), &[7; 65]].concat().into()
+    }
+
+    fn operation() -> UserOperation {
+        UserOperation { sender: Address::repeat_byte(0x11), call_gas_limit: U256::from(5), ..UserOperation::default() }
+    }
+
+    fn ceiling() -> FeeCeiling {
+        FeeCeiling::from_market(&Market { base_fee: 1_000_000_000, usual_priority: 0, high_priority: 0 })
+    }
+
+    fn with_gas() -> Value {
+        json!({
+            "paymasterAndData": data(0xaa), "preVerificationGas": "0xc350", "verificationGasLimit": 90000,
+            "callGasLimit": "30000", "somethingNew": null,
+        })
+    }
+
+    #[tokio::test]
+    async fn erc7677_asks_for_a_stub_and_then_for_the_promise() {
+        let answer = json!({ "paymasterAndData": data(0xaa), "sponsor": { "name": "someone" } });
+        let (paymaster, seen) = service(Dialect::Erc7677, json!({ "policyId": "p" }), answer);
+        let stub = paymaster.stub(&operation()).await.unwrap();
+        assert!(!stub.is_final);
+        let mut sponsored = operation();
+        stub.apply(&mut sponsored, Some(Address::repeat_byte(0xaa)), &ceiling()).unwrap();
+        assert!(paymaster.sponsor(&sponsored).await.unwrap().is_final);
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen[0].0, "pm_getPaymasterStubData");
+        assert_eq!(seen[0].1, json!([operation(), ENTRY_POINT, "0x7a69", { "policyId": "p" }]));
+        assert_eq!((seen[1].0.as_str(), &seen[1].1[0]), ("pm_getPaymasterData", &json!(sponsored)));
+    }
+
+    #[tokio::test]
+    async fn a_stub_that_is_final_says_so() {
+        let answer = json!({ "paymasterAndData": data(0xaa), "isFinal": true });
+        let (paymaster, seen) = service(Dialect::Erc7677, Value::Null, answer);
+        assert!(paymaster.stub(&operation()).await.unwrap().is_final);
+        assert_eq!(seen.lock().unwrap()[0].1[3], json!({}));
+    }
+
+    #[tokio::test]
+    async fn pimlico_estimates_and_sponsors_in_one_answer() {
+        let context = json!({ "sponsorshipPolicyId": "sp_1" });
+        let (paymaster, seen) = service(Dialect::Pimlico, context.clone(), with_gas());
+        let mut sponsored = operation();
+        let sponsorship = paymaster.stub(&sponsored).await.unwrap();
+        assert!(sponsorship.is_final);
+        sponsorship.apply(&mut sponsored, None, &ceiling()).unwrap();
+        assert_eq!(sponsored.paymaster_and_data, data(0xaa));
+        assert_eq!(sponsored.verification_gas_limit, U256::from(90000));
+        assert_eq!(sponsored.call_gas_limit, U256::from(30000));
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen[0], ("pm_sponsorUserOperation".into(), json!([operation(), ENTRY_POINT, context])));
+    }
+
+    #[tokio::test]
+    async fn zerodev_gets_one_object_and_may_set_the_fees() {
+        let mut answer = with_gas();
+        answer["maxFeePerGas"] = json!("0x77359400");
+        answer["maxPriorityFeePerGas"] = json!("0x1");
+        let token = json!({ "tokenAddress": B256::ZERO });
+        let (paymaster, seen) = service(Dialect::ZeroDev, json!({ "gasTokenData": token }), answer);
+        let mut sponsored = operation();
+        paymaster.sponsor(&operation()).await.unwrap().apply(&mut sponsored, None, &ceiling()).unwrap();
+        assert_eq!(sponsored.max_fee_per_gas, U256::from(2_000_000_000u64));
+        let expected = json!([{
+            "chainId": 31337, "userOp": operation(), "entryPointAddress": ENTRY_POINT, "gasTokenData": token,
+            "shouldOverrideFee": false, "shouldConsume": true,
+        }]);
+        assert_eq!(seen.lock().unwrap()[0], ("zd_sponsorUserOperation".into(), expected));
+    }
+
+    #[tokio::test]
+    async fn a_promise_that_leaves_the_account_to_pay_is_refused() {
+        let zero = Bytes::from(vec![0; 85]);
+        for data in
+            [json!("0x"), json!("0x0102"), json!(zero), json!(null), json!(7), json!(Bytes::from(vec![1; 5000]))]
+        {
+            for dialect in [Dialect::Erc7677, Dialect::Pimlico, Dialect::ZeroDev] {
+                let mut answer = with_gas();
+                answer["paymasterAndData"] = data.clone();
+                let (paymaster, _) = service(dialect, Value::Null, answer);
+                for refused in [paymaster.stub(&operation()).await, paymaster.sponsor(&operation()).await] {
+                    assert!(matches!(refused, Err(ChainError::Malformed { .. })), "{data} {refused:?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn another_paymaster_than_expected_or_than_the_stubs_is_refused() {
+        let (paymaster, _) = service(Dialect::Erc7677, Value::Null, json!({ "paymasterAndData": data(0xaa) }));
+        let mut sponsored = operation();
+        let stub = paymaster.stub(&sponsored).await.unwrap();
+        let refused = stub.apply(&mut sponsored, Some(Address::repeat_byte(0xbb)), &ceiling()).unwrap_err();
+        assert!(matches!(refused, ChainError::Mismatch { .. }), "{refused}");
+        assert_eq!(sponsored, operation());
+        sponsored.paymaster_and_data = data(0xbb);
+        let refused = paymaster.sponsor(&sponsored).await.unwrap_err();
+        assert!(matches!(refused, ChainError::Mismatch { .. }), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn gas_and_fees_of_a_paymaster_are_held_under_the_ceiling() {
+        for (field, absurd) in [
+            ("callGasLimit", json!("0xffffffffff")),
+            ("verificationGasLimit", json!("0xffffffffff")),
+            ("preVerificationGas", json!(U256::MAX)),
+            ("maxFeePerGas", json!(u64::MAX)),
+        ] {
+            let mut answer = with_gas();
+            answer["maxFeePerGas"] = json!("0x1");
+            answer["maxPriorityFeePerGas"] = json!("0x1");
+            answer[field] = absurd;
+            let (paymaster, _) = service(Dialect::Pimlico, Value::Null, answer);
+            let mut sponsored = operation();
+            let sponsorship = paymaster.sponsor(&operation()).await.unwrap();
+            let refused = sponsorship.apply(&mut sponsored, None, &ceiling()).unwrap_err();
+            assert!(matches!(refused, ChainError::AboveCeiling { .. }), "{field}: {refused}");
+            assert_eq!(sponsored, operation(), "a refused promise must not change the operation");
+        }
+    }
+}

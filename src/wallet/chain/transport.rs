@@ -66,9 +66,7 @@ impl Endpoint {
     }
 
     pub async fn call(&self, call: Call) -> Result<Value, ChainError> {
-        let calls = [call];
-        let mut answers = self.0.request(&calls).await;
-        answers.pop().unwrap_or_else(|| Err(self.silent(&calls[0])))
+        self.calls(&[call]).await.pop().unwrap_or_else(|| Err(self.silent("a call")))
     }
 
     /// Several calls in one round trip where the endpoint takes batches. Always as many answers as calls.
@@ -78,13 +76,13 @@ impl Endpoint {
         }
         let mut answers = self.0.request(calls).await;
         answers.truncate(calls.len());
-        let missing: Vec<_> = calls.iter().skip(answers.len()).map(|call| Err(self.silent(call))).collect();
+        let missing: Vec<_> = calls.iter().skip(answers.len()).map(|call| Err(self.silent(call.purpose))).collect();
         answers.extend(missing);
         answers
     }
 
-    fn silent(&self, call: &Call) -> ChainError {
-        ChainError::malformed(self.origin(), call.purpose, "the answer", "one answer for each call")
+    fn silent(&self, purpose: &'static str) -> ChainError {
+        ChainError::malformed(self.origin(), purpose, "the answer", "one answer for each call")
     }
 }
 
@@ -124,6 +122,10 @@ impl fmt::Display for RpcError {
 pub enum ChainError {
     #[error("the endpoint address {origin} cannot be used: {reason}. Give an http:// or https:// URL")]
     BadUrl { origin: String, reason: &'static str },
+    #[error(
+        "https to {endpoint} is not possible: this system has no usable root certificates. Install them (Debian: ca-certificates)"
+    )]
+    NoCertificates { endpoint: String },
     #[error("{endpoint} cannot be reached for {purpose}: {reason}. Check the address and the connection")]
     Unreachable { endpoint: String, purpose: &'static str, reason: String },
     #[error(
