@@ -163,6 +163,7 @@ impl ChainError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadUrl { .. } => "bad_url",
+            Self::NoCertificates { .. } => "no_certificates",
             Self::Unreachable { .. } => "unreachable",
             Self::Interrupted { .. } => "interrupted",
             Self::Timeout { .. } => "timeout",
