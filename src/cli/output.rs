@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use alloy::primitives::Address;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -59,9 +60,24 @@ impl Output {
         }
     }
 
-    fn envelope(self, success: bool, data: Value, errors: &[Value]) -> Result<()> {
+    fn envelope(self, success: bool, mut data: Value, errors: &[Value]) -> Result<()> {
+        checksum(&mut data);
         let envelope = json!({ "schema_version": 1, "success": success, "data": data, "errors": errors, "warnings": self.warnings });
         print(&envelope.to_string())
+    }
+}
+
+/// Writes every address (20 bytes as hex) in its EIP-55 form.
+fn checksum(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() == 42 => {
+            if let Ok(address) = text.parse::<Address>() {
+                *text = address.to_string();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(checksum),
+        Value::Object(fields) => fields.values_mut().for_each(checksum),
+        _ => {}
     }
 }
 
