@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, Bytes, U256},
     signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolValue},
 };
@@ -238,10 +238,6 @@ impl Chain {
 
     pub fn code(&self, address: Address) -> Bytes {
         parse(self.rpc("eth_getCode", json!([address, "latest"])))
-    }
-
-    pub fn storage(&self, address: Address, slot: B256) -> B256 {
-        parse(self.rpc("eth_getStorageAt", json!([address, slot, "latest"])))
     }
 
     /// Time of the newest block, unix seconds.

@@ -7,7 +7,9 @@ pub mod chain;
 pub mod keyleash;
 pub mod operation;
 pub mod paymaster;
+pub mod policy;
 pub mod process;
+pub mod proxy;
 pub mod rpc;
 pub mod sdk;
 
