@@ -1,5 +1,7 @@
 //! The harness proves itself: operations built from `keyleash::kernel` and approvals made by the SDKs run on the real parts.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
@@ -31,14 +33,13 @@ fn a_session_key_mints_in_its_first_operation(world: &World, account: &TestAccou
 
     let mut op = unsigned(world, account, &call);
     sign_as_session(&mut op, &grant, Mode::Enable, Shown::One(0));
-    let mined = world.bundler.run(&op).unwrap_or_else(|e| panic!("enable and use: {e}"));
-    assert!(mined.success);
+    assert!(world.bundler.run(&op).unwrap_or_else(|e| panic!("enable and use: {e}")));
     assert_eq!(minted(world, account), U256::ONE);
     assert_eq!(account.last_nonce(world, Generation::G2), 1);
 
     let mut op = unsigned(world, account, &call);
     sign_as_session(&mut op, &grant, Mode::Use, Shown::One(0));
-    assert!(world.bundler.run(&op).unwrap_or_else(|e| panic!("use: {e}")).success);
+    assert!(world.bundler.run(&op).unwrap_or_else(|e| panic!("use: {e}")));
     assert_eq!(minted(world, account), U256::from(2));
 }
 
@@ -54,6 +55,16 @@ fn a_session_key_mints_on_a_deployed_0_2_2_account() {
     let Some(world) = world() else { return };
     let account = TestAccount::deployed(world, KernelVersion::V0_2_2);
     a_session_key_mints_in_its_first_operation(world, &account);
+}
+
+#[test]
+fn the_chain_keeps_the_time_of_the_wall_clock() {
+    let Some(world) = world() else { return };
+    for _ in 0..5 {
+        world.chain.mine();
+    }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
+    assert!(world.chain.now().abs_diff(wall) <= 3, "chain {}, wall {wall}", world.chain.now());
 }
 
 #[test]
@@ -79,7 +90,7 @@ fn the_paymaster_service_pays_for_the_owner() {
         op.paymaster_and_data = parse(answer.expect("sponsored")["paymasterAndData"].clone());
     }
     sign_as_owner(&mut op, &account);
-    assert!(world.bundler.run(&op).unwrap_or_else(|e| panic!("sponsored: {e}")).success);
+    assert!(world.bundler.run(&op).unwrap_or_else(|e| panic!("sponsored: {e}")));
     assert_eq!(world.chain.balance(account.address), before);
 }
 

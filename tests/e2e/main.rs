@@ -2,7 +2,11 @@
 //! `tests/e2e/setup` installs them; without them every test here says `skipped: …` and passes.
 #![cfg(unix)]
 
-#[expect(dead_code, reason = "the scenarios of the command line use the rest")]
 mod support;
 
 mod harness;
+mod scenarios_denied;
+mod scenarios_life;
+mod scenarios_sdk;
+mod scenarios_trouble;
+mod scenarios_turns;

@@ -82,11 +82,6 @@ impl TestAccount {
         self.grant_with(world, scope, |_| {})
     }
 
-    /// The same, for any of the account functions.
-    pub fn grant_for(&self, world: &World, selector: Selector, scope: Scope) -> Grant {
-        self.grant_with(world, scope, |request| request.selector = selector)
-    }
-
     /// The same, with a change to what is signed.
     pub fn grant_with(&self, world: &World, scope: Scope, change: impl FnOnce(&mut ApprovalRequest)) -> Grant {
         let key = session_key();

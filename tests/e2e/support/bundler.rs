@@ -1,9 +1,6 @@
 //! A real ERC-4337 bundler (alto), started the one way that works on a local node (protocol.md 10).
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use alloy::primitives::{B256, U256};
 use keyleash::kernel::{generation::ENTRY_POINT, user_op::UserOperation};
@@ -26,16 +23,6 @@ pub struct Bundler {
     /// Bundler RPC, `http://127.0.0.1:PORT`.
     pub url: String,
     _alto: Supervised,
-}
-
-/// What became of a UserOperation.
-#[derive(Debug, Clone)]
-pub struct Mined {
-    pub user_op_hash: B256,
-    pub transaction_hash: B256,
-    pub success: bool,
-    /// Gas units.
-    pub gas_used: U256,
 }
 
 impl Bundler {
@@ -82,10 +69,6 @@ impl Bundler {
         (fast("maxFeePerGas"), fast("maxPriorityFeePerGas"))
     }
 
-    pub fn estimate(&self, op: &UserOperation) -> Result<Value, RpcError> {
-        self.rpc("eth_estimateUserOperationGas", json!([op, ENTRY_POINT]))
-    }
-
     /// Hands an operation in; its hash must be the one we compute.
     pub fn send(&self, op: &UserOperation) -> Result<B256, RpcError> {
         let hash: B256 = parse(self.rpc("eth_sendUserOperation", json!([op, ENTRY_POINT]))?);
@@ -93,23 +76,17 @@ impl Bundler {
         Ok(hash)
     }
 
-    /// Waits until it is mined.
-    pub fn mined(&self, user_op_hash: B256) -> Mined {
+    /// Waits until it is mined; whether the account's call succeeded.
+    pub fn succeeded(&self, user_op_hash: B256) -> bool {
         let receipt = wait_for(60, || {
-            std::thread::sleep(Duration::from_millis(25));
             self.rpc("eth_getUserOperationReceipt", json!([user_op_hash])).ok().filter(|r| !r.is_null())
         })
         .unwrap_or_else(|| panic!("no receipt for {user_op_hash} within a minute"));
-        Mined {
-            user_op_hash,
-            transaction_hash: parse(receipt["receipt"]["transactionHash"].clone()),
-            success: receipt["success"].as_bool().expect("success in the receipt"),
-            gas_used: parse(receipt["actualGasUsed"].clone()),
-        }
+        receipt["success"].as_bool().expect("success in the receipt")
     }
 
-    /// Hands in and waits.
-    pub fn run(&self, op: &UserOperation) -> Result<Mined, RpcError> {
-        self.send(op).map(|hash| self.mined(hash))
+    /// Hands in and waits; whether the account's call succeeded.
+    pub fn run(&self, op: &UserOperation) -> Result<bool, RpcError> {
+        self.send(op).map(|hash| self.succeeded(hash))
     }
 }

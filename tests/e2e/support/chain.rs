@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, Bytes, U256},
     signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolValue},
 };
-use keyleash::kernel::generation::ENTRY_POINT;
+use keyleash::kernel::{generation::ENTRY_POINT, user_op::UserOperation};
 use serde_json::{Value, json};
 
 use super::{
@@ -63,6 +63,7 @@ alloy::sol! {
     function deposit();
     function addStake(uint32 unstakeDelaySec);
     function getNonce(address sender, uint192 key) returns (uint256);
+    function handleOps(WireUserOperation[] ops, address beneficiary);
     function balanceOf(address account) returns (uint256);
     function nonces(address account) returns (uint128 lastNonce, uint128 invalidNonce);
     function sessionData(address sessionKey, address account)
@@ -117,6 +118,24 @@ pub fn anvil() -> PathBuf {
 /// The recorded deployments of the real contracts, which stay outside this project.
 pub fn deployments() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/chain/deployments.json")
+}
+
+impl From<&UserOperation> for WireUserOperation {
+    fn from(op: &UserOperation) -> Self {
+        Self {
+            sender: op.sender,
+            nonce: op.nonce,
+            initCode: op.init_code.clone(),
+            callData: op.call_data.clone(),
+            callGasLimit: op.call_gas_limit,
+            verificationGasLimit: op.verification_gas_limit,
+            preVerificationGas: op.pre_verification_gas,
+            maxFeePerGas: op.max_fee_per_gas,
+            maxPriorityFeePerGas: op.max_priority_fee_per_gas,
+            paymasterAndData: op.paymaster_and_data.clone(),
+            signature: op.signature.clone(),
+        }
+    }
 }
 
 impl Chain {
@@ -226,6 +245,13 @@ impl Chain {
         self.transact(json!({ "from": from, "to": to, "value": value, "data": data }))
     }
 
+    /// Bundles an operation oneself, as any agent can: straight to the EntryPoint, past every bundler's checks.
+    pub fn handle_op(&self, op: WireUserOperation) {
+        let from = development_signer(DEPLOYER).address();
+        let call = handleOpsCall { ops: vec![op], beneficiary: from };
+        self.send_as(from, ENTRY_POINT, U256::ZERO, call.abi_encode().into());
+    }
+
     /// Sets a balance, in wei.
     pub fn fund(&self, address: Address, wei: u128) {
         self.rpc("anvil_setBalance", json!([address, U256::from(wei)]));
@@ -238,10 +264,6 @@ impl Chain {
 
     pub fn code(&self, address: Address) -> Bytes {
         parse(self.rpc("eth_getCode", json!([address, "latest"])))
-    }
-
-    pub fn storage(&self, address: Address, slot: B256) -> B256 {
-        parse(self.rpc("eth_getStorageAt", json!([address, slot, "latest"])))
     }
 
     /// Time of the newest block, unix seconds.

@@ -7,7 +7,9 @@ pub mod chain;
 pub mod keyleash;
 pub mod operation;
 pub mod paymaster;
+pub mod policy;
 pub mod process;
+pub mod proxy;
 pub mod rpc;
 pub mod sdk;
 
@@ -62,8 +64,8 @@ fn missing() -> Option<String> {
 
 /// Says on standard error, past the test harness's capture, that something was not tested. `tests/run` collects these lines.
 pub fn skipped(what: &str, why: &str) {
-    // A closed stderr is no reason to fail a test.
-    let _ = writeln!(std::io::stderr(), "skipped: {what} ({why})");
+    // On a line of its own whatever was printed before. A closed stderr is no reason to fail a test.
+    let _ = writeln!(std::io::stderr(), "\nskipped: {what} ({why})");
 }
 
 /// A file below tests/e2e.

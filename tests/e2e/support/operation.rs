@@ -9,7 +9,7 @@ use alloy::{
 use keyleash::kernel::{
     account::{AccountCall, Call},
     generation::ENTRY_POINT,
-    signature::{self, DUMMY_SIGNATURE, Mode, Shown},
+    signature::{self, Mode, Shown},
     user_op::UserOperation,
 };
 
@@ -55,23 +55,13 @@ pub fn sign_as_owner(op: &mut UserOperation, account: &TestAccount) {
 
 /// Mode 1 or 2, with the permissions in `shown`.
 pub fn sign_as_session(op: &mut UserOperation, grant: &Grant, mode: Mode, shown: Shown<'_>) {
-    let real = personal_signature(op, &grant.key);
-    op.signature = session_signature(grant, mode, shown, &real);
-}
-
-/// What stands there while gas is estimated.
-pub fn dummy_session_signature(grant: &Grant, mode: Mode, shown: Shown<'_>) -> Bytes {
-    session_signature(grant, mode, shown, &DUMMY_SIGNATURE)
-}
-
-fn session_signature(grant: &Grant, mode: Mode, shown: Shown<'_>, ecdsa: &[u8; 65]) -> Bytes {
-    let proof = signature::proof_data(&grant.permissions, shown, grant.approval.request.validator)
-        .expect("a permission of the grant");
-    let session = signature::session(grant.key.address(), ecdsa, &proof);
-    match mode {
+    let validator = grant.approval.request.validator;
+    let proof = signature::proof_data(&grant.permissions, shown, validator).expect("a permission of the grant");
+    let session = signature::session(grant.key.address(), &personal_signature(op, &grant.key), &proof);
+    op.signature = match mode {
         Mode::Enable => signature::enable_and_use(&grant.approval, &session),
         _ => signature::use_enabled(&session),
-    }
+    };
 }
 
 /// EIP-191 over the userOpHash.

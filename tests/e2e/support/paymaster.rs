@@ -92,7 +92,8 @@ impl Sponsor {
     /// The paymaster data that pays for exactly this operation.
     fn sponsored(&self, op: &UserOperation) -> Result<Bytes, RpcError> {
         // The contract hashes the operation as it lies in calldata, offsets included: its paymaster data must have the final length.
-        let user_op = wire(op, self.with_signature(&DUMMY_SIGNATURE));
+        let paymaster_and_data = self.with_signature(&DUMMY_SIGNATURE);
+        let user_op = WireUserOperation::from(&UserOperation { paymaster_and_data, ..op.clone() });
         let call = getHashCall { userOp: user_op, validUntil: until(), validAfter: U48::ZERO };
         let data = Bytes::from(call.abi_encode());
         let answer: Bytes =
@@ -125,20 +126,4 @@ fn read(op: &Value) -> Result<UserOperation, RpcError> {
     }
     fields.extend(op.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
     serde_json::from_value(Value::Object(fields)).map_err(|e| RpcError::new(-32602, format!("userOp: {e}")))
-}
-
-fn wire(op: &UserOperation, paymaster_and_data: Bytes) -> WireUserOperation {
-    WireUserOperation {
-        sender: op.sender,
-        nonce: op.nonce,
-        initCode: op.init_code.clone(),
-        callData: op.call_data.clone(),
-        callGasLimit: op.call_gas_limit,
-        verificationGasLimit: op.verification_gas_limit,
-        preVerificationGas: op.pre_verification_gas,
-        maxFeePerGas: op.max_fee_per_gas,
-        maxPriorityFeePerGas: op.max_priority_fee_per_gas,
-        paymasterAndData: paymaster_and_data,
-        signature: op.signature.clone(),
-    }
 }

@@ -1,0 +1,35 @@
+//! Policy files as an owner would write them (cli.md), with the addresses of the local chain filled in.
+
+use alloy::primitives::Address;
+
+/// A policy for a day, gas paid by whoever, with these lines beneath.
+pub fn policy(label: &str, permissions: &str) -> String {
+    policy_with(label, DAY, permissions)
+}
+
+/// Valid from now for a day, gas paid by whoever.
+pub const DAY: &str = r#"
+valid_after = "now"
+valid_until = "24h"
+paymaster = "unrestricted"
+"#;
+
+/// The same, with other lines for window, paymaster, selector or validator.
+pub fn policy_with(label: &str, head: &str, permissions: &str) -> String {
+    format!("label = \"{label}\"\n{head}\n{permissions}\n")
+}
+
+/// One permission without conditions.
+pub fn may_call(target: Address, function: &str) -> String {
+    format!("[[permission]]\ntarget = \"{target}\"\nfunction = \"{function}\"\n")
+}
+
+/// A condition on the permission above it.
+pub fn when(argument: &str, operator: &str, value: impl std::fmt::Display) -> String {
+    format!("[[permission.when]]\narg = \"{argument}\"\nop = \"{operator}\"\nvalue = \"{value}\"\n")
+}
+
+/// The mission document's example: mint to one address.
+pub fn may_mint(nft: Address, to: Address) -> String {
+    may_call(nft, "mint(address to)") + &when("to", "eq", to)
+}
