@@ -725,10 +725,14 @@ fn a_choice_of_permissions_is_found_whenever_the_chain_accepts_one() {
     if Deployed::load().is_none() {
         return;
     }
-    let accepts = |case: &Case| {
-        let case = case.clone();
-        move |shown: &[usize]| Case { shown: shown.to_vec(), ..case.clone() }.answered().unwrap().is_ok()
+    let check = |case: &Case| {
+        if choices(case).len() > 16 {
+            return Ok(()); // too many to ask the chain about; the judge itself is asked above
+        }
+        find_finds_what_there_is(case, |shown| {
+            Case { shown: shown.to_vec(), ..case.clone() }.answered().unwrap().is_ok()
+        })
     };
-    for_all(case(), 5, 400, |case| find_finds_what_there_is(case, accepts(case)));
-    for_all(batch_on_few_counters(), 6, 200, |case| find_finds_what_there_is(case, accepts(case)));
+    for_all(case(), 5, 300, check);
+    for_all(batch_on_few_counters(), 6, 200, check);
 }

@@ -98,19 +98,21 @@ sol! {
 }
 
 /// One of anvil's well-known keys: an owner, a session key or a stranger of the tests.
-#[derive(Clone)]
-pub struct Key(PrivateKeySigner);
+#[derive(Clone, Copy)]
+pub struct Key(&'static PrivateKeySigner);
 
 impl Key {
     /// Anvil's account `number`, 0 to 3.
     pub fn anvil(number: usize) -> Self {
-        const KEYS: [B256; 4] = [
-            B256::new(hex!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")),
-            B256::new(hex!("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d")),
-            B256::new(hex!("5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a")),
-            B256::new(hex!("7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6")),
+        const KEYS: [[u8; 32]; 4] = [
+            hex!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"),
+            hex!("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"),
+            hex!("5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a"),
+            hex!("7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"),
         ];
-        Self(PrivateKeySigner::from_bytes(&KEYS[number]).unwrap())
+        static SIGNERS: OnceLock<[PrivateKeySigner; 4]> = OnceLock::new();
+        let signers = SIGNERS.get_or_init(|| KEYS.map(|key| PrivateKeySigner::from_bytes(&key.into()).unwrap()));
+        Self(&signers[number])
     }
 
     pub fn address(&self) -> Address {
