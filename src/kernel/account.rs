@@ -179,19 +179,16 @@ impl AccountCall {
     }
 
     fn decode_known(data: &[u8]) -> Option<Self> {
+        let arguments = Arguments(Bytes::copy_from_slice(data.get(4..)?));
         match data.get(..4).map(Selector::from_slice)? {
             selector::EXECUTE => {
-                let c = executeCall::abi_decode(data).ok()?;
-                Some(Self::Execute(Call { to: c.to, value: c.value, data: c.data }))
+                let (to, value, data) = (arguments.address(0)?, arguments.word(32)?, arguments.bytes(0, 64)?);
+                arguments.word(96)?; // the operation, which validation does not read
+                Some(Self::Execute(Call { to, value, data }))
             }
-            selector::EXECUTE_BATCH => {
-                let batch = executeBatchCall::abi_decode(data).ok()?;
-                let calls = batch.calls.into_iter().map(|c| Call { to: c.to, value: c.value, data: c.data });
-                Some(Self::ExecuteBatch(calls.collect()))
-            }
+            selector::EXECUTE_BATCH => arguments.batch().map(Self::ExecuteBatch),
             selector::EXECUTE_DELEGATE_CALL => {
-                let c = executeDelegateCallCall::abi_decode(data).ok()?;
-                Some(Self::ExecuteDelegateCall { to: c.to, data: c.data })
+                Some(Self::ExecuteDelegateCall { to: arguments.address(0)?, data: arguments.bytes(0, 32)? })
             }
             _ => None,
         }
@@ -205,6 +202,53 @@ impl AccountCall {
             Self::ExecuteDelegateCall { to, data } => vec![Call { to: *to, value: U256::ZERO, data: data.clone() }],
             Self::Other(_) => Vec::new(),
         }
+    }
+}
+
+/// ABI-encoded arguments, read as the contracts read them: anything that lies within the data goes, whether or not an
+/// encoder would have put it there (no padding at the end, shared or overlapping parts). A stricter reader would not see
+/// calls that the chain makes, and one that copies would let a small batch unfold into gigabytes.
+struct Arguments(Bytes);
+
+impl Arguments {
+    fn word(&self, at: usize) -> Option<U256> {
+        self.0.get(at..at.checked_add(32)?).map(U256::from_be_slice)
+    }
+
+    /// The low 20 bytes of a word, whatever is above them.
+    fn address(&self, at: usize) -> Option<Address> {
+        self.word(at).map(|word| Address::from_word(word.into()))
+    }
+
+    fn offset(&self, at: usize) -> Option<usize> {
+        self.word(at)?.try_into().ok()
+    }
+
+    /// `bytes` whose offset, counted from `base`, is at `at`. Shares the buffer.
+    fn bytes(&self, base: usize, at: usize) -> Option<Bytes> {
+        let length_at = base.checked_add(self.offset(at)?)?;
+        let start = length_at.checked_add(32)?;
+        let end = start.checked_add(self.offset(length_at)?)?;
+        self.0.get(start..end).map(|part| self.0.slice_ref(part))
+    }
+
+    /// The one argument of `executeBatch`.
+    fn batch(&self) -> Option<Vec<Call>> {
+        let length_at = self.offset(0)?;
+        let base = length_at.checked_add(32)?;
+        let heads = self.0.get(base..)?.len() / 32;
+        let length = self.offset(length_at).filter(|length| *length <= heads)?;
+        let call = |i: usize| {
+            let start = base.checked_add(self.offset(base.checked_add(32 * i)?)?)?;
+            // Unlike the other two, the batch reader of the validator reverts on dirty bytes above an address.
+            let clean = self.0.get(start..start.checked_add(12)?)?.iter().all(|byte| *byte == 0);
+            Some(Call {
+                to: self.address(start).filter(|_| clean)?,
+                value: self.word(start.checked_add(32)?)?,
+                data: self.bytes(start, start.checked_add(64)?)?,
+            })
+        };
+        (0..length).map(call).collect()
     }
 }
 
@@ -277,6 +321,46 @@ mod tests {
             AccountCall::Other(Bytes::new()),
         ] {
             assert_eq!(AccountCall::decode(&account_call.encode()), account_call);
+        }
+    }
+
+    /// `executeBatch` with `heads` heads that all point at one call with `length` bytes of data.
+    fn batch_of_one_call_repeated(heads: usize, length: usize) -> Vec<u8> {
+        let word = |n: usize| U256::from(n).to_be_bytes::<32>();
+        let mut data = [&selector::EXECUTE_BATCH[..], &word(32), &word(heads)].concat();
+        for _ in 0..heads {
+            data.extend(word(32 * heads));
+        }
+        for head in [0xaa, 5, 96, length] {
+            data.extend(word(head));
+        }
+        data.resize(data.len() + length, 0x11);
+        data
+    }
+
+    #[test]
+    fn calls_that_share_their_data_are_read_without_copying_it() {
+        let AccountCall::ExecuteBatch(calls) = AccountCall::decode(&batch_of_one_call_repeated(3, 50)) else {
+            panic!()
+        };
+        assert_eq!(calls.len(), 3);
+        for call in &calls {
+            assert_eq!((call.value, call.data.len()), (U256::from(5), 50));
+            assert_eq!(call.data.as_ptr(), calls[0].data.as_ptr());
+        }
+    }
+
+    #[test]
+    fn calldata_that_points_outside_itself_is_no_known_call() {
+        let data = batch_of_one_call_repeated(2, 50);
+        assert_eq!(
+            AccountCall::decode(&data[..data.len() - 1]),
+            AccountCall::Other(data[..data.len() - 1].to_vec().into())
+        );
+        for at in (4..4 + 7 * 32).step_by(32).filter(|at| ![4 + 32 * 4, 4 + 32 * 5].contains(at)) {
+            let mut huge = data.clone();
+            huge[at..at + 32].fill(0xff);
+            assert!(matches!(AccountCall::decode(&huge), AccountCall::Other(_)), "word at {at}");
         }
     }
 
