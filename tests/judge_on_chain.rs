@@ -5,9 +5,13 @@
 
 mod support;
 
-use std::{cell::RefCell, collections::BTreeMap, sync::OnceLock};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    sync::OnceLock,
+};
 
-use alloy::primitives::{Address, B256, FixedBytes, Selector, U256, aliases::U48};
+use alloy::primitives::{Address, B256, Bytes, FixedBytes, Selector, U256, aliases::U48};
 use keyleash::kernel::{
     account::{AccountCall, AccountSeed, Call, selector},
     approval::EnableData,
@@ -52,6 +56,8 @@ struct Case {
     approved: Selector,
     facts: Facts,
     call: AccountCall,
+    /// The account calldata, where it is not `call` as we encode it.
+    raw: Option<Bytes>,
     shown: Vec<usize>,
 }
 
@@ -360,16 +366,7 @@ fn batch_on_few_counters() -> impl Strategy<Value = Case> {
     (contracts(), permissions, vec(status, 5), calls, shown()).prop_map(
         |(contracts, permissions, status, calls, shown)| {
             let scope = Scope { valid_after: 0, valid_until: 0, paymaster: Address::ZERO, permissions };
-            let state = StateRecipe {
-                last_nonce: None,
-                invalid_nonce: 0,
-                enabled: true,
-                routing: Routing::Here,
-                plugin_window: Window::default(),
-                status,
-                disabled_mode: 0,
-                paymaster_and_data: Vec::new(),
-            };
+            let state = StateRecipe { status, ..StateRecipe::clean() };
             let recipe = |(like, to)| CallRecipe {
                 like,
                 to,
@@ -383,6 +380,66 @@ fn batch_on_few_counters() -> impl Strategy<Value = Case> {
             Case::cook(contracts, scope, (Path::Use, 1, None), state, &FunctionRecipe::Batch, &calls, &shown)
         },
     )
+}
+
+/// One change to encoded calldata that no encoder would make.
+#[derive(Debug, Clone)]
+enum Damage {
+    Short(usize),
+    Long(usize),
+    /// Another number in the word at this position.
+    Word(usize, u64),
+    /// More in the word at this position.
+    Shift(usize, u64),
+    /// A byte in the word that should be zero.
+    Dirt(usize, usize),
+}
+
+/// Calls a key may make, if only the calldata were as it should be.
+fn damaged_calldata() -> impl Strategy<Value = Case> {
+    let amount = || prop_oneof![select(vec![0u64, 1, 31, 32, 33, 64, 96, 128]), 0..300u64];
+    let damage = prop_oneof![
+        (0..70usize).prop_map(Damage::Short),
+        (0..70usize).prop_map(Damage::Long),
+        (0..12usize, amount()).prop_map(|(word, value)| Damage::Word(word, value)),
+        (0..12usize, amount()).prop_map(|(word, more)| Damage::Shift(word, more)),
+        (0..12usize, select(vec![0usize, 11, 23])).prop_map(|(word, byte)| Damage::Dirt(word, byte)),
+    ];
+    let function =
+        prop_oneof![Just(FunctionRecipe::Execute), Just(FunctionRecipe::Batch), Just(FunctionRecipe::Delegate)];
+    (contracts(), scope(), function, vec(call_recipe(), 1..3), vec(damage, 1..3)).prop_map(
+        |(contracts, mut scope, function, calls, damages)| {
+            (scope.valid_after, scope.valid_until, scope.paymaster) = (0, 0, Address::ZERO);
+            for permission in &mut scope.permissions {
+                permission.execution_rule = ExecutionRule::default();
+            }
+            let shown = ShownRecipe { other: Vec::new(), length: 0 };
+            let case =
+                Case::cook(contracts, scope, (Path::Use, 1, None), StateRecipe::clean(), &function, &calls, &shown);
+            let mut raw = case.call.encode().to_vec();
+            for damage in damages {
+                damage.apply(&mut raw);
+            }
+            Case { call: AccountCall::decode(&raw), raw: Some(raw.into()), ..case }
+        },
+    )
+}
+
+impl Damage {
+    fn apply(&self, raw: &mut Vec<u8>) {
+        let at = |word: &usize| 4 + 32 * word;
+        match self {
+            Self::Short(n) => raw.truncate(raw.len().saturating_sub(*n).max(4)),
+            Self::Long(n) => raw.resize(raw.len() + n, 0xcc),
+            Self::Word(word, _) | Self::Shift(word, _) | Self::Dirt(word, _) if raw.len() < at(word) + 32 => {}
+            Self::Word(word, value) => raw[at(word)..][..32].copy_from_slice(&U256::from(*value).to_be_bytes::<32>()),
+            Self::Shift(word, more) => {
+                let shifted = U256::from_be_slice(&raw[at(word)..][..32]).wrapping_add(U256::from(*more));
+                raw[at(word)..][..32].copy_from_slice(&shifted.to_be_bytes::<32>());
+            }
+            Self::Dirt(word, byte) => raw[at(word) + byte] ^= 0x81,
+        }
+    }
 }
 
 fn contracts() -> impl Strategy<Value = (KernelVersion, Generation)> {
@@ -411,7 +468,7 @@ impl Case {
         let shown = shown.cook(&scope.permissions, &fits, inner, matches!(function, FunctionRecipe::Batch));
         let approved = approved.or(call.selector()).unwrap_or(selector::EXECUTE);
         let facts = state.cook(&scope.permissions, path, approval_nonce);
-        Self { kernel, generation, scope, path, approval_nonce, approved, facts, call, shown }
+        Self { kernel, generation, scope, path, approval_nonce, approved, facts, call, raw: None, shown }
     }
 }
 
@@ -464,6 +521,20 @@ impl CallRecipe {
 }
 
 impl StateRecipe {
+    /// The key is enabled, nothing was used, and nothing is in the way.
+    fn clean() -> Self {
+        Self {
+            last_nonce: None,
+            invalid_nonce: 0,
+            enabled: true,
+            routing: Routing::Here,
+            plugin_window: Window::default(),
+            status: Vec::new(),
+            disabled_mode: 0,
+            paymaster_and_data: Vec::new(),
+        }
+    }
+
     fn cook(&self, permissions: &[Permission], path: Path, approval_nonce: u128) -> Facts {
         let usual_last = match path {
             Path::Use => approval_nonce,
@@ -571,6 +642,7 @@ impl Case {
         let (owner, agent) = (Key::anvil(0), Key::anvil(1));
         let account = Self::seed(self.kernel).address();
         let mut op = chain.user_op(account, &self.call);
+        op.call_data = self.raw.clone().unwrap_or(op.call_data);
         op.paymaster_and_data = self.facts.paymaster_and_data.clone();
         let shown = match &self.call {
             AccountCall::ExecuteBatch(_) if !self.scope.permissions.is_empty() => Shown::Batch(&self.shown),
@@ -735,4 +807,48 @@ fn a_choice_of_permissions_is_found_whenever_the_chain_accepts_one() {
     };
     for_all(case(), 5, 300, check);
     for_all(batch_on_few_counters(), 6, 200, check);
+}
+
+/// A recorder in place of every target, so that what an operation really called can be compared with what we read.
+fn calls_made(case: &Case) -> Option<Vec<Call>> {
+    let mut chain = case.world().unwrap();
+    for target in TARGETS {
+        chain.install_recorder(target);
+    }
+    let op = case.operation(&mut chain);
+    // An account whose fallback is reached logs the whole calldata in the same form.
+    let inner = |call: &Call| call.data != op.call_data;
+    match chain.handle_ops(std::slice::from_ref(&op)) {
+        Bundle::Mined(mined) if mined[0].success => {
+            Some(mined[0].recorded.iter().filter(|c| inner(c)).cloned().collect())
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn calldata_that_no_encoder_would_write_is_read_as_the_account_reads_it() {
+    if Deployed::load().is_none() {
+        return;
+    }
+    let (made, unreadable) = (Cell::new(0), Cell::new(0));
+    for_all(damaged_calldata(), 7, 1000, |case| {
+        if let AccountCall::Other(_) = case.call {
+            // The validator does not look whether the data of one call ends within the calldata, but the account does.
+            // Kernel 0.2.2 does not know executeDelegateCall and does nothing.
+            let calls = calls_made(case).unwrap_or_default();
+            prop_assert!(calls.is_empty(), "what we cannot read made calls: {calls:?}");
+            unreadable.set(unreadable.get() + 1);
+            return Ok(());
+        }
+        prop_assert_eq!(case.judged(), case.answered().unwrap(), "judge | chain");
+        if let Some(calls) = calls_made(case).filter(|_| case.call.selector() != Some(selector::EXECUTE_DELEGATE_CALL))
+        {
+            let read = case.call.calls().into_iter().filter(|call| TARGETS.contains(&call.to)).collect::<Vec<_>>();
+            prop_assert_eq!(read, calls, "read | made");
+            made.set(made.get() + 1);
+        }
+        Ok(())
+    });
+    assert!(made.get() > 50 && unreadable.get() > 50, "{made:?} {unreadable:?}");
 }

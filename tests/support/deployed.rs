@@ -6,10 +6,7 @@
 use std::{path::PathBuf, sync::OnceLock};
 
 use alloy::{
-    primitives::{
-        Address, B256, Bytes, FixedBytes, Log, Selector, TxKind, U256, eip191_hash_message, hex, keccak256,
-        map::HashMap,
-    },
+    primitives::{Address, B256, Bytes, FixedBytes, Log, Selector, TxKind, U256, eip191_hash_message, hex, keccak256},
     signers::{SignerSync, local::PrivateKeySigner},
     sol,
     sol_types::{Revert, SolCall, SolError, SolEvent, SolValue},
@@ -48,6 +45,9 @@ const DEPLOYER_CODE: [u8; 69] = hex!(
 
 /// A paymaster that sponsors everything: answers `(context = "", validationData = 0)` to any call.
 const GENEROUS_PAYMASTER_CODE: [u8; 10] = hex!("60406000526060 6000f3");
+
+/// A contract that remembers how it was called: `LOG1` of the calldata, with the value as topic.
+const RECORDER_CODE: [u8; 12] = hex!("36600060003734366000a100");
 
 sol! {
     struct PackedOp {
@@ -174,6 +174,8 @@ pub struct Mined {
     pub revert_reason: Option<Bytes>,
     /// Wei.
     pub gas_cost: U256,
+    /// Calls that arrived at recorders, in order.
+    pub recorded: Vec<Call>,
 }
 
 /// What `EntryPoint.handleOps` answered to a bundle.
@@ -550,21 +552,33 @@ impl Deployed {
                 Err(_) => Bundle::Reverted(answer.output),
             };
         }
-        let entry_point_logs = || answer.logs.iter().filter(|log| log.address == ENTRY_POINT);
-        let reasons: HashMap<B256, Bytes> = entry_point_logs()
-            .filter_map(|log| EntryPoint::UserOperationRevertReason::decode_log(log).ok())
-            .map(|event| (event.userOpHash, event.revertReason.clone()))
-            .collect();
-        let mined = entry_point_logs()
-            .filter_map(|log| EntryPoint::UserOperationEvent::decode_log(log).ok())
-            .map(|event| Mined {
-                user_op_hash: event.userOpHash,
-                success: event.success,
-                revert_reason: reasons.get(&event.userOpHash).cloned(),
-                gas_cost: event.actualGasCost,
-            })
-            .collect();
+        let (mut mined, mut recorded, mut revert_reason) = (Vec::new(), Vec::new(), None);
+        for log in &answer.logs {
+            if log.address != ENTRY_POINT {
+                recorded.extend(Self::as_recorded(log));
+            } else if let Ok(event) = EntryPoint::UserOperationRevertReason::decode_log(log) {
+                revert_reason = Some(event.data.revertReason);
+            } else if let Ok(event) = EntryPoint::UserOperationEvent::decode_log(log) {
+                mined.push(Mined {
+                    user_op_hash: event.userOpHash,
+                    success: event.success,
+                    revert_reason: revert_reason.take(),
+                    gas_cost: event.actualGasCost,
+                    recorded: std::mem::take(&mut recorded),
+                });
+            }
+        }
         Bundle::Mined(mined)
+    }
+
+    /// Makes the address remember how it is called, see [`Mined::recorded`].
+    pub fn install_recorder(&mut self, address: Address) {
+        self.set_code(address, &RECORDER_CODE);
+    }
+
+    fn as_recorded(log: &Log) -> Option<Call> {
+        let [value] = log.topics() else { return None };
+        Some(Call { to: log.address, value: (*value).into(), data: log.data.data.clone() })
     }
 
     /// Asks the account as the EntryPoint does; nothing is kept.
