@@ -126,7 +126,8 @@ pub enum Reason {
     CalldataTooShort {
         bytes: usize,
     },
-    /// Account calldata that the contract cannot read as the function it names.
+    /// Account calldata that the account cannot read as the function it names. (Where only the data of a single call ends past
+    /// the calldata, the validator may look at the words behind it and pass; the account reverts on it all the same.)
     CalldataMalformed,
     /// The approval was signed for turn `approval`; the account is at turn `next`.
     NotItsTurn {
