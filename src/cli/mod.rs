@@ -63,8 +63,8 @@ pub fn main() -> ExitCode {
     };
     let mut partial = Value::Null;
     match runtime.block_on(run(&cli.global, command, &mut output, &mut partial)) {
-        Ok(Done { data, text, code }) => match output.done(&data, &text) {
-            Ok(()) => ExitCode::from(code),
+        Ok(Done { data, text }) => match output.done(&data, &text) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(Output::new(false), &error, Value::Null),
         },
         Err(error) => fail(output, &error, partial),
@@ -109,19 +109,18 @@ fn no_command(global: &Global) -> ExitCode {
 struct Done {
     data: Value,
     text: String,
-    code: u8,
 }
 
 fn done(data: impl serde::Serialize, text: impl Into<String>) -> Result<Done> {
     let data = serde_json::to_value(data)
         .map_err(|e| Error::failed("output.json", format!("the result could not be written as JSON: {e}")))?;
-    Ok(Done { data, text: text.into(), code: 0 })
+    Ok(Done { data, text: text.into() })
 }
 
 async fn run(global: &Global, command: Command, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     match command {
         Command::Init => init(global),
-        Command::Network(command) => network(global, command).await,
+        Command::Network(command) => network(global, command, partial).await,
         Command::Account(command) => account(global, command).await,
         Command::Grant(args) => grant(global, args, output, partial).await,
         Command::Key(command) => key(global, command, output, partial).await,
@@ -171,7 +170,7 @@ fn init(global: &Global) -> Result<Done> {
     done(json!({ "home": home.config_folder(), "vault": backend }), text)
 }
 
-async fn network(global: &Global, command: NetworkCommand) -> Result<Done> {
+async fn network(global: &Global, command: NetworkCommand, partial: &mut Partial) -> Result<Done> {
     let wallet = open(global)?;
     match command {
         NetworkCommand::Add {
@@ -218,11 +217,16 @@ async fn network(global: &Global, command: NetworkCommand) -> Result<Done> {
         NetworkCommand::Check { name } => {
             let probes = wallet.check_network(&name).await?;
             let ok = probes.iter().all(|p| p.ok);
-            let mut done = done(json!({ "network": name, "ok": ok, "probes": probes }), show::probes(&probes))?;
-            if !ok {
-                done.code = Class::Chain.exit_code();
+            let data = json!({ "network": name, "ok": ok, "probes": probes });
+            if ok {
+                return done(data, show::probes(&probes));
             }
-            Ok(done)
+            *partial = data;
+            if !global.json {
+                print(&show::probes(&probes))?;
+            }
+            let failed: Vec<&str> = probes.iter().filter(|p| !p.ok).map(|p| p.what.as_str()).collect();
+            Err(Error::new(Class::Chain, "network.check", format!("{name} is not complete: {}", failed.join(", "))))
         }
     }
 }
@@ -269,7 +273,7 @@ async fn account(global: &Global, command: AccountCommand) -> Result<Done> {
 async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let wallet = open(global)?;
     if let Some(file) = &args.complete {
-        return complete_grant(&wallet, file, args.signature_file.as_deref());
+        return complete_grant(&wallet, file, args.signature_file.as_deref()).await;
     }
     let (Some(account), Some(policy_file)) = (args.account.clone(), args.policy.as_deref()) else {
         return Err(Error::usage("usage", "grant needs an account and --policy FILE"));
@@ -305,7 +309,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
     let mut data = render::granted(&granted);
     match &args.out {
         Some(out) => {
-            wallet.export_key(&granted.key.key_id, format(args.format), args.with_secret, out)?;
+            wallet.export_key(&granted.key.key_id, format(args.format), args.with_secret, out).await?;
             if args.with_secret {
                 output.warn(
                     "grant.bearer",
@@ -314,7 +318,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
             }
         }
         None => {
-            let texts = wallet.approval_texts(&granted.key.key_id, format(args.format))?;
+            let texts = wallet.approval_texts(&granted.key.key_id, format(args.format)).await?;
             if let [only] = texts.as_slice() {
                 data["approval"] = json!(only);
             } else {
@@ -360,7 +364,7 @@ fn unsigned_grant(
     done(data, said)
 }
 
-fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Path>) -> Result<Done> {
+async fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Path>) -> Result<Done> {
     let draft: Value = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
         .map_err(|e| Error::usage("grant.draft", format!("{} is not a draft of keyleash: {e}", file.display())))?;
     let digest: B256 = draft
@@ -379,7 +383,7 @@ fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Path>) -
     let mut data = render::key(&key);
     data["enable_signature"] = json!(approval.enable_signature);
     data["digest"] = json!(approval.digest);
-    data["approval"] = json!(wallet.approval_texts(&key.key_id, Format::V4)?.first());
+    data["approval"] = json!(wallet.approval_texts(&key.key_id, Format::V4).await?.first());
     let text = format!("{} is signed. Hand it over with: keyleash key export {} --out FILE", key.label, key.key_id);
     done(data, text)
 }
@@ -428,7 +432,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
                 );
                 confirm("Write the key's private half to this file?", global.yes)?;
             }
-            wallet.export_key(&key, format(wanted), with_secret, &out)?;
+            wallet.export_key(&key, format(wanted), with_secret, &out).await?;
             done(json!({ "written": out }), format!("Written to {}.", out.display()))
         }
         KeyCommand::Rm { key } => {

@@ -152,7 +152,7 @@ impl Wallet {
             name: name.to_owned(),
             owner: on_chain,
             owner_secret: self.keep(&owner, &format!("owner of {name}"))?,
-            seed: None,
+            seed: seed_of(address, on_chain),
             kernel,
             created_at: now(),
         };
@@ -319,6 +319,14 @@ impl Wallet {
         }
         Ok(secret)
     }
+}
+
+/// How the account came to be, if the factory made it for its present owner: the SDKs count indices from 0.
+fn seed_of(address: Address, owner: Address) -> Option<Seed> {
+    const TRIED: u64 = 64;
+    (0..TRIED)
+        .map(|index| Seed { owner, index: U256::from(index) })
+        .find(|seed| AccountSeed::from(*seed).address() == address)
 }
 
 enum Owner {

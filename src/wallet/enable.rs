@@ -75,12 +75,14 @@ impl Wallet {
             let turns = self.turns(&account.network, account.address, file.key.generation)?;
             let turns: state::Turns<'_> = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
             for approval in &file.approvals {
+                if picture.holds(file.key.generation, &approval.request.enable) {
+                    continue;
+                }
                 let standing = state::of_approval(&file.key, approval, Some(picture), &turns);
                 match standing.state {
-                    State::Pending | State::Queued => {
+                    State::Pending | State::Queued | State::NotYet => {
                         pending.insert(approval.nonce(), (file, approval));
                     }
-                    State::Active | State::Expiring | State::NotYet | State::Spent => {}
                     _ => {
                         return Err(Error::failed(
                             "enable.state",

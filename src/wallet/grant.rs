@@ -250,7 +250,8 @@ impl Wallet {
             scope: plan.resolved.scope.clone(),
             functions: plan.resolved.functions.clone(),
             origin: Origin::Granted,
-            init_code: plan.account.init_code().filter(|_| !plan.picture.deployed),
+            init_code: plan.account.init_code(),
+            was_deployed: plan.picture.deployed,
             created_at: now(),
             revoked_at: None,
         };

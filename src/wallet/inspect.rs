@@ -149,6 +149,7 @@ impl Wallet {
             scope: blob.scope.clone(),
             origin: Origin::Imported,
             init_code: blob.init_code.clone(),
+            was_deployed: found.picture.as_ref().is_some_and(|p| p.deployed),
             created_at: now(),
             revoked_at: None,
         };
@@ -361,6 +362,7 @@ fn standing(blob: &Blob, found: &Found, picture: &Picture) -> state::Standing {
         functions: Vec::new(),
         origin: Origin::Imported,
         init_code: None,
+        was_deployed: picture.deployed,
         created_at: 0,
         revoked_at: None,
     };

@@ -200,7 +200,7 @@ impl Wallet {
     }
 
     /// The approval as the SDKs exchange it: one text for each account function it opens.
-    pub(super) fn serialize(
+    async fn serialize(
         &self,
         file: &KeyFile,
         format: Format,
@@ -217,7 +217,12 @@ impl Wallet {
                 .hint("its holder has it; export without --with-secret"));
             }
         };
-        let init_code = file.key.init_code.as_ref();
+        // SDK v4 leaves initCode out once there is code; SDK v5 always wants it, and looks for itself.
+        let deployed = match format {
+            Format::V5 => false,
+            Format::V4 => self.picture_for(&file.key).await.map_or(file.key.was_deployed, |picture| picture.deployed),
+        };
+        let init_code = file.key.init_code.as_ref().filter(|_| !deployed);
         file.approvals
             .iter()
             .map(|record| {
@@ -240,14 +245,14 @@ impl Wallet {
     }
 
     /// The serialized approvals without any secret, for showing.
-    pub fn approval_texts(&self, wanted: &str, format: Format) -> Result<Vec<String>> {
-        let texts = self.serialize(&self.find_key(wanted)?, format, false)?;
+    pub async fn approval_texts(&self, wanted: &str, format: Format) -> Result<Vec<String>> {
+        let texts = self.serialize(&self.find_key(wanted)?, format, false).await?;
         Ok(texts.iter().map(|t| t.to_string()).collect())
     }
 
     /// Writes the approvals to a file (one a line) that only its owner can read.
-    pub fn export_key(&self, wanted: &str, format: Format, with_secret: bool, out: &Path) -> Result<()> {
-        let texts = self.serialize(&self.find_key(wanted)?, format, with_secret)?;
+    pub async fn export_key(&self, wanted: &str, format: Format, with_secret: bool, out: &Path) -> Result<()> {
+        let texts = self.serialize(&self.find_key(wanted)?, format, with_secret).await?;
         let mut content = zeroize::Zeroizing::new(String::with_capacity(texts.iter().map(|t| t.len() + 1).sum()));
         for text in &texts {
             content.push_str(text);

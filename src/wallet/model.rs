@@ -116,8 +116,10 @@ pub struct Key {
     /// Full function signature of each permission where it is known, in their order; for showing arguments by name.
     pub functions: Vec<Option<String>>,
     pub origin: Origin,
-    /// How to deploy the account, when the key was taken in before it existed.
+    /// How the account is deployed, where that is known.
     pub init_code: Option<Bytes>,
+    /// Whether the account had code when the key was recorded.
+    pub was_deployed: bool,
     pub created_at: u64,
     /// When the owner took it back with proof, unix seconds.
     pub revoked_at: Option<u64>,

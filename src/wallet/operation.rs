@@ -121,12 +121,20 @@ impl Services {
                 Error::usage("network.no_paymaster", format!("network {} has no paymaster service", self.name))
             })?;
             let stub = service.stub(&user_op).await?;
+            if let Some(required) = wanted_paymaster.filter(|required| *required != stub.paymaster()) {
+                return Err(Error::new(
+                    Class::Denied,
+                    "denied.paymaster",
+                    format!("gas must be paid by {required}, and the network's service offers {}", stub.paymaster()),
+                )
+                .hint("nothing was sent; use the paymaster service that the key is bound to"));
+            }
             expected = wanted_paymaster.or(Some(stub.paymaster()));
             stub.apply(&mut user_op, expected, &ceiling)?;
             finished = stub.gas.is_some();
         }
         if !finished {
-            let estimate = bundler.estimate(&user_op).await?;
+            let estimate = bundler.estimate(&user_op).await.map_err(refused)?;
             buffered(bundler.endpoint().origin(), &estimate, &ceiling)?.apply(&mut user_op);
             if let (Pay::Sponsor { .. }, Some(service)) = (wanted.pay, &self.paymaster) {
                 service.sponsor(&user_op).await?.apply(&mut user_op, expected, &ceiling)?;

@@ -219,7 +219,8 @@ impl Wallet {
             }
             for answer in services.replay(approval, picture.block).await? {
                 match answer {
-                    Fault::ApprovalNonce | Fault::NotEnabled => replay = answer.to_string(),
+                    Fault::ApprovalNonce => replay = "SessionKeyValidator: invalid nonce".to_owned(),
+                    Fault::NotEnabled => replay = "SessionKeyValidator: session key not enabled".to_owned(),
                     other => return Err(not_proven(format!("replaying its approval answers: {other}"))),
                 }
             }

@@ -260,6 +260,12 @@ fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Picture, nonces: Nonc
         );
     }
     let next = nonces.last.saturating_add(1);
+    if enable.nonce == next && picture.timestamp < enable.valid_after {
+        return standing(
+            State::NotYet,
+            format!("signed and not used yet; starts at {}", sentence::time(enable.valid_after)),
+        );
+    }
     if enable.nonce == next {
         return standing(State::Pending, "signed and not used yet; its holder can enable it with the first call");
     }

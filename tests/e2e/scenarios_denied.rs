@@ -370,7 +370,7 @@ fn a_key_without_paymaster_works_with_and_without_a_sponsor() {
 fn any_sponsor_asks_for_some_paymaster_and_twenty_zero_bytes_are_one() {
     let Some(world) = world() else { return };
     let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
-    let head = "valid_after = \"now\"\nvalid_until = \"24h\"\npaymaster = \"any-sponsor\"\n";
+    let head = "valid_after = \"now\"\nvalid_until = \"7d\"\npaymaster = \"any-sponsor\"\n";
     let board = world.chain.targets.board;
     let owner = Keyleash::new(world);
     owner.adopt(world, &account);
@@ -404,7 +404,7 @@ fn a_pinned_paymaster_is_the_only_one() {
     let Some(world) = world() else { return };
     let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
     let board = world.chain.targets.board;
-    let head = format!("valid_after = \"now\"\nvalid_until = \"24h\"\npaymaster = \"{}\"\n", world.chain.paymaster);
+    let head = format!("valid_after = \"now\"\nvalid_until = \"7d\"\npaymaster = \"{}\"\n", world.chain.paymaster);
     let owner = Keyleash::sponsored(world, "erc7677");
     owner.adopt(world, &account);
     let granted = owner.grant(&policy_with("pinned", &head, &may_call(board, "tick()")));

@@ -10,7 +10,7 @@ pub fn policy(label: &str, permissions: &str) -> String {
 /// Valid from now for a day, gas paid by whoever.
 pub const DAY: &str = r#"
 valid_after = "now"
-valid_until = "24h"
+valid_until = "7d"
 paymaster = "unrestricted"
 "#;
 
