@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, U256};
 use serde::Serialize;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     state::{self, Picture, Standing, State},
 };
 use crate::kernel::{
+    account::AccountSeed,
     approval::Approval,
     blob::{self, Format},
     generation::Generation,
@@ -222,7 +223,11 @@ impl Wallet {
             Format::V5 => false,
             Format::V4 => self.picture_for(&file.key).await.map_or(file.key.was_deployed, |picture| picture.deployed),
         };
-        let init_code = file.key.init_code.as_ref().filter(|_| !deployed);
+        // Any initCode of the owner will do for v5 once the account has code; it takes the address as it is given.
+        let stand_in = file.approvals.first().filter(|_| format == Format::V5).map(|approval| {
+            AccountSeed { owner: file.key.owner, index: U256::ZERO }.init_code(approval.request.kernel)
+        });
+        let init_code = file.key.init_code.as_ref().filter(|_| !deployed).or(stand_in.as_ref());
         file.approvals
             .iter()
             .map(|record| {
@@ -267,6 +272,6 @@ impl Wallet {
 }
 
 fn planned_kernel(key: &Key) -> Option<crate::kernel::generation::KernelVersion> {
-    let (_, implementation) = crate::kernel::account::AccountSeed::from_init_code(key.init_code.as_ref()?)?;
+    let (_, implementation) = AccountSeed::from_init_code(key.init_code.as_ref()?)?;
     crate::kernel::generation::KernelVersion::from_implementation(implementation)
 }

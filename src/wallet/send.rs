@@ -283,7 +283,9 @@ impl Wallet {
             let enable = &approval.request.enable;
             let generation = file.key.generation;
             let here = picture.route(called).is_some_and(|r| r.validator == generation.address());
-            let path = if picture.holds(generation, enable) && here { Path::Use } else { Path::Enable };
+            // An approval whose turn is over can only be used as an enabled key - or, when the chain does not hold it, not at all.
+            let over = enable.nonce <= picture.nonces(generation).last;
+            let path = if here && (over || picture.holds(generation, enable)) { Path::Use } else { Path::Enable };
             if path == Path::Enable {
                 stale(&file.key, approval, picture)?;
             }
