@@ -283,9 +283,13 @@ fn a_key_that_is_not_valid_yet_becomes_so_in_real_seconds() {
     let tick = send(key, board, "tick()", &[]);
 
     owner.refused(&tick, 3, "denied.not_yet");
-    assert_eq!(text(&owner.ok(&["key", "show", key]), "state"), "not-yet");
     let refusal = bundler_says(world, &account, &holder, Mode::Enable, 0, inner(board, &tickCall {}));
     assert_reason(&refusal, -32503, Some("not valid yet"));
+
+    // The owner can enable it early; it stays useless until its time.
+    owner.ok(&["key", "enable", key]);
+    assert_eq!(text(&owner.ok(&["key", "show", key]), "state"), "not-yet");
+    owner.refused(&tick, 3, "denied.not_yet");
 
     wait_until_after(world, start);
     assert_eq!(owner.ok(&tick)["success"], true);

@@ -14,7 +14,7 @@ use crate::support::{
     chain::{balanceOfCall, countCall, mintCall, tickCall},
     keyleash::{ACCOUNT, Keyleash, send, text},
     operation::{execute, sign_as_session, unsigned},
-    policy::{DAY, may_call, may_mint, policy, policy_with},
+    policy::{WEEK, may_call, may_mint, policy, policy_with},
     world,
 };
 
@@ -54,7 +54,7 @@ fn two_keys_live_and_one_is_revoked(kernel: KernelVersion, deployed: bool) {
     let agent = Keyleash::new(world);
     let made = agent.ok(&["agent", "new", "batcher"]);
     let address = text(&made, "address");
-    let batches = format!("selector = \"executeBatch\"\n{}", DAY);
+    let batches = format!("selector = \"executeBatch\"\n{}", WEEK);
     let scope = may_mint(nft, account.address) + &may_call(world.chain.targets.board, "tick()");
     let (granted, approval) = owner.grant_agent(&policy_with("batch-bot", &batches, &scope), address);
     assert_eq!((text(&granted, "state"), text(&granted, "nonce")), ("pending", "2"));
@@ -152,7 +152,7 @@ fn a_policy_for_two_account_functions_gives_two_approvals_with_consecutive_nonce
     let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
     let owner = Keyleash::new(world);
     owner.adopt(world, &account);
-    let head = format!("selector = [\"execute\", \"executeBatch\"]\n{}", DAY);
+    let head = format!("selector = [\"execute\", \"executeBatch\"]\n{}", WEEK);
     let granted = owner.grant(&policy_with("both", &head, &may_call(world.chain.targets.board, "tick()")));
     let approvals = granted["approvals"].as_array().expect("a list of approvals");
     let told: Vec<_> = approvals.iter().map(|a| (text(a, "selector"), text(a, "nonce"))).collect();

@@ -1,7 +1,7 @@
 //! Bad input and bad company: what is malformed is refused with its name and the fix, and nothing is written or signed; a
 //! bundler that lies is caught; what was mined and failed is not called done.
 
-use alloy::primitives::U256;
+use alloy::primitives::{Address, U256};
 use keyleash::kernel::generation::{Generation, KernelVersion};
 use serde_json::{Value, json};
 
@@ -23,19 +23,21 @@ fn owner(world: &World) -> (Keyleash, TestAccount) {
     (owner, account)
 }
 
+/// The address with the case of one letter changed.
+fn with_wrong_checksum(address: Address) -> String {
+    let mut text = address.to_string().into_bytes();
+    let letter = text.iter().rposition(u8::is_ascii_alphabetic).expect("a letter in the address");
+    text[letter] ^= 0x20;
+    String::from_utf8(text).expect("ASCII")
+}
+
 #[test]
 fn a_policy_that_is_wrong_is_refused_with_its_field_and_signs_nothing() {
     let Some(world) = world() else { return };
     let (owner, _account) = owner(world);
     let board = world.chain.targets.board;
     let tick = may_call(board, "tick()");
-    let wrong_checksum = {
-        let right = board.to_string();
-        let letter = right.rfind(|c: char| c.is_ascii_alphabetic()).expect("a letter in the address");
-        let mut text = right.into_bytes();
-        text[letter] ^= 0x20;
-        String::from_utf8(text).expect("ASCII")
-    };
+    let wrong_checksum = with_wrong_checksum(board);
     let long = "x".repeat(500);
     let cases: [(&str, String, &[&str]); 9] = [
         (
@@ -143,8 +145,8 @@ fn a_network_with_another_chain_id_stops_everything() {
 fn a_wrong_checksum_on_the_command_line_is_refused() {
     let Some(world) = world() else { return };
     let (owner, account) = owner(world);
-    let lower = account.address.to_string().replace(|c: char| c.is_ascii_uppercase(), "a");
-    let outcome = owner.run(&["account", "add", "other", "--address", &lower]).exits(2);
+    let address = with_wrong_checksum(account.address);
+    let outcome = owner.run(&["account", "add", "other", "--address", &address]).exits(2);
     assert!(outcome.message().contains("checksum") || outcome.hint().contains("checksum"), "{outcome:#?}");
 }
 

@@ -88,7 +88,7 @@ contract Board {
     function post(Order calldata order, uint256[2] calldata ids, bytes4 tag, int256 delta, bool flag) external {
         require(tag != 0, "Board: no tag");
         count[msg.sender] += 1;
-        last = order.amount + ids[0] + ids[1] + (flag ? uint256(delta) : 0);
+        last = order.amount + ids[0] + ids[1] + (flag && delta > 0 ? uint256(delta) : 0);
     }
 
     function note(string calldata text) external {

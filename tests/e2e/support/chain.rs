@@ -1,6 +1,9 @@
 //! A real node (anvil) with the deployed contracts replayed on it, a VerifyingPaymaster, and contracts to act on.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use alloy::{
     primitives::{Address, Bytes, U256},
@@ -101,6 +104,8 @@ pub struct Chain {
     /// VerifyingPaymaster of @account-abstraction/contracts 0.6.0, with deposit and stake.
     pub paymaster: Address,
     pub targets: Targets,
+    /// Held while a transaction is handed in: the node gives out the nonces of its accounts one by one.
+    sending: Mutex<()>,
     _anvil: Supervised,
 }
 
@@ -157,7 +162,8 @@ impl Chain {
             reverter: Address::ZERO,
             mark: Address::ZERO,
         };
-        let mut chain = Self { url, paymaster: Address::ZERO, targets: nowhere, _anvil: anvil };
+        let mut chain =
+            Self { url, paymaster: Address::ZERO, targets: nowhere, sending: Mutex::new(()), _anvil: anvil };
         chain.replay_deployments();
         chain.deploy_targets();
         chain.deploy_paymaster();
@@ -231,7 +237,10 @@ impl Chain {
 
     /// Sends from an unlocked or impersonated account, waits, and insists on success. The receipt.
     pub fn transact(&self, transaction: Value) -> Value {
-        let hash = self.rpc("eth_sendTransaction", json!([transaction]));
+        let hash = {
+            let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+            self.rpc("eth_sendTransaction", json!([transaction]))
+        };
         let receipt = wait_for(30, || {
             Some(self.rpc("eth_getTransactionReceipt", json!([hash]))).filter(|receipt| !receipt.is_null())
         })

@@ -2,13 +2,13 @@
 
 use alloy::primitives::Address;
 
-/// A policy for a day, gas paid by whoever, with these lines beneath.
+/// A policy for a week, gas paid by whoever, with these lines beneath.
 pub fn policy(label: &str, permissions: &str) -> String {
-    policy_with(label, DAY, permissions)
+    policy_with(label, WEEK, permissions)
 }
 
-/// Valid from now for a day, gas paid by whoever.
-pub const DAY: &str = r#"
+/// Valid from now for a week, gas paid by whoever.
+pub const WEEK: &str = r#"
 valid_after = "now"
 valid_until = "7d"
 paymaster = "unrestricted"
