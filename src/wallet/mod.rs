@@ -23,6 +23,10 @@ pub mod send;
 pub mod state;
 mod store;
 mod vault;
+// Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
+#[cfg(test)]
+#[path = "vault/tests.rs"]
+mod vault_tests;
 
 use std::{
     sync::{PoisonError, RwLock},
