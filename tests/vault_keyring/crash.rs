@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{ID, desktop::Desktop, worker::worker};
+use crate::{ID, desktop::Desktop, skipped, worker::worker};
 
 /// Every way in which these operations leave a mark outside of their own memory.
 const MARKS: [&str; 5] = ["/^rename", "/^unlink", "fsync", "/^(sendmsg|sendto)$", "/^(write|pwrite64)$"];
@@ -15,7 +15,7 @@ const MARKS: [&str; 5] = ["/^rename", "/^unlink", "fsync", "/^(sendmsg|sendto)$"
 fn strace_works() -> bool {
     let works = Command::new("strace").args(["-o", "/dev/null", "true"]).output().is_ok_and(|o| o.status.success());
     if !works {
-        println!("skipped: strace is not installed, or may not trace (Debian: apt-get install strace)");
+        skipped("kill -9 at every step (no strace, or it may not trace; Debian: apt-get install strace)");
     }
     works
 }

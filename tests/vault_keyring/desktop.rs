@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    ANVIL_0, anvil,
+    ANVIL_0, anvil, skipped,
     worker::{what_it_says, worker},
 };
 
@@ -31,7 +31,7 @@ impl Desktop {
     pub fn new() -> Option<Self> {
         for program in ["dbus-daemon", "gnome-keyring-daemon"] {
             if Command::new(program).arg("--version").output().is_err() {
-                println!("skipped: {program} is not installed (Debian: apt-get install dbus gnome-keyring)");
+                skipped(&format!("the OS keyring (no {program}; Debian: apt-get install dbus gnome-keyring)"));
                 return None;
             }
         }

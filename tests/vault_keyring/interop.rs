@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    ANVIL_0, ANVIL_0_ADDRESS, ID,
+    ANVIL_0, ANVIL_0_ADDRESS, ID, skipped,
     vault::{Backend, PassphraseSource, Vault, import},
 };
 
@@ -16,7 +16,7 @@ fn cast() -> Option<PathBuf> {
     let binary = ["cast-linux-amd64", "cast-linux-arm64"].map(|name| modules.join(name).join("bin/cast"));
     let found = binary.into_iter().find(|path| path.exists());
     if found.is_none() {
-        println!("skipped: cast is not installed (run tests/e2e/setup)");
+        skipped("keystores of cast (not installed: run tests/e2e/setup)");
     }
     found
 }

@@ -17,6 +17,8 @@ mod standard_input;
 mod vault;
 mod worker;
 
+use std::io::Write;
+
 use alloy::primitives::{Address, address};
 use secret::Secret;
 use vault::SecretId;
@@ -33,4 +35,9 @@ fn anvil() -> Secret {
 
 fn id() -> SecretId {
     ID.parse().unwrap()
+}
+
+/// On standard error, past the test harness's capture; `tests/run` collects these lines.
+fn skipped(what: &str) {
+    let _ = writeln!(std::io::stderr(), "\nskipped: {what}");
 }

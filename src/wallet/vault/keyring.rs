@@ -142,11 +142,23 @@ fn translate(error: Error) -> VaultError {
 /// What happened, without what the keyring holds: some errors carry it.
 fn describe(error: &Error) -> String {
     match error {
-        Error::PlatformFailure(cause) | Error::NoStorageAccess(cause) => clean(&cause.to_string(), 200),
+        Error::PlatformFailure(cause) | Error::NoStorageAccess(cause) => in_words(cause.as_ref()),
         Error::BadEncoding(_) | Error::BadDataFormat(..) => "its entry for this secret cannot be read".into(),
         Error::Ambiguous(_) => "it has several entries for this secret".into(),
         Error::TooLong(..) => "it does not take an entry as long as ours".into(),
         _ => "it does not do what was asked".into(),
+    }
+}
+
+/// zbus has no better names for the two common reasons than their texts.
+fn in_words(cause: &(dyn std::error::Error + 'static)) -> String {
+    let text = cause.to_string();
+    if text.contains("org.freedesktop.DBus.Error.ServiceUnknown") {
+        "no program on your session bus keeps secrets".into()
+    } else if text.contains("Failed to connect to address") || text.contains("dbus session") {
+        "there is no session bus here".into()
+    } else {
+        clean(&text, 200)
     }
 }
 
@@ -171,20 +183,7 @@ fn look() -> Status {
         Err(Error::NoResult) => {
             Status::Absent { why: "it has no default keyring yet; make one in your keyring manager".into() }
         }
-        Err(error) => Status::Absent { why: unreachable_because(&error) },
-    }
-}
-
-/// The two common reasons in words; zbus has no better name for the first one than the text of the bus.
-#[cfg(all(unix, not(target_os = "macos")))]
-fn unreachable_because(error: &secret_service::Error) -> String {
-    let text = error.to_string();
-    if text.contains("org.freedesktop.DBus.Error.ServiceUnknown") {
-        "no program on your session bus keeps secrets".into()
-    } else if matches!(error, secret_service::Error::Unavailable) {
-        "there is no session bus here".into()
-    } else {
-        clean(&text, 200)
+        Err(error) => Status::Absent { why: in_words(&error) },
     }
 }
 

@@ -166,9 +166,8 @@ impl Vault {
     }
 
     /// `tell` is called when the keyring takes longer than a moment, to show "waiting for your keyring".
-    pub fn on_waiting(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn on_waiting(&mut self, tell: impl Fn() + Send + Sync + 'static) {
         self.keyring = Keyring::new(Box::new(tell));
-        self
     }
 
     /// Stores a secret under an id that is not in use. Once this returns, it was written and read back.
@@ -210,11 +209,6 @@ impl Vault {
             return Err(VaultError::AddressMismatch { id: *id, recorded: entry.address, found: secret.address() });
         }
         Ok(secret)
-    }
-
-    /// Whether the index knows the id. Unlocks nothing.
-    pub fn contains(&self, id: &SecretId) -> Result<bool, VaultError> {
-        Ok(Index::load(&self.folder)?.find(id).is_some())
     }
 
     /// Destroys a secret for good.

@@ -44,6 +44,11 @@ impl Vault {
         index.save(&self.folder, &lock).unwrap();
     }
 
+    /// Whether the index knows the id.
+    pub fn contains(&self, id: &SecretId) -> bool {
+        Index::load(&self.folder).unwrap().find(id).is_some()
+    }
+
     /// What is really there, whatever the index says: in a sealed file, in the keyring.
     pub fn copies(&self, id: &SecretId) -> (Option<Secret>, Option<Secret>) {
         let in_keyring = match self.status(Backend::Keyring) {

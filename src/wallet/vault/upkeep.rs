@@ -155,6 +155,9 @@ impl Vault {
             }
         }
         unrecorded.retain(|(id, _)| index.find(id).is_none());
+        // Several records may name one secret.
+        unrecorded.sort_unstable_by_key(|(id, _)| *id);
+        unrecorded.dedup_by_key(|(id, _)| *id);
         Ok(unrecorded)
     }
 
