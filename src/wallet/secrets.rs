@@ -59,7 +59,7 @@ impl Wallet {
         Ok(self.vault.list()?.into_iter().map(|entry| view(entry, &users)).collect())
     }
 
-    /// Takes two seconds at the most.
+    /// Takes three seconds at the most.
     pub fn vault_status(&self) -> Result<Vec<BackendView>> {
         let entries = self.vault.list()?;
         Ok([Backend::Keyring, Backend::File]

@@ -238,7 +238,7 @@ impl Vault {
         self.backend
     }
 
-    /// Whether a backend would answer now. Opens no dialog, asks for nothing; takes two seconds at the most.
+    /// Whether a backend would answer now. Opens no dialog, asks for nothing; takes three seconds at the most.
     pub fn status(&self, of: Backend) -> Status {
         match of {
             Backend::Keyring => self.keyring.status(),

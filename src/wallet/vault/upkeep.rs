@@ -114,13 +114,13 @@ impl Vault {
     /// `known` are the secrets that records name: one that the index has lost is looked for in the keyring, which cannot
     /// be listed. Never deletes a secret's only copy.
     pub fn check(&self, known: &[(SecretId, Address)]) -> Result<Vec<Finding>, VaultError> {
+        if let Err(frozen @ VaultError::KeyringFrozen { .. }) = self.keyring.require() {
+            // Said once: otherwise each secret would wait for it again.
+            return Err(frozen);
+        }
         let lock = self.folder.lock()?;
         let mut index = Index::load_or_set_aside(&self.folder, &lock)?;
         let unrecorded = self.unrecorded(&index, known)?;
-        if self.status(Backend::Keyring) == Status::Frozen {
-            // Said once: otherwise each secret would wait as long again.
-            return Err(VaultError::KeyringFrozen { seconds: 2 });
-        }
         let mut findings = Vec::new();
         for mut entry in index.entries().to_vec() {
             let verdict = self.settle(&lock, &mut entry);
