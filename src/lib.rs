@@ -4,7 +4,7 @@
 //!  main ── cli ──┐
 //!                ├── wallet ── kernel
 //!               (tui)   │
-//!                       ├── vault    secrets: sealed files
+//!                       ├── vault    secrets: OS keyring, sealed files
 //!                       ├── store    records: SQLite
 //!                       └── chain    node, bundler, paymaster
 //! ```

@@ -19,10 +19,15 @@ pub mod network;
 pub mod operation;
 pub mod policy;
 pub mod revoke;
+pub mod secrets;
 pub mod send;
 pub mod state;
 mod store;
 mod vault;
+// Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
+#[cfg(test)]
+#[path = "vault/tests.rs"]
+mod vault_tests;
 
 use std::{
     sync::{PoisonError, RwLock},
@@ -32,7 +37,7 @@ use std::{
 use error::{Class, Error, Result};
 use home::{Config, Home};
 use store::Store;
-pub use vault::{AskPassphrase, Backend, Entry, PassphraseSource, Question, SecretId, hygiene::shield_process};
+pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, hygiene::shield_process};
 use vault::{Vault, VaultError};
 
 /// One opened home: its config, its records and its vault. The one handle that front ends hold.
@@ -80,11 +85,6 @@ impl Wallet {
 
     pub fn home(&self) -> &Home {
         &self.home
-    }
-
-    /// What the vault holds, without unlocking it.
-    pub fn secrets(&self) -> Result<Vec<vault::Entry>> {
-        Ok(self.vault.list()?)
     }
 
     /// How many operations were sent and have no result on record yet.

@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alloy::signers::local::{MnemonicBuilder, coins_bip39::English};
 use zeroize::Zeroizing;
 
 use super::{
-    PassphraseSource, Question, VaultError, keystore, passphrase::unbuffered_stdin, private_files::read_bounded,
+    PassphraseSource, VaultError, keystore, mnemonic,
+    passphrase::{Question, unbuffered_stdin},
+    private_files::read_bounded,
 };
 use crate::secret::Secret;
 
@@ -44,7 +45,9 @@ impl TextSource {
     fn read(&self) -> Result<Zeroizing<String>, VaultError> {
         let mut file = match self {
             Self::File(path) => File::open(path).map_err(|e| VaultError::io("read the key from", path, e))?,
-            Self::StandardInput => unbuffered_stdin()?,
+            Self::StandardInput => {
+                unbuffered_stdin().map_err(|e| VaultError::io("read the key from", Path::new("standard input"), e))?
+            }
         };
         let mut buffer = Zeroizing::new([0u8; MAX_TEXT + 1]);
         let mut length = 0;
@@ -79,40 +82,31 @@ pub fn hex_key(source: &TextSource) -> Result<Secret, VaultError> {
 
 /// The key that an English BIP-39 mnemonic without extra passphrase has at `path` (BIP-32), [`DEFAULT_PATH`] if not said.
 pub fn mnemonic_key(source: &TextSource, path: Option<&str>) -> Result<Secret, VaultError> {
-    let path = path.unwrap_or(DEFAULT_PATH);
-    if !is_derivation_path(path) {
-        return Err(VaultError::Import {
-            what: "the derivation path".into(),
-            why: "it looks like m/44'/60'/0'/0/0: m, then at most ten numbers below 2^31, each with or without '",
-        });
-    }
-    let text = source.read()?;
-    let mut words = Zeroizing::new(String::with_capacity(text.len()));
-    for word in text.split_whitespace() {
-        if !words.is_empty() {
-            words.push(' ');
-        }
-        words.extend(word.chars().map(|c| c.to_ascii_lowercase()));
-    }
-    // Their errors quote the words: they are dropped unread.
-    let wrong = || {
+    let path = derivation_path(path.unwrap_or(DEFAULT_PATH)).ok_or_else(|| VaultError::Import {
+        what: "the derivation path".into(),
+        why: "it looks like m/44'/60'/0'/0/0: m, then at most ten numbers below 2^31, each with or without '",
+    })?;
+    mnemonic::key(&source.read()?, &path).ok_or_else(|| {
         source.unusable(
             "it is not an English BIP-39 mnemonic: 12, 15, 18, 21 or 24 words of the list, the last one fits the rest",
         )
-    };
-    let builder = MnemonicBuilder::<English>::default().derivation_path(path).map_err(|_| wrong())?;
-    let signer = builder.phrase(words.as_str()).build().map_err(|_| wrong())?;
-    let mut bytes = Zeroizing::new(signer.to_bytes().0);
-    Secret::from_bytes(&mut bytes).map_err(|_| wrong())
+    })
 }
 
-fn is_derivation_path(path: &str) -> bool {
-    let mut parts = path.split('/');
-    let index = |part: &str| {
-        let digits = part.strip_suffix('\'').unwrap_or(part);
-        digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u32>().is_ok_and(|n| n < 1 << 31)
-    };
-    parts.next() == Some("m") && (1..=MAX_DEPTH).contains(&parts.clone().count()) && parts.all(index)
+/// The child numbers of a path, hardened ones with the highest bit set.
+fn derivation_path(text: &str) -> Option<Vec<u32>> {
+    let numbers = text.strip_prefix("m/")?;
+    let path: Option<Vec<u32>> = numbers
+        .split('/')
+        .map(|number| {
+            let (digits, hardened) =
+                number.strip_suffix('\'').map_or((number, 0), |digits| (digits, mnemonic::HARDENED));
+            // `parse` would take a plus sign.
+            let number: u32 = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+            (number < mnemonic::HARDENED).then_some(number | hardened)
+        })
+        .collect();
+    path.filter(|path| path.len() <= MAX_DEPTH)
 }
 
 /// A version 3 keystore of any origin. `passphrase` is asked with [`Question::Import`].
@@ -122,4 +116,22 @@ pub fn keystore_key(file: &Path, passphrase: &PassphraseSource) -> Result<Secret
     let sealed = keystore::parse(&json).map_err(|e| VaultError::from_keystore(file.to_owned(), e))?;
     let passphrase = passphrase.ask(Question::Import)?;
     sealed.open(&passphrase).map_err(|e| VaultError::from_keystore(file.to_owned(), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_strictly() {
+        let hardened = |n: u32| n | mnemonic::HARDENED;
+        assert_eq!(derivation_path(DEFAULT_PATH), Some(vec![hardened(44), hardened(60), hardened(0), 0, 0]));
+        assert_eq!(derivation_path("m/2147483647'"), Some(vec![u32::MAX]));
+        for bad in
+            ["", "m", "m/", "44'/60'", "m/+1", "m/-1", "m/2147483648", "m/1''", "m/'", "m//1", "M/1", "m/1h", "m/ 1"]
+        {
+            assert_eq!(derivation_path(bad), None, "{bad}");
+        }
+        assert_eq!(derivation_path(&format!("m{}", "/1".repeat(11))), None);
+    }
 }

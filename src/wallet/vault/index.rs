@@ -43,6 +43,11 @@ pub enum Step {
     Removing,
 }
 
+#[derive(Deserialize)]
+struct Versioned {
+    schema: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 pub struct Index {
     schema: u32,
@@ -51,19 +56,31 @@ pub struct Index {
 
 impl Index {
     pub fn load(folder: &PrivateFolder) -> Result<Self, VaultError> {
-        let Some(json) = folder.read(FILE, MAX_BYTES)? else { return Ok(Self { schema: SCHEMA, secrets: Vec::new() }) };
+        let Some(json) = folder.read(FILE, MAX_BYTES)? else { return Ok(Self::empty()) };
         let path = folder.join(FILE);
-        let index: Self = serde_json::from_slice(&json).map_err(|e| {
-            VaultError::damaged(&path, format!("{e}; it holds no secret, `keyleash vault check` rebuilds it"))
-        })?;
-        if index.schema != SCHEMA {
-            let why = format!(
-                "it has schema {}, this keyleash knows {SCHEMA}; use the newer keyleash that wrote it",
-                index.schema
-            );
-            return Err(VaultError::damaged(&path, why));
+        // Looked at first: what a newer keyleash wrote need not parse, and is not damaged.
+        if let Ok(Versioned { schema }) = serde_json::from_slice(&json)
+            && schema > SCHEMA
+        {
+            return Err(VaultError::Newer { file: path, schema });
         }
-        Ok(index)
+        let advice = "it holds no secret, and `keyleash vault check` rebuilds it";
+        serde_json::from_slice(&json).map_err(|e| VaultError::damaged(&path, format!("{e}; {advice}")))
+    }
+
+    /// For repairs: a damaged index is kept under another name, and an empty one stands in for it.
+    pub fn load_or_set_aside(folder: &PrivateFolder, lock: &FolderLock) -> Result<Self, VaultError> {
+        match Self::load(folder) {
+            Err(VaultError::Damaged { .. }) => {
+                folder.rename(lock, FILE, "index.damaged")?;
+                Ok(Self::empty())
+            }
+            other => other,
+        }
+    }
+
+    fn empty() -> Self {
+        Self { schema: SCHEMA, secrets: Vec::new() }
     }
 
     pub fn save(&self, folder: &PrivateFolder, lock: &FolderLock) -> Result<(), VaultError> {
@@ -84,8 +101,12 @@ impl Index {
         self.secrets.iter().find(|entry| entry.id == *id)
     }
 
-    pub fn find_mut(&mut self, id: &SecretId) -> Option<&mut Entry> {
-        self.secrets.iter_mut().find(|entry| entry.id == *id)
+    /// Notes where a secret is and how far an operation on it has come.
+    pub fn set(&mut self, id: &SecretId, backend: Backend, step: Step) {
+        if let Some(entry) = self.secrets.iter_mut().find(|entry| entry.id == *id) {
+            entry.backend = backend;
+            entry.step = step;
+        }
     }
 
     pub fn add(&mut self, entry: Entry) {

@@ -66,7 +66,10 @@ impl PassphraseSource {
                 let file = File::open(path).map_err(|e| VaultError::io("read the passphrase from", path, e))?;
                 first_line(file, &format!("the passphrase file {}", path.display()))?
             }
-            Self::StandardInput => first_line(unbuffered_stdin()?, "standard input")?,
+            Self::StandardInput => {
+                let input = unbuffered_stdin().map_err(|e| unreadable("standard input", e))?;
+                first_line(input, "standard input")?
+            }
         };
         if text.is_empty() { Err(VaultError::EmptyPassphrase) } else { Ok(text) }
     }
@@ -111,7 +114,7 @@ fn first_line(mut source: impl Read, name: &str) -> Result<Zeroizing<String>, Va
     loop {
         let got = match source.read(byte.as_mut_slice()) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            got => got.map_err(|e| VaultError::NoPassphrase(format!("{name} could not be read ({e})")))?,
+            got => got.map_err(|e| unreadable(name, e))?,
         };
         if got == 0 || *byte == [b'\n'] {
             break;
@@ -130,13 +133,17 @@ fn first_line(mut source: impl Read, name: &str) -> Result<Zeroizing<String>, Va
     Ok(Zeroizing::new(text.to_owned()))
 }
 
+fn unreadable(name: &str, error: io::Error) -> VaultError {
+    VaultError::NoPassphrase(format!("{name} could not be read ({error})"))
+}
+
 /// Standard input past the buffer of the standard library, which is never wiped.
-pub fn unbuffered_stdin() -> Result<File, VaultError> {
+pub fn unbuffered_stdin() -> io::Result<File> {
     #[cfg(unix)]
     let handle = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
     #[cfg(windows)]
     let handle = std::os::windows::io::AsHandle::as_handle(&io::stdin()).try_clone_to_owned();
-    handle.map(File::from).map_err(|e| VaultError::NoPassphrase(format!("standard input could not be read ({e})")))
+    handle.map(File::from)
 }
 
 #[cfg(test)]

@@ -80,6 +80,13 @@ impl PrivateFolder {
         self.sync()
     }
 
+    /// Gives the file `from` the name `to`, which is lost if it was there.
+    pub fn rename(&self, _lock: &FolderLock, from: &str, to: &str) -> Result<(), VaultError> {
+        let path = self.join(from);
+        fs::rename(&path, self.join(to)).map_err(|e| VaultError::io("rename", &path, e))?;
+        self.sync()
+    }
+
     /// Removes the file `name`; one that is not there is as good as removed.
     pub fn remove(&self, _lock: &FolderLock, name: &str) -> Result<(), VaultError> {
         let path = self.join(name);

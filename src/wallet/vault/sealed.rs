@@ -103,10 +103,6 @@ impl SealedFiles {
         folder.remove(lock, &file_name(id))
     }
 
-    pub fn has(&self, folder: &PrivateFolder, id: &SecretId) -> Result<bool, VaultError> {
-        Ok(folder.read(&file_name(id), keystore::MAX_FILE)?.is_some())
-    }
-
     /// Whether reading a secret would ask for the passphrase first.
     pub fn is_locked(&self) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).is_none()
@@ -117,9 +113,16 @@ impl SealedFiles {
         Ok(folder.names()?.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect())
     }
 
-    /// The address a sealed file claims; only opening it proves that.
+    /// The address a sealed file claims; only opening it proves that. `None` when there is no such file.
     pub fn claimed_address(&self, folder: &PrivateFolder, id: &SecretId) -> Result<Option<Address>, VaultError> {
-        Ok(self.sealed(folder, id)?.address)
+        match self.sealed(folder, id) {
+            Ok(sealed) => {
+                let unnamed = || VaultError::damaged(&folder.join(&file_name(id)), "it names no address, as ours do");
+                sealed.address.map(Some).ok_or_else(unnamed)
+            }
+            Err(VaultError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn sealed(&self, folder: &PrivateFolder, id: &SecretId) -> Result<Keystore, VaultError> {

@@ -1,7 +1,7 @@
-//! The vault as a whole, on sealed files.
+//! The vault as a whole, on sealed files. tests/vault_keyring puts it to a real keyring, kill -9 and other programs.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -10,10 +10,15 @@ use std::{
     },
 };
 
-use alloy::primitives::address;
+use alloy::primitives::{Address, address};
 use zeroize::Zeroizing;
 
-use super::*;
+use super::vault::{
+    import,
+    upkeep::{Finding, Verdict},
+    *,
+};
+use crate::secret::Secret;
 
 const ANVIL_0: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 const ANVIL_0_ADDRESS: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
@@ -65,9 +70,7 @@ impl AskPassphrase for Script {
 }
 
 fn vault(data: &Path, script: &Script) -> Vault {
-    let mut vault = Vault::for_tests(data);
-    vault.sealed = SealedFiles::cheap(PassphraseSource::Prompt(Box::new(script.clone())));
-    vault
+    Vault::cheap(data, Backend::File, PassphraseSource::Prompt(Box::new(script.clone())))
 }
 
 fn stored(data: &Path) -> SecretId {
@@ -84,7 +87,7 @@ fn import(json: &str, passphrase: &'static str) -> Result<Secret, VaultError> {
     let dir = home();
     let file = dir.path().join("keystore");
     fs::write(&file, json).unwrap();
-    open_keystore(&file, &PassphraseSource::Prompt(Box::new(Script::new(&[passphrase]))))
+    import::keystore_key(&file, &PassphraseSource::Prompt(Box::new(Script::new(&[passphrase]))))
 }
 
 /// Says why `json` is refused, and that nobody was asked for a passphrase before.
@@ -93,7 +96,7 @@ fn refused_unasked(json: &[u8]) -> VaultError {
     let file = dir.path().join("keystore");
     fs::write(&file, json).unwrap();
     let script = Script::new(&["testpassword"]);
-    let error = open_keystore(&file, &PassphraseSource::Prompt(Box::new(script.clone()))).err().unwrap();
+    let error = import::keystore_key(&file, &PassphraseSource::Prompt(Box::new(script.clone()))).err().unwrap();
     assert_eq!(script.asked(), [], "{error}");
     error
 }
@@ -104,9 +107,9 @@ fn a_secret_comes_back_from_a_new_handle() {
     let id = stored(home.path());
     let vault = Vault::for_tests(home.path());
     assert_eq!(vault.get(&id).unwrap().to_hex().as_str(), ANVIL_0);
-    assert!(vault.contains(&id).unwrap());
+    assert!(vault.contains(&id));
     vault.remove(&id).unwrap();
-    assert!(!vault.contains(&id).unwrap());
+    assert!(!vault.contains(&id));
     assert!(!file_of(home.path(), &id).exists());
     assert!(matches!(vault.get(&id), Err(VaultError::NotFound { .. })));
     assert!(matches!(vault.remove(&id), Err(VaultError::NotFound { .. })));
@@ -121,7 +124,7 @@ fn listing_and_status_ask_for_nothing() {
     let entry = vault.list().unwrap().pop().unwrap();
     assert_eq!((entry.id, entry.address, entry.label.as_str()), (id, ANVIL_0_ADDRESS, "treasury"));
     assert_eq!((entry.backend, entry.step), (Backend::File, Step::Stored));
-    assert_eq!(vault.status(), Status::Locked);
+    assert_eq!(vault.status(Backend::File), Status::Locked);
     assert_eq!(script.asked(), []);
 }
 
@@ -130,7 +133,7 @@ fn a_fresh_vault_lists_nothing_and_makes_no_folder() {
     let home = home();
     let vault = Vault::for_tests(home.path());
     assert!(vault.list().unwrap().is_empty());
-    assert!(!vault.contains(&SecretId::random().unwrap()).unwrap());
+    assert!(!vault.contains(&SecretId::random().unwrap()));
     assert!(!home.path().join("vault").exists());
 }
 
@@ -208,6 +211,36 @@ fn a_foreign_keystore_with_a_wrong_passphrase_says_both_possible_reasons() {
 }
 
 #[test]
+fn owner_keys_are_read_from_files_and_errors_do_not_repeat_them() {
+    let home = home();
+    let file = home.path().join("key");
+    let source = import::TextSource::File(file.clone());
+    let words = "test test test test test test test test test test test junk";
+    fs::write(&file, format!("{ANVIL_0}\n")).unwrap();
+    assert_eq!(import::hex_key(&source).unwrap().address(), ANVIL_0_ADDRESS);
+    fs::write(&file, words).unwrap();
+    assert_eq!(import::mnemonic_key(&source, None).unwrap().address(), ANVIL_0_ADDRESS);
+    let second = import::mnemonic_key(&source, Some("m/44'/60'/0'/0/1")).unwrap();
+    assert_eq!(second.address(), address!("70997970C51812dc3A010C7d01b50e0d17dc79C8"));
+    assert!(import::mnemonic_key(&source, Some("m/44'/60'/x")).err().unwrap().to_string().contains("derivation path"));
+
+    for content in [words, &ANVIL_0[..60], "", &"x".repeat(1025)] {
+        fs::write(&file, content).unwrap();
+        let error = import::hex_key(&source).err().unwrap();
+        assert!(content.len() < 10 || !format!("{error}{error:?}").contains(&content[..10]), "{error}");
+    }
+    for content in [ANVIL_0, &words[5..], &words.replace("junk", "zebra"), &words.replace("junk", "nonesuch")] {
+        fs::write(&file, content).unwrap();
+        let error = import::mnemonic_key(&source, None).err().unwrap();
+        assert!(
+            !["test test", "zebra", "nonesuch", &ANVIL_0[..10]].iter().any(|s| format!("{error}{error:?}").contains(s))
+        );
+    }
+    let missing = import::TextSource::File(home.path().join("missing"));
+    assert!(import::hex_key(&missing).err().unwrap().to_string().contains("missing"));
+}
+
+#[test]
 fn hostile_parameters_are_refused_before_any_work_or_question() {
     let with = |from: &str, to: &str| {
         assert!(PUBLISHED_SCRYPT.contains(from) || PUBLISHED_PBKDF2.contains(from));
@@ -279,7 +312,7 @@ fn a_huge_file_is_not_read_and_a_pipe_is_not_waited_for() {
         let home = home();
         let pipe = home.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let error = open_keystore(&pipe, &PassphraseSource::Prompt(Box::new(Script::default()))).err().unwrap();
+        let error = import::keystore_key(&pipe, &PassphraseSource::Prompt(Box::new(Script::default()))).err().unwrap();
         assert!(error.to_string().contains("not a regular file"));
     }
 }
@@ -337,7 +370,7 @@ fn one_passphrase_is_asked_once_and_guards_the_whole_vault() {
     }
     ids.iter().for_each(|id| drop(vault_1.get(id).unwrap()));
     assert_eq!(script.asked(), [Question::Choose, Question::Repeat]);
-    assert_eq!(vault_1.status(), Status::Available);
+    assert_eq!(vault_1.status(Backend::File), Status::Available);
 
     // Another process cannot add under another passphrase, wherever it comes from.
     let id = SecretId::random().unwrap();
@@ -345,8 +378,7 @@ fn one_passphrase_is_asked_once_and_guards_the_whole_vault() {
     assert!(matches!(other.put(&id, &anvil(), "key"), Err(VaultError::WrongPassphrase { .. })));
     let from_file = home.path().join("passphrase");
     fs::write(&from_file, "other").unwrap();
-    let mut other = Vault::for_tests(home.path());
-    other.sealed = SealedFiles::cheap(PassphraseSource::File(from_file));
+    let other = Vault::cheap(home.path(), Backend::File, PassphraseSource::File(from_file));
     assert!(matches!(other.put(&id, &anvil(), "key"), Err(VaultError::WrongPassphrase { .. })));
     assert_eq!(other.list().unwrap().len(), 3);
 
@@ -413,17 +445,91 @@ fn leftovers_of_a_killed_process_are_ignored_and_cleaned_up() {
 }
 
 #[test]
-fn a_damaged_index_is_reported_and_not_overwritten() {
+fn a_damaged_index_is_not_overwritten_until_check_rebuilds_it() {
     let home = home();
     let id = stored(home.path());
     let index = home.path().join("vault/index.json");
-    for content in ["{", "", "{\"schema\":2,\"secrets\":[]}", "[]"] {
+    let vault = Vault::for_tests(home.path());
+    for content in ["{", "", "{\"schema\":1}", "[]"] {
         fs::write(&index, content).unwrap();
-        let vault = Vault::for_tests(home.path());
         assert!(matches!(vault.list(), Err(VaultError::Damaged { .. })));
         assert!(matches!(vault.get(&id), Err(VaultError::Damaged { .. })));
         assert!(matches!(vault.put(&SecretId::random().unwrap(), &anvil(), "x"), Err(VaultError::Damaged { .. })));
         assert_eq!(fs::read_to_string(&index).unwrap(), content);
+
+        let findings = vault.check(&[]).unwrap();
+        assert!(
+            matches!(findings[..], [Finding { verdict: Verdict::Found { backend: Backend::File }, .. }]),
+            "{findings:?}"
+        );
+        assert_eq!(vault.get(&id).unwrap().address(), ANVIL_0_ADDRESS);
+        assert_eq!(fs::read_to_string(home.path().join("vault/index.damaged")).unwrap(), content);
+    }
+}
+
+#[test]
+fn the_index_of_a_newer_keyleash_is_left_alone() {
+    let home = home();
+    let id = stored(home.path());
+    let index = home.path().join("vault/index.json");
+    let content = "{\"schema\":2,\"secrets\":{\"new\":\"shape\"}}";
+    fs::write(&index, content).unwrap();
+    let vault = Vault::for_tests(home.path());
+    assert!(matches!(vault.get(&id), Err(VaultError::Newer { schema: 2, .. })));
+    assert!(matches!(vault.check(&[]), Err(VaultError::Newer { .. })));
+    assert!(matches!(vault.put(&SecretId::random().unwrap(), &anvil(), "x"), Err(VaultError::Newer { .. })));
+    assert_eq!(fs::read_to_string(&index).unwrap(), content);
+}
+
+#[test]
+fn check_settles_what_was_cut_off_and_nothing_else_happens_before() {
+    for (step, there, expected) in [
+        (Step::Writing, true, "but it is in the file vault: completed"),
+        (Step::Writing, false, "before it was written: forgotten"),
+        (Step::Removing, true, "still in the file vault: kept"),
+        (Step::Removing, false, "after it was deleted: completed"),
+        (Step::Stored, true, "as recorded"),
+        (Step::Stored, false, "in neither vault"),
+    ] {
+        let home = home();
+        let id = stored(home.path());
+        Vault::for_tests(home.path()).pretend(&id, step);
+        if !there {
+            fs::remove_file(file_of(home.path(), &id)).unwrap();
+        }
+        let vault = Vault::for_tests(home.path());
+        if step != Step::Stored {
+            assert!(matches!(vault.remove(&id), Err(VaultError::Unsettled { .. })));
+            assert!(matches!(vault.list().unwrap()[..], [Entry { step: now, .. }] if now == step));
+        }
+        let findings = vault.check(&[]).unwrap();
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].verdict.to_string().contains(expected), "{step:?} {there}: {}", findings[0].verdict);
+        assert_eq!(vault.get(&id).is_ok(), there, "{step:?}");
+        if there {
+            assert!(matches!(vault.check(&[]).unwrap()[0].verdict, Verdict::Sound { .. }));
+            vault.remove(&id).unwrap();
+        }
+    }
+}
+
+#[test]
+fn check_reports_what_it_cannot_put_right_and_changes_nothing() {
+    let home = home();
+    let (swapped, broken) = (stored(home.path()), stored(home.path()));
+    let other = SecretId::random().unwrap();
+    Vault::for_tests(home.path()).put(&other, &Secret::random().unwrap(), "other").unwrap();
+    fs::copy(file_of(home.path(), &other), file_of(home.path(), &swapped)).unwrap();
+    fs::write(file_of(home.path(), &broken), "{").unwrap();
+    let vault = Vault::for_tests(home.path());
+    let before = vault.list().unwrap();
+    for _ in 0..2 {
+        let findings = vault.check(&[]).unwrap();
+        let of = |id: &SecretId| findings.iter().find(|f| f.id == *id).map(|f| &f.verdict);
+        assert!(matches!(of(&swapped), Some(Verdict::WrongAddress { recorded: ANVIL_0_ADDRESS, .. })));
+        assert!(matches!(of(&broken), Some(Verdict::Unclear { why: VaultError::Damaged { .. } })));
+        assert!(matches!(of(&other), Some(Verdict::Sound { .. })));
+        assert_eq!(vault.list().unwrap(), before);
     }
 }
 
@@ -437,7 +543,7 @@ fn two_processes_and_many_threads_lose_nothing() {
         return;
     }
     let home = home();
-    let name = "wallet::vault::tests::two_processes_and_many_threads_lose_nothing";
+    let name = "wallet::vault_tests::two_processes_and_many_threads_lose_nothing";
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env("KEYLEASH_TEST_WRITER", home.path())
@@ -498,9 +604,9 @@ macro_rules! assert_lacks {
 }
 
 // Nothing that holds a secret or a passphrase can be printed, copied or serialized by accident.
-assert_lacks!(Secret: fmt::Debug, fmt::Display, Clone, Serialize);
-assert_lacks!(Vault: fmt::Debug, fmt::Display, Clone, Serialize);
-assert_lacks!(PassphraseSource: fmt::Debug, fmt::Display, Clone, Serialize);
+assert_lacks!(Secret: fmt::Debug, fmt::Display, Clone, serde::Serialize);
+assert_lacks!(Vault: fmt::Debug, fmt::Display, Clone, serde::Serialize);
+assert_lacks!(PassphraseSource: fmt::Debug, fmt::Display, Clone, serde::Serialize);
 
 #[test]
 fn the_vault_can_be_shared_between_threads() {
