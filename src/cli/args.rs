@@ -45,6 +45,8 @@ pub struct Global {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VaultKind {
+    /// The keyring of the operating system (the default)
+    Keyring,
     /// Encrypted files (Ethereum keystore V3)
     File,
 }
@@ -100,6 +102,9 @@ pub enum Command {
     },
     /// Take keys back: plan, preview, execute, proof
     Revoke(RevokeArgs),
+    /// Where secrets are (never what they are)
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// A redacted report of this installation
     Doctor,
     /// Completions for a shell
@@ -287,6 +292,32 @@ pub enum AgentCommand {
     },
     /// List keys made here
     Ls,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VaultCommand {
+    /// Which backends would answer now
+    Status,
+    /// Ids, addresses and labels; nothing is unlocked
+    Ls,
+    /// Move secrets to the other backend: written, read back, compared, then deleted
+    Mv {
+        /// Ids, addresses or labels
+        #[arg(required = true)]
+        secrets: Vec<String>,
+        #[arg(long, value_name = "BACKEND")]
+        to: VaultKind,
+    },
+    /// Destroy a secret for good
+    Rm {
+        /// Id, address or label
+        secret: String,
+        /// Also when an account, key or agent on record needs it
+        #[arg(long)]
+        even_if_used: bool,
+    },
+    /// Look at every secret, and put right what was cut off
+    Check,
 }
 
 #[derive(Debug, Args)]

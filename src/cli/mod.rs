@@ -16,7 +16,7 @@ use std::{
 use alloy::primitives::{B256, Bytes, U256};
 use args::{
     AccountCommand, AgentCommand, Cli, Command, FormatChoice, Global, GrantArgs, InspectArgs, KeyCommand,
-    NetworkCommand, PaymasterChoice, RevokeArgs, SendArgs, VaultKind, address,
+    NetworkCommand, PaymasterChoice, RevokeArgs, SendArgs, VaultCommand, VaultKind, address,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use output::{Output, confirm, print};
@@ -129,6 +129,7 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
         Command::Send(args) => send(global, args, output, partial).await,
         Command::Status { hash } => status(global, hash).await,
         Command::Revoke(args) => revoke(global, args, output, partial).await,
+        Command::Vault(command) => vault(global, command, partial),
         Command::Doctor => doctor(global),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -153,21 +154,86 @@ fn home(global: &Global) -> Result<Home> {
 }
 
 fn open(global: &Global) -> Result<Wallet> {
-    Wallet::open(home(global)?, PassphraseSource::from_argument(global.passphrase_file.as_deref()))
+    let passphrase = PassphraseSource::from_argument(global.passphrase_file.as_deref());
+    let quiet = global.json;
+    let wallet = Wallet::open(home(global)?, passphrase)?;
+    Ok(wallet.on_waiting_for_keyring(move || Output::new(quiet).say("waiting for your keyring …")))
 }
 
 fn init(global: &Global) -> Result<Done> {
     let home = home(global)?;
     let backend = match global.vault {
-        Some(VaultKind::File) | None => Backend::File,
+        Some(kind) => backend_of(kind),
+        None => Backend::Keyring,
     };
     Wallet::init(&home, backend)?;
+    let secrets = match backend {
+        Backend::Keyring => "Secrets will be kept in the keyring of this system.",
+        Backend::File => "Secrets will be kept in encrypted files there; the passphrase is chosen with the first key.",
+    };
     let text = format!(
-        "Home set up in {}.\nSecrets will be kept in encrypted files there; the passphrase is chosen with the first key.\n\
-         Next: keyleash network add NAME --chain-id N --rpc URL --bundler URL",
+        "Home set up in {}.\n{secrets}\nNext: keyleash network add NAME --chain-id N --rpc URL --bundler URL",
         home.config_folder().display()
     );
     done(json!({ "home": home.config_folder(), "vault": backend }), text)
+}
+
+fn backend_of(kind: VaultKind) -> Backend {
+    match kind {
+        VaultKind::Keyring => Backend::Keyring,
+        VaultKind::File => Backend::File,
+    }
+}
+
+fn vault(global: &Global, command: VaultCommand, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global)?;
+    match command {
+        VaultCommand::Status => {
+            let backends = wallet.vault_status()?;
+            done(&backends, show::backends(&backends))
+        }
+        VaultCommand::Ls => {
+            let secrets = wallet.secrets()?;
+            done(&secrets, show::secrets(&secrets))
+        }
+        VaultCommand::Mv { secrets, to } => {
+            let to = backend_of(to);
+            let found = secrets.iter().map(|s| wallet.find_secret(s)).collect::<Result<Vec<_>>>()?;
+            confirm(&format!("Move {} to the {to}?", counted(found.len(), "secret")), global.yes)?;
+            let mut moved = Vec::new();
+            for secret in found.iter().filter(|s| s.backend != to) {
+                wallet.move_secret(&secret.id, to)?;
+                moved.push(secret.id);
+                *partial = json!({ "moved": moved, "to": to });
+            }
+            let text = format!("{} moved to the {to}.", counted(moved.len(), "secret"));
+            done(json!({ "moved": moved, "to": to }), text)
+        }
+        VaultCommand::Rm { secret, even_if_used } => {
+            let found = wallet.find_secret(&secret)?;
+            confirm(&format!("Destroy the secret {} ({}) for good?", found.label, found.address), global.yes)?;
+            wallet.remove_secret(&found.id, even_if_used)?;
+            done(json!({ "removed": found.id }), format!("{} is destroyed.", found.label))
+        }
+        VaultCommand::Check => {
+            let findings = wallet.check_secrets()?;
+            let data = json!({ "findings": findings });
+            let problems = findings.iter().filter(|f| f.problem).count();
+            if problems == 0 {
+                return done(data, show::findings_of_vault(&findings));
+            }
+            *partial = data;
+            if !global.json {
+                print(&show::findings_of_vault(&findings))?;
+            }
+            let message = format!("{} with a problem", counted(problems, "secret"));
+            Err(Error::new(Class::Vault, "vault.check", message))
+        }
+    }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 async fn network(global: &Global, command: NetworkCommand, partial: &mut Partial) -> Result<Done> {
@@ -595,6 +661,7 @@ fn doctor(global: &Global) -> Result<Done> {
         report["vault"] = json!(home.load_config()?.vault);
         report["networks"] = json!(wallet.networks());
         report["secrets"] = json!(wallet.secrets()?.len());
+        report["backends"] = json!(wallet.vault_status()?);
         report["operations_in_flight"] = json!(wallet.in_flight()?);
     }
     let text = serde_json::to_string_pretty(&report).unwrap_or_default();

@@ -17,9 +17,51 @@ use crate::{
         network::{NetworkView, Probe},
         operation::{OperationOutcome, Prepared},
         revoke::Revoked,
+        secrets::{BackendView, SecretFinding, SecretView},
         send::SendPlan,
     },
 };
+
+pub fn backends(backends: &[BackendView]) -> String {
+    let rows: Vec<Vec<String>> = backends
+        .iter()
+        .map(|b| {
+            vec![
+                format!("{}{}", b.backend, if b.chosen { " (new secrets go here)" } else { "" }),
+                b.state.to_owned(),
+                b.secrets.to_string(),
+                b.reason.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(&["backend", "state", "secrets", "why"], &rows)
+}
+
+pub fn secrets(secrets: &[SecretView]) -> String {
+    if secrets.is_empty() {
+        return "The vault is empty.".into();
+    }
+    let rows: Vec<Vec<String>> = secrets
+        .iter()
+        .map(|s| {
+            let used_by = if s.used_by.is_empty() { "nothing on record".to_owned() } else { s.used_by.join(", ") };
+            let unsettled = if s.settled { "" } else { " (cut off: run `keyleash vault check`)" };
+            vec![s.id.to_string(), s.label.clone(), s.address.to_string(), format!("{}{unsettled}", s.backend), used_by]
+        })
+        .collect();
+    table(&["id", "label", "address", "kept in", "used by"], &rows)
+}
+
+pub fn findings_of_vault(findings: &[SecretFinding]) -> String {
+    if findings.is_empty() {
+        return "The vault is empty.".into();
+    }
+    let rows: Vec<Vec<String>> = findings
+        .iter()
+        .map(|f| vec![if f.problem { "NO" } else { "ok" }.to_owned(), f.id.to_string(), f.message.clone()])
+        .collect();
+    table(&["", "id", "found"], &rows)
+}
 
 pub fn networks(networks: &[NetworkView]) -> String {
     if networks.is_empty() {

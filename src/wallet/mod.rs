@@ -38,7 +38,7 @@ use error::{Class, Error, Result};
 use home::{Config, Home};
 use store::Store;
 pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, hygiene::shield_process};
-use vault::{Vault, VaultError};
+use vault::{Status, Vault, VaultError};
 
 /// One opened home: its config, its records and its vault. The one handle that front ends hold.
 pub struct Wallet {
@@ -49,11 +49,14 @@ pub struct Wallet {
 }
 
 impl Wallet {
-    /// Sets a home up. Refused when there is one already.
+    /// Sets a home up. Refused when there is one already, and when the backend chosen for secrets is not there.
     pub fn init(home: &Home, backend: Backend) -> Result<()> {
         if home.is_initialized() {
             return Err(Error::failed("home.exists", format!("{} is set up already", home.config_folder().display()))
                 .hint("nothing was changed; use it, or name another folder with --home"));
+        }
+        if backend == Backend::Keyring {
+            keyring_is_there(home)?;
         }
         home.create_folders()?;
         home.edit_config(|document| {
@@ -102,6 +105,18 @@ impl Wallet {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = self.home.load_config()?;
         Ok(())
     }
+}
+
+/// A keyring that is locked will do: it asks to be opened when it is needed.
+fn keyring_is_there(home: &Home) -> Result<()> {
+    let why = match Vault::open(home.data(), Backend::Keyring, PassphraseSource::StandardInput).status(Backend::Keyring)
+    {
+        Status::Available | Status::Locked => return Ok(()),
+        Status::Absent { why } => why,
+        Status::Frozen => "it does not answer".to_owned(),
+    };
+    Err(Error::new(Class::Vault, "vault.absent", format!("the keyring of this system cannot be used: {why}"))
+        .hint("nothing was set up; `keyleash init --vault file` keeps secrets in encrypted files instead"))
 }
 
 /// The local clock, unix seconds. For records; what is allowed when is decided by the chain's time.
