@@ -102,6 +102,14 @@ pub enum Command {
     },
     /// Take keys back: plan, preview, execute, proof
     Revoke(RevokeArgs),
+    /// Send an operation of the owner's that was signed elsewhere
+    Complete {
+        /// The file that --unsigned wrote
+        file: PathBuf,
+        /// The owner's signature, 65 bytes as hex
+        #[arg(long, value_name = "FILE")]
+        signature_file: PathBuf,
+    },
     /// Where secrets are (never what they are)
     #[command(subcommand)]
     Vault(VaultCommand),
@@ -273,6 +281,12 @@ pub enum KeyCommand {
         /// Show the plan and stop
         #[arg(long)]
         dry_run: bool,
+        /// Write what the owner must sign elsewhere; send nothing
+        #[arg(long, requires = "out")]
+        unsigned: bool,
+        /// The file for --unsigned
+        #[arg(long, value_name = "FILE", requires = "unsigned")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -364,6 +378,12 @@ pub struct SendArgs {
     /// Judge, price and show; send nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Write what the owner must sign elsewhere; send nothing
+    #[arg(long, requires = "out")]
+    pub unsigned: bool,
+    /// The file for --unsigned
+    #[arg(long, value_name = "FILE", requires = "unsigned")]
+    pub out: Option<PathBuf>,
     /// Do not wait until it is in a block
     #[arg(long)]
     pub no_wait: bool,
@@ -381,6 +401,12 @@ pub struct RevokeArgs {
     /// Show the plan and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Write what the owner must sign elsewhere; send nothing
+    #[arg(long, requires = "out")]
+    pub unsigned: bool,
+    /// The file for --unsigned
+    #[arg(long, value_name = "FILE", requires = "unsigned")]
+    pub out: Option<PathBuf>,
 }
 
 /// Reads an address and says which argument was wrong.

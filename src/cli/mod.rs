@@ -26,6 +26,7 @@ use crate::{
     kernel::{abi::Function, account::Call, blob::Format, sentence},
     wallet::{
         Backend, PassphraseSource, Wallet,
+        elsewhere::UnsignedOperation,
         error::{Class, Error, Result},
         grant::{Accepted, GrantIntent, Holder},
         home::{Home, read_bounded, replace},
@@ -129,6 +130,7 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
         Command::Send(args) => send(global, args, output, partial).await,
         Command::Status { hash } => status(global, hash).await,
         Command::Revoke(args) => revoke(global, args, output, partial).await,
+        Command::Complete { file, signature_file } => complete(global, &file, &signature_file, partial).await,
         Command::Vault(command) => vault(global, command, partial),
         Command::Doctor => doctor(global),
         Command::Completions { shell } => {
@@ -439,12 +441,7 @@ async fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Pa
         .and_then(|d| d.parse().ok())
         .ok_or_else(|| Error::usage("grant.draft", format!("{}: `digest` is missing", file.display())))?;
     let path = signature_file.ok_or_else(|| Error::usage("usage", "--signature-file is missing"))?;
-    let text = read_bounded(path, 4096)?;
-    let signature: Bytes = text
-        .trim()
-        .trim_matches('"')
-        .parse()
-        .map_err(|_| Error::usage("grant.signature", format!("{}: expected 65 bytes as hex", path.display())))?;
+    let signature = read_signature(path)?;
     let (key, approval) = wallet.complete_grant(digest, &signature)?;
     let mut data = render::key(&key);
     data["enable_signature"] = json!(approval.enable_signature);
@@ -452,6 +449,50 @@ async fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Pa
     data["approval"] = json!(wallet.approval_texts(&key.key_id, Format::V4).await?.first());
     let text = format!("{} is signed. Hand it over with: keyleash key export {} --out FILE", key.label, key.key_id);
     done(data, text)
+}
+
+fn read_signature(file: &Path) -> Result<Bytes> {
+    let text = read_bounded(file, 4096)?;
+    let digits = text.trim().trim_matches('"');
+    digits
+        .parse()
+        .map_err(|_| Error::usage("signature.unreadable", format!("{}: expected 65 bytes as hex", file.display())))
+}
+
+/// What the owner signs elsewhere goes to a file; nothing is sent.
+fn write_unsigned(operation: &UnsignedOperation, out: &Path) -> Result<Done> {
+    if out.exists() {
+        return Err(Error::usage("file.exists", format!("{} exists already; it was left alone", out.display()))
+            .hint("name another file"));
+    }
+    let text = serde_json::to_string_pretty(operation)
+        .map_err(|e| Error::failed("output.json", format!("the operation could not be written as JSON: {e}")))?;
+    replace(out, text.as_bytes())?;
+    let said = format!(
+        "Written to {}. Sign its `message` with the owner's wallet (personal_sign over the 32 bytes), then:\n\
+         keyleash complete {} --signature-file SIGNATURE",
+        out.display(),
+        out.display()
+    );
+    done(json!({ "written": out, "message": operation.message, "user_op": operation.user_op }), said)
+}
+
+async fn complete(global: &Global, file: &Path, signature_file: &Path, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global)?;
+    let operation: UnsignedOperation = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
+        .map_err(|e| Error::usage("operation.file", format!("{} is not what --unsigned wrote: {e}", file.display())))?;
+    let signature = read_signature(signature_file)?;
+    confirm("Send this operation?", global.yes)?;
+    let completed = wallet.complete_operation(operation, &signature).await?;
+    let mut data = render::operation(&completed.operation);
+    data["proof"] = json!(completed.proof);
+    data["proofs"] = json!(completed.proofs);
+    let mut text = show::operation(&completed.operation);
+    for proof in &completed.proofs {
+        text.push('\n');
+        text.push_str(&show::proof(proof));
+    }
+    finished(&completed.operation, data, text, partial)
 }
 
 fn accepted(arguments: &[String]) -> Result<Accepted> {
@@ -506,7 +547,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             wallet.remove_key(&key)?;
             done(json!({ "removed": key }), format!("{key} is off the list."))
         }
-        KeyCommand::Enable { keys, max_cost, dry_run } => {
+        KeyCommand::Enable { keys, max_cost, dry_run, unsigned: _, out } => {
             let plan = wallet.plan_enable(&keys, amount("--max-cost", max_cost.as_deref())?).await?;
             let preview = json!({ "plan": plan.steps, "max_cost": plan.prepared.max_cost.to_string() });
             *partial = preview.clone();
@@ -516,6 +557,9 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             }
             if !output.is_json() {
                 output.say(&text);
+            }
+            if let Some(out) = out {
+                return write_unsigned(&wallet.unsigned_enable(&plan), &out);
             }
             confirm("Enable now?", global.yes)?;
             let enabled = wallet.execute_enable(plan, true).await?;
@@ -596,6 +640,9 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     if !output.is_json() {
         output.say(&show::send_plan(&plan));
     }
+    if let Some(out) = &args.out {
+        return write_unsigned(&wallet.unsigned_send(&plan)?, out);
+    }
     confirm("Send it?", global.yes)?;
     let outcome = wallet.execute_send(plan, !args.no_wait).await?;
     finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
@@ -620,6 +667,9 @@ async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial:
     }
     if !output.is_json() {
         output.say(&text);
+    }
+    if let Some(out) = &args.out {
+        return write_unsigned(&wallet.unsigned_revoke(&plan), out);
     }
     confirm("Revoke now?", global.yes)?;
     let revoked = wallet.execute_revoke(plan).await?;

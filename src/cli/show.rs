@@ -16,7 +16,7 @@ use crate::{
         key::KeyView,
         network::{NetworkView, Probe},
         operation::{OperationOutcome, Prepared},
-        revoke::Revoked,
+        revoke::{Proof, Revoked},
         secrets::{BackendView, SecretFinding, SecretView},
         send::SendPlan,
     },
@@ -322,13 +322,17 @@ pub fn operation(outcome: &OperationOutcome) -> String {
     }
 }
 
+pub fn proof(proof: &Proof) -> String {
+    format!(
+        "Proven at block {}: key {} can do nothing any more; its own approval is now refused with \"{}\"",
+        proof.block, proof.key_id, proof.replay
+    )
+}
+
 pub fn revoked(revoked: &Revoked) -> String {
     let mut lines = vec![operation(&revoked.operation)];
     for proof in &revoked.proofs {
-        lines.push(format!(
-            "Proven at block {}: key {} can do nothing any more; its own approval is now refused with \"{}\"",
-            proof.block, proof.key_id, proof.replay
-        ));
+        lines.push(self::proof(proof));
     }
     if revoked.proofs.is_empty() {
         lines.push("NOT PROVEN: treat the key as alive.".into());

@@ -42,6 +42,12 @@ pub struct Enabled {
     pub keys: Vec<super::key::KeyView>,
 }
 
+impl EnablePlan {
+    pub(super) fn purpose(&self) -> Purpose {
+        Purpose::Enable { key_ids: self.files.iter().map(|f| f.key.id.clone()).collect() }
+    }
+}
+
 impl Wallet {
     /// The calls that enable the approvals of these keys (all of one account) in the order of their turns.
     pub async fn plan_enable(&self, wanted: &[String], max_cost: Option<U256>) -> Result<EnablePlan> {
@@ -151,16 +157,9 @@ impl Wallet {
                 .sign_message_hash(plan.prepared.user_op_hash)
                 .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?
         };
-        let key_ids = plan.files.iter().map(|f| f.key.id.clone()).collect();
-        let operation = self
-            .execute_operation(
-                &plan.services,
-                plan.prepared,
-                Purpose::Enable { key_ids },
-                signature::sudo(&signature),
-                wait,
-            )
-            .await?;
+        let purpose = plan.purpose();
+        let operation =
+            self.execute_operation(&plan.services, plan.prepared, purpose, signature::sudo(&signature), wait).await?;
         let mut keys = Vec::with_capacity(plan.files.len());
         for file in &plan.files {
             let picture = self.picture_for(&file.key).await?;

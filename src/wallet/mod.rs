@@ -7,6 +7,7 @@
 pub mod account;
 pub mod agent;
 mod chain;
+pub mod elsewhere;
 pub mod enable;
 pub mod error;
 pub mod facts;

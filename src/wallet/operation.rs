@@ -154,6 +154,25 @@ impl Services {
         })
     }
 
+    /// An operation that was prepared earlier, checked against today's ceiling and the account's money.
+    pub(super) async fn recheck(&self, user_op: UserOperation) -> Result<Prepared> {
+        let bundler = self.bundler_or_say()?;
+        bundler.check().await?;
+        let ceiling = FeeCeiling::from_market(&Market::read(&self.node).await?);
+        ceiling.check("the file", &user_op)?;
+        if user_op.paymaster_and_data.is_empty() {
+            self.can_pay(&user_op).await?;
+        }
+        Ok(Prepared {
+            user_op_hash: user_op.hash(ENTRY_POINT, self.network.chain_id),
+            max_cost: user_op.max_cost(),
+            ceiling: ceiling.max_cost,
+            paymaster: user_op.paymaster(),
+            fee_source: "the file",
+            user_op,
+        })
+    }
+
     /// Stops an operation that the EntryPoint would refuse for lack of money (AA21).
     async fn can_pay(&self, user_op: &UserOperation) -> Result<()> {
         let balance = self.node.balance(user_op.sender, At::Latest).await?;

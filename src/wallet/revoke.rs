@@ -37,10 +37,17 @@ pub struct RevokePlan {
     services: Services,
 }
 
-struct Target {
-    file: KeyFile,
-    /// The approvals this plan ends.
-    ends: Vec<ApprovalRecord>,
+/// A key that is taken back.
+pub(super) struct Target {
+    pub file: KeyFile,
+    /// The approvals this ends.
+    pub ends: Vec<ApprovalRecord>,
+}
+
+impl RevokePlan {
+    pub(super) fn purpose(&self) -> Purpose {
+        Purpose::Revoke { key_ids: self.targets.iter().map(|t| t.file.key.id.clone()).collect() }
+    }
 }
 
 /// Evidence that a key can do nothing any more, read from the chain after the fact.
@@ -163,34 +170,39 @@ impl Wallet {
                 .sign_message_hash(plan.prepared.user_op_hash)
                 .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?
         };
-        let key_ids = plan.targets.iter().map(|t| t.file.key.id.clone()).collect();
-        let operation = self
-            .execute_operation(
-                &plan.services,
-                plan.prepared,
-                Purpose::Revoke { key_ids },
-                signature::sudo(&signature),
-                true,
-            )
-            .await?;
+        let purpose = plan.purpose();
+        let operation =
+            self.execute_operation(&plan.services, plan.prepared, purpose, signature::sudo(&signature), true).await?;
         let mut revoked =
             Revoked { plan: plan.steps, also_revokes: plan.also_revokes, operation, proof: None, proofs: Vec::new() };
-        let (Some(true), Some(transaction_hash)) = (revoked.operation.success, revoked.operation.transaction_hash)
-        else {
-            return Ok(revoked);
-        };
-        for target in &plan.targets {
-            let proof = self.prove(&plan.account, &plan.services, target, transaction_hash).await?;
+        if revoked.operation.success == Some(true) {
+            revoked.proofs = self.prove_all(&plan.account, &plan.services, &plan.targets, &revoked.operation).await?;
+            revoked.proof = revoked.proofs.first().cloned();
+        }
+        Ok(revoked)
+    }
+
+    /// Proves every key of a mined revocation, and only then calls it revoked on record.
+    pub(super) async fn prove_all(
+        &self,
+        account: &Account,
+        services: &Services,
+        targets: &[Target],
+        operation: &OperationOutcome,
+    ) -> Result<Vec<Proof>> {
+        let transaction_hash = operation.transaction_hash.unwrap_or_default();
+        let mut proofs = Vec::with_capacity(targets.len());
+        for target in targets {
+            let proof = self.prove(account, services, target, transaction_hash).await?;
             let mut key = target.file.key.clone();
             key.revoked_at = Some(now());
             self.store.write(|w| {
                 w.put_key(&key)?;
                 w.put_proof(&key.id, now(), &proof)
             })?;
-            revoked.proofs.push(proof);
+            proofs.push(proof);
         }
-        revoked.proof = revoked.proofs.first().cloned();
-        Ok(revoked)
+        Ok(proofs)
     }
 
     /// Reads back what the validator holds, and replays the key's own approval.

@@ -101,6 +101,14 @@ pub struct SendPreview {
 }
 
 impl SendPlan {
+    /// The account, when its owner acts.
+    pub(super) fn owner_account(&self) -> Option<&Account> {
+        match &self.signer {
+            Signer::Owner(account) => Some(account),
+            Signer::Session { .. } => None,
+        }
+    }
+
     pub fn preview(&self) -> SendPreview {
         SendPreview {
             user_op_hash: self.prepared.user_op_hash,

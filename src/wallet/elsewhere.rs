@@ -1,0 +1,130 @@
+//! Owner's operations that are signed elsewhere: a file with what to sign goes out, a signature comes back.
+//!
+//! The file is not trusted when it comes back: hash, account, owner and price are worked out anew before anything is sent.
+
+use alloy::primitives::{Address, B256, Bytes, eip191_hash_message};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Wallet,
+    enable::EnablePlan,
+    error::{Error, Result},
+    key::KeyFile,
+    model::Purpose,
+    operation::{OperationOutcome, Prepared},
+    revoke::{Proof, RevokePlan, Target},
+    send::SendPlan,
+};
+use crate::kernel::{approval::recover, generation::ENTRY_POINT, signature, user_op::UserOperation};
+
+/// Version of the file.
+const FORM: u32 = 1;
+
+/// What an owner must sign elsewhere. `message` is signed as 32 raw bytes with EIP-191 (`personal_sign`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnsignedOperation {
+    pub keyleash_operation: u32,
+    pub how: String,
+    pub message: B256,
+    pub network: String,
+    pub chain_id: u64,
+    pub owner: Address,
+    pub purpose: Purpose,
+    pub user_op: UserOperation,
+}
+
+/// A completed operation, with the proofs when it was a revocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Completed {
+    #[serde(flatten)]
+    pub operation: OperationOutcome,
+    pub proof: Option<Proof>,
+    pub proofs: Vec<Proof>,
+}
+
+impl Wallet {
+    /// The operation of a send plan for the owner to sign elsewhere. A session key's operation is signed by its holder.
+    pub fn unsigned_send(&self, plan: &SendPlan) -> Result<UnsignedOperation> {
+        let account = plan.owner_account().ok_or_else(|| {
+            Error::usage("send.unsigned", "--unsigned is for the owner's operations").hint("say --as-owner ACCOUNT")
+        })?;
+        Ok(unsigned(&account.network, account.chain_id, account.owner, Purpose::Send { key_id: None }, &plan.prepared))
+    }
+
+    pub fn unsigned_enable(&self, plan: &EnablePlan) -> UnsignedOperation {
+        let account = &plan.account;
+        unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
+    }
+
+    pub fn unsigned_revoke(&self, plan: &RevokePlan) -> UnsignedOperation {
+        let account = &plan.account;
+        unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
+    }
+
+    /// Takes the owner's signature, sends the operation, follows it, and proves it when it takes keys back.
+    pub async fn complete_operation(&self, file: UnsignedOperation, owner_signature: &[u8]) -> Result<Completed> {
+        if file.keyleash_operation != FORM {
+            return Err(Error::usage("operation.form", "the file is of another version of keyleash"));
+        }
+        let account = self
+            .store
+            .read(|r| r.account(&file.network, file.user_op.sender))?
+            .ok_or_else(|| Error::usage("operation.account", "the account of this operation is not on record here"))?;
+        let hash = file.user_op.hash(ENTRY_POINT, account.chain_id);
+        if hash != file.message || file.chain_id != account.chain_id {
+            return Err(Error::usage(
+                "operation.changed",
+                format!(
+                    "the file was changed: it asks for a signature over {}, and its operation has the hash {hash}",
+                    file.message
+                ),
+            ));
+        }
+        let signature: &[u8; 65] = owner_signature.try_into().map_err(|_| {
+            Error::usage("operation.signature", format!("expected 65 bytes, found {}", owner_signature.len()))
+        })?;
+        let signers = [eip191_hash_message(hash), hash].map(|message| recover(message, signature));
+        if !signers.contains(&Some(account.owner)) {
+            let found = signers.into_iter().flatten().next();
+            let found = found.map_or_else(|| "nobody (v must be 27 or 28)".to_owned(), |a| a.to_string());
+            return Err(Error::usage(
+                "operation.signature",
+                format!("the signature is not the owner's: expected one by {}, this is by {found}", account.owner),
+            )
+            .hint("sign `message` as 32 bytes with personal_sign (EIP-191), with the owner's key"));
+        }
+        let services = self.services(&account.network).await?;
+        let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
+        super::grant::same_account(&account, &picture)?;
+        let prepared = services.recheck(file.user_op).await?;
+        let purpose = file.purpose.clone();
+        let operation = self.execute_operation(&services, prepared, purpose, signature::sudo(signature), true).await?;
+        let mut completed = Completed { operation, proof: None, proofs: Vec::new() };
+        if let (Purpose::Revoke { key_ids }, Some(true)) = (&file.purpose, completed.operation.success) {
+            let targets = key_ids.iter().map(|id| self.target(id)).collect::<Result<Vec<_>>>()?;
+            completed.proofs = self.prove_all(&account, &services, &targets, &completed.operation).await?;
+            completed.proof = completed.proofs.first().cloned();
+        }
+        Ok(completed)
+    }
+
+    fn target(&self, key_id: &str) -> Result<Target> {
+        let KeyFile { key, approvals } = self.find_key(key_id)?;
+        let ends = approvals.iter().filter(|a| a.signature.is_some()).cloned().collect();
+        Ok(Target { file: KeyFile { key, approvals }, ends })
+    }
+}
+
+fn unsigned(network: &str, chain_id: u64, owner: Address, purpose: Purpose, prepared: &Prepared) -> UnsignedOperation {
+    UnsignedOperation {
+        keyleash_operation: FORM,
+        how: "sign `message` as 32 bytes with personal_sign (EIP-191), with the owner's key".into(),
+        message: prepared.user_op_hash,
+        network: network.to_owned(),
+        chain_id,
+        owner,
+        purpose,
+        user_op: UserOperation { signature: Bytes::new(), ..prepared.user_op.clone() },
+    }
+}
