@@ -1,0 +1,13 @@
+//! A chain inside the process: the sandbox network on which everything works offline and without funds.
+//!
+//! - [`evm`]: blocks, accounts, transactions and time, over revm
+//! - [`contracts`]: what is on the chain at genesis, at the addresses of the live contracts (`assets/sandbox/`)
+//!
+//! A library without I/O, threads or a clock of its own: whoever holds a [`evm::Chain`] says what time it is and keeps it.
+
+pub mod contracts;
+pub mod evm;
+mod state;
+
+/// The sandbox's chain id: "keyl" in ASCII. Registered for no network, so that what is signed here counts nowhere else.
+pub const CHAIN_ID: u64 = 0x6b65_796c;
