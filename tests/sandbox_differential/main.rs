@@ -1,0 +1,4 @@
+//! The sandbox's contracts against the deployed ones: the same transactions on both, and nothing but gas may differ.
+
+mod world;
+mod scripted;
