@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {UserOperation, IValidator, Validation, VALID, FAILED} from "./Types.sol";
+import {UserOperation, IValidator, Validation, VALID} from "./Types.sol";
 
 /// A Kernel smart account (protocol.md 2, 5): what versions 0.2.2 and 0.2.4 have in common. Runs behind the factory's proxy.
 abstract contract Kernel {
@@ -63,10 +63,11 @@ abstract contract Kernel {
     /// Asks the default validator about the owner's signature.
     function _askOwner(bytes32 hash, bytes calldata signature) internal view virtual returns (uint256);
 
+    /// Whether two answers can stand together. Where they cannot, the window is lost too.
+    function _agree(address whoA, address whoB) internal pure virtual returns (bool);
+
     /// What an ERC-1271 signature has to cover.
     function _signedHash(bytes32 hash) internal view virtual returns (bytes32);
-
-    function _intersect(uint256 a, uint256 b) internal pure virtual returns (uint256);
 
     // Who may call
 
@@ -244,6 +245,15 @@ abstract contract Kernel {
         validator.enable(enableData);
     }
 
+    /// The window in which both agree, and the one who answers for both.
+    function _intersect(uint256 a, uint256 b) private pure returns (uint256) {
+        (address whoA, uint48 afterA, uint48 untilA) = Validation.unpack(a);
+        (address whoB, uint48 afterB, uint48 untilB) = Validation.unpack(b);
+        if (!_agree(whoA, whoB)) return Validation.SIGNATURE_FAILED;
+        address who = whoA == VALID ? whoB : whoA;
+        return Validation.pack(who, afterA > afterB ? afterA : afterB, untilA < untilB ? untilA : untilB);
+    }
+
     /// A length word, that many bytes, and what follows.
     function _split(bytes calldata data) private pure returns (bytes calldata head, bytes calldata tail) {
         uint256 length = uint256(bytes32(data[0:32]));
@@ -382,18 +392,12 @@ contract Kernel022 is Kernel {
         return _wallet().defaultValidator.validateSignature(hash, signature);
     }
 
-    function _signedHash(bytes32 hash) internal pure override returns (bytes32) {
-        return hash;
+    function _agree(address whoA, address whoB) internal pure override returns (bool) {
+        return whoA == whoB;
     }
 
-    /// Both have to agree; a window without an end stays without one.
-    function _intersect(uint256 a, uint256 b) internal pure override returns (uint256) {
-        (address whoA, uint48 afterA, uint48 untilA) = Validation.unpack(a);
-        (address whoB, uint48 afterB, uint48 untilB) = Validation.unpack(b);
-        if (whoA != whoB) return Validation.SIGNATURE_FAILED;
-        uint48 until = untilA < untilB ? untilA : untilB;
-        bool endless = uint48(a >> 160) == 0 && uint48(b >> 160) == 0;
-        return Validation.pack(whoA, afterA > afterB ? afterA : afterB, endless ? 0 : until);
+    function _signedHash(bytes32 hash) internal pure override returns (bytes32) {
+        return hash;
     }
 }
 
@@ -416,16 +420,11 @@ contract Kernel024 is Kernel {
         return abi.decode(answer, (uint256));
     }
 
-    function _signedHash(bytes32 hash) internal view override returns (bytes32) {
-        return _typedHash(hash);
+    function _agree(address whoA, address whoB) internal pure override returns (bool) {
+        return whoA == whoB || whoA == VALID || whoB == VALID;
     }
 
-    function _intersect(uint256 a, uint256 b) internal pure override returns (uint256) {
-        (address whoA, uint48 afterA, uint48 untilA) = Validation.unpack(a);
-        (address whoB, uint48 afterB, uint48 untilB) = Validation.unpack(b);
-        if (whoA != whoB && whoA != VALID && whoB != VALID) return Validation.SIGNATURE_FAILED;
-        address who = whoA == VALID ? whoB : whoA;
-        if (who == FAILED) return Validation.SIGNATURE_FAILED;
-        return Validation.pack(who, afterA > afterB ? afterA : afterB, untilA < untilB ? untilA : untilB);
+    function _signedHash(bytes32 hash) internal view override returns (bytes32) {
+        return _typedHash(hash);
     }
 }

@@ -1,4 +1,6 @@
 //! The sandbox's contracts against the deployed ones: the same transactions on both, and nothing but gas may differ.
 
+mod player;
+mod random;
 mod world;
 mod scripted;

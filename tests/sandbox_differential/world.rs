@@ -237,7 +237,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn of(transaction: &Transaction) -> Self {
+    pub fn of(transaction: &Transaction) -> Self {
         Self {
             answer: Answer::read(transaction.success, &transaction.output),
             events: transaction.logs.iter().map(without_gas).collect(),
@@ -258,6 +258,12 @@ impl Seen {
         let events = self.events.iter().filter(|(_, topics, _)| topics.first() == Some(&signature));
         events.map(|(_, _, data)| data[63] == 1).collect()
     }
+}
+
+/// A request in a line.
+fn told(request: &Request) -> String {
+    let data = &request.data[..request.data.len().min(36)];
+    format!("{} from {} to {:?}", hex::encode(data), request.from, request.to)
 }
 
 fn without_gas(log: &Log) -> (Address, Vec<B256>, Bytes) {
@@ -331,7 +337,7 @@ impl Worlds {
     pub fn transact(&mut self, request: &Request) -> Seen {
         let ours = Seen::of(self.ours.execute(request).unwrap());
         let theirs = Seen::of(self.theirs.execute(request).unwrap());
-        assert_eq!(ours, theirs, "ours (left) and the deployed contracts differ on {request:?}");
+        assert_eq!(ours, theirs, "ours (left) and the deployed contracts differ on {}", told(request));
         ours
     }
 
@@ -341,7 +347,7 @@ impl Worlds {
         let read = |outcome: Outcome| Answer::read(outcome.success, &outcome.output);
         let ours = read(self.ours.call(request).unwrap());
         let theirs = read(self.theirs.call(request).unwrap());
-        assert_eq!(ours, theirs, "ours (left) and the deployed contracts differ on {request:?}");
+        assert_eq!(ours, theirs, "ours (left) and the deployed contracts differ on {}", told(request));
         ours
     }
 
