@@ -247,6 +247,16 @@ pub enum AccountForm {
     Delegate,
 }
 
+impl AccountForm {
+    pub fn selector(self) -> Selector {
+        match self {
+            Self::Execute => selector::EXECUTE,
+            Self::Batch => selector::EXECUTE_BATCH,
+            Self::Delegate => selector::EXECUTE_DELEGATE_CALL,
+        }
+    }
+}
+
 /// Mode 1 without an approval, mode 2 with one.
 pub fn sign_as_key(op: &mut UserOperation, key: &Key, approval: Option<&Approval>, proof: &[u8]) {
     let session = signature::session(key.address(), &key.sign_message(op.hash(ENTRY_POINT, CHAIN_ID)), proof);
@@ -291,9 +301,9 @@ pub fn wish(number: usize, n: u64, worlds: &Worlds, account: Address, kernel: Ke
             batch(burns.chain([disable(&[])]).map(|data| (SKV, data)))
         }
         8 => validator(Kernel::invalidateNonceCall { nonce }.abi_encode().into()),
-        9 => disable_mode([0xffff_ffff, 1, 2, 3, 4, 0][n as usize % 6]),
+        9 => disable_mode([0xffff_ffff, 1, 2, 3, 4, 0, 0, 0, 0, 0][n as usize % 10]),
         10 => disable_mode(0),
-        11 => execute(account, disable_mode([0xffff_ffff, 0][n as usize % 2])),
+        11 => execute(account, disable_mode([0xffff_ffff, 0, 0, 0][n as usize % 4])),
         12 => execute(ECDSA_VALIDATOR, account::enable_key(owner(n as usize).address().as_slice())),
         13 => {
             let data = Bytes::copy_from_slice(owner(n as usize).address().as_slice());

@@ -71,7 +71,7 @@ sol! {
         function validateUserOp(PackedOp op, bytes32 userOpHash, uint256 missingFunds) payable returns (uint256);
         function isValidSignature(bytes32 hash, bytes signature) returns (bytes4);
         function validateSignature(bytes32 hash, bytes signature) returns (uint256);
-        function getExecution(bytes4 selector);
+        function getExecution(bytes4 selector) returns (uint48, uint48, address, address validator);
         function getDefaultValidator();
         function getDisabledMode();
         function getLastDisabledTime();
@@ -89,6 +89,9 @@ sol! {
     interface Views {
         function ecdsaValidatorStorage(address account) returns (address);
         function nonces(address account) returns (uint128 lastNonce, uint128 invalidNonce);
+        function sessionData(address key, address account)
+            returns (bytes32 merkleRoot, uint48 validAfter, uint48 validUntil, address paymaster, uint256 nonce);
+        function executionStatus(bytes32 id, address account) returns (uint48 validAfter, uint48 runs);
     }
 
     interface Demo {
@@ -382,7 +385,10 @@ impl Worlds {
         }
         for account in accounts {
             for lane in 0..3u8 {
-                self.view(ENTRY_POINT, &EntryPoint::getNonceCall { sender: *account, key: alloy::primitives::Uint::from(lane) });
+                let sequences = keccak256((*account, U256::ONE).abi_encode());
+                let slot = keccak256((U256::from(lane), sequences).abi_encode()).into();
+                let next = self.ours.storage(ENTRY_POINT, slot);
+                assert_eq!(next, self.theirs.storage(ENTRY_POINT, slot), "nonce {lane} of {account}");
             }
         }
         for payer in accounts.iter().chain([&SPONSOR, &BUNDLER]) {
@@ -407,13 +413,12 @@ impl Worlds {
         self.theirs.set_balance(address, balance);
     }
 
-    /// A getter, the same on both.
+    /// A getter of ours; the storage behind it has been compared.
     #[track_caller]
     pub fn view<C: SolCall>(&self, to: Address, getter: &C) -> C::Return {
-        match self.call(&Request::to(to, getter.abi_encode())) {
-            Answer::Done(output) => C::abi_decode_returns(&output).unwrap(),
-            refused => panic!("{to} did not answer: {refused:?}"),
-        }
+        let answer = self.ours.call(&Request::to(to, getter.abi_encode())).unwrap();
+        assert!(answer.success, "{to} did not answer");
+        C::abi_decode_returns(&answer.output).unwrap()
     }
 
     pub fn owner(&self, account: Address) -> Address {
@@ -424,6 +429,17 @@ impl Worlds {
     pub fn nonces(&self, account: Address) -> (u128, u128) {
         let nonces = self.view(SKV, &Views::noncesCall { account });
         (nonces.lastNonce, nonces.invalidNonce)
+    }
+
+    /// Root and nonce that a key was enabled with.
+    pub fn session(&self, key: Address, account: Address) -> (B256, U256) {
+        let data = self.view(SKV, &Views::sessionDataCall { key, account });
+        (data.merkleRoot, data.nonce)
+    }
+
+    /// Whether an account function is routed to the session key validator.
+    pub fn routed(&self, account: Address, selector: Selector) -> bool {
+        self.view(account, &Kernel::getExecutionCall { selector }).validator == SKV
     }
 
     pub fn nonce(&self, account: Address, lane: u8) -> U256 {
@@ -452,9 +468,22 @@ impl Worlds {
         }
     }
 
-    /// Every getter of the account.
+    /// Every getter that tells of the account.
     #[track_caller]
-    pub fn compare_getters(&self, account: Address, selectors: &[Selector]) {
+    pub fn compare_getters(&self, account: Address, keys: &[Address], selectors: &[Selector]) {
+        let mut asked = vec![
+            (SKV, Views::noncesCall { account }.abi_encode()),
+            (ECDSA_VALIDATOR, Views::ecdsaValidatorStorageCall { account }.abi_encode()),
+        ];
+        asked.extend(keys.iter().map(|key| (SKV, Views::sessionDataCall { key: *key, account }.abi_encode())));
+        for (nonce, index) in (0..12).map(|i| (1 + i / 3, (i % 3) as u32)) {
+            let id = keyleash::kernel::account::execution_status_key(nonce, index);
+            asked.push((SKV, Views::executionStatusCall { id, account }.abi_encode()));
+        }
+        for lane in 0..3u8 {
+            let nonce = EntryPoint::getNonceCall { sender: account, key: alloy::primitives::Uint::from(lane) };
+            asked.push((ENTRY_POINT, nonce.abi_encode()));
+        }
         let getters = [
             Kernel::getDefaultValidatorCall {}.abi_encode(),
             Kernel::getDisabledModeCall {}.abi_encode(),
@@ -465,8 +494,11 @@ impl Worlds {
             Kernel::entryPointCall {}.abi_encode(),
         ];
         let routes = selectors.iter().map(|s| Kernel::getExecutionCall { selector: *s }.abi_encode());
-        for getter in getters.into_iter().chain(routes) {
-            assert!(matches!(self.call(&Request::to(account, getter)), Answer::Done(_)));
+        if !self.ours.code(account).is_empty() {
+            asked.extend(getters.into_iter().chain(routes).map(|getter| (account, getter)));
+        }
+        for (to, getter) in asked {
+            assert!(matches!(self.call(&Request::to(to, getter)), Answer::Done(_)));
         }
     }
 }
