@@ -1,5 +1,6 @@
 //! The sandbox's contracts against the deployed ones: the same transactions on both, and nothing but gas may differ.
 
+mod corpus;
 mod player;
 mod random;
 mod world;

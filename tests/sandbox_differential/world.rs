@@ -199,7 +199,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    fn read(success: bool, output: &Bytes) -> Self {
+    pub fn read(success: bool, output: &Bytes) -> Self {
         if success {
             return Self::Done(output.clone());
         }
