@@ -103,3 +103,31 @@ fn run(chain: &mut Chain, what: &str, request: Request) -> Result<(), ChainError
     }
     Err(ChainError::NotDeployed { what: what.into(), why: format!("it reverted with {}", done.output) })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::keccak256;
+
+    use super::*;
+    use crate::kernel::generation::{ECDSA_VALIDATOR, Generation};
+
+    #[test]
+    fn the_contracts_live_where_the_live_ones_do() {
+        let chain = genesis(1000, Address::ZERO).unwrap();
+        let ours = [ENTRY_POINT, KERNEL_FACTORY, ECDSA_VALIDATOR, Generation::G2.address()];
+        let implementations = [KernelVersion::V0_2_2, KernelVersion::V0_2_4].map(KernelVersion::implementation);
+        for address in ours.into_iter().chain(implementations).chain([SPONSOR, DEMO_NFT, DEMO_TOKEN, DEMO_LENDING]) {
+            assert!(!chain.code(address).is_empty(), "{address}");
+        }
+        assert_eq!(contracts().unwrap().len(), 12);
+    }
+
+    #[test]
+    fn addresses_of_our_own_are_nobody_elses() {
+        for (name, address) in
+            [("Sponsor", SPONSOR), ("DemoNft", DEMO_NFT), ("DemoToken", DEMO_TOKEN), ("DemoLending", DEMO_LENDING)]
+        {
+            assert_eq!(address, Address::from_slice(&keccak256(format!("keyleash sandbox: {name}"))[12..]));
+        }
+    }
+}

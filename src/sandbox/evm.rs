@@ -267,10 +267,8 @@ impl Chain {
     }
 
     pub fn set_code(&mut self, address: Address, code: Bytes) -> Result<(), ChainError> {
-        let code = Bytecode::new_raw_checked(code).map_err(|error| ChainError::NotDeployed {
-            what: format!("code for {address}"),
-            why: error.to_string(),
-        })?;
+        let code = Bytecode::new_raw_checked(code)
+            .map_err(|error| ChainError::NotDeployed { what: format!("code for {address}"), why: error.to_string() })?;
         self.state.account_mut(address).set_code(code);
         Ok(())
     }
@@ -360,11 +358,7 @@ impl Chain {
         };
         let block_hash = |number| self.block(number).map(|block| block.hash).unwrap_or_default();
         let view = View { state: &self.state, block_hash: &block_hash };
-        let mut evm = Context::mainnet()
-            .with_db(WrapDatabaseRef(view))
-            .with_cfg(cfg)
-            .with_block(block)
-            .build_mainnet();
+        let mut evm = Context::mainnet().with_db(WrapDatabaseRef(view)).with_cfg(cfg).with_block(block).build_mainnet();
         match evm.transact(tx) {
             Ok(ran) => Ok((Outcome::from(ran.result), ran.state)),
             Err(EVMError::Transaction(reason)) => Err(ChainError::Refused(reason.to_string())),
@@ -402,7 +396,7 @@ impl Chain {
         serde_json::to_string(self).map_err(|error| ChainError::Failed(error.to_string()))
     }
 
-    /// Reads [`Self::to_json`] back. Block hashes, and code hashes, are recomputed rather than believed.
+    /// Reads [`Self::to_json`] back. Block hashes are recomputed rather than believed, and code hashes computed.
     pub fn from_json(json: &str) -> Result<Self, ChainError> {
         let malformed = |why: &str| ChainError::MalformedState(why.into());
         let mut chain: Self = serde_json::from_str(json).map_err(|error| malformed(&error.to_string()))?;
@@ -484,5 +478,137 @@ impl Recorded {
                 (name, Request::to(deployer, data), Some(address))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{address, bytes};
+
+    use super::*;
+
+    const SOMEONE: Address = address!("00000000000000000000000000000000000000aa");
+    const CONTRACT: Address = address!("00000000000000000000000000000000000000cc");
+
+    /// Stores the time and the block's number; answers the hash of the block before.
+    fn witness() -> Chain {
+        let mut chain = Chain::new(7, 1000);
+        let code = bytes!("4260005543600155600143034060005260206000f3");
+        chain.set_code(CONTRACT, code).unwrap();
+        chain
+    }
+
+    #[test]
+    fn a_transaction_sees_its_block_and_is_kept_in_it() {
+        let mut chain = witness();
+        chain.set_time(1234);
+        let parent = chain.latest().unwrap().hash;
+        let request = Request::to(CONTRACT, Bytes::new()).from(SOMEONE);
+        let done = chain.execute(&request).unwrap().clone();
+        assert!(done.success && done.block_number == 1);
+        assert_eq!(done.output, Bytes::copy_from_slice(parent.as_slice()));
+        assert_eq!(chain.storage(CONTRACT, U256::ZERO), U256::from(1234));
+        assert_eq!(chain.storage(CONTRACT, U256::ONE), U256::ONE);
+        let block = chain.latest().unwrap();
+        assert_eq!((block.timestamp, block.parent_hash, &block.transactions), (1234, parent, &vec![done.hash]));
+        assert_eq!(chain.block_by_hash(block.hash).unwrap().number, 1);
+        assert_eq!(chain.transaction(done.hash).unwrap().from, SOMEONE);
+    }
+
+    #[test]
+    fn a_call_keeps_nothing() {
+        let chain = witness();
+        assert!(chain.call(&Request::to(CONTRACT, Bytes::new())).unwrap().success);
+        assert_eq!(chain.storage(CONTRACT, U256::ONE), U256::ZERO);
+        assert_eq!(chain.latest().unwrap().number, 0);
+    }
+
+    #[test]
+    fn time_does_not_go_back_before_the_last_block() {
+        let mut chain = witness();
+        chain.set_time(2000);
+        chain.set_time(1500);
+        assert_eq!(chain.time(), 1500);
+        chain.mine();
+        chain.set_time(900);
+        assert_eq!(chain.time(), 1500);
+    }
+
+    #[test]
+    fn a_snapshot_is_not_touched_by_what_follows() {
+        let mut chain = witness();
+        let before = chain.clone();
+        chain.execute(&Request::to(CONTRACT, Bytes::new())).unwrap();
+        assert_eq!(before.storage(CONTRACT, U256::ONE), U256::ZERO);
+        assert_eq!(before.latest().unwrap().number, 0);
+    }
+
+    #[test]
+    fn a_signed_transaction_needs_its_nonce_and_its_money() {
+        let mut chain = witness();
+        let signed = |nonce, hash: u8| SignedTransaction {
+            hash: B256::repeat_byte(hash),
+            request: Request { gas_limit: Some(100_000), ..Request::to(CONTRACT, Bytes::new()).from(SOMEONE) },
+            nonce,
+            max_fee_per_gas: u128::from(BASE_FEE) * 2,
+            max_priority_fee_per_gas: 5,
+        };
+        assert!(matches!(chain.send(&signed(0, 1)), Err(ChainError::Refused(_))));
+        chain.set_balance(SOMEONE, U256::from(1_000_000_000_000_000_000u64));
+        assert!(matches!(chain.send(&signed(1, 1)), Err(ChainError::Refused(_))));
+        let cheap = SignedTransaction { max_fee_per_gas: 1, max_priority_fee_per_gas: 1, ..signed(0, 1) };
+        assert!(matches!(chain.send(&cheap), Err(ChainError::Refused(_))));
+        let done = chain.send(&signed(0, 1)).unwrap().clone();
+        assert_eq!(done.gas_price, u128::from(BASE_FEE) + 5);
+        let spent = U256::from(1_000_000_000_000_000_000u64) - chain.balance(SOMEONE);
+        assert_eq!(spent, U256::from(u128::from(done.gas_used) * done.gas_price));
+        assert!(matches!(chain.send(&signed(1, 1)), Err(ChainError::Refused(_))), "the same hash again");
+        assert_eq!(chain.nonce(SOMEONE), 1);
+    }
+
+    #[test]
+    fn the_chain_reads_back_what_it_wrote() {
+        let mut chain = witness();
+        chain.set_balance(SOMEONE, U256::MAX);
+        chain.execute(&Request::to(CONTRACT, Bytes::new()).from(SOMEONE)).unwrap();
+        chain.set_time(5555);
+        let json = chain.to_json().unwrap();
+        let mut again = Chain::from_json(&json).unwrap();
+        assert_eq!(again.to_json().unwrap(), json);
+        let request = Request::to(CONTRACT, Bytes::new());
+        assert_eq!(again.call(&request).unwrap(), chain.call(&request).unwrap());
+        again.execute(&request).unwrap();
+        assert_eq!(again.latest().unwrap().number, 2);
+        assert_eq!(again.transactions(1, 1).count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_tampered_with_is_refused() {
+        let mut chain = witness();
+        chain.execute(&Request::to(CONTRACT, Bytes::new())).unwrap();
+        let json = chain.to_json().unwrap();
+        let hash = chain.block(0).unwrap().hash.to_string();
+        for (from, to) in [
+            ("\"format\":1", "\"format\":2"),
+            ("\"timestamp\":1000", "\"timestamp\":1001"),
+            (hash.as_str(), "0x00"),
+            ("0x4260", "0xef01"),
+            ("{", "["),
+        ] {
+            assert!(json.contains(from), "{from}");
+            let broken = json.replacen(from, to, 1);
+            assert!(matches!(Chain::from_json(&broken), Err(ChainError::MalformedState(_))), "{from}");
+        }
+    }
+
+    #[test]
+    fn deployments_that_do_not_land_are_an_error() {
+        let mut chain = Chain::new(7, 1000);
+        assert!(matches!(chain.load_deployments("{}"), Err(ChainError::MalformedDeployments(_))));
+        let zero = B256::ZERO;
+        let lost = format!(
+            r#"[{{"name":"x","address":"{SOMEONE}","deployer":"{CONTRACT}","salt":"{zero}","initCode":"0x00"}}]"#
+        );
+        assert!(matches!(chain.load_deployments(&lost), Err(ChainError::NotDeployed { .. })));
     }
 }

@@ -17,14 +17,14 @@ pub(super) struct Account {
     pub balance: U256,
     #[serde(default, skip_serializing_if = "Bytecode::is_empty", with = "code")]
     pub code: Bytecode,
-    #[serde(default, skip_serializing_if = "B256::is_zero")]
+    /// Of `code`; not written down, so that no file can claim another.
+    #[serde(skip)]
     code_hash: B256,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub storage: BTreeMap<U256, U256>,
 }
 
 impl Account {
-    /// A zero hash stands for "no code" (and for a hash that was not computed yet).
     fn code_hash(&self) -> B256 {
         if self.code.is_empty() { KECCAK256_EMPTY } else { self.code_hash }
     }
@@ -69,7 +69,7 @@ impl State {
         self.accounts.entry(address).or_default()
     }
 
-    /// Code hashes are not taken from a file.
+    /// Computes the code hashes, which a file does not hold.
     pub fn rehash(&mut self) {
         for account in self.accounts.values_mut() {
             account.code_hash = account.code.hash_slow();

@@ -196,7 +196,8 @@ impl Case {
         let window = |after: u64, until: u64, address: Address| {
             U256::from(after) | U256::from(until) << 48 | U256::from_be_slice(address.as_slice()) << 96
         };
-        let wallet = U256::from_str_radix("439ffe7df606b78489639bc0b827913bd09e1246fa6802968a5b3694c53e0dd9", 16).unwrap();
+        let wallet =
+            U256::from_str_radix("439ffe7df606b78489639bc0b827913bd09e1246fa6802968a5b3694c53e0dd9", 16).unwrap();
         chain.set_time(facts.block_timestamp);
         chain.set_storage(SKV, slot(&[account.into_word()], 0), facts.last_nonce | facts.invalid_nonce << 128);
         if facts.enabled {

@@ -3,5 +3,5 @@
 mod corpus;
 mod player;
 mod random;
-mod world;
 mod scripted;
+mod world;

@@ -19,7 +19,7 @@ use keyleash::{
     },
 };
 
-use crate::world::{Demo, ETHER, Key, Kernel, NOW, SKV, Worlds};
+use crate::world::{Demo, ETHER, Kernel, Key, NOW, SKV, Worlds};
 
 pub const FRIEND: Address = address!("000000000000000000000000000000000000f00d");
 
@@ -118,11 +118,7 @@ pub fn permissions(number: usize, account: Address) -> Vec<Permission> {
                 ..mint.clone()
             },
             Permission {
-                rules: vec![Rule {
-                    offset: U256::MAX - U256::from(10),
-                    condition: Condition::Eq,
-                    param: word(0),
-                }],
+                rules: vec![Rule { offset: U256::MAX - U256::from(10), condition: Condition::Eq, param: word(0) }],
                 ..mint
             },
         ],

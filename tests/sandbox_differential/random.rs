@@ -1,19 +1,21 @@
 //! Random scenarios, from fixed seeds: what anyone may send, in any order, with and without mistakes in it.
 
+use std::cell::RefCell;
+
 use alloy::{
-    primitives::{Address, Bytes, FixedBytes, U256},
+    primitives::{Address, Bytes, FixedBytes, U256, Uint},
     sol_types::SolCall,
 };
 use keyleash::{
     kernel::{
-        account::{AccountSeed, selector},
+        account::{AccountCall, AccountSeed, IMPLEMENTATION_SLOT, selector},
         approval::Approval,
         generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
         merkle::Tree,
         permission::{Permission, Scope},
         user_op::UserOperation,
     },
-    sandbox::{contracts::SPONSOR, evm::Request},
+    sandbox::{CHAIN_ID, contracts::SPONSOR, evm::Request},
 };
 use proptest::{
     prelude::*,
@@ -22,25 +24,50 @@ use proptest::{
 
 use crate::{
     player::*,
-    world::{BUNDLER, ETHER, EntryPoint, Kernel, Key, NOW, SKV, Worlds, sponsor_key, sponsored},
+    world::{BUNDLER, ETHER, EntryPoint, Key, NOW, SKV, Seen, Worlds, sponsor_key, sponsored},
 };
 
 /// One thing that happens. Numbers are choices; what they mean is in [`Play`].
 #[derive(Debug, Clone)]
 enum Step {
     /// The owner sends an operation.
-    Sudo { account: usize, wish: usize, n: u64, how: How },
+    Sudo {
+        account: usize,
+        wish: usize,
+        n: u64,
+        how: How,
+    },
     /// An agent sends an operation with a session key.
-    Agent { account: usize, agent: Agent, how: How },
+    Agent {
+        account: usize,
+        agent: Agent,
+        how: How,
+    },
     /// Several operations in one bundle.
     Bundle(Vec<Step>),
     /// A transaction straight to the account: by the owner, a stranger, an agent, or the account itself.
-    Direct { account: usize, caller: usize, wish: usize, n: u64 },
+    Direct {
+        account: usize,
+        caller: usize,
+        wish: usize,
+        n: u64,
+    },
     /// A transaction straight to the session key validator, in the account's name or a stranger's.
-    Validator { account: usize, caller: usize, wish: usize, n: u64 },
+    Validator {
+        account: usize,
+        caller: usize,
+        wish: usize,
+        n: u64,
+    },
     /// Someone deploys the account.
-    Deploy { account: usize, kernel: usize },
-    Money { account: usize, what: usize },
+    Deploy {
+        account: usize,
+        kernel: usize,
+    },
+    Money {
+        account: usize,
+        what: usize,
+    },
     Wait(u64),
 }
 
@@ -163,7 +190,7 @@ impl Play {
     /// The Kernel that answers for the account now.
     fn kernel(&self, number: usize) -> KernelVersion {
         let (seed, planned) = Self::seed(number);
-        let slot = keyleash::kernel::account::IMPLEMENTATION_SLOT.into();
+        let slot = IMPLEMENTATION_SLOT.into();
         let implementation = Address::from_word(self.worlds.ours.storage(seed.address(), slot).into());
         KernelVersion::from_implementation(implementation).unwrap_or(planned)
     }
@@ -200,11 +227,7 @@ impl Play {
                 let (seed, _) = Self::seed(*account);
                 let from = if *caller == 2 { FRIEND } else { seed.address() };
                 let call = wish(*number, *n, &self.worlds, seed.address(), self.kernel(*account));
-                let keyleash::kernel::account::AccountCall::Execute(inner) =
-                    keyleash::kernel::account::AccountCall::decode(&call)
-                else {
-                    return;
-                };
+                let AccountCall::Execute(inner) = AccountCall::decode(&call) else { return };
                 if from == seed.address() && !self.is_deployed(from) {
                     return;
                 }
@@ -246,7 +269,7 @@ impl Play {
                 self.worlds.transact(&Request::to(ENTRY_POINT, all).from(account));
             }
             6 => {
-                let bump = EntryPoint::incrementNonceCall { key: alloy::primitives::Uint::from(1) }.abi_encode();
+                let bump = EntryPoint::incrementNonceCall { key: Uint::from(1) }.abi_encode();
                 self.worlds.transact(&Request::to(ENTRY_POINT, bump).from(account));
             }
             _ => {
@@ -318,7 +341,6 @@ impl Play {
             14 => bytes.truncate(30),
             15 => bytes[36..68].copy_from_slice(&[0xff; 32]), // s above the order
             16 => {
-                use keyleash::sandbox::CHAIN_ID;
                 bytes = [&[0; 4][..], &signer.sign_raw(op.hash(ENTRY_POINT, CHAIN_ID))].concat();
             }
             _ => {}
@@ -479,7 +501,7 @@ fn random_scenarios_show_the_same_on_both() {
     let seed: u8 = std::env::var("SANDBOX_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(7);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
-    let tally = std::cell::RefCell::new(Tally::default());
+    let tally = RefCell::new(Tally::default());
     let scenarios = prop::collection::vec(step(), 8..40);
     TestRunner::new_with_rng(config, rng)
         .run(&scenarios, |steps| {
@@ -496,7 +518,11 @@ fn random_scenarios_show_the_same_on_both() {
             Ok(())
         })
         .unwrap();
-    println!("{:#?}", tally.borrow());
+    let tally = tally.into_inner();
+    println!("{tally:#?}");
+    if cases >= 200 {
+        tally.assert_far_reaching();
+    }
 }
 
 /// What the scenarios reached, so that they cannot all be trivial.
@@ -508,6 +534,40 @@ struct Tally {
 }
 
 impl Tally {
+    fn assert_far_reaching(&self) {
+        assert!(self.steps > 3000 && self.bundles_mined > 500, "{self:#?}");
+        let reasons = [
+            "success=true",
+            "success=false",
+            "AA10 sender already constructed",
+            "AA13 initCode failed or OOG",
+            "AA14 initCode must return sender",
+            "AA21 didn't pay prefund",
+            "AA22 expired or not due",
+            "AA23 reverted (or OOG)",
+            "AA23 reverted: SessionKeyValidator: invalid execution rule",
+            "AA23 reverted: SessionKeyValidator: invalid nonce",
+            "AA23 reverted: SessionKeyValidator: operation mismatch",
+            "AA23 reverted: SessionKeyValidator: paymaster mismatch",
+            "AA23 reverted: SessionKeyValidator: paymaster not set",
+            "AA23 reverted: SessionKeyValidator: permission verification failed",
+            "AA23 reverted: SessionKeyValidator: runs exceeded",
+            "AA23 reverted: SessionKeyValidator: session key not enabled",
+            "AA23 reverted: SessionKeyValidator: target mismatch",
+            "AA23 reverted: SessionKeyValidator: value limit exceeded",
+            "AA24 signature error",
+            "AA25 invalid account nonce",
+            "AA32 paymaster expired or not due",
+            "AA33 reverted: Sponsor: malformed paymasterAndData",
+            "AA34 signature error",
+            "AA93 invalid paymasterAndData",
+            "AA94 gas values overflow",
+        ];
+        for reason in reasons {
+            assert!(self.reasons.contains_key(reason), "nothing came to `{reason}`: {self:#?}");
+        }
+    }
+
     fn count(&mut self, play: &Play, steps: usize) {
         self.steps += steps;
         let newest = play.worlds.ours.latest().unwrap().number;
@@ -515,7 +575,7 @@ impl Tally {
             if !transaction.data.starts_with(&EntryPoint::handleOpsCall::SELECTOR) {
                 continue;
             }
-            let seen = crate::world::Seen::of(transaction);
+            let seen = Seen::of(transaction);
             if seen.mined() {
                 self.bundles_mined += 1;
                 for success in seen.successes() {

@@ -1,7 +1,7 @@
 //! The facts of protocol.md as scenarios. Each says what has to happen, and has to happen on both chains.
 
 use alloy::{
-    primitives::{Address, B256, Bytes, FixedBytes, U256, bytes, keccak256},
+    primitives::{Address, B256, Bytes, FixedBytes, U256, Uint, bytes, keccak256},
     sol_types::{SolCall, SolValue},
 };
 use keyleash::{
@@ -49,7 +49,14 @@ impl Scene {
         self.grant(key, scope, nonce).sign(&owner(0))
     }
 
-    fn key_op(&self, key: usize, shown: &[Permission], form: AccountForm, calls: &[Call], approval: Option<&Approval>) -> UserOperation {
+    fn key_op(
+        &self,
+        key: usize,
+        shown: &[Permission],
+        form: AccountForm,
+        calls: &[Call],
+        approval: Option<&Approval>,
+    ) -> UserOperation {
         let (account_call, proof) = shaped(form, calls, shown);
         let mut op = self.worlds.op(self.account, 1, account_call.encode());
         sign_as_key(&mut op, &session_key(key), approval, &proof);
@@ -344,7 +351,8 @@ fn an_exact_paymaster_is_enforced_and_pays() {
 fn an_account_without_money_does_not_get_in() {
     on_both_kernels(|mut scene| {
         scene.worlds.set_balance(scene.account, U256::from(1000));
-        let mut op = scene.worlds.op(scene.account, 0, execute(DEMO_NFT, Demo::mintCall { to: FRIEND }.abi_encode().into()));
+        let mut op =
+            scene.worlds.op(scene.account, 0, execute(DEMO_NFT, Demo::mintCall { to: FRIEND }.abi_encode().into()));
         (op.max_fee_per_gas, op.max_priority_fee_per_gas) = (U256::ONE, U256::ONE);
         sign_as_owner(&mut op, &owner(0));
         is_refused(&scene.worlds.handle(std::slice::from_ref(&op)), "AA21 didn't pay prefund");
@@ -366,8 +374,7 @@ fn runs_are_used_up_by_calls_that_revert_too() {
             ..reverting
         };
         let list = vec![limited];
-        let approval =
-            Grant::new(scene.account, scene.kernel, &session_key(0), list.clone(), 1).sign(&owner(0));
+        let approval = Grant::new(scene.account, scene.kernel, &session_key(0), list.clone(), 1).sign(&owner(0));
         let call = call(9, scene.account, Address::ZERO);
         for (turn, outcome) in [Some(&approval), None].into_iter().zip([false, false]) {
             let op = scene.key_op(0, &list, AccountForm::Execute, std::slice::from_ref(&call), turn);
@@ -514,7 +521,8 @@ fn a_bundle_validates_all_before_it_executes_any() {
     on_both_kernels(|mut scene| {
         let approval = scene.approve(0, 1, 1);
         succeeds(&scene.act(0, 1, 0, Some(&approval)));
-        let mut revoke = scene.worlds.op(scene.account, 2, execute(SKV, account::disable_key(session_key(0).address())));
+        let mut revoke =
+            scene.worlds.op(scene.account, 2, execute(SKV, account::disable_key(session_key(0).address())));
         sign_as_owner(&mut revoke, &owner(0));
         let mint = call(0, scene.account, Address::ZERO);
         let agent = scene.key_op(0, &permissions(1, scene.account), AccountForm::Execute, &[mint], None);
@@ -593,14 +601,21 @@ fn settings_of_the_account_leave_the_same_events() {
     on_both_kernels(|mut scene| {
         let other = KERNELS.into_iter().find(|kernel| *kernel != scene.kernel).unwrap();
         let new_owner = Bytes::copy_from_slice(owner(0).address().as_slice());
-        succeeds(&scene.sudo(Kernel::setDefaultValidatorCall { validator: ECDSA_VALIDATOR, data: new_owner }.abi_encode()));
+        succeeds(
+            &scene.sudo(Kernel::setDefaultValidatorCall { validator: ECDSA_VALIDATOR, data: new_owner }.abi_encode()),
+        );
         let upgrade = scene.sudo(Kernel::upgradeToCall { implementation: other.implementation() }.abi_encode());
         succeeds(&upgrade);
         assert!(upgrade.events.iter().any(|(_, topics, _)| topics[0] == keccak256("Upgraded(address)")));
         scene.kernel = other;
         let approval = scene.approve(0, 1, 1);
         succeeds(&scene.act(0, 1, 0, Some(&approval)));
-        assert_eq!(scene.sudo(account::initializeCall { defaultValidator: FRIEND, data: Bytes::new() }.abi_encode()).successes(), [false]);
+        assert_eq!(
+            scene
+                .sudo(account::initializeCall { defaultValidator: FRIEND, data: Bytes::new() }.abi_encode())
+                .successes(),
+            [false]
+        );
         let received = scene.worlds.transact(&Request::to(scene.account, Bytes::new()).value(U256::ZERO));
         assert_eq!(received.events.len(), 1);
         let hook = Kernel::onERC721ReceivedCall { operator: FRIEND, from: FRIEND, id: U256::ONE, data: Bytes::new() };
@@ -617,7 +632,8 @@ fn nobody_initializes_an_implementation_or_validates_for_it() {
         let take = account::initializeCall { defaultValidator: ECDSA_VALIDATOR, data }.abi_encode();
         let refused = worlds.transact(&Request::to(kernel.implementation(), take)).answer;
         assert_eq!(refused, Answer::Reverted(bytes!("0dc149f0")));
-        let ask = Kernel::validateUserOpCall { op: PackedOp::default(), userOpHash: B256::ZERO, missingFunds: U256::ZERO };
+        let ask =
+            Kernel::validateUserOpCall { op: PackedOp::default(), userOpHash: B256::ZERO, missingFunds: U256::ZERO };
         let refused = worlds.call(&Request::to(kernel.implementation(), ask.abi_encode()));
         assert_eq!(refused, Answer::Reverted(bytes!("d663742a")));
     }
@@ -651,8 +667,8 @@ fn the_entry_point_keeps_deposits_stakes_and_nonces() {
         call(EntryPoint::withdrawToCall { to: FRIEND, amount: U256::from(501) }.abi_encode()),
         call(EntryPoint::withdrawToCall { to: FRIEND, amount: U256::from(200) }.abi_encode()),
         call(EntryPoint::withdrawToCall { to: SKV, amount: U256::from(200) }.abi_encode()),
-        call(EntryPoint::incrementNonceCall { key: alloy::primitives::Uint::from(7) }.abi_encode()),
-        call(EntryPoint::getNonceCall { sender: someone, key: alloy::primitives::Uint::from(7) }.abi_encode()),
+        call(EntryPoint::incrementNonceCall { key: Uint::from(7) }.abi_encode()),
+        call(EntryPoint::getNonceCall { sender: someone, key: Uint::from(7) }.abi_encode()),
         call(EntryPoint::getDepositInfoCall { account: someone }.abi_encode()),
         call(EntryPoint::balanceOfCall { account: someone }.abi_encode()),
         call(EntryPoint::getDepositInfoCall { account: KERNEL_FACTORY }.abi_encode()),
@@ -691,7 +707,8 @@ fn the_entry_point_simulates() {
         assert_eq!(hash, Answer::Done(op.hash(ENTRY_POINT, CHAIN_ID).to_vec().into()));
 
         // a whole operation, and one call after it
-        let mut op = scene.worlds.op(scene.account, 0, execute(DEMO_NFT, Demo::mintCall { to: FRIEND }.abi_encode().into()));
+        let mut op =
+            scene.worlds.op(scene.account, 0, execute(DEMO_NFT, Demo::mintCall { to: FRIEND }.abi_encode().into()));
         sign_as_owner(&mut op, &owner(0));
         let question = EntryPoint::simulateHandleOpCall {
             op: packed(&op),

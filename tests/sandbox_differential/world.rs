@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::OnceLock};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, Log, Selector, U256, eip191_hash_message, hex, keccak256},
+    primitives::{Address, B256, Bytes, Log, Selector, U256, Uint, eip191_hash_message, hex, keccak256},
     signers::{SignerSync, local::PrivateKeySigner},
     sol,
     sol_types::{SolCall, SolError, SolEvent, SolValue},
@@ -443,7 +443,7 @@ impl Worlds {
     }
 
     pub fn nonce(&self, account: Address, lane: u8) -> U256 {
-        self.view(ENTRY_POINT, &EntryPoint::getNonceCall { sender: account, key: alloy::primitives::Uint::from(lane) })
+        self.view(ENTRY_POINT, &EntryPoint::getNonceCall { sender: account, key: Uint::from(lane) })
     }
 
     /// Deploys the account through the factory and gives it an ether.
@@ -481,7 +481,7 @@ impl Worlds {
             asked.push((SKV, Views::executionStatusCall { id, account }.abi_encode()));
         }
         for lane in 0..3u8 {
-            let nonce = EntryPoint::getNonceCall { sender: account, key: alloy::primitives::Uint::from(lane) };
+            let nonce = EntryPoint::getNonceCall { sender: account, key: Uint::from(lane) };
             asked.push((ENTRY_POINT, nonce.abi_encode()));
         }
         let getters = [
