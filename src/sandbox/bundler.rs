@@ -51,8 +51,10 @@ const MOST_GAS: u64 = BLOCK_GAS_LIMIT - 5_000_000;
 /// Gas units for each limit while estimating.
 const AMPLE_GAS: u64 = 10_000_000;
 
-/// Gas units that an operation costs the bundler beside its call data: a transaction, and its share of the loops.
-const OVERHEAD: u64 = 21_000 + 18_300;
+/// Gas units that an operation costs the bundler beside its call data: a transaction, and what the EntryPoint does before
+/// it measures and after; and for each word of it, which the EntryPoint copies several times.
+const OVERHEAD: u64 = 21_000 + 24_000;
+const WORD_OVERHEAD: u64 = 120;
 
 // Reading
 
@@ -208,12 +210,15 @@ pub(super) fn gas_price() -> Value {
 /// are not held against the operation; a call that reverts is.
 pub(super) fn estimate(chain: &Chain, params: &Params<'_>) -> RpcResult {
     let op = operation(params)?;
+    // Who pays for itself has to send money to the EntryPoint, which costs gas: the price may not be too low for that.
+    let selfpaid = op.paymaster_and_data.is_empty();
+    let fee = if selfpaid { op.max_fee_per_gas.clamp(U256::from(BASE_FEE), U256::from(u64::MAX)) } else { U256::ONE };
     let ample = UserOperation {
         call_gas_limit: U256::from(AMPLE_GAS),
         verification_gas_limit: U256::from(AMPLE_GAS),
         pre_verification_gas: U256::ZERO,
-        max_fee_per_gas: U256::ONE,
-        max_priority_fee_per_gas: U256::ONE,
+        max_fee_per_gas: fee,
+        max_priority_fee_per_gas: fee,
         ..op.clone()
     };
     let mut scratch = chain.clone();
@@ -256,7 +261,7 @@ fn pre_verification_gas(op: &UserOperation) -> u64 {
     let bytes: u64 = data.iter().map(|byte| if *byte == 0 { 4 } else { 16 }).sum();
     let words = u64::try_from(data.len().div_ceil(32)).unwrap_or(u64::MAX);
     // gas fields that are not filled in yet will be: five words of which some bytes are not zero
-    OVERHEAD.saturating_add(bytes).saturating_add(words.saturating_mul(4)).saturating_add(5 * 6 * 12)
+    OVERHEAD.saturating_add(bytes).saturating_add(words.saturating_mul(WORD_OVERHEAD)).saturating_add(5 * 6 * 12)
 }
 
 // Finding again
@@ -296,8 +301,7 @@ pub(super) fn receipt(chain: &Chain, params: &Params<'_>) -> RpcResult {
     else {
         return Ok(Value::Null);
     };
-    let reason =
-        transaction.logs.iter().filter(ours).find_map(|log| UserOperationRevertReason::decode_log(log).ok());
+    let reason = transaction.logs.iter().filter(ours).find_map(|log| UserOperationRevertReason::decode_log(log).ok());
     let mut receipt = json!({
         "userOpHash": hash,
         "entryPoint": ENTRY_POINT,

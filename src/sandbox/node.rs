@@ -216,7 +216,10 @@ pub(super) fn send_raw_transaction(chain: &mut Chain, params: &Params<'_>) -> Rp
     let malformed = |error: String| RpcFault::invalid(format!("the transaction cannot be read: {error}"));
     let envelope = TxEnvelope::decode_2718_exact(&raw).map_err(|error| malformed(error.to_string()))?;
     if let Some(theirs) = envelope.chain_id().filter(|id| *id != chain.chain_id()) {
-        return Err(RpcFault::new(SERVER_ERROR, format!("the transaction is for chain {theirs}, this is {}", chain.chain_id())));
+        return Err(RpcFault::new(
+            SERVER_ERROR,
+            format!("the transaction is for chain {theirs}, this is {}", chain.chain_id()),
+        ));
     }
     if envelope.chain_id().is_none() {
         return Err(RpcFault::new(SERVER_ERROR, "only replay-protected (EIP-155) transactions are taken"));
