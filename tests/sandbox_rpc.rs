@@ -326,16 +326,16 @@ fn a_window_is_refused_on_sending_not_on_estimating() {
     let approval = talk.approve(&scope, 1);
     let mut op = talk.agent_op(&scope, mint_to(me), Some(&approval));
     assert_eq!(talk.refused(&op), (-32503, "User operation is not valid yet".into()));
-    talk.service.set_time(NOW + 196);
+    talk.service.tick(NOW + 196);
     assert_eq!(talk.refused(&op), (-32503, "expires too soon".into()));
-    talk.service.set_time(NOW + 300);
+    talk.service.tick(NOW + 300);
     assert_eq!(talk.refused(&op), (-32503, "expires too soon".into()));
     let estimated = op.clone();
     talk.estimate(&mut op).unwrap();
     assert_eq!(op.signature, estimated.signature);
     // in time
     let mut talk = Talk::deployed();
-    talk.service.set_time(NOW + 100);
+    talk.service.tick(NOW + 100);
     talk.send(&estimated).unwrap();
 }
 
@@ -511,11 +511,19 @@ fn the_node_tells_of_blocks_balances_and_prices() {
 fn blocks_follow_the_time_at_their_pace() {
     let mut service = Service::new(NOW).unwrap();
     let newest = |service: &Service| service.chain().latest().unwrap().clone();
+    let kept = service.revision();
     let first = newest(&service).number;
-    service.set_time(NOW + 5);
-    assert_eq!(newest(&service).number, first);
-    service.set_time(NOW + 13);
+    service.tick(NOW + 5);
+    assert_eq!((newest(&service).number, service.revision()), (first, kept));
+    service.tick(NOW + 13);
     assert_eq!((newest(&service).number, newest(&service).timestamp), (first + 1, NOW + 13));
+    assert!(service.revision() > kept);
+    // moved ahead, it stays ahead of the clock
+    service.advance(1000);
+    service.tick(NOW + 20);
+    assert_eq!(newest(&service).timestamp, NOW + 1013);
+    service.tick(NOW + 30);
+    assert_eq!(newest(&service).timestamp, NOW + 1030);
     // an empty block does not outdate the state
     let question = json!([SPONSOR, format!("0x{first:x}")]);
     service.answer("eth_getBalance", &question).unwrap();

@@ -396,30 +396,35 @@ impl Chain {
         serde_json::to_string(self).map_err(|error| ChainError::Failed(error.to_string()))
     }
 
-    /// Reads [`Self::to_json`] back. Block hashes are recomputed rather than believed, and code hashes computed.
+    /// Reads [`Self::to_json`] back.
     pub fn from_json(json: &str) -> Result<Self, ChainError> {
+        let chain: Self = serde_json::from_str(json).map_err(|error| ChainError::MalformedState(error.to_string()))?;
+        chain.checked()
+    }
+
+    /// A chain that was read from outside: block hashes are recomputed rather than believed, and code hashes computed.
+    pub(super) fn checked(mut self) -> Result<Self, ChainError> {
         let malformed = |why: &str| ChainError::MalformedState(why.into());
-        let mut chain: Self = serde_json::from_str(json).map_err(|error| malformed(&error.to_string()))?;
-        if chain.format != FORMAT {
+        if self.format != FORMAT {
             return Err(malformed("it was written by another version of keyleash"));
         }
-        if chain.blocks.is_empty() {
+        if self.blocks.is_empty() {
             return Err(malformed("it has no blocks"));
         }
         let mut parent = None;
-        for block in &chain.blocks {
+        for block in &self.blocks {
             let again = Block::after(parent, block.timestamp, block.transactions.clone(), block.gas_used);
             if again.hash != block.hash || again.number != block.number {
                 return Err(malformed("its blocks do not follow one another"));
             }
-            if !block.transactions.iter().all(|hash| chain.transactions.contains_key(hash)) {
+            if !block.transactions.iter().all(|hash| self.transactions.contains_key(hash)) {
                 return Err(malformed("a block names a transaction that is not there"));
             }
             parent = Some(block);
         }
-        chain.state.rehash();
-        chain.set_time(chain.time);
-        Ok(chain)
+        self.state.rehash();
+        self.set_time(self.time);
+        Ok(self)
     }
 }
 

@@ -381,7 +381,7 @@ impl Worlds {
             let ours: Vec<_> = self.ours.storage_slots(*address).collect();
             let theirs: Vec<_> = self.theirs.storage_slots(*address).collect();
             assert_eq!(ours, theirs, "storage of {address}: ours (left) and the deployed contracts differ");
-            assert_eq!(self.ours.code(*address).len() > 0, self.theirs.code(*address).len() > 0, "code of {address}");
+            assert_eq!(self.ours.code(*address).is_empty(), self.theirs.code(*address).is_empty(), "code of {address}");
         }
         for account in accounts {
             for lane in 0..3u8 {
