@@ -14,5 +14,6 @@
 
 pub mod cli;
 pub mod kernel;
+pub mod sandbox;
 pub mod secret;
 pub mod wallet;

@@ -3,7 +3,7 @@
 //! ```text
 //!   fees ──┬─ node ──────┐
 //!          ├─ bundler ───┼─ answer ── transport ─┬─ http        a live endpoint
-//!          └─ paymaster ─┘                       └─ (sandbox)   a chain in the process
+//!          └─ paymaster ─┘                       └─ in_process  the sandbox
 //! ```
 //! Nothing an endpoint says is believed because it said it: every answer is read field by field (`answer`), bounded in
 //! size, compared with what we can compute ourselves, and every price is held under a ceiling (`fees`).
@@ -13,6 +13,7 @@ pub mod answer;
 pub mod bundler;
 pub mod fees;
 pub mod http;
+pub mod in_process;
 pub mod node;
 pub mod paymaster;
 pub mod transport;
