@@ -76,7 +76,16 @@ pub enum PaymasterChoice {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Set up a home, without questions
-    Init,
+    Init {
+        /// A chain inside this program, with play keys and an account to look at: no network, no funds
+        #[arg(long, conflicts_with = "vault")]
+        sandbox: bool,
+    },
+    /// The whole story on a sandbox of its own, unattended
+    Demo,
+    /// Only on a sandbox home
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
     /// Networks: add, list, check
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -119,6 +128,17 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// The manual page
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// A fresh chain, and the example account and keys anew
+    Reset,
+    /// Move the sandbox's time ahead, for example +1h
+    Time {
+        #[arg(value_name = "+DURATION")]
+        ahead: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,7 +16,7 @@ use std::{
 use alloy::primitives::{B256, Bytes, U256};
 use args::{
     AccountCommand, AgentCommand, Cli, Command, FormatChoice, Global, GrantArgs, InspectArgs, KeyCommand,
-    NetworkCommand, PaymasterChoice, RevokeArgs, SendArgs, VaultCommand, VaultKind, address,
+    NetworkCommand, PaymasterChoice, RevokeArgs, SandboxCommand, SendArgs, VaultCommand, VaultKind, address,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use output::{Output, confirm, print};
@@ -34,8 +34,10 @@ use crate::{
         model::{Network, PaymasterKind},
         network::zerodev,
         operation::OperationOutcome,
+        playground::DEMO,
         policy::{MAX_POLICY, Policy},
         send::{Actor, SendIntent},
+        story::story,
     },
 };
 
@@ -120,19 +122,22 @@ fn done(data: impl serde::Serialize, text: impl Into<String>) -> Result<Done> {
 
 async fn run(global: &Global, command: Command, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     match command {
-        Command::Init => init(global),
-        Command::Network(command) => network(global, command, partial).await,
-        Command::Account(command) => account(global, command).await,
+        Command::Init { sandbox: true } => init_sandbox(global, output).await,
+        Command::Init { sandbox: false } => init(global),
+        Command::Demo => demo(output).await,
+        Command::Sandbox(command) => sandbox(global, command, output).await,
+        Command::Network(command) => network(global, command, output, partial).await,
+        Command::Account(command) => account(global, command, output).await,
         Command::Grant(args) => grant(global, args, output, partial).await,
         Command::Key(command) => key(global, command, output, partial).await,
         Command::Agent(command) => agent(global, command, output).await,
         Command::Inspect(args) => inspect_text(global, args, output).await,
         Command::Send(args) => send(global, args, output, partial).await,
-        Command::Status { hash } => status(global, hash).await,
+        Command::Status { hash } => status(global, hash, output).await,
         Command::Revoke(args) => revoke(global, args, output, partial).await,
-        Command::Complete { file, signature_file } => complete(global, &file, &signature_file, partial).await,
-        Command::Vault(command) => vault(global, command, partial),
-        Command::Doctor => doctor(global),
+        Command::Complete { file, signature_file } => complete(global, &file, &signature_file, output, partial).await,
+        Command::Vault(command) => vault(global, command, output, partial),
+        Command::Doctor => doctor(global, output),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "keyleash", &mut text);
@@ -149,21 +154,84 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
 }
 
 fn home(global: &Global) -> Result<Home> {
-    match &global.home {
-        Some(folder) => Ok(Home::at(folder)),
-        None => Home::of_user(),
+    if let Some(folder) = &global.home {
+        return Ok(Home::at(folder));
     }
+    let (real, sandbox) = (Home::of_user()?, Home::sandbox_of_user()?);
+    Ok(if !real.is_initialized() && sandbox.is_initialized() { sandbox } else { real })
 }
 
-fn open(global: &Global) -> Result<Wallet> {
+fn open(global: &Global, output: &mut Output) -> Result<Wallet> {
     let passphrase = PassphraseSource::from_argument(global.passphrase_file.as_deref());
     let quiet = global.json;
     let wallet = Wallet::open(home(global)?, passphrase)?;
+    if wallet.is_sandbox() {
+        output.warn("sandbox", "SANDBOX: a chain inside this program, with play keys; nothing here is real");
+    }
     Ok(wallet.on_waiting_for_keyring(move || Output::new(quiet).say("waiting for your keyring …")))
 }
 
+async fn init_sandbox(global: &Global, output: &mut Output) -> Result<Done> {
+    let home = global.home.as_deref().map_or_else(Home::sandbox_of_user, |folder| Ok(Home::at(folder)))?;
+    let wallet = Wallet::init_sandbox(&home)?;
+    output.warn("sandbox", "SANDBOX: a chain inside this program, with play keys; nothing here is real");
+    wallet.seed_sandbox().await?;
+    let keys = wallet.keys(None).await?;
+    let text = format!(
+        "Sandbox set up in {}.\nAn NFT is at {}, a token at {}, a lending toy at {}; the sponsor is {}.\n\n{}\n\nNext: keyleash key ls",
+        home.config_folder().display(),
+        DEMO.nft,
+        DEMO.token,
+        DEMO.lending,
+        DEMO.sponsor,
+        show::keys(&keys)
+    );
+    done(json!({ "home": home.config_folder(), "sandbox": true, "contracts": DEMO }), text)
+}
+
+async fn sandbox(global: &Global, command: SandboxCommand, output: &mut Output) -> Result<Done> {
+    let wallet = open(global, output)?;
+    let controls = wallet.controls()?;
+    match command {
+        SandboxCommand::Time { ahead } => {
+            let seconds = sentence::parse_duration(ahead.trim_start_matches('+'))
+                .map_err(|e| Error::usage("argument.duration", format!("+DURATION: {e}")))?;
+            let now = controls.advance(seconds)?;
+            done(json!({ "time": now }), format!("On the sandbox it is {} now.", sentence::time(now)))
+        }
+        SandboxCommand::Reset => {
+            confirm("Throw the sandbox's chain, accounts and keys away, and begin anew?", global.yes)?;
+            let home = wallet.home().clone();
+            drop(wallet);
+            home.clear_sandbox()?;
+            Wallet::init_sandbox(&home)?.seed_sandbox().await?;
+            done(json!({ "reset": true }), "The sandbox is as new.")
+        }
+    }
+}
+
+async fn demo(output: &mut Output) -> Result<Done> {
+    let quiet = output.is_json();
+    output.warn("sandbox", "SANDBOX: a chain inside this program, with play keys; nothing here is real");
+    let mut step = 0;
+    let scenes = story(&mut |scene| {
+        step += 1;
+        if !quiet {
+            // Told as it happens; a reader that has gone away is no failure.
+            let _ = print(&show::scene(step, scene));
+        }
+    })
+    .await?;
+    let text =
+        format!("\nThat was all of it: {} steps, offline.\nNext: keyleash init --sandbox, then keyleash", scenes.len());
+    done(json!({ "steps": scenes }), text)
+}
+
 fn init(global: &Global) -> Result<Done> {
-    let home = home(global)?;
+    let home = match &global.home {
+        Some(folder) => Home::at(folder),
+        None => Home::of_user()?,
+    };
     let backend = match global.vault {
         Some(kind) => backend_of(kind),
         None => Backend::Keyring,
@@ -187,8 +255,8 @@ fn backend_of(kind: VaultKind) -> Backend {
     }
 }
 
-fn vault(global: &Global, command: VaultCommand, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global)?;
+fn vault(global: &Global, command: VaultCommand, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global, output)?;
     match command {
         VaultCommand::Status => {
             let backends = wallet.vault_status()?;
@@ -238,8 +306,8 @@ fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-async fn network(global: &Global, command: NetworkCommand, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global)?;
+async fn network(global: &Global, command: NetworkCommand, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global, output)?;
     match command {
         NetworkCommand::Add {
             name,
@@ -299,8 +367,8 @@ async fn network(global: &Global, command: NetworkCommand, partial: &mut Partial
     }
 }
 
-async fn account(global: &Global, command: AccountCommand) -> Result<Done> {
-    let wallet = open(global)?;
+async fn account(global: &Global, command: AccountCommand, output: &mut Output) -> Result<Done> {
+    let wallet = open(global, output)?;
     match command {
         AccountCommand::New { name, owner, kernel, index } => {
             let network = wallet.default_network(global.network.as_deref())?;
@@ -339,7 +407,7 @@ async fn account(global: &Global, command: AccountCommand) -> Result<Done> {
 }
 
 async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global)?;
+    let wallet = open(global, output)?;
     if let Some(file) = &args.complete {
         return complete_grant(&wallet, file, args.signature_file.as_deref()).await;
     }
@@ -477,8 +545,14 @@ fn write_unsigned(operation: &UnsignedOperation, out: &Path) -> Result<Done> {
     done(json!({ "written": out, "message": operation.message, "user_op": operation.user_op }), said)
 }
 
-async fn complete(global: &Global, file: &Path, signature_file: &Path, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global)?;
+async fn complete(
+    global: &Global,
+    file: &Path,
+    signature_file: &Path,
+    output: &mut Output,
+    partial: &mut Partial,
+) -> Result<Done> {
+    let wallet = open(global, output)?;
     let operation: UnsignedOperation = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
         .map_err(|e| Error::usage("operation.file", format!("{} is not what --unsigned wrote: {e}", file.display())))?;
     let signature = read_signature(signature_file)?;
@@ -521,7 +595,7 @@ fn format(choice: FormatChoice) -> Format {
 }
 
 async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global)?;
+    let wallet = open(global, output)?;
     match command {
         KeyCommand::Ls { account } => {
             let keys = wallet.keys(account.as_deref()).await?;
@@ -572,7 +646,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
 }
 
 async fn agent(global: &Global, command: AgentCommand, output: &mut Output) -> Result<Done> {
-    let wallet = open(global)?;
+    let wallet = open(global, output)?;
     match command {
         AgentCommand::New { label } => {
             let view = wallet.new_agent(&label)?;
@@ -606,7 +680,7 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output) -
     };
     let home = home(global)?;
     let found = if home.is_initialized() {
-        open(global)?.inspect(&text, &options).await?
+        open(global, output)?.inspect(&text, &options).await?
     } else {
         if options.network.is_some() {
             return Err(Error::usage("home.none", "--network needs a home that knows it").hint("use --rpc URL"));
@@ -620,7 +694,7 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output) -
 }
 
 async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global)?;
+    let wallet = open(global, output)?;
     let actor = match (args.key.clone(), args.as_owner.clone()) {
         (_, Some(account)) => Actor::Owner(account),
         (Some(key), None) => Actor::Key(key),
@@ -648,14 +722,14 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
 }
 
-async fn status(global: &Global, hash: B256) -> Result<Done> {
-    let outcome = open(global)?.status(hash, Duration::from_secs(20)).await?;
+async fn status(global: &Global, hash: B256, output: &mut Output) -> Result<Done> {
+    let outcome = open(global, output)?.status(hash, Duration::from_secs(20)).await?;
     let data = render::operation(&outcome);
     finished(&outcome, data, show::operation(&outcome), &mut Value::Null)
 }
 
 async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global)?;
+    let wallet = open(global, output)?;
     let plan = wallet.plan_revoke(&args.account, &args.keys, amount("--max-cost", args.max_cost.as_deref())?).await?;
     let preview = json!({
         "plan": plan.steps, "also_revokes": plan.also_revokes, "max_cost": plan.prepared.max_cost.to_string(),
@@ -698,7 +772,7 @@ fn finished(outcome: &OperationOutcome, data: Value, text: String, partial: &mut
     }
 }
 
-fn doctor(global: &Global) -> Result<Done> {
+fn doctor(global: &Global, output: &mut Output) -> Result<Done> {
     let home = home(global)?;
     let mut report = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -707,7 +781,7 @@ fn doctor(global: &Global) -> Result<Done> {
         "initialized": home.is_initialized(),
     });
     if home.is_initialized() {
-        let wallet = open(global)?;
+        let wallet = open(global, output)?;
         report["vault"] = json!(home.load_config()?.vault);
         report["networks"] = json!(wallet.networks());
         report["secrets"] = json!(wallet.secrets()?.len());

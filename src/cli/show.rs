@@ -19,6 +19,7 @@ use crate::{
         revoke::{Proof, Revoked},
         secrets::{BackendView, SecretFinding, SecretView},
         send::SendPlan,
+        story::Scene,
     },
 };
 
@@ -320,6 +321,15 @@ pub fn operation(outcome: &OperationOutcome) -> String {
         ),
         _ => format!("Sent, not in a block yet: {hash}\n  follow it with: keyleash status {hash}"),
     }
+}
+
+pub fn scene(step: usize, scene: &Scene) -> String {
+    let mark = match &scene.refused {
+        Some(code) => format!("  [refused: {code}]"),
+        None => String::new(),
+    };
+    let lines: String = scene.lines.iter().map(|l| format!("\n     {l}")).collect();
+    format!("{step:>2}. {}{mark}{lines}", scene.title)
 }
 
 pub fn proof(proof: &Proof) -> String {

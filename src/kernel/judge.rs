@@ -15,6 +15,7 @@ use super::{
     account::{AccountCall, Call, selector},
     generation::Generation,
     permission::{ANY_PAYMASTER, ANY_TARGET, Condition, MAX_UINT48, Operation, Permission, Scope},
+    sentence,
 };
 
 /// The session key being judged, as its approval describes it.
@@ -343,13 +344,13 @@ impl std::fmt::Display for Reason {
             Self::ScheduleOverflow => f.write_str("its schedule has run past the largest time there is"),
             Self::RunsUsedUp { runs } => write!(f, "all {runs} runs are used up"),
             Self::NotYet { valid_after, now, interval: true } => {
-                write!(f, "the next run is at {valid_after}, and it is {now} now (unix seconds)")
+                write!(f, "the next run is at {}, and it is {} now", sentence::time(*valid_after), sentence::time(*now))
             }
             Self::NotYet { valid_after, now, .. } => {
-                write!(f, "the key starts at {valid_after}, and it is {now} now (unix seconds)")
+                write!(f, "the key starts at {}, and it is {} now", sentence::time(*valid_after), sentence::time(*now))
             }
             Self::Expired { valid_until, now } => {
-                write!(f, "the key ended at {valid_until}, and it is {now} now (unix seconds)")
+                write!(f, "the key ended at {}, and it is {} now", sentence::time(*valid_until), sentence::time(*now))
             }
         }
     }

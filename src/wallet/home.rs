@@ -47,6 +47,11 @@ impl Home {
         Ok(Self { config: dirs.config_dir().to_path_buf(), data: dirs.data_dir().to_path_buf() })
     }
 
+    /// The folder of this user's sandbox home: apart from the real one, so that the two never mix.
+    pub fn sandbox_of_user() -> Result<Self> {
+        Ok(Self::at(&Self::of_user()?.data.join("sandbox")))
+    }
+
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")
     }
@@ -71,6 +76,26 @@ impl Home {
     pub fn create_folders(&self) -> Result<()> {
         for folder in [&self.config, &self.data] {
             private_folder(folder).map_err(|e| io_error("create the folder", folder, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a sandbox home holds, so that it can be made anew. Refused on any other home.
+    pub fn clear_sandbox(&self) -> Result<()> {
+        if !self.load_config()?.sandbox {
+            return Err(Error::usage("sandbox.only", "this home is for live networks; it is never thrown away"));
+        }
+        let records = self.records_file();
+        let beside = |suffix: &str| records.with_file_name(format!("records.db{suffix}"));
+        // The config goes last: while it is there, a second try finds a sandbox to clear.
+        let files =
+            [records.clone(), beside("-wal"), beside("-shm"), self.data.join("sandbox.json"), self.config_file()];
+        let vault = self.data.join("vault");
+        if vault.exists() {
+            fs::remove_dir_all(&vault).map_err(|e| io_error("remove", &vault, &e))?;
+        }
+        for file in files.iter().filter(|f| f.exists()) {
+            fs::remove_file(file).map_err(|e| io_error("remove", file, &e))?;
         }
         Ok(())
     }
@@ -111,6 +136,9 @@ fn position(text: &str, span: Option<std::ops::Range<usize>>) -> String {
 pub struct Config {
     /// Where secrets are kept; chosen at `init`.
     pub vault: Backend,
+    /// A closed home on the sandbox, with play keys.
+    #[serde(default)]
+    pub sandbox: bool,
     #[serde(default)]
     pub network: BTreeMap<String, Network>,
 }

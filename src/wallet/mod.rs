@@ -18,12 +18,14 @@ pub mod key;
 pub mod model;
 pub mod network;
 pub mod operation;
+pub mod playground;
 pub mod policy;
 pub mod revoke;
 pub mod secrets;
 pub mod send;
 pub mod state;
 mod store;
+pub mod story;
 mod vault;
 // Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
 #[cfg(test)]
@@ -35,6 +37,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use chain::in_process::InProcess;
 use error::{Class, Error, Result};
 use home::{Config, Home};
 use store::Store;
@@ -47,6 +50,8 @@ pub struct Wallet {
     config: RwLock<Config>,
     store: Store,
     vault: Vault,
+    /// The chain inside this program, on a sandbox home.
+    sandbox: Option<InProcess>,
 }
 
 impl Wallet {
@@ -83,8 +88,12 @@ impl Wallet {
         let records = home.records_file();
         home::private_file(&records).map_err(|e| home::io_error("open", &records, &e))?;
         let store = Store::open(&records)?;
-        let vault = Vault::open(home.data(), config.vault, passphrase);
-        Ok(Self { home, config: RwLock::new(config), store, vault })
+        let vault = match config.sandbox {
+            true => Vault::of_play_keys(home.data()),
+            false => Vault::open(home.data(), config.vault, passphrase),
+        };
+        let sandbox = config.sandbox.then(|| playground::open_chain(home.data()));
+        Ok(Self { home, config: RwLock::new(config), store, vault, sandbox })
     }
 
     pub fn home(&self) -> &Home {

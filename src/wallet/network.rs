@@ -1,6 +1,7 @@
 //! The networks a home knows, and the services each is reached through.
 
 use serde::Serialize;
+use serde_json::Value;
 use toml_edit::{Item, Table, value};
 
 use super::{
@@ -8,8 +9,12 @@ use super::{
     chain::{At, Bundler, ChainError, Endpoint, Http, Node, Paymaster, http::redacted, paymaster::Dialect},
     error::{Error, Result},
     model::{Network, PaymasterKind},
+    playground,
 };
-use crate::kernel::generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion};
+use crate::{
+    kernel::generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+    sandbox::CHAIN_ID,
+};
 
 /// A network as it is shown: service addresses without what may be an API key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,6 +64,19 @@ pub fn zerodev(project_id: &str, chain_id: u64) -> Result<Network> {
 impl Wallet {
     pub fn add_network(&self, name: &str, network: &Network) -> Result<NetworkView> {
         check_name("the network's name", name)?;
+        if self.is_sandbox() {
+            return Err(Error::failed(
+                "sandbox.closed",
+                "this home is a sandbox: its keys are play keys, and it knows no live network",
+            )
+            .hint("make a home for live networks: keyleash --home DIR init"));
+        }
+        if network.chain_id == CHAIN_ID {
+            return Err(Error::usage(
+                "network.chain_id",
+                "--chain-id: this is the sandbox's own number, and no live chain",
+            ));
+        }
         if network.chain_id == 0 {
             return Err(Error::usage("network.chain_id", "--chain-id: 0 is no chain"));
         }
@@ -159,14 +177,14 @@ impl Wallet {
     /// Connects, and stops at a node of another chain (R22).
     pub(super) async fn services(&self, name: &str) -> Result<Services> {
         let network = self.network_config(name)?;
-        let services = connect(name, network)?;
+        let services = self.connect(name, network)?;
         services.node.check_chain(services.network.chain_id).await?;
         Ok(services)
     }
 
     /// Probes everything a network needs: chain id, EntryPoint, contracts, bundler, paymaster.
     pub async fn check_network(&self, name: &str) -> Result<Vec<Probe>> {
-        let services = connect(name, self.network_config(name)?)?;
+        let services = self.connect(name, self.network_config(name)?)?;
         let mut probes = Vec::new();
         let node = services.node.check_chain(services.network.chain_id).await;
         let reachable = node.is_ok();
@@ -219,38 +237,42 @@ fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
     }
 }
 
-fn connect(name: &str, network: Network) -> Result<Services> {
-    let endpoint = |url: &str| Http::new(url).map(Endpoint::new).map_err(Error::from);
-    let node = Node::new(endpoint(&network.rpc)?);
-    let bundler = network
-        .bundler
-        .as_deref()
-        .map(|url| Ok::<_, Error>(Bundler::new(endpoint(url)?, ENTRY_POINT, network.chain_id)))
-        .transpose()?;
-    let paymaster = network
-        .paymaster
-        .as_deref()
-        .map(|url| {
-            let context =
-                network.paymaster_context.as_deref().map_or(Ok(serde_json::Value::Null), serde_json::from_str);
-            let context = context.map_err(|e| {
-                Error::failed(
-                    "config.invalid",
-                    format!("config.toml: network.{name}.paymaster_context is not JSON: {e}"),
-                )
-            })?;
-            let dialect = match network.paymaster_kind.unwrap_or(PaymasterKind::Erc7677) {
-                PaymasterKind::Erc7677 => Dialect::Erc7677,
-                PaymasterKind::Pimlico => Dialect::Pimlico,
-                PaymasterKind::Zerodev => Dialect::ZeroDev,
-            };
-            Ok::<_, Error>(Paymaster::new(endpoint(url)?, dialect, context, ENTRY_POINT, network.chain_id))
-        })
-        .transpose()?;
-    Ok(Services { name: name.to_owned(), network, node, bundler, paymaster })
+impl Wallet {
+    fn connect(&self, name: &str, network: Network) -> Result<Services> {
+        let endpoint = |address: &str| match (&self.sandbox, address) {
+            (Some(chain), playground::ADDRESS) => Ok(Endpoint::new(chain.clone())),
+            (Some(_), _) => Err(Error::failed("sandbox.closed", "config.toml: a sandbox home knows no live network")),
+            (None, playground::ADDRESS) => {
+                Err(Error::failed("sandbox.only", "config.toml: the sandbox is only there in a home of its own"))
+            }
+            (None, url) => Ok(Http::new(url).map(Endpoint::new)?),
+        };
+        let node = Node::new(endpoint(&network.rpc)?);
+        let bundler = match &network.bundler {
+            Some(url) => Some(Bundler::new(endpoint(url)?, ENTRY_POINT, network.chain_id)),
+            None => None,
+        };
+        let paymaster = match &network.paymaster {
+            Some(url) => {
+                let context = network.paymaster_context.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
+                let context = context.map_err(|e| {
+                    let field = format!("config.toml: network.{name}.paymaster_context is not JSON: {e}");
+                    Error::failed("config.invalid", field)
+                })?;
+                let dialect = match network.paymaster_kind.unwrap_or(PaymasterKind::Erc7677) {
+                    PaymasterKind::Erc7677 => Dialect::Erc7677,
+                    PaymasterKind::Pimlico => Dialect::Pimlico,
+                    PaymasterKind::Zerodev => Dialect::ZeroDev,
+                };
+                Some(Paymaster::new(endpoint(url)?, dialect, context, ENTRY_POINT, network.chain_id))
+            }
+            None => None,
+        };
+        Ok(Services { name: name.to_owned(), network, node, bundler, paymaster })
+    }
 }
 
-fn to_table(network: &Network) -> Table {
+pub(super) fn to_table(network: &Network) -> Table {
     let mut table = Table::new();
     table.insert("chain_id", value(i64::try_from(network.chain_id).unwrap_or(i64::MAX)));
     table.insert("rpc", value(&network.rpc));
@@ -281,6 +303,9 @@ fn view(name: &str, network: &Network) -> NetworkView {
 
 /// Scheme, host and port: the rest may be an API key.
 fn redact(address: &str) -> String {
+    if address == playground::ADDRESS {
+        return "inside this program".to_owned();
+    }
     address.parse().map_or_else(|_| "(not a URL)".to_owned(), |url| redacted(&url))
 }
 

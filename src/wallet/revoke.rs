@@ -229,13 +229,17 @@ impl Wallet {
             if enable.nonce > nonces.last.max(nonces.invalid) {
                 return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
             }
-            for answer in services.replay(approval, picture.block).await? {
+            let mut refusals = Vec::new();
+            for (attempt, answer) in services.replay(approval, picture.block).await? {
                 match answer {
-                    Fault::ApprovalNonce => replay = "SessionKeyValidator: invalid nonce".to_owned(),
-                    Fault::NotEnabled => replay = "SessionKeyValidator: session key not enabled".to_owned(),
+                    Fault::ApprovalNonce => refusals.push(format!("SessionKeyValidator: invalid nonce ({attempt})")),
+                    Fault::NotEnabled => {
+                        refusals.push(format!("SessionKeyValidator: session key not enabled ({attempt})"))
+                    }
                     other => return Err(not_proven(format!("replaying its approval answers: {other}"))),
                 }
             }
+            replay = refusals.join("; ");
         }
         Ok(Proof {
             key_id: key.id.clone(),
@@ -264,7 +268,7 @@ fn burn(nonce: u128) -> Bytes {
 
 impl Services {
     /// What the account answers to the approval's own holder now: as an enabling operation, and as one of an enabled key.
-    async fn replay(&self, approval: &ApprovalRecord, block: u64) -> Result<Vec<Fault>> {
+    async fn replay(&self, approval: &ApprovalRecord, block: u64) -> Result<Vec<(&'static str, Fault)>> {
         let request = &approval.request;
         let session = signature::session(request.enable.session_key, &DUMMY_SIGNATURE, &[]);
         let signed = Approval { request: request.clone(), signature: approval.signature.clone().unwrap_or_default() };
@@ -277,13 +281,13 @@ impl Services {
         }
         .encode();
         let mut answers = Vec::new();
-        let mut modes = vec![signature::enable_and_use(&signed, &session)];
+        let mut modes = vec![("enabling it", signature::enable_and_use(&signed, &session))];
         // Without a route there is nothing that an enabled key could go through.
         let picture = self.picture(request.account, &[], None).await?;
         if picture.route(request.selector).is_some() {
-            modes.push(signature::use_enabled(&session));
+            modes.push(("using it", signature::use_enabled(&session)));
         }
-        for signature in modes {
+        for (attempt, signature) in modes {
             let user_op = UserOperation {
                 sender: request.account,
                 call_data: call_data.clone(),
@@ -296,14 +300,17 @@ impl Services {
                 ..CallRequest::new(request.account, crate::kernel::account::validate_user_op(&user_op, hash))
             };
             match self.node.call("Kernel.validateUserOp", &call, At::Block(block)).await {
-                Ok(_) => answers.push(Fault::SignatureRefused),
-                Err(error) => answers.push(reverted_validation(&error).ok_or_else(|| {
-                    Error::new(
-                        Class::Chain,
-                        "chain.replay",
-                        format!("the replay of the approval was not answered: {error}"),
-                    )
-                })?),
+                Ok(_) => answers.push((attempt, Fault::SignatureRefused)),
+                Err(error) => answers.push((
+                    attempt,
+                    reverted_validation(&error).ok_or_else(|| {
+                        Error::new(
+                            Class::Chain,
+                            "chain.replay",
+                            format!("the replay of the approval was not answered: {error}"),
+                        )
+                    })?,
+                )),
             }
         }
         Ok(answers)

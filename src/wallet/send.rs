@@ -293,7 +293,12 @@ impl Wallet {
             let here = picture.route(called).is_some_and(|r| r.validator == generation.address());
             // An approval whose turn is over can only be used as an enabled key - or, when the chain does not hold it, not at all.
             let over = enable.nonce <= picture.nonces(generation).last;
-            let path = if here && (over || picture.holds(generation, enable)) { Path::Use } else { Path::Enable };
+            let cannot_open = over && approval.selector() != called;
+            let path = if cannot_open || here && (over || picture.holds(generation, enable)) {
+                Path::Use
+            } else {
+                Path::Enable
+            };
             if path == Path::Enable {
                 stale(&file.key, approval, picture)?;
             }

@@ -43,7 +43,7 @@ impl SealedFiles {
         Self { source, cost: Cost::STANDARD, known: Mutex::new(None) }
     }
 
-    #[cfg(test)]
+    /// For tests and play keys: sealing costs nothing, and protects nothing.
     pub fn cheap(source: PassphraseSource) -> Self {
         Self { source, cost: Cost::CHEAP, known: Mutex::new(None) }
     }
