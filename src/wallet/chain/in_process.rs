@@ -206,13 +206,27 @@ fn fresh() -> Result<Service, KeepError> {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Address, U256};
+    use std::time::Duration;
+
+    use alloy::{
+        primitives::{Address, Bytes, U256, aliases::U192, eip191_hash_message},
+        signers::{SignerSync, local::PrivateKeySigner},
+    };
+    use serde_json::json;
 
     use super::*;
     use crate::{
-        kernel::generation::ENTRY_POINT,
-        sandbox::CHAIN_ID,
-        wallet::chain::{At, Bundler, Endpoint, Node},
+        kernel::{
+            account::{AccountCall, AccountSeed, Call as InnerCall},
+            generation::{ENTRY_POINT, Generation, KernelVersion},
+            signature::{self, DUMMY_SIGNATURE},
+            user_op::UserOperation,
+        },
+        sandbox::{CHAIN_ID, contracts::SPONSOR},
+        wallet::chain::{
+            At, Bundler, Endpoint, Followed, Node, Paymaster, Rhythm, buffered, node::LogQuery, paymaster::Dialect,
+            quote,
+        },
     };
 
     const SOMEONE: Address = Address::repeat_byte(0xaa);
@@ -225,6 +239,50 @@ mod tests {
         assert_eq!(node.latest_block().await.unwrap().timestamp, 1_700_000_000);
         assert!(!node.code(ENTRY_POINT, At::Latest).await.unwrap().is_empty());
         Bundler::new(endpoint, ENTRY_POINT, CHAIN_ID).check().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sponsored_operation_goes_the_whole_way_through_the_clients() {
+        let owner = PrivateKeySigner::from_bytes(&[7; 32].into()).unwrap();
+        let seed = AccountSeed { owner: owner.address(), index: U256::ZERO };
+        let endpoint = Endpoint::new(InProcess::in_memory(Service::new(1_700_000_000).unwrap()));
+        let node = Node::new(endpoint.clone());
+        let bundler = Bundler::new(endpoint.clone(), ENTRY_POINT, CHAIN_ID);
+        let paymaster = Paymaster::new(endpoint, Dialect::Erc7677, json!({}), ENTRY_POINT, CHAIN_ID);
+        paymaster.check().await.unwrap();
+        let quote = quote(&node, &bundler, None).await.unwrap();
+
+        let nothing = InnerCall { to: SOMEONE, value: U256::ZERO, data: Bytes::new() };
+        let mut op = UserOperation {
+            sender: seed.address(),
+            nonce: node.entry_point_nonce(seed.address(), U192::from(9), At::Latest).await.unwrap(),
+            init_code: seed.init_code(KernelVersion::DEFAULT),
+            call_data: AccountCall::Execute(nothing).encode(),
+            signature: signature::sudo(&DUMMY_SIGNATURE),
+            ..UserOperation::default()
+        };
+        quote.fees.apply(&mut op);
+        paymaster.stub(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &quote.ceiling).unwrap();
+        let estimate = bundler.estimate(&op).await.unwrap();
+        buffered(ORIGIN, &estimate, &quote.ceiling).unwrap().apply(&mut op);
+        paymaster.sponsor(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &quote.ceiling).unwrap();
+        let hash = op.hash(ENTRY_POINT, CHAIN_ID);
+        let signed = owner.sign_hash_sync(&eip191_hash_message(hash)).unwrap();
+        op.signature = signature::sudo(&signed.as_bytes());
+        bundler.send(&op).await.unwrap();
+
+        let followed = bundler.follow(hash, Duration::ZERO, Rhythm::default()).await.unwrap();
+        let Followed::Included(included) = followed else { panic!("not included") };
+        assert!(included.outcome.success && included.outcome.paymaster == SPONSOR);
+        assert_eq!(bundler.by_hash(hash).await.unwrap().unwrap().operation, op);
+        let transaction = node.transaction(included.transaction_hash).await.unwrap().unwrap();
+        assert_eq!(transaction.to, Some(ENTRY_POINT));
+        let query = LogQuery { address: Some(ENTRY_POINT), topics: vec![None, Some(hash)] };
+        let chunk = node.logs(&query, 0, included.block_number).await.unwrap();
+        assert_eq!(chunk.logs.len(), 2, "AccountDeployed and UserOperationEvent");
+        let picture = node.account_picture(seed.address(), &[Generation::G2.address()], &[SOMEONE]).await.unwrap();
+        assert_eq!((picture.owner, picture.balance), (owner.address(), U256::ZERO));
+        assert_eq!(picture.deployed.unwrap().implementation, KernelVersion::DEFAULT.implementation());
     }
 
     #[test]
