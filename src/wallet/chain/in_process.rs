@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -75,7 +75,7 @@ impl InProcess {
 impl Inner {
     fn with<T>(&self, work: impl FnOnce(&mut Service) -> T) -> Result<T, KeepError> {
         let mut held = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lock = self.file.as_ref().map(Self::lock).transpose()?;
+        let _lock = self.file.as_deref().map(Self::lock).transpose()?;
         let mut service = match (held.take(), &self.file) {
             (Some(service), Some(file)) if self.revision_on_disk(file)? != Some(service.revision()) => {
                 self.read(file)?
@@ -99,14 +99,14 @@ impl Inner {
     }
 
     /// Held until it is dropped.
-    fn lock(file: &PathBuf) -> Result<File, KeepError> {
+    fn lock(file: &Path) -> Result<File, KeepError> {
         let path = file.with_extension("lock");
         let lock = private_file(&path).and_then(|lock| lock.lock().map(|()| lock));
         lock.map_err(|error| trouble("lock", &path, &error))
     }
 
     /// The first line of the file says which revision it holds.
-    fn revision_on_disk(&self, file: &PathBuf) -> Result<Option<u64>, KeepError> {
+    fn revision_on_disk(&self, file: &Path) -> Result<Option<u64>, KeepError> {
         match File::open(file) {
             Ok(open) => {
                 let mut line = String::new();
@@ -119,7 +119,7 @@ impl Inner {
         }
     }
 
-    fn read(&self, file: &PathBuf) -> Result<Service, KeepError> {
+    fn read(&self, file: &Path) -> Result<Service, KeepError> {
         let mut text = String::new();
         match File::open(file).and_then(|open| open.take(LARGEST).read_to_string(&mut text)) {
             Ok(_) => {
@@ -131,11 +131,11 @@ impl Inner {
         }
     }
 
-    fn write(&self, file: &PathBuf, service: &Service) -> Result<(), KeepError> {
+    fn write(&self, file: &Path, service: &Service) -> Result<(), KeepError> {
         let text = format!("{}\n{}", service.revision(), service.to_json()?);
         replace(file, text.as_bytes()).map_err(|error| KeepError::File {
             what: "write",
-            path: file.clone(),
+            path: file.to_path_buf(),
             reason: error.to_string(),
         })
     }
@@ -185,8 +185,8 @@ impl Transport for InProcess {
     }
 }
 
-fn trouble(what: &'static str, path: &PathBuf, error: &io::Error) -> KeepError {
-    KeepError::File { what, path: path.clone(), reason: error.to_string() }
+fn trouble(what: &'static str, path: &Path, error: &io::Error) -> KeepError {
+    KeepError::File { what, path: path.to_path_buf(), reason: error.to_string() }
 }
 
 fn since_epoch() -> Duration {
