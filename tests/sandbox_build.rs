@@ -1,11 +1,39 @@
 //! What is committed in `assets/sandbox/contracts.json` is what its sources compile to.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::PathBuf, process::Command};
+
+use alloy::primitives::hex;
+use sha2::{Digest, Sha256};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/sandbox")
+}
+
+/// Without a compiler: the sources are the ones that were compiled.
+#[test]
+fn no_source_was_changed_without_compiling_it() {
+    let mut sources: Vec<PathBuf> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sol"))
+        .collect();
+    sources.sort();
+    let mut hash = Sha256::new();
+    for path in sources {
+        hash.update(path.file_name().unwrap().as_encoded_bytes());
+        hash.update([0]);
+        hash.update(fs::read(&path).unwrap());
+        hash.update([0]);
+    }
+    let built: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder().join("contracts.json")).unwrap()).unwrap();
+    assert_eq!(built["sources"], hex::encode(hash.finalize()), "run `npm ci && npm run build` in assets/sandbox");
+}
 
 /// Needs node and the pinned compiler (`npm ci` in `assets/sandbox`); says so when it has to skip.
 #[test]
 fn the_committed_contracts_are_what_the_sources_compile_to() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/sandbox");
+    let folder = folder();
     if !folder.join("node_modules/solc").exists() {
         println!("skipped: the Solidity compiler is not installed (run `npm ci` in assets/sandbox)");
         return;

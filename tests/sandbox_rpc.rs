@@ -540,3 +540,93 @@ fn a_sandbox_is_kept_and_found_again() {
     let foreign = kept.replacen(&format!("\"chain_id\":{CHAIN_ID}"), "\"chain_id\":1", 1);
     assert!(Service::from_json(&foreign).is_err());
 }
+
+#[test]
+fn no_parameters_make_it_panic() {
+    use proptest::{
+        prelude::*,
+        test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+    };
+
+    const METHODS: [&str; 24] = [
+        "eth_chainId",
+        "eth_blockNumber",
+        "eth_getBlockByNumber",
+        "eth_getBlockByHash",
+        "eth_getBalance",
+        "eth_getCode",
+        "eth_getStorageAt",
+        "eth_getTransactionCount",
+        "eth_call",
+        "eth_estimateGas",
+        "eth_gasPrice",
+        "eth_feeHistory",
+        "eth_sendRawTransaction",
+        "eth_getTransactionByHash",
+        "eth_getTransactionReceipt",
+        "eth_getLogs",
+        "eth_supportedEntryPoints",
+        "eth_estimateUserOperationGas",
+        "eth_sendUserOperation",
+        "eth_getUserOperationByHash",
+        "eth_getUserOperationReceipt",
+        "pimlico_getUserOperationGasPrice",
+        "pm_getPaymasterStubData",
+        "pm_getPaymasterData",
+    ];
+    let mut talk = Talk::deployed();
+    let op = json!(talk.sudo_op(Bytes::new()));
+    let block = talk.get("eth_getBlockByNumber", json!(["latest", false]))["hash"].clone();
+    let service = talk.service;
+    let word = prop_oneof![
+        Just(Value::Null),
+        Just(json!("latest")),
+        Just(json!("0x")),
+        Just(json!("0x0")),
+        Just(json!("0x1")),
+        Just(json!(format!("0x{}", "f".repeat(64)))),
+        Just(json!(format!("0x{}", "f".repeat(16)))),
+        Just(json!(ENTRY_POINT)),
+        Just(json!(SPONSOR)),
+        Just(json!(format!("0x{CHAIN_ID:x}"))),
+        Just(block),
+        any::<u64>().prop_map(|number| json!(number)),
+        any::<f64>().prop_map(|number| json!(number)),
+        "\\PC{0,8}".prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+    ];
+    let fields = prop::sample::select(vec![
+        "from",
+        "to",
+        "data",
+        "input",
+        "value",
+        "gas",
+        "fromBlock",
+        "toBlock",
+        "address",
+        "topics",
+        "blockHash",
+        "blockNumber",
+    ]);
+    // an operation with one field that is something else
+    let changed = (any::<prop::sample::Index>(), word.clone()).prop_map(move |(index, value)| {
+        let mut op = op.clone();
+        let names: Vec<String> = op.as_object().unwrap().keys().cloned().collect();
+        op[index.get(&names)] = value;
+        op
+    });
+    let object = prop::collection::btree_map(fields, word.clone(), 0..5).prop_map(|map| json!(map));
+    let list = prop::collection::vec(word.clone(), 0..4).prop_map(Value::from);
+    let params = prop::collection::vec(prop_oneof![4 => word, 2 => object, 1 => list, 2 => changed], 0..4);
+    let config = Config { cases: 1500, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
+    let calls = (prop::sample::select(METHODS.to_vec()), params);
+    TestRunner::new_with_rng(config, rng)
+        .run(&calls, |(method, params)| {
+            let mut service = service.clone();
+            let _ = service.answer(method, &Value::from(params));
+            Ok(())
+        })
+        .unwrap();
+}

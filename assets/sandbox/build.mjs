@@ -2,6 +2,7 @@
 //
 // `node build.mjs --check` compiles and compares instead of writing; a difference is an error (tests/sandbox_build.rs).
 // What comes out depends on the sources and the pinned compiler alone: no metadata hash, no paths, no dates.
+import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,13 +36,21 @@ const placed = [
   ["DemoLending", "0xf6Ed63f9a98f2bD1052fF7Ba4F8521c46CaA359E"],
 ];
 
+const sources = Object.fromEntries(
+  readdirSync(here)
+    .filter((file) => file.endsWith(".sol"))
+    .sort()
+    .map((file) => [file, { content: readFileSync(join(here, file), "utf8") }]),
+);
+
+// Of names and contents in order, each ended by a zero byte: what a test without a compiler can compare.
+function fingerprint() {
+  const hash = createHash("sha256");
+  for (const [file, { content }] of Object.entries(sources)) hash.update(`${file}\0${content}\0`);
+  return hash.digest("hex");
+}
+
 function compile() {
-  const sources = Object.fromEntries(
-    readdirSync(here)
-      .filter((file) => file.endsWith(".sol"))
-      .sort()
-      .map((file) => [file, { content: readFileSync(join(here, file), "utf8") }]),
-  );
   const input = {
     language: "Solidity",
     sources,
@@ -75,7 +84,7 @@ function build() {
     const abi = contract.abi.filter((item) => item.name !== undefined).map(signature).sort();
     return { name, address, runtime: "0x" + contract.evm.deployedBytecode.object, storage: storage ?? {}, abi };
   });
-  return JSON.stringify({ compiler: solc.version(), contracts }, null, 2) + "\n";
+  return JSON.stringify({ compiler: solc.version(), sources: fingerprint(), contracts }, null, 2) + "\n";
 }
 
 const built = build();

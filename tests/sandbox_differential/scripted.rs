@@ -170,6 +170,47 @@ fn a_used_approval_cannot_be_used_again_and_the_key_goes_on_without_it() {
 }
 
 #[test]
+fn a_session_signature_may_be_turned_over_but_an_owners_may_not() {
+    /// The other signature of the same message by the same key: (r, n - s), v flipped.
+    fn turned_over(op: &UserOperation, at: usize) -> Bytes {
+        let order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+        let order = U256::from_str_radix(order, 16).unwrap();
+        let mut bytes = op.signature.to_vec();
+        let s = U256::from_be_slice(&bytes[at + 32..at + 64]);
+        bytes[at + 32..at + 64].copy_from_slice(&(order - s).to_be_bytes::<32>());
+        bytes[at + 64] ^= 27 ^ 28;
+        bytes.into()
+    }
+    on_both_kernels(|mut scene| {
+        let approval = scene.approve(0, 1, 1);
+        succeeds(&scene.act(0, 1, 0, Some(&approval)));
+        let mint = call(0, scene.account, Address::ZERO);
+        let mut op = scene.key_op(0, &permissions(1, scene.account), AccountForm::Execute, &[mint], None);
+        op.signature = turned_over(&op, 24);
+        succeeds(&scene.worlds.handle(&[op]));
+        let mut op = scene.worlds.op(scene.account, 2, Bytes::new());
+        sign_as_owner(&mut op, &owner(0));
+        op.signature = turned_over(&op, 4);
+        is_refused(&scene.worlds.handle(&[op]), NO_TEXT);
+    });
+}
+
+#[test]
+fn a_malformed_approval_is_refused_in_words_only_by_0_2_4() {
+    on_both_kernels(|mut scene| {
+        let mut approval = scene.approve(0, 1, 1);
+        approval.signature = approval.signature.slice(..64);
+        let seen = scene.act(0, 1, 0, Some(&approval));
+        match scene.kernel {
+            KernelVersion::V0_2_4 => {
+                is_refused(&seen, "AA23 reverted: Kernel::_validateSignature: failed to validate signature")
+            }
+            _ => is_refused(&seen, NO_TEXT),
+        }
+    });
+}
+
+#[test]
 fn a_failed_enabling_operation_still_enables() {
     on_both_kernels(|mut scene| {
         let approval = scene.approve(0, 10, 1);

@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -75,7 +75,7 @@ impl InProcess {
 impl Inner {
     fn with<T>(&self, work: impl FnOnce(&mut Service) -> T) -> Result<T, KeepError> {
         let mut held = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lock = self.file.as_ref().map(Self::lock).transpose()?;
+        let _lock = self.file.as_deref().map(Self::lock).transpose()?;
         let mut service = match (held.take(), &self.file) {
             (Some(service), Some(file)) if self.revision_on_disk(file)? != Some(service.revision()) => {
                 self.read(file)?
@@ -99,14 +99,14 @@ impl Inner {
     }
 
     /// Held until it is dropped.
-    fn lock(file: &PathBuf) -> Result<File, KeepError> {
+    fn lock(file: &Path) -> Result<File, KeepError> {
         let path = file.with_extension("lock");
         let lock = private_file(&path).and_then(|lock| lock.lock().map(|()| lock));
         lock.map_err(|error| trouble("lock", &path, &error))
     }
 
     /// The first line of the file says which revision it holds.
-    fn revision_on_disk(&self, file: &PathBuf) -> Result<Option<u64>, KeepError> {
+    fn revision_on_disk(&self, file: &Path) -> Result<Option<u64>, KeepError> {
         match File::open(file) {
             Ok(open) => {
                 let mut line = String::new();
@@ -119,7 +119,7 @@ impl Inner {
         }
     }
 
-    fn read(&self, file: &PathBuf) -> Result<Service, KeepError> {
+    fn read(&self, file: &Path) -> Result<Service, KeepError> {
         let mut text = String::new();
         match File::open(file).and_then(|open| open.take(LARGEST).read_to_string(&mut text)) {
             Ok(_) => {
@@ -131,11 +131,11 @@ impl Inner {
         }
     }
 
-    fn write(&self, file: &PathBuf, service: &Service) -> Result<(), KeepError> {
+    fn write(&self, file: &Path, service: &Service) -> Result<(), KeepError> {
         let text = format!("{}\n{}", service.revision(), service.to_json()?);
         replace(file, text.as_bytes()).map_err(|error| KeepError::File {
             what: "write",
-            path: file.clone(),
+            path: file.to_path_buf(),
             reason: error.to_string(),
         })
     }
@@ -185,8 +185,8 @@ impl Transport for InProcess {
     }
 }
 
-fn trouble(what: &'static str, path: &PathBuf, error: &io::Error) -> KeepError {
-    KeepError::File { what, path: path.clone(), reason: error.to_string() }
+fn trouble(what: &'static str, path: &Path, error: &io::Error) -> KeepError {
+    KeepError::File { what, path: path.to_path_buf(), reason: error.to_string() }
 }
 
 fn since_epoch() -> Duration {
@@ -206,13 +206,27 @@ fn fresh() -> Result<Service, KeepError> {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Address, U256};
+    use std::time::Duration;
+
+    use alloy::{
+        primitives::{Address, Bytes, U256, aliases::U192, eip191_hash_message},
+        signers::{SignerSync, local::PrivateKeySigner},
+    };
+    use serde_json::json;
 
     use super::*;
     use crate::{
-        kernel::generation::ENTRY_POINT,
-        sandbox::CHAIN_ID,
-        wallet::chain::{At, Bundler, Endpoint, Node},
+        kernel::{
+            account::{AccountCall, AccountSeed, Call as InnerCall},
+            generation::{ENTRY_POINT, Generation, KernelVersion},
+            signature::{self, DUMMY_SIGNATURE},
+            user_op::UserOperation,
+        },
+        sandbox::{CHAIN_ID, contracts::SPONSOR},
+        wallet::chain::{
+            At, Bundler, Endpoint, Followed, Node, Paymaster, Rhythm, buffered, node::LogQuery, paymaster::Dialect,
+            quote,
+        },
     };
 
     const SOMEONE: Address = Address::repeat_byte(0xaa);
@@ -225,6 +239,50 @@ mod tests {
         assert_eq!(node.latest_block().await.unwrap().timestamp, 1_700_000_000);
         assert!(!node.code(ENTRY_POINT, At::Latest).await.unwrap().is_empty());
         Bundler::new(endpoint, ENTRY_POINT, CHAIN_ID).check().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sponsored_operation_goes_the_whole_way_through_the_clients() {
+        let owner = PrivateKeySigner::from_bytes(&[7; 32].into()).unwrap();
+        let seed = AccountSeed { owner: owner.address(), index: U256::ZERO };
+        let endpoint = Endpoint::new(InProcess::in_memory(Service::new(1_700_000_000).unwrap()));
+        let node = Node::new(endpoint.clone());
+        let bundler = Bundler::new(endpoint.clone(), ENTRY_POINT, CHAIN_ID);
+        let paymaster = Paymaster::new(endpoint, Dialect::Erc7677, json!({}), ENTRY_POINT, CHAIN_ID);
+        paymaster.check().await.unwrap();
+        let quote = quote(&node, &bundler, None).await.unwrap();
+
+        let nothing = InnerCall { to: SOMEONE, value: U256::ZERO, data: Bytes::new() };
+        let mut op = UserOperation {
+            sender: seed.address(),
+            nonce: node.entry_point_nonce(seed.address(), U192::from(9), At::Latest).await.unwrap(),
+            init_code: seed.init_code(KernelVersion::DEFAULT),
+            call_data: AccountCall::Execute(nothing).encode(),
+            signature: signature::sudo(&DUMMY_SIGNATURE),
+            ..UserOperation::default()
+        };
+        quote.fees.apply(&mut op);
+        paymaster.stub(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &quote.ceiling).unwrap();
+        let estimate = bundler.estimate(&op).await.unwrap();
+        buffered(ORIGIN, &estimate, &quote.ceiling).unwrap().apply(&mut op);
+        paymaster.sponsor(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &quote.ceiling).unwrap();
+        let hash = op.hash(ENTRY_POINT, CHAIN_ID);
+        let signed = owner.sign_hash_sync(&eip191_hash_message(hash)).unwrap();
+        op.signature = signature::sudo(&signed.as_bytes());
+        bundler.send(&op).await.unwrap();
+
+        let followed = bundler.follow(hash, Duration::ZERO, Rhythm::default()).await.unwrap();
+        let Followed::Included(included) = followed else { panic!("not included") };
+        assert!(included.outcome.success && included.outcome.paymaster == SPONSOR);
+        assert_eq!(bundler.by_hash(hash).await.unwrap().unwrap().operation, op);
+        let transaction = node.transaction(included.transaction_hash).await.unwrap().unwrap();
+        assert_eq!(transaction.to, Some(ENTRY_POINT));
+        let query = LogQuery { address: Some(ENTRY_POINT), topics: vec![None, Some(hash)] };
+        let chunk = node.logs(&query, 0, included.block_number).await.unwrap();
+        assert_eq!(chunk.logs.len(), 2, "AccountDeployed and UserOperationEvent");
+        let picture = node.account_picture(seed.address(), &[Generation::G2.address()], &[SOMEONE]).await.unwrap();
+        assert_eq!((picture.owner, picture.balance), (owner.address(), U256::ZERO));
+        assert_eq!(picture.deployed.unwrap().implementation, KernelVersion::DEFAULT.implementation());
     }
 
     #[test]
