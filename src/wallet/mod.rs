@@ -24,6 +24,8 @@ pub mod secrets;
 pub mod send;
 pub mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 mod vault;
 // Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
 #[cfg(test)]
