@@ -340,6 +340,18 @@ fn one_permission(
             Effect::Refuse,
         );
     }
+    if permission.operation == Operation::DelegateCall && !context.generation.knows_operation() {
+        add(
+            "R30",
+            Severity::Medium,
+            format!(
+                "validator {} does not know delegatecall: the chain would hold this permission as one for ordinary calls",
+                context.generation
+            ),
+            "use an ordinary call, or grant on G2",
+            Effect::Refuse,
+        );
+    }
     if permission.operation == Operation::DelegateCall {
         add(
             "R12",
@@ -382,3 +394,6 @@ fn privileged_target(target: Address, context: &Context<'_>) -> Option<String> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::{
     Wallet,
     error::{Class, Error, Result},
     key::KeyFile,
-    model::{Account, Purpose},
+    model::{Account, ApprovalRecord, Purpose},
     network::Services,
     operation::{OperationOutcome, Prepared},
     state::{self, Picture, State},
@@ -75,8 +75,14 @@ impl Wallet {
         Ok(EnablePlan { account, steps, prepared, files, services })
     }
 
-    fn enable_calls(&self, account: &Account, files: &[KeyFile], picture: &Picture) -> Result<(Vec<Call>, Vec<Step>)> {
-        let mut pending = BTreeMap::new();
+    /// From a picture of the account to the calls and what each does.
+    pub(super) fn enable_calls(
+        &self,
+        account: &Account,
+        files: &[KeyFile],
+        picture: &Picture,
+    ) -> Result<(Vec<Call>, Vec<Step>)> {
+        let mut pending: BTreeMap<u128, (&KeyFile, &ApprovalRecord)> = BTreeMap::new();
         for file in files {
             let turns = self.turns(&account.network, account.address, file.key.generation)?;
             let turns: state::Turns<'_> = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
@@ -87,7 +93,15 @@ impl Wallet {
                 let standing = state::of_approval(&file.key, approval, Some(picture), &turns);
                 match standing.state {
                     State::Pending | State::Queued | State::NotYet => {
-                        pending.insert(approval.nonce(), (file, approval));
+                        if let Some((other, _)) = pending.insert(approval.nonce(), (file, approval)) {
+                            let (one, two) = (&other.key, &file.key);
+                            let message = if one.generation == two.generation {
+                                format!("{} and {} have the same turn {}", one.label, two.label, approval.nonce())
+                            } else {
+                                format!("{} and {} are on different validators", one.label, two.label)
+                            };
+                            return Err(Error::failed("enable.together", message).hint("name one of them"));
+                        }
                     }
                     _ => {
                         return Err(Error::failed(
@@ -122,7 +136,11 @@ impl Wallet {
                 .hint("enable that key too, or take it back first"));
             }
             let signature = approval.signature.as_ref().map(Bytes::as_ref).unwrap_or_default();
-            if file.key.generation != generation || !approval.request.is_signed_by(account.owner, signature) {
+            if file.key.generation != generation {
+                let message = format!("{} and {} are on different validators", first.key.label, file.key.label);
+                return Err(Error::failed("enable.together", message).hint("name one of them"));
+            }
+            if !approval.request.is_signed_by(account.owner, signature) {
                 return Err(Error::failed(
                     "enable.signature",
                     format!("the approval of {} does not verify", file.key.label),
@@ -140,10 +158,15 @@ impl Wallet {
                 let data = set_execution(approval.selector(), generation.address(), &enable_data);
                 calls.push(Call { to: account.address, value: U256::ZERO, data });
                 routed.push(approval.selector());
-                steps.push(Step {
-                    call: "setExecution".into(),
-                    effect: format!("opens {name} for session keys and enables {} (turn {nonce})", file.key.label),
-                });
+                let opens = match picture.route(approval.selector()) {
+                    Some(other) => format!(
+                        "sends {name} to validator {generation}, which silences the session keys on {},",
+                        other.validator
+                    ),
+                    None => format!("opens {name} for session keys"),
+                };
+                let effect = format!("{opens} and enables {} (turn {nonce})", file.key.label);
+                steps.push(Step { call: "setExecution".into(), effect });
             }
             next = next.saturating_add(1);
         }

@@ -294,7 +294,7 @@ impl Wallet {
     }
 
     /// Labels of the other accounts that the session key may act for, from our records.
-    fn also_on(&self, session_key: Address, account: &Account) -> Result<Vec<String>> {
+    pub(super) fn also_on(&self, session_key: Address, account: &Account) -> Result<Vec<String>> {
         let keys = self.store.read(|r| r.keys())?;
         let mut others: Vec<String> = keys
             .iter()
@@ -306,7 +306,7 @@ impl Wallet {
     }
 
     /// R33, R34, R35: what the grant does to keys that are there already.
-    fn about_other_keys(
+    pub(super) fn about_other_keys(
         &self,
         account: &Account,
         picture: &Picture,

@@ -104,8 +104,11 @@ impl Home {
         let path = self.config_file();
         let text = read_bounded(&path, MAX_CONFIG)?;
         toml::from_str(&text).map_err(|e| {
-            Error::failed("config.invalid", format!("{} cannot be read: {}", path.display(), e.message()))
-                .hint(format!("{}correct the file in an editor", position(&text, e.span())))
+            Error::failed(
+                "config.invalid",
+                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), e.message()),
+            )
+            .hint("correct the file in an editor")
         })
     }
 
@@ -117,17 +120,21 @@ impl Home {
         let path = self.config_file();
         let text = if path.exists() { read_bounded(&path, MAX_CONFIG)? } else { String::new() };
         let mut document: toml_edit::DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
-            Error::failed("config.invalid", format!("{} cannot be read: {}", path.display(), e.message()))
-                .hint("correct the file in an editor")
+            Error::failed(
+                "config.invalid",
+                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), e.message()),
+            )
+            .hint("correct the file in an editor")
         })?;
         change(&mut document)?;
         replace(&path, document.to_string().as_bytes())
     }
 }
 
-fn position(text: &str, span: Option<std::ops::Range<usize>>) -> String {
-    span.and_then(|s| text.get(..s.start))
-        .map_or(String::new(), |before| format!("line {}: ", before.lines().count().max(1)))
+/// `config.toml, line 3`.
+fn at_line(path: &Path, text: &str, span: Option<std::ops::Range<usize>>) -> String {
+    let line = span.and_then(|s| text.get(..s.start)).map(|before| before.matches('\n').count() + 1);
+    line.map_or_else(|| path.display().to_string(), |line| format!("{}, line {line}", path.display()))
 }
 
 /// The config file.
@@ -166,10 +173,9 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let work = || -> io::Result<()> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+        let temporary = folder.join(format!(".{name}.{}.tmp", random_name()?));
         let written = (|| {
-            let mut file = private_file(&temporary)?;
-            file.set_len(0)?;
+            let mut file = private_options().create_new(true).open(&temporary)?;
             file.write_all(content)?;
             file.sync_all()?;
             fs::rename(&temporary, path)
@@ -185,14 +191,25 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Opens or creates a file that only its owner can read.
 pub fn private_file(path: &Path) -> io::Result<fs::File> {
+    private_options().create(true).truncate(false).open(path)
+}
+
+fn private_options() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    options.open(path)
+    options
+}
+
+/// Nobody who shares the folder can guess it and put a file or link of theirs in the way.
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(alloy::hex::encode(bytes))
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {
@@ -209,3 +226,6 @@ fn private_folder(path: &Path) -> io::Result<()> {
 pub fn io_error(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::failed("file.io", format!("could not {what} {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

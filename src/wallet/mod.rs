@@ -26,6 +26,8 @@ pub mod send;
 pub mod state;
 mod store;
 pub mod story;
+#[cfg(test)]
+mod tests;
 mod vault;
 // Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
 #[cfg(test)]

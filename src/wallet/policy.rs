@@ -8,10 +8,11 @@ use super::error::{Error, Result};
 use crate::kernel::{
     abi::{Function, Interface, parse_address},
     account::selector,
-    condition::{ArgCondition, WordCondition, compile, compile_words},
+    condition::{ArgCondition, ConditionError, WordCondition, compile, compile_words, contradictory_word},
     generation::Generation,
     permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
-    sentence::{parse_amount, parse_duration, parse_time},
+    sentence::{TimeError, parse_amount, parse_duration, parse_time},
+    text::clean,
 };
 
 /// Largest policy file, in bytes.
@@ -99,7 +100,10 @@ impl Policy {
         let value = parse_document(text)?;
         let root = Node { path: String::new(), value: &value };
         let table = root.table()?;
-        if ["validUntil", "validAfter", "permissions"].iter().any(|k| table.map.contains_key(*k)) {
+        let says = |names: &[&str]| names.iter().any(|name| table.map.contains_key(*name));
+        // `permissions` alone may be a slip for `permission`: the rest of the file tells which shape it is.
+        let own = ["valid_after", "valid_until", "permission", "selector", "validator"];
+        if says(&["validUntil", "validAfter", "permissions"]) && !says(&own) {
             mission_policy(&table)
         } else {
             file_policy(&table, read_file)
@@ -114,6 +118,12 @@ impl Policy {
             End::At(t) => t,
             End::After(seconds) => valid_after.max(if valid_after == 0 { now } else { 0 }).saturating_add(seconds),
         };
+        if valid_until == 0 && self.valid_until != End::Never {
+            return Err(Error::usage(
+                "policy.window",
+                "valid_until: it comes out as 0, which would mean that the key never expires",
+            ));
+        }
         check_window(valid_after, valid_until, now)?;
         let mut warnings = Vec::new();
         let mut functions = Vec::with_capacity(self.permissions.len());
@@ -129,6 +139,10 @@ impl Policy {
             let words = compile_words(wanted.function.as_ref(), &wanted.words).map_err(|e| at(&e, "policy.word"))?;
             warnings.extend(words.warnings.iter().map(|w| format!("permission {}: {w}", i + 1)));
             rules.extend(words.rules);
+            // Each list was checked by itself; together they may still leave a word without any value.
+            if let Some(offset) = contradictory_word(&rules) {
+                return Err(at(&ConditionError::WordContradiction { offset }, "policy.condition"));
+            }
             if wanted.target == ANY_TARGET && !generation.has_any_target() {
                 return Err(at(
                     &"target \"any\" does not exist on validator G1: there 0x0 matches only the zero address itself",
@@ -211,14 +225,15 @@ pub fn check_label(field: &str, label: &str) -> Result<String> {
 fn parse_document(text: &str) -> Result<Value> {
     let trimmed = text.trim_start();
     if trimmed.starts_with('{') {
-        serde_json::from_str(text)
-            .map_err(|e| Error::usage("policy.syntax", format!("the policy is not valid JSON: {e}")))
+        serde_json::from_str(text).map_err(|e| {
+            Error::usage("policy.syntax", format!("the policy is not valid JSON: {}", clean(&e.to_string(), 200)))
+        })
     } else {
         toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(String::new(), |s| {
                 format!(" (line {})", text.get(..s.start).unwrap_or_default().matches('\n').count() + 1)
             });
-            Error::usage("policy.syntax", format!("the policy is not valid TOML{line}: {}", e.message()))
+            Error::usage("policy.syntax", format!("the policy is not valid TOML{line}: {}", clean(e.message(), 200)))
         })
     }
 }
@@ -292,7 +307,7 @@ fn file_permission(table: &Table<'_>, read_file: &dyn Fn(&str) -> Result<String>
         operation: table.get("operation").map_or(Ok(Operation::Call), |n| match n.text()? {
             "call" => Ok(Operation::Call),
             "delegatecall" => Ok(Operation::DelegateCall),
-            other => Err(n.error(&format!("expected \"call\" or \"delegatecall\", found {other:?}"))),
+            _ => Err(n.error(&format!("expected \"call\" or \"delegatecall\", found {}", n.shown()))),
         })?,
         limit: table.get("limit").map_or(Ok(Limit::default()), |n| file_limit(&n.table()?))?,
         when,
@@ -323,7 +338,13 @@ fn file_limit(table: &Table<'_>) -> Result<Limit> {
     Ok(Limit {
         start: table.get("start").map(|n| n.start()).transpose()?,
         every: table.get("every").map(|n| n.duration()).transpose()?,
-        runs: table.get("runs").map(|n| n.integer()).transpose()?,
+        runs: table
+            .get("runs")
+            .map(|n| match n.integer()? {
+                0 => Err(n.error("0 would mean without limit; leave runs out if you mean that")),
+                runs => Ok(runs),
+            })
+            .transpose()?,
     })
 }
 
@@ -389,9 +410,8 @@ fn selectors(node: &Node<'_>) -> Result<Vec<Selector>> {
     let nodes = if node.value.is_array() { node.list()? } else { vec![node.clone()] };
     let mut out: Vec<Selector> = Vec::new();
     for node in nodes {
-        let name = node.text()?;
-        let selector = selector::parse(name).ok_or_else(|| {
-            node.error(&format!("expected execute, executeBatch or executeDelegateCall, found {name:?}"))
+        let selector = selector::parse(node.text()?).ok_or_else(|| {
+            node.error(&format!("expected execute, executeBatch or executeDelegateCall, found {}", node.shown()))
         })?;
         if !out.contains(&selector) {
             out.push(selector);
@@ -420,13 +440,11 @@ fn validator(node: &Node<'_>) -> Result<ValidatorChoice> {
 // --- the mission document's permission JSON ------------------------------------------------------------------------------
 
 fn mission_policy(table: &Table<'_>) -> Result<Policy> {
-    table.only(&["label", "validAfter", "validUntil", "paymaster", "permissions"])?;
-    let permissions = table
-        .need("permissions", "a list of what the key may call")?
-        .list()?
-        .iter()
-        .map(|n| mission_permission(&n.table()?))
-        .collect::<Result<Vec<_>>>()?;
+    table.only(&["label", "validAfter", "validUntil", "paymaster", "everything", "permissions"])?;
+    let permissions = match table.get("permissions") {
+        None => Vec::new(),
+        Some(list) => list.list()?.iter().map(|n| mission_permission(&n.table()?)).collect::<Result<Vec<_>>>()?,
+    };
     let policy = Policy {
         label: table.get("label").map(|n| check_label(&n.path, n.text()?)).transpose()?,
         valid_after: Start::At(table.get("validAfter").map_or(Ok(0), |n| n.time())?),
@@ -440,7 +458,7 @@ fn mission_policy(table: &Table<'_>) -> Result<Policy> {
         })?,
         selectors: vec![selector::EXECUTE],
         validator: ValidatorChoice::Auto,
-        everything: false,
+        everything: table.get("everything").map_or(Ok(false), |n| n.boolean())?,
         permissions,
     };
     check_permissions(&policy)?;
@@ -503,6 +521,9 @@ fn mission_permission(table: &Table<'_>) -> Result<PolicyPermission> {
 
 // --- reading values with the path of their field ---------------------------------------------------------------------------
 
+/// How the TOML reader names its own dates when it hands them over as a table.
+const TOML_DATE: &str = "$__toml_private_datetime";
+
 /// A value and where it stands, for errors that name the field.
 #[derive(Clone)]
 struct Node<'a> {
@@ -523,7 +544,7 @@ impl<'a> Node<'a> {
 
     /// The value as found, shortened and safe to print.
     fn shown(&self) -> String {
-        crate::kernel::text::clean(&self.value.to_string(), 60)
+        clean(&self.value.to_string(), 60)
     }
 
     fn table(&self) -> Result<Table<'a>> {
@@ -589,9 +610,10 @@ impl<'a> Node<'a> {
     /// Unix seconds from a number, RFC 3339 text, or TOML's own date.
     fn time(&self) -> Result<u64> {
         let text = match self.value {
-            Value::Object(map) if map.len() == 1 => {
-                map.values().next().and_then(Value::as_str).unwrap_or("").to_owned()
-            }
+            Value::Object(map) => match map.get(TOML_DATE).and_then(Value::as_str) {
+                Some(date) => date.to_owned(),
+                None => return Err(self.error(&format!("expected a time, found {}", self.shown()))),
+            },
             _ => self.scalar()?,
         };
         parse_time(&text).map_err(|e| self.error(&e.to_string()))
@@ -607,12 +629,18 @@ impl<'a> Node<'a> {
     fn end(&self) -> Result<End> {
         match self.value.as_str() {
             Some("never") => return Ok(End::Never),
-            Some(text) if parse_time(text).is_err() => {
-                if let Ok(seconds) = parse_duration(text) {
-                    return Ok(End::After(seconds));
+            Some(text) => match (parse_duration(text), parse_time(text)) {
+                (Ok(0), _) => return Err(self.error("the key would end as it begins; give it a longer time")),
+                (Ok(seconds), _) => return Ok(End::After(seconds)),
+                (Err(_), Err(TimeError::NotATime(_))) => {
+                    return Err(self.error(&format!(
+                        "expected a duration such as \"24h\", a time, or \"never\", found {}",
+                        self.shown()
+                    )));
                 }
-            }
-            _ => {}
+                _ => {}
+            },
+            None => {}
         }
         match self.time()? {
             0 => Err(self.error("0 would mean that the key never expires; say \"never\" if you mean that")),
@@ -637,7 +665,7 @@ impl<'a> Table<'a> {
     /// Refuses fields that would otherwise be ignored, naming the one that was probably meant.
     fn only(&self, known: &[&str]) -> Result<()> {
         let Some(unknown) = self.map.keys().find(|k| !known.contains(&k.as_str())) else { return Ok(()) };
-        let shown = crate::kernel::text::clean(unknown, 40);
+        let shown = clean(unknown, 40);
         let nearest = known.iter().min_by_key(|k| distance(unknown, k)).copied().unwrap_or_default();
         Err(Error::usage("policy.unknown_field", format!("{}: there is no such field", self.join(&shown)))
             .hint(format!("did you mean {nearest:?}? known here: {}", known.join(", "))))
@@ -660,3 +688,6 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row.last().copied().unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,8 @@ impl Wallet {
         Ok(RevokePlan { account, steps, also_revokes: Vec::new(), prepared, targets, services })
     }
 
-    fn revoke_calls(
+    /// From a picture of the account to the calls, what each does, and the keys they end.
+    pub(super) fn revoke_calls(
         &self,
         account: &Account,
         files: Vec<KeyFile>,

@@ -126,7 +126,7 @@ fn standing(state: State, reason: impl Into<String>) -> Standing {
     Standing { state, reason: reason.into() }
 }
 
-/// The label and nonce of every other approval of the account that is signed: who a queued one waits for.
+/// The label and nonce of every approval of the account on record: who a queued one waits for.
 pub type Turns<'a> = BTreeMap<u128, &'a str>;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -223,6 +223,12 @@ fn spent(key: &Key, nonce: u128, picture: &Picture) -> bool {
 fn past(key: &Key, enable: &EnableData, nonces: Nonces) -> Standing {
     if key.revoked_at.is_some() {
         standing(State::Revoked, format!("taken back; turn {} can never be used again", enable.nonce))
+    } else if enable.nonce > nonces.last {
+        // No other approval took its turn: only the owner's invalidation ended it.
+        standing(
+            State::Revoked,
+            format!("never enabled, and every approval up to turn {} was invalidated", nonces.invalid),
+        )
     } else {
         standing(
             State::Dead,
@@ -269,10 +275,9 @@ fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Picture, nonces: Nonc
     if enable.nonce == next {
         return standing(State::Pending, "signed and not used yet; its holder can enable it with the first call");
     }
-    let first = turns.range(next..enable.nonce).next().map_or_else(
-        || format!("turn {next}, which nobody on record holds"),
-        |(turn, label)| format!("{label} (turn {turn})"),
-    );
+    let first = turns
+        .get(&next)
+        .map_or_else(|| format!("turn {next}, which nobody on record holds"), |label| format!("{label} (turn {next})"));
     standing(State::Queued, format!("turn {}: waits for {first}; enable that one first, or take it back", enable.nonce))
 }
 
@@ -299,3 +304,6 @@ pub fn of_key(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Picture>
         .min_by_key(|s| WEIGHT.iter().position(|w| *w == s.state))
         .unwrap_or_else(|| standing(State::Unknown, "there is no approval on record"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ use super::{
     error::{Class, Error, Result},
     model::{Account, Agent, ApprovalRecord, Key, Operation},
 };
+use crate::kernel::text::clean;
 
 /// Version of the schema below, in `PRAGMA user_version`.
 const SCHEMA_VERSION: i64 = 1;
@@ -115,16 +116,19 @@ pub struct Read<'a> {
 
 impl Read<'_> {
     pub fn accounts(&self) -> Result<Vec<Account>> {
-        self.many("SELECT record FROM account WHERE hidden = 0 ORDER BY name", params![])
+        self.many("SELECT record, 'account ' || name FROM account WHERE hidden = 0 ORDER BY name", params![])
     }
 
     pub fn account_by_name(&self, name: &str) -> Result<Option<Account>> {
-        self.one("SELECT record FROM account WHERE hidden = 0 AND name = ?1", params![name])
+        self.one("SELECT record, 'account ' || name FROM account WHERE hidden = 0 AND name = ?1", params![name])
     }
 
     /// Hidden accounts too: their approvals stay on record.
     pub fn account(&self, network: &str, address: Address) -> Result<Option<Account>> {
-        self.one("SELECT record FROM account WHERE network = ?1 AND address = ?2", params![network, address.as_slice()])
+        self.one(
+            "SELECT record, 'account ' || name FROM account WHERE network = ?1 AND address = ?2",
+            params![network, address.as_slice()],
+        )
     }
 
     pub fn is_hidden(&self, network: &str, address: Address) -> Result<bool> {
@@ -141,77 +145,86 @@ impl Read<'_> {
     }
 
     pub fn keys(&self) -> Result<Vec<Key>> {
-        self.many("SELECT record FROM key WHERE hidden = 0 ORDER BY rowid", params![])
+        self.many("SELECT record, 'key ' || id FROM key WHERE hidden = 0 ORDER BY rowid", params![])
     }
 
     /// Keys of one account, those removed from lists included when `all`.
     pub fn keys_of(&self, network: &str, account: Address, all: bool) -> Result<Vec<Key>> {
         self.many(
-            "SELECT record FROM key WHERE network = ?1 AND account = ?2 AND (hidden = 0 OR ?3) ORDER BY rowid",
+            "SELECT record, 'key ' || id FROM key WHERE network = ?1 AND account = ?2 AND (hidden = 0 OR ?3) ORDER BY rowid",
             params![network, account.as_slice(), all],
         )
     }
 
     pub fn key(&self, id: &str) -> Result<Option<Key>> {
-        self.one("SELECT record FROM key WHERE id = ?1", params![id])
+        self.one("SELECT record, 'key ' || id FROM key WHERE id = ?1", params![id])
     }
 
     pub fn approvals(&self, key_id: &str) -> Result<Vec<ApprovalRecord>> {
-        self.many("SELECT record FROM approval WHERE key_id = ?1 ORDER BY id", params![key_id])
+        self.many(
+            "SELECT record, 'approval of key ' || key_id FROM approval WHERE key_id = ?1 ORDER BY id",
+            params![key_id],
+        )
     }
 
     pub fn approval_by_digest(&self, digest: B256) -> Result<Option<ApprovalRecord>> {
-        self.one("SELECT record FROM approval WHERE digest = ?1", params![digest.as_slice()])
+        self.one(
+            "SELECT record, 'approval of key ' || key_id FROM approval WHERE digest = ?1",
+            params![digest.as_slice()],
+        )
     }
 
     /// Every approval ever signed or drafted for an account.
     pub fn approvals_of(&self, network: &str, account: Address) -> Result<Vec<ApprovalRecord>> {
         self.many(
-            "SELECT approval.record FROM approval JOIN key ON key.id = approval.key_id
+            "SELECT approval.record, 'approval of key ' || key.id FROM approval JOIN key ON key.id = approval.key_id
              WHERE key.network = ?1 AND key.account = ?2 AND key.hidden = 0 ORDER BY approval.id",
             params![network, account.as_slice()],
         )
     }
 
     pub fn agents(&self) -> Result<Vec<Agent>> {
-        self.many("SELECT record FROM agent ORDER BY label", params![])
+        self.many("SELECT record, 'agent ' || label FROM agent ORDER BY label", params![])
     }
 
     pub fn agent_by_label(&self, label: &str) -> Result<Option<Agent>> {
-        self.one("SELECT record FROM agent WHERE label = ?1", params![label])
+        self.one("SELECT record, 'agent ' || label FROM agent WHERE label = ?1", params![label])
     }
 
     pub fn agent_by_address(&self, address: Address) -> Result<Option<Agent>> {
-        self.one("SELECT record FROM agent WHERE address = ?1", params![address.as_slice()])
+        self.one("SELECT record, 'agent ' || label FROM agent WHERE address = ?1", params![address.as_slice()])
     }
 
     pub fn operation(&self, user_op_hash: B256) -> Result<Option<Operation>> {
-        self.one("SELECT record FROM operation WHERE user_op_hash = ?1", params![user_op_hash.as_slice()])
+        self.one(
+            "SELECT record, 'operation 0x' || lower(hex(user_op_hash)) FROM operation WHERE user_op_hash = ?1",
+            params![user_op_hash.as_slice()],
+        )
     }
 
     /// Newest first.
     pub fn operations(&self, limit: u32) -> Result<Vec<Operation>> {
-        self.many("SELECT record FROM operation ORDER BY created_at DESC, rowid DESC LIMIT ?1", params![limit])
+        self.many("SELECT record, 'operation 0x' || lower(hex(user_op_hash)) FROM operation ORDER BY created_at DESC, rowid DESC LIMIT ?1", params![limit])
     }
 
     pub fn proofs<T: DeserializeOwned>(&self, key_id: &str) -> Result<Vec<T>> {
-        self.many("SELECT record FROM proof WHERE key_id = ?1 ORDER BY id", params![key_id])
+        self.many("SELECT record, 'proof of key ' || key_id FROM proof WHERE key_id = ?1 ORDER BY id", params![key_id])
     }
 
     fn many<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<T>> {
-        let rows = || -> rusqlite::Result<Vec<String>> {
-            self.connection.prepare_cached(sql)?.query_map(params, |row| row.get(0))?.collect()
+        let rows = || -> rusqlite::Result<Vec<(String, String)>> {
+            self.connection.prepare_cached(sql)?.query_map(params, named_record)?.collect()
         };
-        rows().map_err(|e| database(&e))?.iter().map(|text| parse(text)).collect()
+        rows().map_err(|e| database(&e))?.iter().map(|(text, name)| parse(text, name)).collect()
     }
 
     fn one<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Option<T>> {
-        let text: Option<String> = self
+        let row = self
             .connection
             .prepare_cached(sql)
-            .and_then(|mut s| s.query_row(params, |row| row.get(0)).optional())
+            .and_then(|mut s| s.query_row(params, named_record).optional())
             .map_err(|e| database(&e))?;
-        text.as_deref().map(parse).transpose()
+        row.map(|(text, name)| parse(&text, &name)).transpose()
     }
 }
 
@@ -301,9 +314,14 @@ fn json(record: &impl Serialize) -> Result<String> {
         .map_err(|e| Error::failed("records.write", format!("a record could not be written as JSON: {e}")))
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+/// A record, and what to call it when it cannot be read. Every query answers both.
+fn named_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn parse<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|e| {
-        Error::failed("records.damaged", format!("a record cannot be read: {e}"))
+        Error::failed("records.damaged", format!("the record of {} cannot be read: {e}", clean(name, 80)))
             .hint("the record file was changed by another program or a newer keyleash; restore it from a backup")
     })
 }
@@ -317,3 +335,6 @@ fn database(error: &rusqlite::Error) -> Error {
     };
     Error::new(Class::Failed, code, format!("the records could not be used: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

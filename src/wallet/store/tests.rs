@@ -1,0 +1,352 @@
+use std::sync::{
+    Barrier,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use alloy::primitives::{Bytes, FixedBytes, U256, address};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    kernel::{
+        account::selector,
+        approval::{ApprovalRequest, EnableData},
+        generation::{Generation, KernelVersion},
+        permission::Scope,
+        user_op::UserOperation,
+    },
+    wallet::{
+        home::private_file,
+        model::{Origin, Progress, Purpose, Seed},
+        vault::SecretId,
+    },
+};
+
+const ACCOUNT: Address = address!("B2358b064F5eA10543Cf8034C8576b2E6Bfd3Be3");
+const OTHER: Address = address!("70997970C51812dc3A010C7d01b50e0d17dc79C8");
+
+struct Records {
+    folder: TempDir,
+    store: Store,
+}
+
+fn records() -> Records {
+    let folder = tempfile::tempdir().unwrap();
+    private_file(&folder.path().join("records.db")).unwrap();
+    Records { store: Store::open(&folder.path().join("records.db")).unwrap(), folder }
+}
+
+impl Records {
+    fn again(&self) -> Result<Store> {
+        Store::open(&self.folder.path().join("records.db"))
+    }
+
+    /// What another program did to the file.
+    fn tamper(&self, sql: &str) {
+        Connection::open(self.folder.path().join("records.db")).unwrap().execute_batch(sql).unwrap();
+    }
+}
+
+fn account(name: &str, address: Address) -> Account {
+    Account {
+        network: "local".into(),
+        chain_id: u64::MAX,
+        address,
+        name: name.into(),
+        owner: OTHER,
+        owner_secret: Some(SecretId::random().unwrap()),
+        seed: Some(Seed { owner: OTHER, index: U256::MAX }),
+        kernel: KernelVersion::V0_2_3,
+        created_at: u64::MAX,
+    }
+}
+
+fn key(id: &str) -> Key {
+    Key {
+        id: id.into(),
+        label: "mint bot é".into(),
+        network: "local".into(),
+        chain_id: 1,
+        account: ACCOUNT,
+        owner: OTHER,
+        session_key: OTHER,
+        secret: None,
+        generation: Generation::G3,
+        scope: Scope { valid_after: 0, valid_until: 7, paymaster: OTHER, permissions: Vec::new() },
+        functions: vec![None, Some("transfer(address to, uint256 amount)".into())],
+        origin: Origin::Imported,
+        init_code: Some(Bytes::from_static(&[1, 2])),
+        was_deployed: false,
+        created_at: 5,
+        revoked_at: Some(6),
+    }
+}
+
+fn approval(key: &Key, nonce: u128) -> ApprovalRecord {
+    let request = ApprovalRequest {
+        chain_id: 1,
+        account: ACCOUNT,
+        kernel: KernelVersion::V0_2_4,
+        validator: Generation::G3,
+        selector: selector::EXECUTE,
+        executor: Address::ZERO,
+        plugin_window: FixedBytes::ZERO,
+        enable: EnableData::new(OTHER, &key.scope, nonce, Generation::G3),
+    };
+    ApprovalRecord { key_id: key.id.clone(), request, signature: None, created_at: 9 }
+}
+
+fn operation(hash: u8, created_at: u64) -> Operation {
+    Operation {
+        user_op_hash: B256::repeat_byte(hash),
+        network: "local".into(),
+        account: ACCOUNT,
+        purpose: Purpose::Revoke { key_ids: vec!["a".into()] },
+        user_op: UserOperation { nonce: U256::MAX, ..UserOperation::default() },
+        progress: Progress::Sent,
+        created_at,
+    }
+}
+
+#[test]
+fn what_is_written_is_read_back_whole_also_by_the_next_process() {
+    let records = records();
+    let (account, key) = (account("treasury", ACCOUNT), key("k1"));
+    let approvals = [approval(&key, 1), approval(&key, u128::MAX)];
+    let agent = Agent { label: "bot".into(), address: OTHER, secret: SecretId::random().unwrap(), created_at: 1 };
+    let operations = [operation(1, 10), operation(2, 20)];
+    records
+        .store
+        .write(|w| {
+            w.put_account(&account)?;
+            w.put_key(&key)?;
+            w.put_agent(&agent)?;
+            approvals.iter().try_for_each(|a| w.put_approval(a))?;
+            operations.iter().try_for_each(|o| w.put_operation(o))?;
+            w.put_proof("k1", 1, &"first")?;
+            w.put_proof("k1", 2, &"second")
+        })
+        .unwrap();
+    for store in [records.again().unwrap(), records.store] {
+        store
+            .read(|r| {
+                assert_eq!(r.accounts()?, [account.clone()]);
+                assert_eq!(r.account_by_name("treasury")?, Some(account.clone()));
+                assert_eq!(r.account("local", ACCOUNT)?, Some(account.clone()));
+                assert_eq!(r.account("base", ACCOUNT)?, None);
+                assert_eq!(r.keys()?, [key.clone()]);
+                assert_eq!(r.key("k1")?, Some(key.clone()));
+                assert_eq!(r.approvals("k1")?, approvals);
+                assert_eq!(r.approvals_of("local", ACCOUNT)?, approvals);
+                assert_eq!(r.approval_by_digest(approvals[1].digest())?, Some(approvals[1].clone()));
+                assert_eq!(r.agents()?, [agent.clone()]);
+                assert_eq!(r.agent_by_address(OTHER)?, Some(agent.clone()));
+                assert_eq!(r.agent_by_label("no")?, None);
+                assert_eq!(r.operations(10)?, [operations[1].clone(), operations[0].clone()]);
+                assert_eq!(r.operations(1)?.len(), 1);
+                assert_eq!(r.operation(B256::repeat_byte(1))?, Some(operations[0].clone()));
+                assert_eq!(r.proofs::<String>("k1")?, ["first", "second"]);
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_write_that_fails_leaves_nothing_behind() {
+    let records = records();
+    let error = records
+        .store
+        .write(|w| {
+            w.put_key(&key("k1"))?;
+            w.put_approval(&approval(&key("k1"), 1))?;
+            assert_eq!(w.read().keys()?.len(), 1, "a write reads its own changes");
+            Err::<(), _>(Error::failed("test", "the signature failed"))
+        })
+        .unwrap_err();
+    assert_eq!(error.code, "test");
+    records
+        .store
+        .read(|r| {
+            assert!(r.keys()?.is_empty() && r.approvals("k1")?.is_empty());
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_panic_during_a_write_leaves_nothing_behind_and_the_store_usable() {
+    let records = records();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = records.store.write(|w| -> Result<()> {
+            w.put_key(&key("k1"))?;
+            panic!("cut off");
+        });
+    }));
+    assert!(panicked.is_err());
+    assert!(records.store.read(|r| r.keys()).unwrap().is_empty());
+    records.store.write(|w| w.put_key(&key("k2"))).unwrap();
+}
+
+#[test]
+fn an_approval_needs_its_key() {
+    let records = records();
+    let error = records.store.write(|w| w.put_approval(&approval(&key("missing"), 1))).unwrap_err();
+    assert_eq!(error.code, "records.exists");
+}
+
+#[test]
+fn two_processes_that_plan_the_next_turn_at_once_never_plan_the_same() {
+    const EACH: u128 = 20;
+    let records = records();
+    records.store.write(|w| w.put_key(&key("k1"))).unwrap();
+    let (start, busy) = (Barrier::new(2), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let store = records.again().unwrap();
+            let (start, busy) = (&start, &busy);
+            scope.spawn(move || {
+                start.wait();
+                for _ in 0..EACH {
+                    store
+                        .write(|w| {
+                            assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "one writer at a time");
+                            let last = w.read().approvals("k1")?.iter().map(ApprovalRecord::nonce).max().unwrap_or(0);
+                            busy.fetch_sub(1, Ordering::SeqCst);
+                            w.put_approval(&approval(&key("k1"), last + 1))
+                        })
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let mut turns: Vec<u128> =
+        records.store.read(|r| r.approvals("k1")).unwrap().iter().map(ApprovalRecord::nonce).collect();
+    turns.sort_unstable();
+    assert_eq!(turns, (1..=2 * EACH).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_sees_one_picture_while_another_process_writes() {
+    let records = records();
+    let other = records.again().unwrap();
+    records
+        .store
+        .read(|r| {
+            assert!(r.keys()?.is_empty());
+            other.write(|w| w.put_key(&key("k1")))?;
+            assert!(r.keys()?.is_empty(), "the picture does not change under the reader");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(records.store.read(|r| r.keys()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_signature_is_added_to_its_draft_and_the_draft_is_not_doubled() {
+    let records = records();
+    let draft = approval(&key("k1"), 1);
+    let signed = ApprovalRecord { signature: Some(Bytes::from_static(b"signed")), ..draft.clone() };
+    records
+        .store
+        .write(|w| {
+            w.put_key(&key("k1"))?;
+            w.put_approval(&draft)?;
+            w.put_approval(&signed)
+        })
+        .unwrap();
+    assert_eq!(records.store.read(|r| r.approvals("k1")).unwrap(), [signed]);
+}
+
+#[test]
+fn what_is_taken_off_the_lists_stays_on_record() {
+    let records = records();
+    let hidden = account("treasury", ACCOUNT);
+    records
+        .store
+        .write(|w| {
+            w.put_account(&hidden)?;
+            w.put_key(&key("k1"))?;
+            w.put_approval(&approval(&key("k1"), 1))?;
+            w.hide_account("local", ACCOUNT)?;
+            w.hide_key("k1")
+        })
+        .unwrap();
+    records
+        .store
+        .read(|r| {
+            assert!(r.accounts()?.is_empty() && r.account_by_name("treasury")?.is_none() && r.keys()?.is_empty());
+            assert!(r.is_hidden("local", ACCOUNT)?);
+            assert!(!r.is_hidden("base", ACCOUNT)?);
+            assert_eq!(r.account("local", ACCOUNT)?, Some(hidden.clone()));
+            assert_eq!(r.keys_of("local", ACCOUNT, true)?.len(), 1);
+            assert!(r.keys_of("local", ACCOUNT, false)?.is_empty());
+            assert_eq!(r.approvals("k1")?.len(), 1);
+            Ok(())
+        })
+        .unwrap();
+    // Its name is free again, and adding the same account brings it back.
+    records.store.write(|w| w.put_account(&account("treasury", OTHER))).unwrap();
+    let renamed = Account { name: "old".into(), ..hidden };
+    records.store.write(|w| w.put_account(&renamed)).unwrap();
+    assert_eq!(records.store.read(|r| r.accounts()).unwrap().len(), 2);
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_given_twice() {
+    let records = records();
+    records.store.write(|w| w.put_account(&account("treasury", ACCOUNT))).unwrap();
+    let error = records.store.write(|w| w.put_account(&account("treasury", OTHER))).unwrap_err();
+    assert_eq!(error.code, "records.exists");
+}
+
+#[test]
+fn records_of_a_newer_version_are_left_alone() {
+    let records = records();
+    records.tamper("PRAGMA user_version = 99");
+    let error = records.again().map(|_| ()).unwrap_err();
+    assert!(error.message.contains("newer keyleash") && error.message.contains("99"), "{error}");
+    assert!(error.hint.contains("records.db"), "{}", error.hint);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    std::fs::write(&path, "this is no database, and it is longer than a header of one hundred bytes".repeat(9))
+        .unwrap();
+    let error = Store::open(&path).map(|_| ()).unwrap_err();
+    assert!(error.hint.contains("records.db"), "{error:?}");
+}
+
+#[test]
+fn a_damaged_record_is_named() {
+    let records = records();
+    records
+        .store
+        .write(|w| {
+            w.put_account(&account("treasury", ACCOUNT))?;
+            w.put_key(&key("k1"))?;
+            w.put_approval(&approval(&key("k1"), 1))?;
+            w.put_operation(&operation(0xab, 1))
+        })
+        .unwrap();
+    records.tamper(
+        "UPDATE account SET record = '{}'; UPDATE key SET record = 'x'; UPDATE operation SET record = '[]';
+         UPDATE approval SET record = json_set(record, '$.request.enable.nonce', 'many');",
+    );
+    let store = records.again().unwrap();
+    let failures = [
+        (store.read(|r| r.accounts()).map(|_| ()), "the record of account treasury "),
+        (store.read(|r| r.account("local", ACCOUNT)).map(|_| ()), "the record of account treasury "),
+        (store.read(|r| r.keys()).map(|_| ()), "the record of key k1 "),
+        (store.read(|r| r.approvals_of("local", ACCOUNT)).map(|_| ()), "the record of approval of key k1 "),
+        (store.read(|r| r.operations(1)).map(|_| ()), "the record of operation 0xabab"),
+    ];
+    for (result, named) in failures {
+        let error = result.unwrap_err();
+        assert_eq!(error.code, "records.damaged");
+        assert!(error.message.starts_with(named), "expected {named:?}: {error}");
+        assert!(error.hint.contains("backup"), "{}", error.hint);
+    }
+}
