@@ -79,8 +79,7 @@ fn two_keys_live_and_one_is_revoked(kernel: KernelVersion, deployed: bool) {
     assert_eq!(revoked["success"], true, "{revoked}");
     assert!(text(&revoked["proof"], "replay").contains("session key not enabled"), "{revoked}");
     assert_eq!(text(&owner.ok(&["key", "show", minter]), "state"), "revoked");
-    // It would have to be enabled once more, and its turn is over.
-    owner.refused(&mint, 3, "denied.nonce");
+    owner.refused(&mint, 3, "denied.not_enabled");
     for (mode, reason) in [(Mode::Use, "session key not enabled"), (Mode::Enable, "invalid nonce")] {
         let mut op = unsigned(world, &account, &execute(nft, &mintCall { to: account.address }));
         sign_as_session(&mut op, &holder, mode, Shown::One(0));
