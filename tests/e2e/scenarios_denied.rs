@@ -283,6 +283,7 @@ fn a_key_that_is_not_valid_yet_becomes_so_in_real_seconds() {
     let tick = send(key, board, "tick()", &[]);
 
     owner.refused(&tick, 3, "denied.not_yet");
+    assert_eq!(text(&owner.ok(&["key", "show", key]), "state"), "not-yet");
     let refusal = bundler_says(world, &account, &holder, Mode::Enable, 0, inner(board, &tickCall {}));
     assert_reason(&refusal, -32503, Some("not valid yet"));
 

@@ -1,17 +1,22 @@
 //! From an owner's key to a call made by a session key and back to a key that can do nothing: every Kernel, deployed or not,
 //! keys made by the owner and by an agent, single calls and batches.
 
-use alloy::{primitives::U256, sol_types::SolCall};
+use alloy::{
+    dyn_abi::TypedData,
+    primitives::{Address, U256},
+    signers::{SignerSync, local::PrivateKeySigner},
+    sol_types::SolCall,
+};
 use keyleash::kernel::{
     generation::{Generation, KernelVersion},
     signature::{Mode, Shown},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     World,
-    account::TestAccount,
-    chain::{balanceOfCall, countCall, mintCall, tickCall},
+    account::{TestAccount, session_key},
+    chain::{balanceOfCall, countCall, mintCall, parse, tickCall},
     keyleash::{ACCOUNT, Keyleash, send, text},
     operation::{execute, sign_as_session, unsigned},
     policy::{WEEK, may_call, may_mint, policy, policy_with},
@@ -164,4 +169,58 @@ fn a_policy_for_two_account_functions_gives_two_approvals_with_consecutive_nonce
     assert_eq!(owner.ok(&send(key, board, "tick()", &[]))["success"], true);
     assert_eq!(owner.ok(&["send", key, "--batch", &batch])["success"], true);
     assert_eq!(ticked(world, &account), U256::from(2));
+}
+
+#[test]
+fn the_permission_json_of_the_mission_document_is_a_policy() {
+    let Some(world) = world() else { return };
+    let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
+    let nft = world.chain.targets.nft;
+    let owner = Keyleash::new(world);
+    owner.adopt(world, &account);
+    let rules = json!({
+        "validAfter": 0, "validUntil": 0, "paymaster": Address::ZERO,
+        "permissions": [{
+            "target": nft, "valueLimit": 0, "functionName": "mint",
+            "abi": [{ "type": "function", "name": "mint", "inputs": [{ "name": "to", "type": "address" }],
+                      "outputs": [], "stateMutability": "nonpayable" }],
+            "args": [{ "operator": "EQUAL", "value": account.address }],
+        }],
+    });
+    let granted = owner.grant(&rules.to_string());
+    let key = text(&granted, "key_id");
+    owner.refused(&send(key, nft, "mint(address)", &[&Address::repeat_byte(1)]), 3, "denied.rule");
+    assert_eq!(owner.ok(&send(key, nft, "mint(address)", &[&account.address]))["success"], true);
+}
+
+#[test]
+fn an_owner_who_signs_elsewhere_grants_too() {
+    let Some(world) = world() else { return };
+    let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
+    let board = world.chain.targets.board;
+    let watcher = Keyleash::new(world);
+    watcher.ok(&["account", "add", ACCOUNT, "--address", &account.address.to_string()]);
+    let rules = watcher.file("policy.toml", &policy("ticker", &may_call(board, "tick()")));
+    let out = watcher.path("to-sign.json").display().to_string();
+    let draft = watcher.ok(&["grant", ACCOUNT, "--policy", &rules, "--new-key", "--unsigned", "--out", &out]);
+    let key = text(&draft, "key_id");
+    assert_eq!(text(&watcher.ok(&["key", "show", key]), "state"), "draft");
+
+    // What a wallet elsewhere would do with the file: EIP-712, by eth_signTypedData_v4.
+    let file: Value = serde_json::from_slice(&std::fs::read(&out).expect("the file")).expect("JSON");
+    let typed: TypedData = parse(file["typed_data"].clone());
+    let digest = typed.eip712_signing_hash().expect("a digest");
+    assert_eq!(text(&draft, "digest"), digest.to_string());
+    let sign = |signer: PrivateKeySigner| {
+        alloy::hex::encode_prefixed(signer.sign_hash_sync(&digest).expect("signed").as_bytes())
+    };
+    let complete = |signature: &str| {
+        let file = watcher.file("signature", signature);
+        watcher.run(&["grant", "--complete", &out, "--signature-file", &file])
+    };
+    assert_ne!(complete(&sign(session_key())).exit, 0, "somebody else's signature");
+    complete(&sign(account.owner())).exits(0);
+    assert_eq!(text(&watcher.ok(&["key", "show", key]), "state"), "pending");
+    assert_eq!(watcher.ok(&send(key, board, "tick()", &[]))["success"], true);
+    assert_eq!(ticked(world, &account), U256::ONE);
 }

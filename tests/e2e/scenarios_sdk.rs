@@ -158,7 +158,7 @@ fn an_approval_made_by_an_sdk_is_ours_to_use(sdk: Sdk, kernel: KernelVersion, wi
     let inspected = agent.ok(&["inspect", &file]);
     assert_eq!(text(&inspected, "format"), if sdk == Sdk::V4 { "v4" } else { "v5" });
     assert_eq!(parse::<Address>(inspected["owner"].clone()), account.owner().address());
-    assert_eq!(inspected["has_secret"], with_secret);
+    assert_eq!((inspected["has_secret"].as_bool(), text(&inspected, "state")), (Some(with_secret), "pending"));
     assert_eq!(inspected["permissions"].as_array().map(Vec::len), Some(2));
     if with_secret {
         assert_eq!(text(&inspected, "session_key"), key);
@@ -168,6 +168,7 @@ fn an_approval_made_by_an_sdk_is_ours_to_use(sdk: Sdk, kernel: KernelVersion, wi
     agent.refused(&send(&key, nft, "mint(address)", &[&Address::repeat_byte(9)]), 3, "denied.rule");
     assert_eq!(agent.ok(&send(&key, nft, "mint(address)", &[&account.address]))["success"], true);
     assert_eq!(minted(world, &account), U256::ONE);
+    assert_eq!(text(&agent.ok(&["inspect", &file]), "state"), "active");
     let board = world.chain.targets.board;
     assert_eq!(agent.ok(&send(&key, board, "tick()", &[]))["success"], true);
     assert_eq!(world.chain.view(board, &countCall { account: account.address }), U256::ONE);

@@ -2,13 +2,20 @@
 //! bundler that lies is caught; what was mined and failed is not called done.
 
 use alloy::primitives::{Address, U256};
-use keyleash::kernel::generation::{Generation, KernelVersion};
+use alloy::sol_types::SolCall;
+use keyleash::{
+    kernel::{
+        blob,
+        generation::{Generation, KernelVersion},
+    },
+    secret::Secret,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
     World,
-    account::TestAccount,
-    chain::{CHAIN_ID, ETHER},
+    account::{TestAccount, permission, scope},
+    chain::{CHAIN_ID, ETHER, tickCall},
     keyleash::{ACCOUNT, Keyleash, send, text},
     policy::{may_call, policy, policy_with},
     proxy::Proxy,
@@ -91,7 +98,7 @@ fn an_approval_file_that_is_wrong_is_refused() {
         let file = agent.file("approval", &content);
         for command in [&["inspect", file.as_str()][..], &["agent", "import", file.as_str()][..]] {
             let outcome = agent.run(command);
-            assert!(matches!(outcome.exit, 1 | 2), "{what}: {outcome:#?}");
+            assert_eq!(outcome.exit, 2, "{what}: {outcome:#?}");
             assert!(!outcome.message().is_empty() && outcome.message().len() < 2000, "{what}");
             assert!(
                 !outcome.envelope.to_string().contains(&secret) && !outcome.stderr.contains(&secret),
@@ -106,18 +113,20 @@ fn an_approval_file_that_is_wrong_is_refused() {
 fn an_approval_of_another_chain_is_not_taken_in() {
     let Some(world) = world() else { return };
     let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
-    let scope = crate::support::account::scope(vec![crate::support::account::permission(
-        world.chain.targets.board,
-        [1, 2, 3, 4],
-    )]);
-    let grant = account.grant_with(world, scope.clone(), |request| request.chain_id = 1);
-    let blob = keyleash::kernel::blob::write(&grant.approval, &scope, None, keyleash::kernel::blob::Format::V4, None)
-        .expect("a serialized approval");
-    let agent = Keyleash::new(world);
-    let file = agent.file("approval", &blob);
-    let outcome = agent.run(&["agent", "import", &file]);
-    assert_ne!(outcome.exit, 0, "{outcome:#?}");
-    assert_eq!(agent.ok(&["key", "ls"]), json!([]));
+    let wanted = scope(vec![permission(world.chain.targets.board, tickCall::SELECTOR)]);
+    let taken_in = |chain_id| {
+        let grant = account.grant_with(world, wanted.clone(), |request| request.chain_id = chain_id);
+        let secret = Secret::from_bytes(&mut grant.key.to_bytes().0).expect("a private key");
+        let blob = blob::write(&grant.approval, &wanted, None, blob::Format::V4, Some(&secret)).expect("an approval");
+        let agent = Keyleash::new(world);
+        let outcome = agent.run(&["agent", "import", &agent.file("approval", &blob)]);
+        (outcome, agent.ok(&["key", "ls"]).as_array().map(Vec::len))
+    };
+    let (here, kept) = taken_in(CHAIN_ID);
+    assert_eq!((here.exit, kept), (0, Some(1)), "{here:#?}");
+    let (elsewhere, kept) = taken_in(1);
+    assert_eq!((elsewhere.exit, kept), (1, Some(0)), "{elsewhere:#?}");
+    assert!(elsewhere.message().contains(&CHAIN_ID.to_string()), "{elsewhere:#?}");
 }
 
 #[test]
@@ -127,18 +136,14 @@ fn a_network_with_another_chain_id_stops_everything() {
     let owner = Keyleash::bare();
     owner.ok(&["init", "--vault", "file"]);
     let (node, bundler) = (&world.chain.url, &world.bundler.url);
-    let added = owner.run(&["network", "add", "wrong", "--chain-id", "1", "--rpc", node, "--bundler", bundler]);
-    if added.exit == 0 {
-        let outcome = owner.run(&["network", "check", "wrong"]).exits(4);
-        assert!(outcome.message().contains(&CHAIN_ID.to_string()), "{outcome:#?}");
-    } else {
-        assert!(added.message().contains(&CHAIN_ID.to_string()), "{added:#?}");
-    }
+    owner.ok(&["network", "add", "wrong", "--chain-id", "1", "--rpc", node, "--bundler", bundler]);
+    let checked = owner.run(&["network", "check", "wrong"]).exits(4);
+    assert!(checked.data()["probes"].to_string().contains(&CHAIN_ID.to_string()), "{checked:#?}");
     let key = owner.file("owner.key", account.owner_key());
     let address = account.address.to_string();
-    let outcome =
-        owner.run(&["account", "add", ACCOUNT, "--network", "wrong", "--address", &address, "--owner-key-file", &key]);
-    assert_ne!(outcome.exit, 0, "{outcome:#?}");
+    let add = ["account", "add", ACCOUNT, "--network", "wrong", "--address", &address, "--owner-key-file", &key];
+    let message = owner.refused(&add, 4, "chain.wrong_chain");
+    assert!(message.contains(&CHAIN_ID.to_string()), "{message}");
 }
 
 #[test]
@@ -175,8 +180,8 @@ fn a_bundler_that_asks_absurd_fees_gets_nothing() {
         }
         answer
     });
-    let outcome = owner.run(&tick);
-    assert!(matches!(outcome.exit, 1 | 4), "{outcome:#?}");
+    let message = owner.refused(&tick, 4, "chain.above_ceiling");
+    assert!(message.contains("maxFeePerGas"), "{message}");
     assert!(proxy.heard("eth_sendUserOperation").is_empty(), "nothing was sent");
 }
 
@@ -187,8 +192,8 @@ fn a_bundler_that_asks_absurd_gas_gets_nothing() {
         answer["preVerificationGas"] = json!("0xffffffffffff");
         answer
     });
-    let outcome = owner.run(&tick);
-    assert!(matches!(outcome.exit, 1 | 4), "{outcome:#?}");
+    let message = owner.refused(&tick, 4, "chain.above_ceiling");
+    assert!(message.contains("preVerificationGas"), "{message}");
     assert!(proxy.heard("eth_sendUserOperation").is_empty(), "nothing was sent");
 }
 
@@ -231,9 +236,8 @@ fn a_call_that_would_revert_is_found_out_before_it_is_sent() {
     let (owner, account) = owner(world);
     let reverter = world.chain.targets.reverter;
     let granted = owner.grant(&policy("clumsy", &may_call(reverter, "boom()")));
-    let outcome = owner.run(&send(text(&granted, "key_id"), reverter, "boom()", &[]));
-    assert!(matches!(outcome.exit, 1 | 4), "{outcome:#?}");
-    assert!(outcome.message().contains("boom"), "{outcome:#?}");
+    let boom = send(text(&granted, "key_id"), reverter, "boom()", &[]);
+    assert!(owner.refused(&boom, 1, "call.reverts").contains("boom"));
     assert_eq!(account.last_nonce(world, Generation::G2), 0, "nothing was sent");
 }
 
@@ -252,8 +256,7 @@ fn dangerous_scopes_are_refused_without_their_phrase() {
     for (id, policy) in cases {
         let file = owner.file("policy.toml", &policy);
         let outcome = owner.run(&["grant", ACCOUNT, "--policy", &file, "--new-key"]);
-        assert_ne!(outcome.exit, 0, "{id}: {outcome:#?}");
-        assert!(outcome.error_code().contains(id), "{id}: {outcome:#?}");
+        assert_eq!((outcome.exit, outcome.error_code()), (1, format!("risk.{id}").as_str()), "{outcome:#?}");
     }
     assert_eq!(owner.ok(&["key", "ls", ACCOUNT]), json!([]));
 }
