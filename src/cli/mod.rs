@@ -486,7 +486,9 @@ fn unsigned_grant(
     confirm("Write down this draft?", global.yes)?;
     let granted = wallet.draft_grant(plan, accepted)?;
     let digest = granted.approvals.first().map(|a| a.digest).unwrap_or_default();
-    let file = json!({ "keyleash_draft": 1, "key_id": granted.key.key_id, "digest": digest, "typed_data": typed });
+    // The typed data itself, so that a wallet takes the file as it is, with what we need to know it again beside it.
+    let mut file = typed.clone();
+    file["keyleash"] = json!({ "draft": 1, "key_id": granted.key.key_id, "digest": digest });
     let text = serde_json::to_string_pretty(&file).unwrap_or_default();
     if let Some(out) = &args.out {
         replace(out, text.as_bytes())?;
@@ -504,13 +506,14 @@ async fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Pa
     let draft: Value = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
         .map_err(|e| Error::usage("grant.draft", format!("{} is not a draft of keyleash: {e}", file.display())))?;
     let digest: B256 = draft
-        .get("digest")
+        .get("keyleash")
+        .and_then(|k| k.get("digest"))
         .and_then(Value::as_str)
         .and_then(|d| d.parse().ok())
-        .ok_or_else(|| Error::usage("grant.draft", format!("{}: `digest` is missing", file.display())))?;
+        .ok_or_else(|| Error::usage("grant.draft", format!("{}: `keyleash.digest` is missing", file.display())))?;
     let path = signature_file.ok_or_else(|| Error::usage("usage", "--signature-file is missing"))?;
     let signature = read_signature(path)?;
-    let (key, approval) = wallet.complete_grant(digest, &signature)?;
+    let (key, approval) = wallet.complete_grant(digest, &signature).await?;
     let mut data = render::key(&key);
     data["enable_signature"] = json!(approval.enable_signature);
     data["digest"] = json!(approval.digest);

@@ -199,7 +199,7 @@ impl Wallet {
     }
 
     /// Takes the owner's signature over a draft, made elsewhere.
-    pub fn complete_grant(&self, digest: B256, signature: &[u8]) -> Result<(KeyView, ApprovalView)> {
+    pub async fn complete_grant(&self, digest: B256, signature: &[u8]) -> Result<(KeyView, ApprovalView)> {
         let (key, approval) = self.store.write(|w| {
             let Some(mut approval) = w.read().approval_by_digest(digest)? else {
                 return Err(Error::usage("grant.unknown_draft", format!("there is no draft with the digest {digest}"))
@@ -221,8 +221,12 @@ impl Wallet {
             w.put_approval(&approval)?;
             Ok((key, approval))
         })?;
-        let view = self.key_view(&key, None)?;
-        let standing = state::of_approval(&key, &approval, None, &BTreeMap::new());
+        // The signature is kept already: a chain that cannot be asked only leaves the state unknown.
+        let picture = self.picture_for(&key).await.ok();
+        let view = self.key_view(&key, picture.as_ref())?;
+        let turns = self.turns(&key.network, key.account, key.generation)?;
+        let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
+        let standing = state::of_approval(&key, &approval, picture.as_ref(), &turns);
         Ok((view, approval_view(&approval, &standing)))
     }
 

@@ -208,7 +208,7 @@ fn an_owner_who_signs_elsewhere_grants_too() {
 
     // What a wallet elsewhere would do with the file: EIP-712, by eth_signTypedData_v4.
     let file: Value = serde_json::from_slice(&std::fs::read(&out).expect("the file")).expect("JSON");
-    let typed: TypedData = parse(file["typed_data"].clone());
+    let typed: TypedData = parse(file.clone());
     let digest = typed.eip712_signing_hash().expect("a digest");
     assert_eq!(text(&draft, "digest"), digest.to_string());
     let sign = |signer: PrivateKeySigner| {
