@@ -23,7 +23,13 @@ use output::{Output, confirm, print};
 use serde_json::{Value, json};
 
 use crate::{
-    kernel::{abi::Function, account::Call, blob::Format, sentence},
+    kernel::{
+        abi::Function,
+        account::Call,
+        blob::Format,
+        sentence,
+        text::{clean, is_unsafe},
+    },
     wallet::{
         Backend, PassphraseSource, Wallet,
         elsewhere::UnsignedOperation,
@@ -87,12 +93,15 @@ fn usage(error: &clap::Error) -> ExitCode {
             Err(_) => ExitCode::from(1),
         };
     }
-    let json = std::env::args_os().any(|a| a == "--json");
-    if json {
-        let text = error.render().to_string();
-        let message = text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned();
-        let failure = Error::usage("usage", message).hint("see `keyleash --help`");
+    let text = error.render().to_string();
+    if std::env::args_os().any(|a| a == "--json") {
+        let said = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ");
+        let message = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let failure = Error::usage("usage", clean(&message, 500)).hint("see `keyleash --help`");
         Output::new(true).failed(&failure, Value::Null);
+    } else if text.chars().any(|c| c != '\n' && is_unsafe(c)) {
+        // clap repeats the argument it does not know; without its colours it can be shown safely.
+        Output::new(false).say(&text);
     } else {
         let _ = error.print();
     }

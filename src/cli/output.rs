@@ -6,7 +6,10 @@ use alloy::primitives::Address;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::wallet::error::{Error, Result};
+use crate::{
+    kernel::text::is_unsafe,
+    wallet::error::{Error, Result},
+};
 
 /// Where a command puts what it has to say.
 pub struct Output {
@@ -34,7 +37,7 @@ impl Output {
     /// Talk for a person; on standard error, so that output can be piped.
     pub fn say(&self, text: &str) {
         // Nobody reads a closed standard error.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", safe(text));
     }
 
     /// The result: `data` for scripts, `text` for people.
@@ -63,8 +66,28 @@ impl Output {
     fn envelope(self, success: bool, mut data: Value, errors: &[Value]) -> Result<()> {
         checksum(&mut data);
         let envelope = json!({ "schema_version": 1, "success": success, "data": data, "errors": errors, "warnings": self.warnings });
-        print(&envelope.to_string())
+        write_out(&escaped(&envelope.to_string()))
     }
+}
+
+/// Plain text as it may reach a terminal: whatever could move the cursor, hide text or turn its direction is a space.
+fn safe(text: &str) -> String {
+    text.chars().map(|c| if is_unsafe(c) && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+}
+
+/// The same for JSON, without a loss: such characters stand only inside strings, where they can be escaped.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Writes every address (20 bytes as hex) in its EIP-55 form.
@@ -81,8 +104,13 @@ fn checksum(value: &mut Value) {
     }
 }
 
-/// Standard output; a reader that has gone away is no failure.
+/// Text for people on standard output.
 pub fn print(text: &str) -> Result<()> {
+    write_out(&safe(text))
+}
+
+/// Standard output; a reader that has gone away is no failure.
+fn write_out(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
     match written {
@@ -102,7 +130,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
             .hint("say --yes to go on without being asked"));
     }
     let mut err = io::stderr().lock();
-    let asked = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    let asked = write!(err, "{} [y/N] ", safe(question)).and_then(|()| err.flush());
     let mut answer = String::new();
     asked
         .and_then(|()| io::stdin().read_line(&mut answer))

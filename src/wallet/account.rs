@@ -1,5 +1,7 @@
 //! Accounts on record: new ones (an address before there is code), existing ones, their owners.
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::{Address, U256};
 use serde::Serialize;
 
@@ -7,7 +9,7 @@ use super::{
     PassphraseSource, SecretId, Wallet,
     error::{Class, Error, Result},
     model::{Account, Seed},
-    network::check_name,
+    network::{Services, check_name},
     now,
     vault::{self, import::TextSource},
 };
@@ -105,7 +107,7 @@ impl Wallet {
             created_at: now(),
         };
         self.store.write(|w| w.put_account(&account))?;
-        Ok(self.view_account(&account).await)
+        Ok(self.show_account(&account).await)
     }
 
     /// Records an account that exists. Its owner and version are read from the chain.
@@ -157,20 +159,27 @@ impl Wallet {
             created_at: now(),
         };
         self.store.write(|w| w.put_account(&account))?;
-        Ok(self.view_account(&account).await)
+        Ok(self.show_account(&account).await)
     }
 
     pub async fn accounts(&self) -> Result<Vec<AccountView>> {
         let accounts = self.store.read(|r| r.accounts())?;
+        // Each network is connected to once: one that does not answer would cost its time limit for every account.
+        let mut networks: BTreeMap<&str, Result<Services>> = BTreeMap::new();
         let mut views = Vec::with_capacity(accounts.len());
         for account in &accounts {
-            views.push(self.view_account(account).await);
+            if !networks.contains_key(account.network.as_str()) {
+                networks.insert(&account.network, self.services(&account.network).await);
+            }
+            if let Some(services) = networks.get(account.network.as_str()) {
+                views.push(view_account(account, services.as_ref()).await);
+            }
         }
         Ok(views)
     }
 
     pub async fn account(&self, name: &str) -> Result<AccountView> {
-        Ok(self.view_account(&self.find_account(name)?).await)
+        Ok(self.show_account(&self.find_account(name)?).await)
     }
 
     /// Takes an account off the lists. Its approvals, and its owner's key in the vault, stay.
@@ -202,45 +211,9 @@ impl Wallet {
         }
     }
 
-    async fn view_account(&self, account: &Account) -> AccountView {
-        let mut view = AccountView {
-            name: account.name.clone(),
-            network: account.network.clone(),
-            chain_id: account.chain_id,
-            address: account.address,
-            owner: account.owner,
-            watch_only: account.owner_secret.is_none(),
-            kernel_version: Some(account.kernel),
-            deployed: None,
-            balance: None,
-            deposit: None,
-            last_nonce: None,
-            invalid_nonce: None,
-            validator: None,
-            paused: None,
-            unknown_because: None,
-        };
-        let picture = match self.services(&account.network).await {
-            Ok(services) => services.picture(account.address, &[], Some(account.kernel)).await,
-            Err(error) => Err(error),
-        };
-        match picture {
-            Ok(picture) => {
-                let generation = picture.generation(crate::kernel::account::selector::EXECUTE);
-                let nonces = picture.nonces(generation.unwrap_or(Generation::G2));
-                view.kernel_version = picture.kernel;
-                view.owner = picture.owner.unwrap_or(account.owner);
-                view.deployed = Some(picture.deployed);
-                view.balance = Some(picture.balance);
-                view.deposit = Some(picture.deposit);
-                view.last_nonce = Some(nonces.last);
-                view.invalid_nonce = Some(nonces.invalid);
-                view.validator = generation;
-                view.paused = Some(picture.disabled_mode & 3 != 0);
-            }
-            Err(error) => view.unknown_because = Some(error.message),
-        }
-        view
+    async fn show_account(&self, account: &Account) -> AccountView {
+        let services = self.services(&account.network).await;
+        view_account(account, services.as_ref()).await
     }
 
     fn name_is_free(&self, name: &str) -> Result<()> {
@@ -319,6 +292,48 @@ impl Wallet {
         }
         Ok(secret)
     }
+}
+
+/// The account with what the chain says about it, or why that is not known.
+async fn view_account(account: &Account, services: std::result::Result<&Services, &Error>) -> AccountView {
+    let mut view = AccountView {
+        name: account.name.clone(),
+        network: account.network.clone(),
+        chain_id: account.chain_id,
+        address: account.address,
+        owner: account.owner,
+        watch_only: account.owner_secret.is_none(),
+        kernel_version: Some(account.kernel),
+        deployed: None,
+        balance: None,
+        deposit: None,
+        last_nonce: None,
+        invalid_nonce: None,
+        validator: None,
+        paused: None,
+        unknown_because: None,
+    };
+    let picture = match services {
+        Ok(services) => services.picture(account.address, &[], Some(account.kernel)).await,
+        Err(error) => Err(error.clone()),
+    };
+    match picture {
+        Ok(picture) => {
+            let generation = picture.generation(crate::kernel::account::selector::EXECUTE);
+            let nonces = picture.nonces(generation.unwrap_or(Generation::G2));
+            view.kernel_version = picture.kernel;
+            view.owner = picture.owner.unwrap_or(account.owner);
+            view.deployed = Some(picture.deployed);
+            view.balance = Some(picture.balance);
+            view.deposit = Some(picture.deposit);
+            view.last_nonce = Some(nonces.last);
+            view.invalid_nonce = Some(nonces.invalid);
+            view.validator = generation;
+            view.paused = Some(picture.disabled_mode & 3 != 0);
+        }
+        Err(error) => view.unknown_because = Some(error.message),
+    }
+    view
 }
 
 /// How the account came to be, if the factory made it for its present owner: the SDKs count indices from 0.

@@ -298,7 +298,7 @@ async fn examine(text: &str, candidates: Vec<Address>, services: Option<&Service
         Ok(found) => found,
         Err(error) if error.class == super::error::Class::Chain => return Err(error),
         Err(error) => {
-            out.state_reason = format!("the owner's signature could not be verified: {error}");
+            out.state_reason = format!("the owner's signature could not be verified: {error}; {}", error.hint);
             out.warnings.push(out.state_reason.clone());
             return Ok(out);
         }
