@@ -27,7 +27,7 @@ impl Secret {
             let mut bytes = Box::new(Zeroizing::new([0u8; 32]));
             getrandom::fill(bytes.as_mut_slice()).map_err(SecretError::NoRandomness)?;
             // All but 2^-128 of the draws are valid keys; the loop is for the rest.
-            if PrivateKeySigner::from_slice(bytes.as_slice()).is_ok() {
+            if is_valid(&bytes) {
                 return Ok(Self(bytes));
             }
         }
@@ -38,10 +38,7 @@ impl Secret {
         let mut bytes = Box::new(Zeroizing::new([0u8; 32]));
         bytes.copy_from_slice(source);
         source.zeroize();
-        match PrivateKeySigner::from_slice(bytes.as_slice()) {
-            Ok(_) => Ok(Self(bytes)),
-            Err(_) => Err(SecretError::OutOfRange),
-        }
+        if is_valid(&bytes) { Ok(Self(bytes)) } else { Err(SecretError::OutOfRange) }
     }
 
     /// Reads 64 hex digits, with or without `0x`, white space around them ignored. The caller wipes `text`.
@@ -88,12 +85,37 @@ impl Secret {
     /// Builds a signer for one use. It wipes itself on drop, and is never stored: a moved signer leaves copies behind
     /// (measured, stack.md "secrets in memory").
     fn with_signer<T>(&self, use_it: impl FnOnce(&PrivateKeySigner) -> T) -> T {
-        match PrivateKeySigner::from_slice(self.0.as_slice()) {
-            Ok(signer) => use_it(&signer),
+        match on_wiped_stack(|| PrivateKeySigner::from_slice(self.0.as_slice()).map(|signer| use_it(&signer))) {
+            Ok(result) => result,
             // Checked when the Secret was made.
             Err(_) => unreachable!("a Secret holds a valid key"),
         }
     }
+}
+
+fn is_valid(bytes: &[u8; 32]) -> bool {
+    on_wiped_stack(|| PrivateKeySigner::from_slice(bytes.as_slice()).is_ok())
+}
+
+/// Runs what handles a key, then overwrites the stack it ran on: a signer wipes itself when dropped, but not the places it
+/// was moved from while it was built, and those stay readable until something else happens to need the stack so deeply.
+#[inline(never)]
+fn on_wiped_stack<T>(job: impl FnOnce() -> T) -> T {
+    /// Deeper than signing reaches, in bytes; the end-to-end tests scan for what is left.
+    const DEPTH: usize = 64 * 1024;
+    #[inline(never)]
+    fn run<T>(job: impl FnOnce() -> T) -> T {
+        job()
+    }
+    #[inline(never)]
+    fn wipe() {
+        let mut stack = [0u8; DEPTH];
+        stack.zeroize();
+        std::hint::black_box(&stack);
+    }
+    let result = run(job);
+    wipe();
+    result
 }
 
 #[cfg(test)]

@@ -177,7 +177,7 @@ fn open(global: &Global, output: &mut Output) -> Result<Wallet> {
     if wallet.is_sandbox() {
         output.warn("sandbox", "SANDBOX: a chain inside this program, with play keys; nothing here is real");
     }
-    Ok(wallet.on_waiting_for_keyring(move || Output::new(quiet).say("waiting for your keyring …")))
+    Ok(wallet.for_one_command().on_waiting_for_keyring(move || Output::new(quiet).say("waiting for your keyring …")))
 }
 
 async fn init_sandbox(global: &Global, output: &mut Output) -> Result<Done> {

@@ -54,6 +54,8 @@ pub struct Wallet {
     vault: Vault,
     /// The chain inside this program, on a sandbox home.
     sandbox: Option<InProcess>,
+    /// Opened for one command, which needs no secret any more once its operation is signed.
+    for_one_command: bool,
 }
 
 impl Wallet {
@@ -95,7 +97,15 @@ impl Wallet {
             false => Vault::open(home.data(), config.vault, passphrase),
         };
         let sandbox = config.sandbox.then(|| playground::open_chain(home.data()));
-        Ok(Self { home, config: RwLock::new(config), store, vault, sandbox })
+        Ok(Self { home, config: RwLock::new(config), store, vault, sandbox, for_one_command: false })
+    }
+
+    /// The vault's passphrase is forgotten as soon as an operation is signed, not when the wallet is dropped: following the
+    /// operation may take minutes.
+    #[must_use]
+    pub fn for_one_command(mut self) -> Self {
+        self.for_one_command = true;
+        self
     }
 
     pub fn home(&self) -> &Home {

@@ -202,6 +202,9 @@ impl Wallet {
         signature: Bytes,
         wait: bool,
     ) -> Result<OperationOutcome> {
+        if self.for_one_command {
+            self.vault.lock();
+        }
         let bundler = services.bundler_or_say()?;
         let user_op = UserOperation { signature, ..prepared.user_op };
         let mut record = Operation {

@@ -6,7 +6,10 @@ mod support;
 
 mod harness;
 mod scenarios_denied;
+mod scenarios_leaks;
 mod scenarios_life;
 mod scenarios_sdk;
+mod scenarios_secrets;
 mod scenarios_trouble;
 mod scenarios_turns;
+mod scenarios_watch_only;

@@ -11,6 +11,9 @@ mod desktop;
 mod interop;
 mod memory;
 mod secret_service;
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+#[path = "../support/desktop.rs"]
+mod session;
 mod standard_input;
 #[allow(dead_code, unused_imports, reason = "only the tests' part of it is used here")]
 #[path = "../../src/wallet/vault/mod.rs"]

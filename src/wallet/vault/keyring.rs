@@ -20,7 +20,7 @@ const SERVICE: &str = "keyleash";
 /// After this long the front end is told that we wait.
 const POLITE: Duration = Duration::from_secs(1);
 /// After this long we look whether the keyring is alive. With [`PROBE`] it stays well below 10 s until a clear answer.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a sign of life may take. The bus may have to start the keyring first.
 const PROBE: Duration = Duration::from_secs(3);
 /// How long a person may take to type a password into the keyring's own dialog.

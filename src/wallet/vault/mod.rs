@@ -260,6 +260,11 @@ impl Vault {
         }
     }
 
+    /// Forgets what was asked for to open secrets.
+    pub fn lock(&self) {
+        self.sealed.lock();
+    }
+
     fn entry(&self, id: &SecretId) -> Result<Entry, VaultError> {
         Index::load(&self.folder)?.find(id).cloned().ok_or(VaultError::NotFound { id: *id })
     }

@@ -27,7 +27,7 @@ const TRIES: usize = 3;
 pub struct SealedFiles {
     source: PassphraseSource,
     cost: Cost,
-    /// The passphrase, once it was proven right, until the process ends.
+    /// The passphrase, once it was proven right, until it is locked or the process ends.
     known: Mutex<Option<Zeroizing<String>>>,
 }
 
@@ -64,6 +64,11 @@ impl SealedFiles {
         let (passphrase, ()) = self.ask_until_right(folder, |passphrase| self.prove(folder, passphrase))?;
         *known = Some(passphrase);
         Ok(())
+    }
+
+    /// Wipes the passphrase; it is asked for again when it is needed.
+    pub fn lock(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Needs [`unlock`](Self::unlock) first.

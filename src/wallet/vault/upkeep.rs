@@ -84,6 +84,8 @@ impl Vault {
         if self.entry(id)?.backend == to {
             return Ok(());
         }
+        // One of the two is the keyring. Whether it answers is known in seconds; a passphrase takes a person, and scrypt.
+        self.keyring.require()?;
         self.make_ready(to)?;
         // Read before the folder is locked: the backend may have to ask a person.
         let secret = self.get(id)?;

@@ -1,10 +1,12 @@
 //! The built binary, as a script would use it: `--home DIR --json --yes --passphrase-file F`, one envelope on stdout.
 
 use std::{
+    ffi::OsString,
     fmt::Display,
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    sync::Mutex,
 };
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
@@ -19,18 +21,25 @@ use super::{
     World,
     account::{Grant, TestAccount},
     chain::{CHAIN_ID, parse},
+    desktop::Desktop,
 };
 
 /// The name every test gives its account.
 pub const ACCOUNT: &str = "treasury";
 
+/// What opens the sealed files of these tests.
+pub const PASSPHRASE: &str = "correct horse battery staple";
+
 /// The name of the local chain.
 const NETWORK: &str = "local";
 
-/// An installation of its own: a home folder with a sealed-file vault.
+/// An installation of its own: a home folder, with a sealed-file vault unless said otherwise.
 pub struct Keyleash {
     home: TempDir,
     has_network: bool,
+    environment: Vec<(&'static str, OsString)>,
+    /// Everything that [`run`](Self::run) and [`tell`](Self::tell) printed.
+    printed: Mutex<Vec<u8>>,
 }
 
 /// What one run answered.
@@ -58,23 +67,51 @@ impl Keyleash {
     pub fn with_network(world: &World, bundler: &str, paymaster: Option<(&str, &str)>) -> Self {
         let mut this = Self::bare();
         this.ok(&["init", "--vault", "file"]);
+        this.add_network(world, bundler, paymaster);
+        this
+    }
+
+    /// With secrets in the keyring of this session.
+    pub fn with_keyring(world: &World, desktop: &Desktop) -> Self {
+        Self::with_keyring_through(world, desktop, &world.bundler.url)
+    }
+
+    /// The same, with a bundler of the test's own.
+    pub fn with_keyring_through(world: &World, desktop: &Desktop, bundler: &str) -> Self {
+        let mut this = Self::bare_on(desktop);
+        this.ok(&["init", "--vault", "keyring"]);
+        this.add_network(world, bundler, None);
+        this
+    }
+
+    fn add_network(&mut self, world: &World, bundler: &str, paymaster: Option<(&str, &str)>) {
         let chain_id = CHAIN_ID.to_string();
         let mut add =
             vec!["network", "add", NETWORK, "--chain-id", &chain_id, "--rpc", &world.chain.url, "--bundler", bundler];
         if let Some((url, kind)) = paymaster {
             add.extend(["--paymaster", url, "--paymaster-kind", kind]);
         }
-        this.ok(&add);
-        this.has_network = true;
-        this
+        self.ok(&add);
+        self.has_network = true;
     }
 
     /// A home without anything in it, not even initialised.
     pub fn bare() -> Self {
         let home = tempfile::Builder::new().prefix("keyleash-e2e-").tempdir().expect("a temporary folder");
-        let this = Self { home, has_network: false };
-        this.file("passphrase", "correct horse battery staple\n");
+        let this = Self { home, has_network: false, environment: Vec::new(), printed: Mutex::default() };
+        this.file("passphrase", &format!("{PASSPHRASE}\n"));
         this
+    }
+
+    /// The same, in somebody's session.
+    pub fn bare_on(desktop: &Desktop) -> Self {
+        Self { environment: desktop.environment(), ..Self::bare() }
+    }
+
+    /// Another value for a variable of the environment.
+    pub fn set_environment(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.retain(|(other, _)| *other != name);
+        self.environment.push((name, value.into()));
     }
 
     /// Takes the account over under the name [`ACCOUNT`], with its owner's key: as new when it is not deployed, else from the chain.
@@ -134,22 +171,27 @@ impl Keyleash {
     }
 
     /// A path beside the home where nothing is yet.
-    fn new_path(&self, name: &str) -> String {
+    pub fn new_path(&self, name: &str) -> String {
         let path = (0..).map(|n| self.path(&format!("{name}-{n}"))).find(|p| !p.exists()).expect("a free name");
         path.to_str().expect("a UTF-8 path").to_owned()
     }
 
     /// The command, ready to run; for tests that kill it half-way.
     pub fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
+        self.command_with(&["--json", "--yes"], args)
+    }
+
+    fn command_with<S: AsRef<str>>(&self, manner: &[&str], args: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyleash"));
         command.arg("--home").arg(self.path("home")).arg("--passphrase-file").arg(self.path("passphrase"));
         if self.has_network {
             command.args(["--network", NETWORK]);
         }
         command
-            .args(["--json", "--yes"])
+            .args(manner)
             .args(args.iter().map(AsRef::as_ref))
             .env_remove("KEYLEASH_HOME")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -160,7 +202,27 @@ impl Keyleash {
     #[track_caller]
     pub fn run<S: AsRef<str>>(&self, args: &[S]) -> Outcome {
         let output = self.command(args).output().expect("keyleash starts");
+        self.note(&output);
         Outcome::read(args, &output)
+    }
+
+    /// Runs without `--json`, as a person would; answers the exit code and everything it printed.
+    pub fn tell<S: AsRef<str>>(&self, args: &[S]) -> (i32, String) {
+        let output = self.command_with(&["--yes", "--verbose"], args).output().expect("keyleash starts");
+        self.note(&output);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn note(&self, output: &Output) {
+        let mut printed = self.printed.lock().expect("what was printed");
+        printed.extend_from_slice(&output.stdout);
+        printed.extend_from_slice(&output.stderr);
+    }
+
+    /// Everything that was printed so far.
+    pub fn printed(&self) -> Vec<u8> {
+        self.printed.lock().expect("what was printed").clone()
     }
 
     /// Runs what has to work; answers `data`.
@@ -180,7 +242,7 @@ impl Keyleash {
 
 impl Outcome {
     #[track_caller]
-    pub fn read<S: AsRef<str>>(args: &[S], output: &std::process::Output) -> Self {
+    pub fn read<S: AsRef<str>>(args: &[S], output: &Output) -> Self {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let command = args.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" ");
         let envelope: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {

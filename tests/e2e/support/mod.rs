@@ -4,7 +4,10 @@
 pub mod account;
 pub mod bundler;
 pub mod chain;
+#[path = "../../support/desktop.rs"]
+pub mod desktop;
 pub mod keyleash;
+pub mod leaks;
 pub mod operation;
 pub mod paymaster;
 pub mod policy;

@@ -9,6 +9,7 @@ import {
   getPermissionFromABI,
 } from "@zerodev/sdk";
 import { defineChain } from "viem";
+import { privateKeyToAccount } from "viem/accounts";
 import { fees, outcome, permission, serve } from "../io.mjs";
 
 const projectId = "00000000-0000-0000-0000-000000000000";
@@ -47,7 +48,22 @@ function fromWire(wire) {
   return p.abi ? { ...getPermissionFromABI(p), ...(p.executionRule && { executionRule: p.executionRule }) } : p;
 }
 
+// A wallet elsewhere: viem signs what it is given, and knows nothing of keyleash or Kernel.
+const wallet = {
+  /** `{key, typedData}` -> the signature of `eth_signTypedData_v4` */
+  async signTypedData({ key, typedData }) {
+    return privateKeyToAccount(key).signTypedData(typedData);
+  },
+
+  /** `{key, message}`, the message as hex -> the signature of `personal_sign` */
+  async signMessage({ key, message }) {
+    return privateKeyToAccount(key).signMessage({ message: { raw: message } });
+  },
+};
+
 await serve({
+  ...wallet,
+
   /** `{ownerKey, index?, sessionKey | sessionAddress, sessionKeyData}` -> `{serialized, account}` */
   async approve(request) {
     const o = opts(request);
