@@ -169,6 +169,11 @@ impl Wallet {
         Ok(views)
     }
 
+    /// What is on record, without asking any chain: for a first look.
+    pub fn recorded_accounts(&self) -> Result<Vec<AccountView>> {
+        Ok(self.store.read(|r| r.accounts())?.iter().map(recorded).collect())
+    }
+
     pub async fn account(&self, name: &str) -> Result<AccountView> {
         Ok(self.view_account(&self.find_account(name)?).await)
     }
@@ -203,23 +208,7 @@ impl Wallet {
     }
 
     async fn view_account(&self, account: &Account) -> AccountView {
-        let mut view = AccountView {
-            name: account.name.clone(),
-            network: account.network.clone(),
-            chain_id: account.chain_id,
-            address: account.address,
-            owner: account.owner,
-            watch_only: account.owner_secret.is_none(),
-            kernel_version: Some(account.kernel),
-            deployed: None,
-            balance: None,
-            deposit: None,
-            last_nonce: None,
-            invalid_nonce: None,
-            validator: None,
-            paused: None,
-            unknown_because: None,
-        };
+        let mut view = recorded(account);
         let picture = match self.services(&account.network).await {
             Ok(services) => services.picture(account.address, &[], Some(account.kernel)).await,
             Err(error) => Err(error),
@@ -318,6 +307,26 @@ impl Wallet {
             ));
         }
         Ok(secret)
+    }
+}
+
+fn recorded(account: &Account) -> AccountView {
+    AccountView {
+        name: account.name.clone(),
+        network: account.network.clone(),
+        chain_id: account.chain_id,
+        address: account.address,
+        owner: account.owner,
+        watch_only: account.owner_secret.is_none(),
+        kernel_version: Some(account.kernel),
+        deployed: None,
+        balance: None,
+        deposit: None,
+        last_nonce: None,
+        invalid_nonce: None,
+        validator: None,
+        paused: None,
+        unknown_because: None,
     }
 }
 

@@ -38,8 +38,8 @@ use std::{
 use error::{Class, Error, Result};
 use home::{Config, Home};
 use store::Store;
-pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, hygiene::shield_process};
-use vault::{Status, Vault, VaultError};
+use vault::{Status, Vault};
+pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, VaultError, hygiene::shield_process};
 
 /// One opened home: its config, its records and its vault. The one handle that front ends hold.
 pub struct Wallet {
