@@ -5,7 +5,6 @@ use ratatui::{Frame, layout::Rect, text::Span};
 
 use super::{
     effects::{Effect, GrantPreview, RevokePreview},
-    form::Field,
     input::{Input, Key, Moment},
     keymap::{self, Command, Place},
     screen::{Screen, first_run, help, home},
@@ -257,6 +256,8 @@ impl Model {
         self.above.last().unwrap_or(&self.root)
     }
 
+    /// For tests: nothing is open above home, or above the first run.
+    #[cfg(test)]
     pub fn is_at_root(&self) -> bool {
         self.above.is_empty() && self.help.is_none() && self.asked.is_none()
     }
@@ -557,10 +558,4 @@ pub fn view(model: &Model, frame: &mut Frame<'_>) {
             cell.set_symbol(" ");
         }
     }
-}
-
-/// The field that would take a pasted text; for tests.
-#[cfg(test)]
-pub fn field(model: &mut Model) -> Option<&mut Field> {
-    model.above.last_mut().unwrap_or(&mut model.root).field()
 }

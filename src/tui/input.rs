@@ -34,6 +34,7 @@ impl Key {
         Self { code: KeyCode::Char(c), ctrl: true, alt: false }
     }
 
+    #[cfg(test)]
     pub const fn alt(c: char) -> Self {
         Self { code: KeyCode::Char(c), ctrl: false, alt: true }
     }

@@ -21,6 +21,9 @@ mod terminal;
 mod theme;
 mod widget;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},

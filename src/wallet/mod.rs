@@ -38,8 +38,8 @@ use std::{
 use error::{Class, Error, Result};
 use home::{Config, Home};
 use store::Store;
-use vault::{Status, Vault};
 pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, VaultError, hygiene::shield_process};
+use vault::{Status, Vault};
 
 /// One opened home: its config, its records and its vault. The one handle that front ends hold.
 pub struct Wallet {

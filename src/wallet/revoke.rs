@@ -181,14 +181,7 @@ impl Wallet {
         };
         let purpose = plan.purpose();
         let operation = self
-            .execute_operation_telling(
-                &plan.services,
-                plan.prepared,
-                purpose,
-                signature::sudo(&signature),
-                true,
-                tell,
-            )
+            .execute_operation_telling(&plan.services, plan.prepared, purpose, signature::sudo(&signature), true, tell)
             .await?;
         let mut revoked =
             Revoked { plan: plan.steps, also_revokes: plan.also_revokes, operation, proof: None, proofs: Vec::new() };

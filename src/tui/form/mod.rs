@@ -19,6 +19,7 @@ pub struct Field {
 }
 
 impl Field {
+    #[cfg(test)]
     pub fn new(text: &str) -> Self {
         let mut field = Self::default();
         field.paste(text);

@@ -122,7 +122,7 @@ impl State {
         if let Some(error) = &self.failed {
             let mut rows = vec![Row::Bad(error.message.clone())];
             if !error.hint.is_empty() {
-                rows.push(Row::Text(format!("→ {}", error.hint)));
+                rows.push(Row::Way(error.hint.clone()));
             }
             return rows;
         }

@@ -311,7 +311,10 @@ impl State {
                 cursor = Some((column, lines.len()));
             }
             lines.push(line);
-            lines.push(self.hint(entry, columns, theme));
+            // On a small screen only the line that is edited explains itself.
+            if area.height > 15 || entry == self.at || self.wrong.as_ref().is_some_and(|(wrong, _)| *wrong == entry) {
+                lines.push(self.hint(entry, columns, theme));
+            }
         }
         if let Some(error) = &self.failed {
             lines.extend(sheet::lay_out(&failure_rows("That did not work", error), columns, theme));
@@ -424,8 +427,8 @@ fn plan_rows(preview: &GrantPreview) -> Vec<Row> {
     rows.push(Row::Blank);
     rows.push(Row::Head("What is signed (EIP-712 digest)".into()));
     for (function, turn, digest) in &preview.digests {
-        rows.push(Row::Fact("turn", format!("{turn}, opens {function}")));
-        rows.push(Row::Fact("digest", digest.to_string()));
+        rows.push(Row::Text(format!("turn {turn} (nonce), opens {function}")));
+        rows.push(Row::Note(digest.to_string()));
     }
     rows.push(Row::Dim("Signing sends nothing and costs nothing: the first use of the key does.".into()));
     rows
@@ -441,7 +444,7 @@ fn result_rows(granted: &Granted) -> Vec<Row> {
     rows.push(Row::Head("What happens next".into()));
     rows.push(Row::Item("write the approval to a file, and hand it to whoever holds the key:".into()));
     let secret = if key.has_secret { " --with-secret" } else { "" };
-    rows.push(Row::Text(format!("    keyleash key export {} --out FILE{secret}", key.key_id)));
+    rows.push(Row::Note(format!("keyleash key export {} --out FILE{secret}", key.key_id)));
     if key.has_secret {
         rows.push(Row::Caution("with --with-secret the file is the key: whoever reads it can act".into()));
     }

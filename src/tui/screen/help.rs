@@ -3,7 +3,6 @@
 use ratatui::{Frame, layout::Rect};
 
 use crate::tui::{
-    format,
     keymap::{Command, Place, TABLE},
     theme::Theme,
     widget::sheet::{self, Row, Scroll},
@@ -27,9 +26,9 @@ impl State {
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for place in Place::ALL {
-        rows.push(Row::Head(format!(" {}", place.title())));
+        rows.push(Row::Head(place.title().to_owned()));
         for binding in TABLE.iter().filter(|b| b.place == place) {
-            rows.push(Row::Text(format!("   {} {}", format::fit(binding.shown, 12), binding.what)));
+            rows.push(Row::Fact(binding.shown, binding.what.to_owned()));
         }
         rows.push(Row::Blank);
     }

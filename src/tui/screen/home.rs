@@ -33,8 +33,6 @@ use crate::{
 
 /// Wide enough for both panes.
 const BOTH_PANES: u16 = 56;
-/// Wide enough for every column.
-const ALL_COLUMNS: u16 = 76;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pane {
@@ -251,7 +249,7 @@ impl State {
             }
             return;
         }
-        let left = if area.width < ALL_COLUMNS { 16 } else { 18.max(area.width / 5).min(30) };
+        let left = (area.width / 5).clamp(20, 30);
         self.accounts(model, frame, Rect { width: left, ..area });
         self.key_list(model, frame, Rect { x: area.x + left, width: area.width - left, ..area });
     }
@@ -295,7 +293,7 @@ impl State {
             let style = choice_style(theme, i == chosen, focused);
             lines.push(columns.row(key, model, i == chosen, style));
         }
-        if keys.is_empty() {
+        if keys.is_empty() && model.data.loaded {
             let text = if self.filter.is_empty() { "no session key yet: n gives one" } else { "no key matches" };
             lines.push(Line::styled(format!("  {text}"), theme.dim()));
         }

@@ -169,7 +169,7 @@ fn facts(key: &KeyView) -> Vec<Row> {
             "approval",
             format!("opens {} as turn {} (nonce): {}", approval.selector, approval.nonce, approval.state),
         ));
-        rows.push(Row::Fact("", format!("digest {}", approval.digest)));
+        rows.push(Row::Note(format!("digest {}", approval.digest)));
     }
     rows.push(match key.as_of {
         Some(time) => Row::Fact("as of", format!("{}, the chain's time", format::date(time))),

@@ -29,7 +29,8 @@ pub enum Screen {
 /// What the first line says about where one is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heading {
-    pub place: String,
+    /// Account, network, short address, balance: as many as fit.
+    pub place: [String; 4],
     pub sandbox: bool,
     pub as_of: Option<String>,
 }
@@ -151,17 +152,16 @@ impl Screen {
     }
 }
 
-/// `treasury · sepolia · 0x12…9f3A · 0.42 ETH`.
 fn heading(model: &Model, account: &AccountRow) -> Heading {
-    let mut place = format!("{} · {}", account.name, account.network);
-    if account.view.is_some() {
-        place.push_str(&format!(" · {}", format::short_address(account.address)));
-    }
-    if let Some(balance) = account.view.as_ref().and_then(|v| v.balance) {
-        place.push_str(&format!(" · {} ETH", format::short_coins(balance)));
-    }
+    let view = account.view.as_ref();
+    let address = view.map(|v| format::short_address(v.address)).unwrap_or_default();
+    let balance = view.and_then(|v| v.balance).map(|b| format!("{} ETH", format::short_coins(b))).unwrap_or_default();
     let as_of = model.data.keys_of(account).filter_map(|k| k.as_of).max();
-    Heading { place, sandbox: account.network == "sandbox", as_of: as_of.map(format::clock) }
+    Heading {
+        place: [account.name.clone(), account.network.clone(), address, balance],
+        sandbox: account.network == "sandbox",
+        as_of: as_of.map(format::clock),
+    }
 }
 
 /// A rectangle in the middle of another.

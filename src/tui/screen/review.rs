@@ -223,7 +223,7 @@ pub fn findings(findings: &[Finding]) -> Vec<Row> {
             Consequence::Warn => Row::Caution(text),
             Consequence::Block(_) | Consequence::Refuse => Row::Bad(text),
         });
-        rows.push(Row::Dim(format!("    → {}", finding.advice)));
+        rows.push(Row::Way(finding.advice.clone()));
     }
     rows
 }

@@ -139,8 +139,8 @@ impl State {
                 for (i, name) in PHASES.iter().enumerate() {
                     rows.push(match now {
                         Some(now) if i < now => Row::Good((*name).to_owned()),
-                        Some(now) if i == now => Row::Text(format!("  ▸ {name}…")),
-                        _ => Row::Dim(format!("    {name}")),
+                        Some(now) if i == now => Row::Item(format!("{name}…")),
+                        _ => Row::Note((*name).to_owned()),
                     });
                 }
                 rows.push(Row::Blank);
@@ -176,7 +176,7 @@ fn columns(area: Rect) -> usize {
 pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
     let mut rows = vec![Row::Head(what.to_owned()), Row::Bad(error.message.clone())];
     if !error.hint.is_empty() {
-        rows.push(Row::Text(format!("    → {}", error.hint)));
+        rows.push(Row::Way(error.hint.clone()));
     }
     rows.push(Row::Blank);
     rows.push(Row::Dim(format!("({}) Esc goes back.", error.code)));
@@ -193,7 +193,7 @@ fn plan_rows(label: &str, preview: &RevokePreview) -> Vec<Row> {
     ];
     for step in &preview.steps {
         rows.push(Row::Item(step.effect.clone()));
-        rows.push(Row::Dim(format!("    {}", step.call)));
+        rows.push(Row::Note(step.call.clone()));
     }
     for other in &preview.also_revokes {
         rows.push(Row::Bad(format!("{other} cannot act any more after this either")));
@@ -205,14 +205,15 @@ fn plan_rows(label: &str, preview: &RevokePreview) -> Vec<Row> {
         Some(paymaster) => format!("paid by the paymaster {paymaster}"),
         None => "paid by the account".to_owned(),
     }));
-    rows.push(Row::Dim(format!(
-        "    fees from {}; nothing here may cost more than {}",
+    rows.push(Row::Note(format!(
+        "fees from {}; nothing here may cost more than {}",
         preview.fee_source,
         sentence::amount(preview.ceiling, "ETH")
     )));
     rows.push(Row::Blank);
     rows.push(Row::Head("What is signed".into()));
-    rows.push(Row::Fact("operation", preview.user_op_hash.to_string()));
+    rows.push(Row::Text("the operation with the hash".into()));
+    rows.push(Row::Note(preview.user_op_hash.to_string()));
     rows
 }
 
@@ -240,9 +241,11 @@ fn result_rows(label: &str, revoked: &Revoked) -> Vec<Row> {
     if let Some(cost) = operation.gas_cost {
         rows.push(Row::Fact("gas paid", sentence::amount(cost, "ETH")));
     }
-    rows.push(Row::Fact("operation", operation.user_op_hash.to_string()));
+    rows.push(Row::Text("operation".into()));
+    rows.push(Row::Note(operation.user_op_hash.to_string()));
     if let Some(transaction) = operation.transaction_hash {
-        rows.push(Row::Fact("transaction", transaction.to_string()));
+        rows.push(Row::Text("transaction".into()));
+        rows.push(Row::Note(transaction.to_string()));
     }
     rows.push(Row::Blank);
     rows.push(Row::Dim("Esc goes back.".into()));

@@ -64,11 +64,23 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let left = Line::from(vec![
         Span::styled(" keyleash", theme.accent().patch(theme.head())),
         Span::raw("  "),
-        Span::raw(format::cut(&format::clean(&heading.place), room)),
+        Span::raw(place(&heading.place, room)),
     ]);
     frame.render_widget(left, area);
     let width = u16::try_from(taken).unwrap_or(u16::MAX).min(area.width);
     frame.render_widget(right, Rect { x: area.width - width, width, ..area });
+}
+
+/// `treasury · sepolia · 0x12a3…9F3A · 0.42 ETH`, without what there is no room for: the address goes first.
+fn place(parts: &[String; 4], room: usize) -> String {
+    let join = |which: &[usize]| {
+        let parts: Vec<String> =
+            which.iter().filter_map(|i| parts.get(*i)).filter(|p| !p.is_empty()).map(|p| format::clean(p)).collect();
+        parts.join(" · ")
+    };
+    let tries: [&[usize]; 4] = [&[0, 1, 2, 3], &[0, 1, 3], &[0, 1], &[0]];
+    let fitting = tries.iter().map(|which| join(which)).find(|text| format::width(text) <= room);
+    fitting.unwrap_or_else(|| format::cut(&join(&[0]), room))
 }
 
 /// What just happened, else what is going on, else what the screen has to say.

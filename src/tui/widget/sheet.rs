@@ -17,6 +17,10 @@ pub enum Row {
     Text(String),
     /// Secondary: technical terms, what to do next.
     Dim(String),
+    /// More about the row before.
+    Note(String),
+    /// The way out of the row before.
+    Way(String),
     Item(String),
     /// What went well, or is proven.
     Good(String),
@@ -39,6 +43,8 @@ pub fn lay_out(rows: &[Row], columns: usize, theme: Theme) -> Vec<Line<'static>>
             Row::Head(text) => ("", text, theme.head()),
             Row::Text(text) => ("", text, theme.plain()),
             Row::Dim(text) => ("", text, theme.dim()),
+            Row::Note(text) => ("    ", text, theme.dim()),
+            Row::Way(text) => ("    → ", text, theme.plain()),
             Row::Item(text) => ("  · ", text, theme.plain()),
             Row::Good(text) => ("  ✓ ", text, theme.good()),
             Row::Caution(text) => ("  ! ", text, theme.caution()),
