@@ -16,4 +16,6 @@ pub mod cli;
 pub mod kernel;
 pub mod sandbox;
 pub mod secret;
+#[cfg(feature = "tui")]
+pub mod tui;
 pub mod wallet;

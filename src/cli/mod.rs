@@ -108,13 +108,37 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(Class::Usage.exit_code())
 }
 
+/// Without a command, a person on a terminal gets the terminal UI.
 fn no_command(global: &Global) -> ExitCode {
+    #[cfg(feature = "tui")]
+    if !global.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return terminal_ui(global);
+    }
     let message = if std::io::stdout().is_terminal() {
         "say what to do: `keyleash --help` lists the commands"
     } else {
         "there is no terminal and no command; see `keyleash --help`"
     };
     fail(Output::new(global.json), &Error::usage("usage.no_command", message), Value::Null)
+}
+
+#[cfg(feature = "tui")]
+fn terminal_ui(global: &Global) -> ExitCode {
+    let mut output = Output::new(false);
+    if let Err(error) = crate::wallet::shield_process() {
+        output.warn("process.shield", &error.to_string());
+    }
+    let colour = match global.color {
+        args::ColorChoice::Auto => None,
+        args::ColorChoice::Always => Some(true),
+        args::ColorChoice::Never => Some(false),
+    };
+    let run =
+        |home| crate::tui::run(crate::tui::Options { home, passphrase_file: global.passphrase_file.clone(), colour });
+    match home(global).and_then(run) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(output, &error, Value::Null),
+    }
 }
 
 /// A finished command.

@@ -178,6 +178,11 @@ impl Wallet {
         Ok(views)
     }
 
+    /// What is on record, without asking any chain: for a first look.
+    pub fn recorded_accounts(&self) -> Result<Vec<AccountView>> {
+        Ok(self.store.read(|r| r.accounts())?.iter().map(recorded).collect())
+    }
+
     pub async fn account(&self, name: &str) -> Result<AccountView> {
         Ok(self.show_account(&self.find_account(name)?).await)
     }
@@ -296,23 +301,7 @@ impl Wallet {
 
 /// The account with what the chain says about it, or why that is not known.
 async fn view_account(account: &Account, services: std::result::Result<&Services, &Error>) -> AccountView {
-    let mut view = AccountView {
-        name: account.name.clone(),
-        network: account.network.clone(),
-        chain_id: account.chain_id,
-        address: account.address,
-        owner: account.owner,
-        watch_only: account.owner_secret.is_none(),
-        kernel_version: Some(account.kernel),
-        deployed: None,
-        balance: None,
-        deposit: None,
-        last_nonce: None,
-        invalid_nonce: None,
-        validator: None,
-        paused: None,
-        unknown_because: None,
-    };
+    let mut view = recorded(account);
     let picture = match services {
         Ok(services) => services.picture(account.address, &[], Some(account.kernel)).await,
         Err(error) => Err(error.clone()),
@@ -334,6 +323,27 @@ async fn view_account(account: &Account, services: std::result::Result<&Services
         Err(error) => view.unknown_because = Some(error.message),
     }
     view
+}
+
+/// The account as it is on record, before any chain was asked.
+fn recorded(account: &Account) -> AccountView {
+    AccountView {
+        name: account.name.clone(),
+        network: account.network.clone(),
+        chain_id: account.chain_id,
+        address: account.address,
+        owner: account.owner,
+        watch_only: account.owner_secret.is_none(),
+        kernel_version: Some(account.kernel),
+        deployed: None,
+        balance: None,
+        deposit: None,
+        last_nonce: None,
+        invalid_nonce: None,
+        validator: None,
+        paused: None,
+        unknown_because: None,
+    }
 }
 
 /// How the account came to be, if the factory made it for its present owner: the SDKs count indices from 0.

@@ -40,6 +40,8 @@ pub struct KeyView {
     pub has_secret: bool,
     pub imported: bool,
     pub permissions: Vec<Permission>,
+    /// Full signature of each permission's function where it is known, in their order.
+    pub functions: Vec<Option<String>>,
     pub sentences: Vec<String>,
     pub approvals: Vec<ApprovalView>,
     /// Chain time the state is as of, unix seconds.
@@ -71,6 +73,11 @@ impl Wallet {
             views.push(self.key_view(key, pictures.get(&place).and_then(Option::as_ref))?);
         }
         Ok(views)
+    }
+
+    /// What is on record, without asking any chain: no state is known then. For a first look.
+    pub fn recorded_keys(&self) -> Result<Vec<KeyView>> {
+        self.store.read(|r| r.keys())?.iter().map(|key| self.key_view(key, None)).collect()
     }
 
     pub async fn key(&self, wanted: &str) -> Result<KeyView> {
@@ -127,6 +134,7 @@ impl Wallet {
             has_secret: key.secret.is_some(),
             imported: key.origin == Origin::Imported,
             permissions: key.scope.permissions.clone(),
+            functions: key.functions.clone(),
             sentences: sentences(&key.scope, &functions, key.generation),
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             as_of: picture.map(|p| p.timestamp),

@@ -43,8 +43,8 @@ use chain::in_process::InProcess;
 use error::{Class, Error, Result};
 use home::{Config, Home};
 use store::Store;
-pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, hygiene::shield_process};
-use vault::{Status, Vault, VaultError};
+pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, VaultError, hygiene::shield_process};
+use vault::{Status, Vault};
 
 /// One opened home: its config, its records and its vault. The one handle that front ends hold.
 pub struct Wallet {

@@ -20,6 +20,9 @@ use crate::kernel::{faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIG
 /// How long a sent operation is followed before the wait is left to `status`.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Hears which phase an operation is in, for people who wait.
+pub type Tell<'a> = dyn Fn(&'static str) + Sync + 'a;
+
 /// Who pays for the gas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pay {
@@ -202,9 +205,23 @@ impl Wallet {
         signature: Bytes,
         wait: bool,
     ) -> Result<OperationOutcome> {
+        self.execute_operation_telling(services, prepared, purpose, signature, wait, &|_| {}).await
+    }
+
+    /// The same, and says whether it is sending or waiting.
+    pub(super) async fn execute_operation_telling(
+        &self,
+        services: &Services,
+        prepared: Prepared,
+        purpose: Purpose,
+        signature: Bytes,
+        wait: bool,
+        tell: &Tell<'_>,
+    ) -> Result<OperationOutcome> {
         if self.for_one_command {
             self.vault.lock();
         }
+        tell("sending");
         let bundler = services.bundler_or_say()?;
         let user_op = UserOperation { signature, ..prepared.user_op };
         let mut record = Operation {
@@ -237,6 +254,7 @@ impl Wallet {
         if !wait {
             return Ok(outcome(&record));
         }
+        tell("waiting for a block");
         self.follow(services, record, PATIENCE).await
     }
 

@@ -15,7 +15,7 @@ use super::{
     model::{Account, ApprovalRecord, Purpose},
     network::Services,
     now,
-    operation::{OperationOutcome, Prepared},
+    operation::{OperationOutcome, Prepared, Tell},
     state::Picture,
 };
 use crate::kernel::{
@@ -26,6 +26,9 @@ use crate::kernel::{
     signature::{self, DUMMY_SIGNATURE},
     user_op::UserOperation,
 };
+
+/// What a revocation goes through, in this order, as it is told while it runs.
+pub const PHASES: [&str; 4] = ["signing", "sending", "waiting for a block", "proving"];
 
 pub struct RevokePlan {
     pub account: Account,
@@ -165,6 +168,12 @@ impl Wallet {
 
     /// Sends the plan and proves it. Mined is not revoked: what counts is what the chain answers afterwards.
     pub async fn execute_revoke(&self, plan: RevokePlan) -> Result<Revoked> {
+        self.execute_revoke_telling(plan, &|_| {}).await
+    }
+
+    /// The same, and says which of [`PHASES`] it is in.
+    pub async fn execute_revoke_telling(&self, plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
+        tell("signing");
         let signature = {
             let owner = self.owner_key(&plan.account)?;
             owner
@@ -172,11 +181,13 @@ impl Wallet {
                 .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?
         };
         let purpose = plan.purpose();
-        let operation =
-            self.execute_operation(&plan.services, plan.prepared, purpose, signature::sudo(&signature), true).await?;
+        let operation = self
+            .execute_operation_telling(&plan.services, plan.prepared, purpose, signature::sudo(&signature), true, tell)
+            .await?;
         let mut revoked =
             Revoked { plan: plan.steps, also_revokes: plan.also_revokes, operation, proof: None, proofs: Vec::new() };
         if revoked.operation.success == Some(true) {
+            tell("proving");
             revoked.proofs = self.prove_all(&plan.account, &plan.services, &plan.targets, &revoked.operation).await?;
             revoked.proof = revoked.proofs.first().cloned();
         }

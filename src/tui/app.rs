@@ -1,0 +1,561 @@
+//! The whole state of the program and the one function that changes it. Pure: nothing here asks a clock, a chain or a file.
+
+use alloy::primitives::Address;
+use ratatui::{Frame, layout::Rect, text::Span};
+
+use super::{
+    effects::{Effect, GrantPreview, RevokePreview},
+    input::{Input, Key, Moment},
+    keymap::{self, Command, Place},
+    screen::{Screen, first_run, help, home},
+    theme::Theme,
+    widget::frame,
+};
+use crate::{
+    kernel::text::is_unsafe,
+    wallet::{Question, account::AccountView, error::Error, grant::Granted, key::KeyView, revoke::Revoked},
+};
+
+/// Smallest screen that anything but one line is drawn on.
+pub const SMALLEST: (u16, u16) = (40, 10);
+
+/// A job of the wallet, and the plan it made, which has the same number.
+pub type JobId = u32;
+
+/// What happened.
+pub enum Msg {
+    Input(Input, Moment),
+    /// A frame with the present state has been drawn.
+    Drawn(Moment),
+    /// The local clock, unix seconds.
+    Clock(u64),
+    Job(JobId, Report),
+    /// The vault asks for a passphrase. The text itself never comes here: only how long it is.
+    Asked(Question),
+    Typed(usize),
+    Answered,
+}
+
+/// What a job has to say.
+pub enum Report {
+    Phase(&'static str),
+    SandboxReady,
+    Records { accounts: Vec<AccountView>, keys: Vec<KeyView>, in_flight: usize },
+    Account(Box<AccountView>, Vec<KeyView>),
+    Keys(Vec<KeyView>),
+    GrantPlanned(Box<GrantPreview>),
+    Granted(Box<Granted>),
+    RevokePlanned(Box<RevokePreview>),
+    Revoked(Box<Revoked>),
+    Failed(Error),
+}
+
+/// A job under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub id: JobId,
+    pub name: String,
+    pub phase: &'static str,
+    /// Something has left this machine, or may leave it: ending the program does not call it back.
+    pub sends: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Jobs {
+    pub list: Vec<Job>,
+    next: JobId,
+}
+
+impl Jobs {
+    pub fn start(&mut self, name: impl Into<String>, sends: bool) -> JobId {
+        self.next = self.next.wrapping_add(1);
+        self.list.push(Job { id: self.next, name: name.into(), phase: "", sends });
+        self.next
+    }
+
+    pub fn get(&self, id: JobId) -> Option<&Job> {
+        self.list.iter().find(|j| j.id == id)
+    }
+}
+
+/// An account in the list: ours, or one that only keys we hold are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    pub name: String,
+    pub network: String,
+    pub address: Address,
+    /// Missing when the account is somebody else's.
+    pub view: Option<AccountView>,
+}
+
+/// What is known of accounts and keys.
+#[derive(Debug, Default)]
+pub struct Data {
+    pub loaded: bool,
+    pub accounts: Vec<AccountRow>,
+    pub keys: Vec<KeyView>,
+    /// Chain time minus local time when it was last read, in seconds, by network.
+    offsets: std::collections::BTreeMap<String, i64>,
+    /// Operations that were sent and have no result on record.
+    pub in_flight: usize,
+}
+
+impl Data {
+    pub fn keys_of<'a>(&'a self, account: &AccountRow) -> impl Iterator<Item = &'a KeyView> {
+        let (network, address) = (account.network.clone(), account.address);
+        self.keys.iter().filter(move |k| k.account == address && k.network == network)
+    }
+
+    pub fn key(&self, id: &str) -> Option<&KeyView> {
+        self.keys.iter().find(|k| k.key_id == id)
+    }
+
+    pub fn account_of(&self, key: &KeyView) -> Option<&AccountRow> {
+        self.accounts.iter().find(|a| a.address == key.account && a.network == key.network)
+    }
+
+    /// The chain's time now, as far as it can be told without asking again.
+    pub fn chain_time(&self, network: &str, now: u64) -> u64 {
+        now.saturating_add_signed(self.offsets.get(network).copied().unwrap_or(0))
+    }
+
+    fn load(&mut self, accounts: Vec<AccountView>, keys: Vec<KeyView>) {
+        let known = std::mem::take(&mut self.accounts);
+        self.loaded = true;
+        for view in accounts {
+            // What the chain said before stays until it says something else.
+            let before = known.iter().find(|a| a.address == view.address && a.network == view.network);
+            let view = before.and_then(|a| a.view.clone()).filter(|v| v.name == view.name).unwrap_or(view);
+            self.accounts.push(AccountRow {
+                name: view.name.clone(),
+                network: view.network.clone(),
+                address: view.address,
+                view: Some(view),
+            });
+        }
+        let known = std::mem::take(&mut self.keys);
+        for key in keys {
+            let before = known.iter().find(|k| k.key_id == key.key_id && k.approvals.len() == key.approvals.len());
+            let key = before.cloned().unwrap_or(key);
+            if self.account_of(&key).is_none() {
+                self.accounts.push(AccountRow {
+                    name: super::format::short_address(key.account),
+                    network: key.network.clone(),
+                    address: key.account,
+                    view: None,
+                });
+            }
+            self.keys.push(key);
+        }
+    }
+
+    fn merge(&mut self, keys: Vec<KeyView>, now: u64) {
+        for key in keys {
+            if let Some(as_of) = key.as_of {
+                let offset = i64::try_from(as_of).unwrap_or(i64::MAX).saturating_sub_unsigned(now);
+                self.offsets.insert(key.network.clone(), offset);
+            }
+            match self.keys.iter_mut().find(|k| k.key_id == key.key_id) {
+                Some(old) => *old = key,
+                None => self.keys.push(key),
+            }
+        }
+    }
+}
+
+/// One line that says what just happened, or why something did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub text: String,
+    pub bad: bool,
+}
+
+impl Notice {
+    pub fn say(text: impl Into<String>) -> Self {
+        Self { text: text.into(), bad: false }
+    }
+
+    pub fn trouble(text: impl Into<String>) -> Self {
+        Self { text: text.into(), bad: true }
+    }
+
+    pub fn failure(error: &Error) -> Self {
+        let hint = if error.hint.is_empty() { String::new() } else { format!(" → {}", error.hint) };
+        Self::trouble(format!("{}{hint}", error.message))
+    }
+}
+
+/// The passphrase question that is open. Its text is in the loop's own field, never here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub question: Question,
+    pub typed: usize,
+}
+
+pub struct Model {
+    pub theme: Theme,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// Local clock, unix seconds.
+    pub now: u64,
+    /// Where the home is, for showing.
+    pub folder: String,
+    pub data: Data,
+    pub jobs: Jobs,
+    pub notice: Option<Notice>,
+    pub asked: Option<Asked>,
+    pub help: Option<help::State>,
+    root: Screen,
+    above: Vec<Screen>,
+}
+
+/// What a screen may see and do while it changes.
+pub struct Cx<'a> {
+    pub data: &'a Data,
+    pub jobs: &'a mut Jobs,
+    pub notice: &'a mut Option<Notice>,
+    pub effects: &'a mut Vec<Effect>,
+    pub body: Rect,
+    pub theme: Theme,
+    pub now: u64,
+    pub at: Moment,
+}
+
+/// Where a screen wants to go.
+pub enum Next {
+    Stay,
+    Back,
+    Open(Box<Screen>),
+}
+
+impl Model {
+    pub fn new(theme: Theme, size: (u16, u16), now: u64, folder: String, has_home: bool) -> (Self, Vec<Effect>) {
+        let root =
+            if has_home { Screen::Home(home::State::default()) } else { Screen::FirstRun(first_run::State::default()) };
+        let mut model = Self {
+            theme,
+            size,
+            now,
+            folder,
+            data: Data::default(),
+            jobs: Jobs::default(),
+            notice: None,
+            asked: None,
+            help: None,
+            root,
+            above: Vec::new(),
+        };
+        let mut effects = Vec::new();
+        if has_home {
+            effects.push(model.load());
+        }
+        (model, effects)
+    }
+
+    pub fn screen(&self) -> &Screen {
+        self.above.last().unwrap_or(&self.root)
+    }
+
+    /// For tests: nothing is open above home, or above the first run.
+    #[cfg(test)]
+    pub fn is_at_root(&self) -> bool {
+        self.above.is_empty() && self.help.is_none() && self.asked.is_none()
+    }
+
+    /// Whether there is room for more than one line.
+    pub const fn has_room(&self) -> bool {
+        self.size.0 >= SMALLEST.0 && self.size.1 >= SMALLEST.1
+    }
+
+    fn load(&mut self) -> Effect {
+        Effect::Load { job: self.jobs.start("reading the records", false) }
+    }
+
+    /// Lets the screen on top act, and goes where it wants to go.
+    fn on_screen(&mut self, at: Moment, effects: &mut Vec<Effect>, act: impl FnOnce(&mut Screen, &mut Cx<'_>) -> Next) {
+        let screen = self.above.last_mut().unwrap_or(&mut self.root);
+        let mut cx = Cx {
+            data: &self.data,
+            jobs: &mut self.jobs,
+            notice: &mut self.notice,
+            effects,
+            body: frame::body(self.size),
+            theme: self.theme,
+            now: self.now,
+            at,
+        };
+        match act(screen, &mut cx) {
+            Next::Stay => {}
+            Next::Back => {
+                if let Some(mut left) = self.above.pop() {
+                    left.leave(effects);
+                }
+            }
+            Next::Open(screen) => self.above.push(*screen),
+        }
+    }
+
+    /// Reads every account again from its chain.
+    fn refresh_all(&mut self, effects: &mut Vec<Effect>) {
+        let mut foreign = Vec::new();
+        for account in &self.data.accounts {
+            match &account.view {
+                Some(view) => {
+                    let job = self.jobs.start(format!("reading {}", view.name), false);
+                    effects.push(Effect::Refresh { job, account: view.name.clone() });
+                }
+                None => foreign.extend(self.data.keys_of(account).map(|k| k.key_id.clone())),
+            }
+        }
+        if !foreign.is_empty() {
+            let job = self.jobs.start("reading keys for others' accounts", false);
+            effects.push(Effect::ReadKeys { job, keys: foreign });
+        }
+    }
+}
+
+/// Takes one message in and says what is to be done about it.
+pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match msg {
+        Msg::Input(input, at) => on_input(model, input, at, &mut effects),
+        Msg::Drawn(at) => {
+            // What is behind a question or the help, or not drawn for want of room, has not been seen.
+            if model.help.is_none() && model.asked.is_none() && model.has_room() {
+                model.on_screen(at, &mut effects, |screen, cx| {
+                    screen.drawn(cx);
+                    Next::Stay
+                });
+            }
+        }
+        Msg::Clock(now) => on_clock(model, now, &mut effects),
+        Msg::Job(job, report) => on_report(model, job, report, &mut effects),
+        Msg::Asked(question) => model.asked = Some(Asked { question, typed: 0 }),
+        Msg::Typed(typed) => {
+            if let Some(asked) = &mut model.asked {
+                asked.typed = typed;
+            }
+        }
+        Msg::Answered => model.asked = None,
+    }
+    effects
+}
+
+fn on_input(model: &mut Model, input: Input, at: Moment, effects: &mut Vec<Effect>) {
+    match input {
+        Input::Resize(width, height) => {
+            model.size = (width, height);
+            model.on_screen(at, effects, |screen, cx| {
+                screen.settle(cx);
+                Next::Stay
+            });
+        }
+        Input::Paste(text) => {
+            if model.has_room() && model.help.is_none() && model.asked.is_none() {
+                model.on_screen(at, effects, |screen, _| {
+                    if let Some(field) = screen.field() {
+                        field.paste(&text);
+                    }
+                    Next::Stay
+                });
+            }
+        }
+        Input::Key(key) => on_key(model, key, at, effects),
+    }
+}
+
+fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
+    let places = places(model);
+    let Some(command) = keymap::find(&places, key) else {
+        if model.has_room() && model.help.is_none() && model.asked.is_none() {
+            model.on_screen(at, effects, |screen, cx| {
+                if screen.field().is_some_and(|field| field.key(key)) {
+                    screen.edited(cx);
+                }
+                Next::Stay
+            });
+        }
+        return;
+    };
+    match command {
+        Command::Leave => effects.push(Effect::Quit),
+        Command::Suspend => effects.push(Effect::Suspend),
+        Command::Quit => quit(model, effects),
+        _ if !model.has_room() || model.asked.is_some() => {}
+        Command::Help if model.help.is_some() => model.help = None,
+        Command::Help => model.help = Some(help::State::default()),
+        _ if model.help.is_some() => {
+            let body = frame::body(model.size);
+            if model.help.as_mut().is_some_and(|help| !help.command(command, body, model.theme)) {
+                model.help = None;
+            }
+        }
+        command => {
+            model.notice = None;
+            let refresh = command == Command::Refresh;
+            model.on_screen(at, effects, |screen, cx| screen.command(command, cx));
+            if refresh && model.above.is_empty() {
+                effects.push(model.load());
+            }
+        }
+    }
+}
+
+/// Quitting while something is in flight says so once; it is found again at the next start.
+fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
+    let warning =
+        "an operation is on its way: it goes on without us and is found again at the next start; q again quits";
+    let in_flight = model.jobs.list.iter().any(|j| j.sends);
+    if in_flight && model.notice.as_ref().is_none_or(|n| n.text != warning) {
+        model.notice = Some(Notice::trouble(warning));
+    } else {
+        effects.push(Effect::Quit);
+    }
+}
+
+/// Where keys have their meaning now, the innermost first.
+pub fn places(model: &Model) -> Vec<Place> {
+    if model.asked.is_some() {
+        return vec![Place::Always];
+    }
+    if !model.has_room() {
+        return vec![Place::Program, Place::Always];
+    }
+    if model.help.is_some() {
+        return vec![Place::Sheet, Place::Program, Place::Always];
+    }
+    let mut places = model.screen().places();
+    if !model.screen().is_typing() {
+        places.push(Place::Program);
+    }
+    places.push(Place::Always);
+    places
+}
+
+fn on_clock(model: &mut Model, now: u64, effects: &mut Vec<Effect>) {
+    let before = std::mem::replace(&mut model.now, now);
+    let mut due = Vec::new();
+    for key in &model.data.keys {
+        let (then, now) = (model.data.chain_time(&key.network, before), model.data.chain_time(&key.network, now));
+        let crossed = |edge: u64| edge != 0 && then <= edge && edge < now;
+        if key.state.may_act() && (crossed(key.valid_until) || crossed(key.valid_after)) {
+            due.push(key.key_id.clone());
+        }
+    }
+    if !due.is_empty() {
+        let job = model.jobs.start("reading keys whose time has come", false);
+        effects.push(Effect::ReadKeys { job, keys: due });
+    }
+}
+
+/// Seconds until something that is shown changes by itself; nothing does when no key counts down.
+pub fn next_change(model: &Model) -> Option<u64> {
+    let count_down = |key: &KeyView| {
+        let now = model.data.chain_time(&key.network, model.now);
+        [key.valid_until, key.valid_after].into_iter().filter(move |edge| *edge >= now).map(move |edge| edge - now)
+    };
+    let counting = model.data.keys.iter().filter(|k| k.state.may_act() && k.as_of.is_some());
+    counting.flat_map(count_down).map(super::format::seconds_to_change).min()
+}
+
+fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Effect>) {
+    if let Report::Phase(phase) = report {
+        if let Some(job) = model.jobs.list.iter_mut().find(|j| j.id == job) {
+            job.phase = phase;
+        }
+        return;
+    }
+    let known = model.jobs.get(job).is_some();
+    model.jobs.list.retain(|j| j.id != job);
+    if !known {
+        // Given up in the meantime; a plan that nobody waits for is forgotten.
+        effects.push(Effect::Forget { plan: job });
+        return;
+    }
+    let mut taken = false;
+    let body = frame::body(model.size);
+    for screen in std::iter::once(&mut model.root).chain(&mut model.above) {
+        let mut cx = Cx {
+            data: &model.data,
+            jobs: &mut model.jobs,
+            notice: &mut model.notice,
+            effects,
+            body,
+            theme: model.theme,
+            now: model.now,
+            at: Moment::default(),
+        };
+        taken |= screen.report(job, &report, &mut cx);
+    }
+    match report {
+        Report::Phase(_) => {}
+        Report::SandboxReady => {
+            model.root = Screen::Home(home::State::default());
+            model.above.clear();
+            effects.push(model.load());
+        }
+        Report::Records { accounts, keys, in_flight } => {
+            model.data.load(accounts, keys);
+            model.data.in_flight = in_flight;
+            model.refresh_all(effects);
+        }
+        Report::Account(view, keys) => {
+            if let Some(row) =
+                model.data.accounts.iter_mut().find(|a| a.address == view.address && a.network == view.network)
+            {
+                row.view = Some(*view);
+            }
+            model.data.merge(keys, model.now);
+        }
+        Report::Keys(keys) => model.data.merge(keys, model.now),
+        Report::Granted(granted) => {
+            if !taken {
+                model.notice = Some(Notice::say(format!("{} is signed", granted.key.label)));
+            }
+            effects.push(model.load());
+        }
+        Report::Revoked(revoked) => {
+            if !taken {
+                model.notice = Some(if revoked.proofs.is_empty() {
+                    Notice::trouble("the revocation is not proven: treat the key as alive")
+                } else {
+                    Notice::say("revoked, and proven on chain")
+                });
+            }
+            effects.push(model.load());
+        }
+        Report::GrantPlanned(_) | Report::RevokePlanned(_) => {
+            if !taken {
+                effects.push(Effect::Forget { plan: job });
+            }
+        }
+        Report::Failed(error) => {
+            if !taken {
+                model.notice = Some(Notice::failure(&error));
+            }
+            if !model.data.loaded {
+                model.data.loaded = true;
+            }
+        }
+    }
+    model.on_screen(Moment::default(), effects, |screen, cx| {
+        screen.settle(cx);
+        Next::Stay
+    });
+}
+
+/// Draws the state. What is not safe to show never gets past this function, whatever a screen forgot.
+pub fn view(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let text = format!("keyleash needs {}x{}; q quits", SMALLEST.0, SMALLEST.1);
+        frame.render_widget(Span::raw(text), area);
+        return;
+    }
+    frame::render(model, frame);
+    for cell in &mut frame.buffer_mut().content {
+        if cell.symbol().chars().any(is_unsafe) {
+            cell.set_symbol(" ");
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! What the terminal front end asks of the wallet. The only file here that touches it.
+//!
+//! Each job runs on a thread of its own: the wallet may wait for a passphrase, a disk or a chain, and nothing else waits with
+//! it. Plans stay here - they may hold a fresh key - and the model knows them by the number of the job that made them.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+};
+
+use alloy::primitives::{Address, B256, U256};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc::UnboundedSender, oneshot},
+};
+use zeroize::Zeroizing;
+
+use super::app::{JobId, Report};
+use crate::{
+    kernel::{account::selector, risk::Finding},
+    wallet::{
+        AskPassphrase, PassphraseSource, Question, VaultError, Wallet,
+        enable::Step,
+        error::{Error, Result},
+        grant::{Accepted, GrantIntent, GrantPlan, Holder},
+        home::{Home, read_bounded},
+        policy::{MAX_POLICY, Policy},
+        revoke::RevokePlan,
+    },
+};
+
+/// How many jobs may ask chains at once.
+const READERS: usize = 4;
+
+/// What `update` wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Reads the records; no chain is asked.
+    Load {
+        job: JobId,
+    },
+    /// Reads an account and its keys from its chain.
+    Refresh {
+        job: JobId,
+        account: String,
+    },
+    /// Reads these keys from their chains.
+    ReadKeys {
+        job: JobId,
+        keys: Vec<String>,
+    },
+    InitSandbox {
+        job: JobId,
+    },
+    PlanGrant {
+        job: JobId,
+        request: GrantRequest,
+    },
+    /// Signs the plan that was shown.
+    SignGrant {
+        job: JobId,
+        plan: JobId,
+        accepted: Accepted,
+    },
+    PlanRevoke {
+        job: JobId,
+        account: String,
+        keys: Vec<String>,
+    },
+    /// Signs and sends the plan that was shown.
+    SendRevoke {
+        job: JobId,
+        plan: JobId,
+    },
+    /// The plan is not wanted any more.
+    Forget {
+        plan: JobId,
+    },
+    /// Stops waiting for a job that sends nothing.
+    Cancel {
+        job: JobId,
+    },
+    Suspend,
+    Quit,
+}
+
+/// The grant form, filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRequest {
+    pub account: String,
+    pub policy: String,
+    pub holder: Holder,
+    pub label: Option<String>,
+}
+
+/// A grant as it is reviewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantPreview {
+    pub account: String,
+    pub network: String,
+    pub chain_id: u64,
+    pub address: Address,
+    pub owner: Address,
+    pub label: String,
+    pub session_key: Address,
+    pub made_here: bool,
+    pub sentences: Vec<String>,
+    pub warnings: Vec<String>,
+    pub findings: Vec<Finding>,
+    /// Account function, turn and EIP-712 digest of each signature.
+    pub digests: Vec<(&'static str, u128, B256)>,
+}
+
+/// A revocation as it is reviewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokePreview {
+    pub account: String,
+    pub network: String,
+    pub address: Address,
+    pub steps: Vec<Step>,
+    pub also_revokes: Vec<String>,
+    /// Wei.
+    pub max_cost: U256,
+    pub ceiling: U256,
+    pub paymaster: Option<Address>,
+    pub fee_source: &'static str,
+    pub user_op_hash: B256,
+}
+
+/// What comes back to the loop.
+pub enum Event {
+    Job(JobId, Report),
+    Ask(Question, Reply),
+}
+
+/// Where a passphrase goes. Dropped unanswered, the vault hears that the person does not want to.
+pub struct Reply(mpsc::SyncSender<Zeroizing<String>>);
+
+impl Reply {
+    pub fn answer(self, text: Zeroizing<String>) {
+        // Nobody waits any more: then nobody needs it.
+        let _ = self.0.send(text);
+    }
+}
+
+/// Asks on the screen, and holds the vault's thread until there is an answer.
+struct AskOnScreen(UnboundedSender<Event>);
+
+impl AskPassphrase for AskOnScreen {
+    fn ask(&self, question: Question) -> std::result::Result<Zeroizing<String>, VaultError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.0.send(Event::Ask(question, Reply(reply))).map_err(|_| VaultError::Cancelled)?;
+        answer.recv().map_err(|_| VaultError::Cancelled)
+    }
+}
+
+enum Plan {
+    Grant(Box<GrantPlan>),
+    Revoke(Box<RevokePlan>),
+}
+
+/// The plans that are under review.
+type Desk = Arc<Mutex<HashMap<JobId, Plan>>>;
+
+/// Starts jobs and reports what they say.
+pub struct Runner {
+    shared: Arc<Shared>,
+    desk: Desk,
+    /// Dropping one stops the wait for its job.
+    running: HashMap<JobId, oneshot::Sender<()>>,
+}
+
+/// What every job needs.
+struct Shared {
+    home: Home,
+    /// Opened by the first job that needs it.
+    wallet: Mutex<Option<Arc<Wallet>>>,
+    passphrase: Mutex<Option<PassphraseSource>>,
+    tell: UnboundedSender<Event>,
+    readers: Semaphore,
+}
+
+impl Shared {
+    fn wallet(&self) -> Result<Arc<Wallet>> {
+        let mut open = lock(&self.wallet);
+        if let Some(wallet) = open.as_ref() {
+            return Ok(Arc::clone(wallet));
+        }
+        let source = lock(&self.passphrase).take();
+        let source = source.unwrap_or_else(|| PassphraseSource::Prompt(Box::new(AskOnScreen(self.tell.clone()))));
+        let wallet = Arc::new(Wallet::open(self.home.clone(), source)?);
+        *open = Some(Arc::clone(&wallet));
+        Ok(wallet)
+    }
+
+    fn report(&self, job: JobId, report: Report) {
+        // The loop has ended: nobody is left to be told.
+        let _ = self.tell.send(Event::Job(job, report));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Runner {
+    /// To be called within the runtime. Without a passphrase source the person is asked on the screen.
+    pub fn new(home: Home, passphrase: Option<PassphraseSource>, tell: UnboundedSender<Event>) -> Self {
+        let shared = Shared {
+            home,
+            wallet: Mutex::new(None),
+            passphrase: Mutex::new(passphrase),
+            tell,
+            readers: Semaphore::new(READERS),
+        };
+        Self { shared: Arc::new(shared), desk: Desk::default(), running: HashMap::new() }
+    }
+
+    /// A job has said something; its last word ends it.
+    pub fn heard(&mut self, job: JobId, report: &Report) {
+        if !matches!(report, Report::Phase(_)) {
+            self.running.remove(&job);
+        }
+    }
+
+    pub fn run(&mut self, effect: Effect) {
+        match effect {
+            Effect::Load { job } => self.start(job, move |shared| async move {
+                let wallet = shared.wallet()?;
+                Ok(Report::Records {
+                    accounts: wallet.recorded_accounts()?,
+                    keys: wallet.recorded_keys()?,
+                    in_flight: wallet.in_flight()?,
+                })
+            }),
+            Effect::Refresh { job, account } => self.start(job, move |shared| async move {
+                let wallet = shared.wallet()?;
+                let _turn = shared.readers.acquire().await;
+                let view = wallet.account(&account).await?;
+                // Without a chain the keys would be asked for in vain, and wait as long again.
+                let keys = if view.unknown_because.is_none() { wallet.keys(Some(&account)).await? } else { Vec::new() };
+                Ok(Report::Account(Box::new(view), keys))
+            }),
+            Effect::ReadKeys { job, keys } => self.start(job, move |shared| async move {
+                let wallet = shared.wallet()?;
+                let _turn = shared.readers.acquire().await;
+                let mut views = Vec::with_capacity(keys.len());
+                for key in &keys {
+                    views.push(wallet.key(key).await?);
+                }
+                Ok(Report::Keys(views))
+            }),
+            Effect::InitSandbox { job } => self.start(job, |_| async {
+                Err(Error::failed("sandbox.none", "this build has no sandbox yet; nothing was written")
+                    .hint("use a live network"))
+            }),
+            Effect::PlanGrant { job, request } => {
+                let desk = Arc::clone(&self.desk);
+                self.start(job, move |shared| async move {
+                    let intent = intent(request)?;
+                    let plan = shared.wallet()?.plan_grant(intent).await?;
+                    let preview = Box::new(grant_preview(&plan));
+                    lock(&desk).insert(job, Plan::Grant(Box::new(plan)));
+                    Ok(Report::GrantPlanned(preview))
+                });
+            }
+            Effect::SignGrant { job, plan, accepted } => {
+                let Some(Plan::Grant(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                self.start(job, move |shared| async move {
+                    Ok(Report::Granted(Box::new(shared.wallet()?.execute_grant(*plan, &accepted)?)))
+                });
+            }
+            Effect::PlanRevoke { job, account, keys } => {
+                let desk = Arc::clone(&self.desk);
+                self.start(job, move |shared| async move {
+                    let plan = shared.wallet()?.plan_revoke(&account, &keys, None).await?;
+                    let preview = Box::new(revoke_preview(&plan));
+                    lock(&desk).insert(job, Plan::Revoke(Box::new(plan)));
+                    Ok(Report::RevokePlanned(preview))
+                });
+            }
+            Effect::SendRevoke { job, plan } => {
+                let Some(Plan::Revoke(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                self.start(job, move |shared| async move {
+                    let wallet = shared.wallet()?;
+                    let tell = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Revoked(Box::new(wallet.execute_revoke_telling(*plan, &tell).await?)))
+                });
+            }
+            Effect::Forget { plan } => {
+                lock(&self.desk).remove(&plan);
+            }
+            Effect::Cancel { job } => {
+                self.running.remove(&job);
+            }
+            // The loop's own.
+            Effect::Suspend | Effect::Quit => {}
+        }
+    }
+
+    fn no_plan(&self, job: JobId) {
+        let error = Error::failed("plan.gone", "the plan that was shown is not there any more; nothing was done")
+            .hint("go back and look at it again");
+        self.shared.report(job, Report::Failed(error));
+    }
+
+    fn start<W, F>(&mut self, job: JobId, work: W)
+    where
+        W: FnOnce(Arc<Shared>) -> F + Send + 'static,
+        F: Future<Output = Result<Report>>,
+    {
+        let shared = Arc::clone(&self.shared);
+        let (running, cancelled) = oneshot::channel::<()>();
+        self.running.insert(job, running);
+        let handle = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let task = async {
+                tokio::select! {
+                    ended = work(Arc::clone(&shared)) => Some(ended),
+                    _ = cancelled => None,
+                }
+            };
+            let report = match catch_unwind(AssertUnwindSafe(|| handle.block_on(task))) {
+                Ok(None) => return,
+                Ok(Some(Ok(report))) => report,
+                Ok(Some(Err(error))) => Report::Failed(error),
+                Err(_) => Report::Failed(
+                    Error::failed("internal", "keyleash has a fault: this job broke off")
+                        .hint("look at the state of things before you try again"),
+                ),
+            };
+            shared.report(job, report);
+        });
+    }
+}
+
+fn intent(request: GrantRequest) -> Result<GrantIntent> {
+    let file = expand_home(&request.policy);
+    let text = read_bounded(&file, MAX_POLICY)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let policy = Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
+        .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })?;
+    Ok(GrantIntent { account: request.account, policy, holder: request.holder, label: request.label })
+}
+
+/// `~/` is the shell's business elsewhere; in a form there is no shell.
+fn expand_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+fn grant_preview(plan: &GrantPlan) -> GrantPreview {
+    GrantPreview {
+        account: plan.account.name.clone(),
+        network: plan.account.network.clone(),
+        chain_id: plan.account.chain_id,
+        address: plan.account.address,
+        owner: plan.account.owner,
+        label: plan.label.clone(),
+        session_key: plan.session_key,
+        made_here: plan.holder == Holder::NewKey,
+        sentences: plan.sentences.clone(),
+        warnings: plan.resolved.warnings.clone(),
+        findings: plan.findings.clone(),
+        digests: plan
+            .requests()
+            .iter()
+            .map(|r| (selector::name(r.selector).unwrap_or("another function"), r.enable.nonce, r.digest()))
+            .collect(),
+    }
+}
+
+fn revoke_preview(plan: &RevokePlan) -> RevokePreview {
+    RevokePreview {
+        account: plan.account.name.clone(),
+        network: plan.account.network.clone(),
+        address: plan.account.address,
+        steps: plan.steps.clone(),
+        also_revokes: plan.also_revokes.clone(),
+        max_cost: plan.prepared.max_cost,
+        ceiling: plan.prepared.ceiling,
+        paymaster: plan.prepared.paymaster,
+        fee_source: plan.prepared.fee_source,
+        user_op_hash: plan.prepared.user_op_hash,
+    }
+}

@@ -1,0 +1,207 @@
+//! One key: what it may do in sentences, its state and why, when, who pays, and - when asked - the words the chain compares.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::revoke;
+use crate::{
+    kernel::{permission::Operation, sentence},
+    tui::{
+        app::{Cx, Data, JobId, Model, Next, Notice, Report},
+        attention::{attention, pays_gas},
+        effects::Effect,
+        format,
+        keymap::Command,
+        widget::sheet::{self, Row, Scroll},
+    },
+    wallet::{error::Error, key::KeyView, state::State as KeyState},
+};
+
+#[derive(Debug)]
+pub struct State {
+    pub key_id: String,
+    raw: bool,
+    scroll: Scroll,
+    reading: Option<JobId>,
+    failed: Option<Error>,
+}
+
+impl State {
+    pub fn open(key_id: &str, cx: &mut Cx<'_>) -> Self {
+        let mut state =
+            Self { key_id: key_id.to_owned(), raw: false, scroll: Scroll::default(), reading: None, failed: None };
+        state.read(cx);
+        state
+    }
+
+    fn read(&mut self, cx: &mut Cx<'_>) {
+        if self.reading.is_none() {
+            let job = cx.jobs.start("reading the key", false);
+            self.reading = Some(job);
+            cx.effects.push(Effect::ReadKeys { job, keys: vec![self.key_id.clone()] });
+        }
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match command {
+            Command::Back => return Next::Back,
+            Command::Raw => {
+                self.raw = !self.raw;
+                self.scroll = Scroll::default();
+            }
+            Command::Refresh => self.read(cx),
+            Command::Revoke => match cx.data.key(&self.key_id) {
+                Some(key) => return revoke::State::open(key, cx),
+                None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
+            },
+            command => {
+                let lines = sheet::lay_out(&self.rows(cx.data, cx.now), columns(cx.body), cx.theme).len();
+                self.scroll.command(command, lines, usize::from(cx.body.height));
+            }
+        }
+        Next::Stay
+    }
+
+    pub fn report(&mut self, job: JobId, report: &Report) -> bool {
+        if self.reading != Some(job) {
+            return false;
+        }
+        self.reading = None;
+        self.failed = match report {
+            Report::Failed(error) => Some(error.clone()),
+            _ => None,
+        };
+        true
+    }
+
+    fn rows(&self, data: &Data, now: u64) -> Vec<Row> {
+        let Some(key) = data.key(&self.key_id) else {
+            return vec![Row::Bad("this key is not on record any more".into())];
+        };
+        let mut rows =
+            vec![Row::Head(format!("{} is {}", key.label, key.state)), Row::Text(capital(&key.state_reason))];
+        if let Some(error) = &self.failed {
+            rows.push(Row::Caution(format!("could not be read again: {}", error.message)));
+        }
+        if let Some(look) = attention(key) {
+            let text = format!("this key {}", look.words);
+            rows.push(if look.urgent { Row::Bad(text) } else { Row::Caution(text) });
+        }
+        rows.push(Row::Blank);
+        rows.push(Row::Head("What it may do".into()));
+        // The last two sentences are about the window and the gas; they have their own headings below.
+        let calls = key.sentences.len().saturating_sub(2);
+        rows.extend(key.sentences.iter().take(calls).map(|s| Row::Item(s.clone())));
+        rows.push(Row::Blank);
+        rows.push(Row::Head("When".into()));
+        rows.extend(key.sentences.iter().skip(calls).take(1).map(|s| Row::Item(s.clone())));
+        if let Some(left) = relative(key, data.chain_time(&key.network, now)) {
+            rows.push(Row::Item(left));
+        }
+        rows.push(Row::Head("Who pays the gas (paymaster)".into()));
+        rows.extend(
+            key.sentences
+                .iter()
+                .skip(calls + 1)
+                .map(|s| if pays_gas(key) { Row::Caution(s.clone()) } else { Row::Item(s.clone()) }),
+        );
+        rows.push(Row::Head("Who can undo it".into()));
+        rows.push(Row::Item(undo(key, data)));
+        rows.push(Row::Blank);
+        rows.extend(facts(key));
+        if self.raw {
+            rows.push(Row::Blank);
+            rows.extend(raw(key));
+        }
+        rows
+    }
+
+    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        let lines = sheet::lay_out(&self.rows(&model.data, model.now), columns(area), model.theme);
+        let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
+        sheet::render(frame, inner, lines, self.scroll, model.theme);
+    }
+}
+
+/// Columns for text: a margin on the left, and the mark for more on the right.
+fn columns(area: Rect) -> usize {
+    usize::from(area.width).saturating_sub(3)
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// The window against the chain's time now.
+fn relative(key: &KeyView, now: u64) -> Option<String> {
+    if key.valid_after > now {
+        return Some(format!("that is in {}", sentence::rough_duration(key.valid_after - now)));
+    }
+    match key.valid_until {
+        0 => None,
+        end if end < now => Some(format!("that was {} ago", sentence::rough_duration(now - end))),
+        end => Some(format!("that is {} from now", sentence::rough_duration(end - now))),
+    }
+}
+
+fn undo(key: &KeyView, data: &Data) -> String {
+    match (key.imported, data.account_of(key).and_then(|a| a.view.as_ref())) {
+        (_, _) if super::home::over(key.state) => "nothing is left to undo".into(),
+        (true, _) | (_, None) => "only the account's owner, who is somebody else".into(),
+        (_, Some(view)) if view.watch_only => {
+            format!("the owner {}, whose key is not here", format::short_address(view.owner))
+        }
+        (_, Some(_)) if key.state == KeyState::Draft => "nobody needs to: it is not signed".into(),
+        (_, Some(_)) => "you, at any time: x revokes it".into(),
+    }
+}
+
+fn facts(key: &KeyView) -> Vec<Row> {
+    let held = if key.has_secret { " (its private half is in your vault)" } else { " (held by somebody else)" };
+    let mut rows = vec![
+        Row::Fact("session key", format!("{}{held}", key.session_key)),
+        Row::Fact("account", format!("{} on {}", key.account, key.network)),
+        Row::Fact("validator", format!("{} {}", key.validator, key.validator.address())),
+        Row::Fact("record", key.key_id.clone()),
+    ];
+    for approval in &key.approvals {
+        rows.push(Row::Fact(
+            "approval",
+            format!("opens {} as turn {} (nonce): {}", approval.selector, approval.nonce, approval.state),
+        ));
+        rows.push(Row::Note(format!("digest {}", approval.digest)));
+    }
+    rows.push(match key.as_of {
+        Some(time) => Row::Fact("as of", format!("{}, the chain's time", format::date(time))),
+        None => Row::Fact("as of", "no chain was asked yet".into()),
+    });
+    rows
+}
+
+/// The permissions as the chain holds them: words of 32 bytes.
+fn raw(key: &KeyView) -> Vec<Row> {
+    let mut rows = vec![Row::Head("As the chain compares it".into())];
+    if key.permissions.is_empty() {
+        rows.push(Row::Bad("no permission list at all: the fingerprint (Merkle root) is zero".into()));
+    }
+    for permission in &key.permissions {
+        rows.push(Row::Text(format!("permission {}", permission.index + 1)));
+        rows.push(Row::Fact("contract", permission.target.to_string()));
+        rows.push(Row::Fact("function", permission.sig.to_string()));
+        rows.push(Row::Fact("most value", format!("{} wei", permission.value_limit)));
+        if permission.operation == Operation::DelegateCall {
+            rows.push(Row::Fact("operation", "delegatecall (1)".into()));
+        }
+        let limit = permission.execution_rule;
+        if !limit.is_none() {
+            rows.push(Row::Fact(
+                "limit",
+                format!("after {}, every {} s, {} runs", limit.valid_after, limit.interval, limit.runs),
+            ));
+        }
+        for rule in &permission.rules {
+            rows.push(Row::Fact("word", format!("at byte {} {} {}", rule.offset, rule.condition.name(), rule.param)));
+        }
+    }
+    rows
+}

@@ -1,0 +1,225 @@
+//! Accounts, keys, plans and results made by hand: one of everything a screen must be able to show.
+
+use alloy::primitives::{Address, B256, Bytes, U256, address};
+
+use super::NOW;
+use crate::{
+    kernel::{
+        abi::Function,
+        generation::{Generation, KernelVersion},
+        permission::{Operation, Permission},
+        risk::{Effect as Consequence, Finding, Severity},
+        sentence,
+    },
+    tui::effects::{GrantPreview, RevokePreview},
+    wallet::{
+        account::AccountView,
+        enable::Step,
+        grant::{ApprovalView, Granted},
+        key::KeyView,
+        operation::OperationOutcome,
+        revoke::{Proof, Revoked},
+        state::State,
+    },
+};
+
+pub const TREASURY: Address = address!("12A3bC4d5E6f708192a3b4c5d6E7f8091a2b9f3A");
+const GAME: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+const OWNER: Address = address!("70997970C51812dc3A010C7d01b50e0d17dc79C8");
+const NFT: Address = address!("5FbDB2315678afecb367f032d93F642f64180aa3");
+const SPONSOR: Address = address!("3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
+fn account(name: &str, address: Address, milli_eth: u64) -> AccountView {
+    AccountView {
+        name: name.to_owned(),
+        network: "sepolia".to_owned(),
+        chain_id: 11_155_111,
+        address,
+        owner: OWNER,
+        watch_only: false,
+        kernel_version: Some(KernelVersion::V0_2_4),
+        deployed: Some(true),
+        balance: Some(U256::from(milli_eth) * U256::from(1_000_000_000_000_000_u64)),
+        deposit: Some(U256::ZERO),
+        last_nonce: Some(4),
+        invalid_nonce: Some(0),
+        validator: Some(Generation::G2),
+        paused: Some(false),
+        unknown_because: None,
+    }
+}
+
+pub fn accounts() -> Vec<AccountView> {
+    vec![account("treasury", TREASURY, 420), account("game", GAME, 0), account("arb-ops", OWNER, 12)]
+}
+
+fn permission(index: u32, signature: &str) -> Permission {
+    Permission {
+        index,
+        target: NFT,
+        sig: Function::parse(signature).unwrap().selector(),
+        value_limit: U256::ZERO,
+        rules: Vec::new(),
+        execution_rule: Default::default(),
+        operation: Operation::Call,
+    }
+}
+
+fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, signatures: &[&str]) -> KeyView {
+    let permissions: Vec<Permission> = (0..).zip(signatures).map(|(i, s)| permission(i, s)).collect();
+    let mut sentences: Vec<String> =
+        signatures.iter().map(|s| format!("may call {s} on {NFT}, sending no ETH, any number of times")).collect();
+    if sentences.is_empty() {
+        sentences.push(sentence::everything().to_owned());
+    }
+    sentences.push(sentence::window(NOW - DAY, until));
+    sentences.push(sentence::paymaster(paymaster));
+    let session_key = Address::from_slice(&[u8::try_from(id.len() + label.len()).unwrap(); 20]);
+    KeyView {
+        key_id: id.to_owned(),
+        label: label.to_owned(),
+        session_key,
+        account: TREASURY,
+        network: "sepolia".to_owned(),
+        state,
+        state_reason: reason(state),
+        nonce: "5".to_owned(),
+        valid_after: NOW - DAY,
+        valid_until: until,
+        paymaster,
+        validator: Generation::G2,
+        has_secret: false,
+        imported: false,
+        permissions,
+        functions: signatures.iter().map(|s| Some((*s).to_owned())).collect(),
+        sentences,
+        approvals: vec![ApprovalView {
+            selector: "execute",
+            nonce: "5".to_owned(),
+            enable_data: Bytes::new(),
+            enable_signature: Some(Bytes::from_static(&[1; 65])),
+            digest: B256::repeat_byte(0xab),
+            state,
+            state_reason: reason(state),
+        }],
+        as_of: Some(NOW),
+    }
+}
+
+fn reason(state: State) -> String {
+    match state {
+        State::Active => "enabled on chain, until 2026-11-22T17:02:30Z",
+        State::Pending => "signed and not used yet; its holder can enable it with the first call",
+        State::Revoked => "taken back; turn 3 can never be used again",
+        _ => "a reason",
+    }
+    .to_owned()
+}
+
+pub fn keys() -> Vec<KeyView> {
+    let none = Address::ZERO;
+    let three = ["swap(uint256 amount)", "deposit(uint256 amount)", "withdraw(uint256 amount)"];
+    let mut keys = vec![
+        key("k1", "mint-bot", State::Active, NOW + 3 * HOUR + 30, SPONSOR, &["mint(address to)"]),
+        key("k2", "rebalancer", State::Active, 0, none, &three),
+        key("k3", "watcher", State::Pending, NOW + 6 * DAY + 30, none, &["repay(address asset, uint256 amount)"]),
+        key("k4", "old-agent", State::Revoked, NOW + DAY, none, &["mint(address to)"]),
+        key("k5", "anything", State::NotYet, NOW + 30 * DAY + 90, SPONSOR, &[]),
+        key("k6", "late", State::Expired, NOW - HOUR, SPONSOR, &["mint(address to)"]),
+    ];
+    keys.push(KeyView { account: GAME, ..key("k7", "arena", State::Active, NOW + DAY + 90, SPONSOR, &["play()"]) });
+    keys
+}
+
+pub fn grant_preview(findings: Vec<Finding>) -> GrantPreview {
+    let view = keys().remove(0);
+    GrantPreview {
+        account: "treasury".into(),
+        network: "sepolia".into(),
+        chain_id: 11_155_111,
+        address: TREASURY,
+        owner: OWNER,
+        label: "mint-bot".into(),
+        session_key: view.session_key,
+        made_here: false,
+        sentences: view.sentences,
+        warnings: Vec::new(),
+        findings,
+        digests: vec![("execute", 5, B256::repeat_byte(0x5a))],
+    }
+}
+
+pub fn findings() -> Vec<Finding> {
+    let finding = |id, severity, message: &str, effect| Finding {
+        id,
+        severity,
+        permission: Some(0),
+        message: message.to_owned(),
+        advice: "name the contract".to_owned(),
+        effect,
+    };
+    vec![
+        finding("R02", Severity::Low, "it can be used any number of times", Consequence::Warn),
+        finding("R12", Severity::Critical, "it may call any contract", Consequence::Block("any contract")),
+    ]
+}
+
+pub fn granted() -> Granted {
+    let key = keys().remove(2);
+    Granted {
+        merkle_root: B256::repeat_byte(1),
+        validator: Generation::G2.address(),
+        approvals: key.approvals.clone(),
+        findings: Vec::new(),
+        warnings: Vec::new(),
+        key,
+    }
+}
+
+pub fn revoke_preview() -> RevokePreview {
+    RevokePreview {
+        account: "treasury".into(),
+        network: "sepolia".into(),
+        address: TREASURY,
+        steps: vec![Step {
+            call: "SessionKeyValidator.disable".into(),
+            effect: format!("deletes mint-bot ({NFT}) from the validator; other keys live on"),
+        }],
+        also_revokes: Vec::new(),
+        max_cost: U256::from(1_200_000_000_000_000_u64),
+        ceiling: U256::from(50_000_000_000_000_000_u64),
+        paymaster: None,
+        fee_source: "eth_gasPrice",
+        user_op_hash: B256::repeat_byte(0x77),
+    }
+}
+
+pub fn revoked() -> Revoked {
+    let proof = Proof {
+        key_id: "k1".into(),
+        block: 6_123_456,
+        transaction_hash: B256::repeat_byte(0x99),
+        session_data: None,
+        last_nonce: "5".into(),
+        invalid_nonce: "0".into(),
+        replay: "SessionKeyValidator: session key not enabled".into(),
+    };
+    Revoked {
+        plan: Vec::new(),
+        also_revokes: Vec::new(),
+        operation: OperationOutcome {
+            user_op_hash: B256::repeat_byte(0x77),
+            phase: "included",
+            transaction_hash: Some(B256::repeat_byte(0x99)),
+            block: Some(6_123_456),
+            success: Some(true),
+            gas_used: Some(U256::from(123_456)),
+            gas_cost: Some(U256::from(900_000_000_000_000_u64)),
+            revert_reason: None,
+        },
+        proof: Some(proof.clone()),
+        proofs: vec![proof],
+    }
+}

@@ -1,0 +1,152 @@
+//! The frame around every screen:
+//!
+//! ```text
+//!  keyleash  treasury · sepolia · 0x12…9f3A · 0.42 ETH      SANDBOX  as of 14:02 UTC
+//!  (the screen)
+//!  one line that says what is going on, or what just happened
+//!  n new key  ↵ inspect  …  ? help  q quit
+//! ```
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::{Block, Clear, Paragraph},
+};
+
+use crate::{
+    tui::{
+        app::{self, Asked, Model},
+        format,
+        keymap::{self, Place},
+        screen,
+        theme::Theme,
+    },
+    wallet::Question,
+};
+
+/// The part of the terminal that screens draw on.
+pub fn body(size: (u16, u16)) -> Rect {
+    Rect { x: 0, y: 1, width: size.0, height: size.1.saturating_sub(3) }
+}
+
+pub fn render(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let theme = model.theme;
+    let row = |y: u16| Rect { x: 0, y, width: area.width, height: 1 };
+    header(model, frame, row(0));
+    let body = body((area.width, area.height));
+    match &model.help {
+        Some(help) => help.render(frame, body, theme),
+        None => model.screen().render(model, frame, body),
+    }
+    status(model, frame, row(area.height.saturating_sub(2)));
+    footer(&app::places(model), frame, row(area.height.saturating_sub(1)), theme);
+    if let Some(asked) = model.asked {
+        question(asked, frame, body, theme);
+    }
+}
+
+fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let theme = model.theme;
+    let heading = model.screen().heading(model);
+    let mut right = Vec::new();
+    if heading.sandbox {
+        right.push(Span::styled("SANDBOX", theme.banner()));
+    }
+    if let Some(as_of) = heading.as_of {
+        right.push(Span::styled(format!("  as of {as_of}"), theme.dim()));
+    }
+    right.push(Span::raw(" "));
+    let right = Line::from(right);
+    let taken = right.width();
+    let room = usize::from(area.width).saturating_sub(taken + 13);
+    let left = Line::from(vec![
+        Span::styled(" keyleash", theme.accent().patch(theme.head())),
+        Span::raw("  "),
+        Span::raw(place(&heading.place, room)),
+    ]);
+    frame.render_widget(left, area);
+    let width = u16::try_from(taken).unwrap_or(u16::MAX).min(area.width);
+    frame.render_widget(right, Rect { x: area.width - width, width, ..area });
+}
+
+/// `treasury · sepolia · 0x12a3…9F3A · 0.42 ETH`, without what there is no room for: the address goes first.
+fn place(parts: &[String; 4], room: usize) -> String {
+    let join = |which: &[usize]| {
+        let parts: Vec<String> =
+            which.iter().filter_map(|i| parts.get(*i)).filter(|p| !p.is_empty()).map(|p| format::clean(p)).collect();
+        parts.join(" · ")
+    };
+    let tries: [&[usize]; 4] = [&[0, 1, 2, 3], &[0, 1, 3], &[0, 1], &[0]];
+    let fitting = tries.iter().map(|which| join(which)).find(|text| format::width(text) <= room);
+    fitting.unwrap_or_else(|| format::cut(&join(&[0]), room))
+}
+
+/// What just happened, else what is going on, else what the screen has to say.
+fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let theme = model.theme;
+    let (text, style) = match (&model.notice, model.jobs.list.last()) {
+        (Some(notice), _) => (notice.text.clone(), if notice.bad { theme.bad() } else { theme.good() }),
+        (None, Some(job)) => {
+            let phase = if job.phase.is_empty() { String::new() } else { format!(": {}", job.phase) };
+            let more = match model.jobs.list.len() {
+                1 => String::new(),
+                n => format!(" (and {} more)", n - 1),
+            };
+            (format!("{}{phase}{more}…", job.name), theme.dim())
+        }
+        (None, None) => model.screen().remark(model),
+    };
+    let room = usize::from(area.width).saturating_sub(2);
+    frame.render_widget(
+        Line::from(vec![Span::raw(" "), Span::styled(format::cut(&format::clean(&text), room), style)]),
+        area,
+    );
+}
+
+/// As many hints as fit; those of the whole program always do.
+fn footer(places: &[Place], frame: &mut Frame<'_>, area: Rect, theme: Theme) {
+    let (general, own): (Vec<_>, Vec<_>) = keymap::footer(places).partition(|b| b.place == Place::Program);
+    let cost = |b: &keymap::Binding| format::width(b.shown) + format::width(b.what) + 3;
+    let mut room = usize::from(area.width).saturating_sub(1 + general.iter().map(|b| cost(b)).sum::<usize>());
+    let mut spans = vec![Span::raw(" ")];
+    let fitting = own.into_iter().take_while(|b| {
+        let fits = cost(b) <= room;
+        room = room.saturating_sub(cost(b));
+        fits
+    });
+    for binding in fitting.collect::<Vec<_>>().into_iter().chain(general) {
+        spans.push(Span::styled(binding.shown, theme.accent()));
+        spans.push(Span::styled(format!(" {}  ", binding.what), theme.dim()));
+    }
+    frame.render_widget(Line::from(spans), area);
+}
+
+/// A passphrase question over the screen. What is typed is shown as dots.
+fn question(asked: Asked, frame: &mut Frame<'_>, body: Rect, theme: Theme) {
+    let text = match asked.question {
+        Question::Unlock => "Passphrase of the vault",
+        Question::UnlockAgain => "That was not it. Passphrase of the vault",
+        Question::Choose => "Choose a passphrase for the vault (there is no way to recover it)",
+        Question::Repeat => "The same passphrase again",
+        Question::Import => "Passphrase of the keystore",
+    };
+    let width = body.width.saturating_sub(4).min(60);
+    let inner = usize::from(width).saturating_sub(4);
+    let mut lines: Vec<Line<'_>> =
+        format::wrap(text, inner).into_iter().map(|l| Line::styled(l, theme.head())).collect();
+    let dots = asked.typed.min(inner.saturating_sub(3));
+    let row = lines.len();
+    lines.push(Line::raw(format!("> {}", "•".repeat(dots))));
+    lines.push(Line::styled("↵ go on   Esc cancel", theme.dim()));
+    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(body.height);
+    let area = screen::centred(body, width, height);
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().border_style(theme.accent())), area);
+    let x = area.x.saturating_add(3).saturating_add(u16::try_from(dots).unwrap_or(0));
+    let y = area.y.saturating_add(1).saturating_add(u16::try_from(row).unwrap_or(0));
+    if x < area.right() && y < area.bottom() {
+        frame.set_cursor_position((x, y));
+    }
+}

@@ -1,0 +1,4 @@
+//! Pieces that several screens draw.
+
+pub mod frame;
+pub mod sheet;
