@@ -51,7 +51,7 @@ impl Watcher {
     /// A grant that the owner signs elsewhere; the id of the key.
     fn grant(&self, world: &World, policy: &str) -> String {
         let (draft, data) = self.draft(policy);
-        let typed = read(&draft)["typed_data"].take();
+        let typed = read(&draft);
         let signature = self.signed(world, self.account.owner_key(), json!({ "typedData": typed }));
         let file = self.home.file("signature", &signature);
         self.home.ok(&["grant", "--complete", &draft, "--signature-file", &file]);
@@ -107,7 +107,7 @@ fn a_grant_is_signed_by_a_wallet_elsewhere_and_used() {
         "there is nothing to export"
     );
 
-    let typed = json!({ "typedData": read(&draft)["typed_data"] });
+    let typed = json!({ "typedData": read(&draft) });
     let right = watcher.signed(world, account.owner_key(), typed.clone());
     let mut wrong = spoilt(&right);
     wrong.push(("somebody else's", watcher.signed(world, development_key(0), typed)));
