@@ -1,6 +1,15 @@
 //! Argument conditions against the golden vectors of the published SDK, and properties of the compiler.
 //!
 //! `abi_permissions.json` says for each argument what the ABI encodes and whether the SDK's rule agrees with it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails loudly"
+)]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,13 @@
 //! The program as a script meets it, without any chain: exit codes, the JSON envelope, what is written and what is never printed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails loudly"
+)]
 
 use std::{
     fs,

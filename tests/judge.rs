@@ -1,4 +1,13 @@
 //! The judge against the chain: the recorded corpus of what the deployed contracts answered.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails loudly"
+)]
 
 use std::{collections::BTreeMap, path::PathBuf};
 

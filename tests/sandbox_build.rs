@@ -1,4 +1,13 @@
 //! What is committed in `assets/sandbox/contracts.json` is what its sources compile to.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails loudly"
+)]
 
 use std::{fs, path::PathBuf, process::Command};
 

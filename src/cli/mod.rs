@@ -1,5 +1,7 @@
 //! The command line: arguments in, one use-case of the core, text or JSON out.
 
+#![allow(clippy::indexing_slicing, reason = "the JSON objects of results are made here; lists are read with get")]
+
 pub mod args;
 pub mod output;
 mod owner;

@@ -87,9 +87,7 @@ impl AccountSeed {
     /// CREATE2 salt: the low 96 bits of `keccak256(initData ‖ index)`.
     pub fn salt(&self) -> B256 {
         let hash = keccak256([self.initialize_call().as_ref(), &self.index.to_be_bytes::<32>()].concat());
-        let mut salt = B256::ZERO;
-        salt[20..].copy_from_slice(&hash[20..]);
-        salt
+        B256::from(U256::from_be_bytes(hash.0) & ((U256::ONE << 96) - U256::ONE))
     }
 
     /// The address the account has or will have, on every chain and with every implementation.

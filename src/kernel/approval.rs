@@ -58,6 +58,7 @@ impl EnableData {
     }
 
     /// Reads encoded enable data; `None` for any other length or a nonce above 2^128 - 1, which no account can reach.
+    #[allow(clippy::indexing_slicing, reason = "constant places in an array of that length")]
     pub fn decode(data: &[u8]) -> Option<Self> {
         let data: &[u8; ENABLE_DATA_LEN] = data.try_into().ok()?;
         let uint48 = |at: usize| data[at..at + 6].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
@@ -113,9 +114,10 @@ impl ApprovalRequest {
 
     /// `pluginWindow12 ‖ validator20`, as a word.
     pub fn validator_data(&self) -> B256 {
-        let mut word = B256::ZERO;
-        word[..12].copy_from_slice(self.plugin_window.as_slice());
-        word[12..].copy_from_slice(self.validator.address().as_slice());
+        let mut word = self.validator.address().into_word();
+        for (byte, window) in word.iter_mut().zip(self.plugin_window) {
+            *byte = window;
+        }
         word
     }
 

@@ -519,8 +519,8 @@ fn init_code_digits(code: &[u8]) -> String {
 
 /// validUntil and validAfter, as the SDKs name the halves.
 fn plugin_times(window: FixedBytes<12>) -> [u64; 2] {
-    let [until, after] = [&window[..6], &window[6..]];
-    [until, after].map(|half| half.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+    let [until @ .., a, b, c, d, e, f] = window.0;
+    [until, [a, b, c, d, e, f]].map(|half| half.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
 }
 
 fn write_scope(scope: &Scope) -> String {

@@ -116,7 +116,8 @@ const ASSET: [(&str, &[u64]); 10] = [
 ];
 
 fn selector_of(signature: &str) -> Selector {
-    Selector::from_slice(&keccak256(signature)[..4])
+    let [a, b, c, d, ..] = keccak256(signature).0;
+    Selector::new([a, b, c, d])
 }
 
 /// All findings of the rules that are known so far, worst first, then in the order of the permissions.

@@ -293,6 +293,7 @@ pub(super) fn by_hash(chain: &Chain, params: &Params<'_>) -> RpcResult {
     }))
 }
 
+#[allow(clippy::indexing_slicing, reason = "an object that is made here")]
 pub(super) fn receipt(chain: &Chain, params: &Params<'_>) -> RpcResult {
     let hash = params.hash(0)?;
     let Some(transaction) = included(chain, hash) else { return Ok(Value::Null) };

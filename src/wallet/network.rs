@@ -167,6 +167,7 @@ impl Wallet {
     }
 
     /// The network on record with this chain id, if there is exactly one.
+    #[allow(dead_code, reason = "an approval that is taken in names its chain, not our network")]
     pub(super) fn network_of_chain(&self, chain_id: u64) -> Option<String> {
         self.config(|c| {
             let mut names = c.network.iter().filter(|(_, n)| n.chain_id == chain_id).map(|(name, _)| name.clone());

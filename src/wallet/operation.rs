@@ -325,7 +325,7 @@ fn outcome(record: &Operation) -> OperationOutcome {
             out.success = Some(*success);
             out.gas_used = Some(*gas_used);
             out.gas_cost = Some(*gas_cost);
-            out.revert_reason = revert_reason.clone();
+            out.revert_reason.clone_from(revert_reason);
         }
     }
     out

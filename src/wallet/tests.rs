@@ -139,10 +139,6 @@ impl House {
         self.picture.sessions.insert((file.key.generation, file.key.session_key), held.request.enable);
     }
 
-    fn last(&mut self, turn: u128) {
-        self.picture.nonces.get_mut(&Generation::G2).unwrap().last = turn;
-    }
-
     fn revoke(&self, files: Vec<KeyFile>) -> Result<Vec<Call>> {
         self.wallet.revoke_calls(&self.account, files, &self.picture).map(|(calls, steps, _)| {
             assert_eq!(calls.len(), steps.len(), "every call is explained");

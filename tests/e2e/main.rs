@@ -1,5 +1,14 @@
 //! End to end, on real parts: anvil with the deployed contracts, the alto bundler, VerifyingPaymaster and the published JS SDKs.
 //! `tests/e2e/setup` installs them; without them every test here says `skipped: …` and passes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails loudly"
+)]
 #![cfg(unix)]
 
 mod support;

@@ -2,6 +2,15 @@
 //! of the process's own memory. Each test that needs a program which is not installed says `skipped: …` and passes.
 //!
 //! The vault is private to the crate, so that no front end can name it; this binary compiles its source once more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails loudly"
+)]
 #![cfg(target_os = "linux")]
 
 use keyleash::{kernel, secret};

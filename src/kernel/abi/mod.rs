@@ -239,7 +239,8 @@ impl Function {
         let mut signature = name.to_owned();
         // Writing to a String does not fail.
         let _ = write_params(&inputs, &mut signature, false);
-        let selector = Selector::from_slice(&keccak256(&signature)[..4]);
+        let [a, b, c, d, ..] = keccak256(&signature).0;
+        let selector = Selector::new([a, b, c, d]);
         Ok(Self { name: name.to_owned(), inputs, signature, selector })
     }
 

@@ -93,6 +93,7 @@ impl<'a> Answer<'a> {
     }
 
     /// A 32-byte word; nodes may leave out leading zeros.
+    #[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
     pub fn word(&self) -> Result<B256, ChainError> {
         self.number().map(B256::from)
     }

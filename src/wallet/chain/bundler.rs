@@ -126,14 +126,6 @@ impl Bundler {
         &self.endpoint
     }
 
-    pub fn entry_point(&self) -> Address {
-        self.entry_point
-    }
-
-    pub fn chain_id(&self) -> u64 {
-        self.chain_id
-    }
-
     fn answer<'a>(&'a self, purpose: &'static str, value: &'a Value) -> Answer<'a> {
         Answer::new(self.endpoint.origin(), purpose, value)
     }

@@ -52,6 +52,7 @@ const LOG_SPAN: u64 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     Latest,
+    #[allow(dead_code, reason = "the nonce of an owner who sends transactions of its own")]
     Pending,
     Block(u64),
 }
@@ -91,6 +92,7 @@ impl CallRequest {
         Self { to, data: data.into(), ..Self::default() }
     }
 
+    #[allow(clippy::indexing_slicing, reason = "an object that is made here")]
     fn json(&self) -> Value {
         let mut fields = json!({ "to": self.to, "data": self.data });
         if let Some(from) = self.from {
@@ -135,6 +137,7 @@ impl Log {
 }
 
 /// What became of a transaction.
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     pub transaction_hash: B256,
@@ -148,6 +151,7 @@ pub struct Receipt {
     pub logs: Vec<Log>,
 }
 
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 impl Receipt {
     fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
         Ok(Self {
@@ -163,6 +167,7 @@ impl Receipt {
 }
 
 /// A transaction as it was sent.
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     pub hash: B256,
@@ -176,6 +181,7 @@ pub struct Transaction {
     pub block_number: Option<u64>,
 }
 
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 impl Transaction {
     fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
         Ok(Self {
@@ -199,13 +205,16 @@ pub struct FeeHistory {
 }
 
 /// Which logs are wanted. A topic that is `None` may be anything.
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogQuery {
     pub address: Option<Address>,
     pub topics: Vec<Option<B256>>,
 }
 
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 impl LogQuery {
+    #[allow(clippy::indexing_slicing, reason = "an object that is made here")]
     fn json(&self, from: u64, to: u64) -> Value {
         let mut query =
             json!({ "fromBlock": At::Block(from).tag(), "toBlock": At::Block(to).tag(), "topics": self.topics });
@@ -228,6 +237,7 @@ impl LogQuery {
 }
 
 /// The logs of a stretch of blocks, and where the stretch ended.
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogChunk {
     pub logs: Vec<Log>,
@@ -319,6 +329,7 @@ pub struct Deployed {
 
 impl Deployed {
     /// The slot of one of the three selectors.
+    #[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
     pub fn execution(&self, selector: Selector) -> Option<Execution> {
         self.executions.iter().find(|(s, _)| *s == selector).map(|(_, execution)| *execution)
     }
@@ -329,9 +340,11 @@ impl Deployed {
 pub struct Node {
     endpoint: Endpoint,
     /// Blocks a log query may span here, as far as is known.
+    #[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
     log_span: Arc<AtomicU64>,
 }
 
+#[allow(dead_code, reason = "a client of the whole node: discovery and transactions of the owner need the rest")]
 impl Node {
     pub fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, log_span: Arc::new(AtomicU64::new(LOG_SPAN)) }
@@ -816,6 +829,7 @@ fn is_block_missing(answer: &Result<Value, ChainError>) -> bool {
 }
 
 /// Whether a log query may have failed for its length alone.
+#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 fn may_be_too_long(error: &ChainError) -> bool {
     match error {
         ChainError::TooLarge { .. } | ChainError::Timeout { .. } => true,

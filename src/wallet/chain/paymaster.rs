@@ -92,10 +92,6 @@ impl Paymaster {
         Self { endpoint, dialect, context, entry_point, chain_id }
     }
 
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// Whether the service answers at all. That it knows `eth_chainId` is not asked of it; when it does, it must be ours.
     pub async fn check(&self) -> Result<(), ChainError> {
         const METHOD: &str = "eth_chainId";
@@ -166,6 +162,7 @@ impl Paymaster {
     }
 
     /// ZeroDev takes one object. Of our context it understands `gasTokenData`.
+    #[allow(clippy::indexing_slicing, reason = "an object that is made here")]
     fn zerodev(&self, operation: &UserOperation) -> Value {
         let mut request = json!({
             "chainId": self.chain_id,

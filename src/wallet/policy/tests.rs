@@ -552,7 +552,7 @@ fn a_window_that_can_never_be_open_is_refused() {
     assert!(error.message.starts_with("valid_until: ") && error.message.contains("before it starts"), "{error}");
     let error = unresolved(&policy("valid_until = 1700000000", ""));
     assert!(error.message.starts_with("valid_until: ") && error.message.contains("it ended"), "{error}");
-    let longest = format!("valid_until = \"{}s\"", MAX_UINT48);
+    let longest = format!("valid_until = \"{MAX_UINT48}s\"");
     assert!(unresolved(&policy(&longest, "")).message.starts_with("valid_until: "));
 }
 

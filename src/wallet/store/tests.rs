@@ -130,16 +130,16 @@ fn what_is_written_is_read_back_whole_also_by_the_next_process() {
     for store in [records.again().unwrap(), records.store] {
         store
             .read(|r| {
-                assert_eq!(r.accounts()?, [account.clone()]);
+                assert_eq!(r.accounts()?, std::slice::from_ref(&account));
                 assert_eq!(r.account_by_name("treasury")?, Some(account.clone()));
                 assert_eq!(r.account("local", ACCOUNT)?, Some(account.clone()));
                 assert_eq!(r.account("base", ACCOUNT)?, None);
-                assert_eq!(r.keys()?, [key.clone()]);
+                assert_eq!(r.keys()?, std::slice::from_ref(&key));
                 assert_eq!(r.key("k1")?, Some(key.clone()));
                 assert_eq!(r.approvals("k1")?, approvals);
                 assert_eq!(r.approvals_of("local", ACCOUNT)?, approvals);
                 assert_eq!(r.approval_by_digest(approvals[1].digest())?, Some(approvals[1].clone()));
-                assert_eq!(r.agents()?, [agent.clone()]);
+                assert_eq!(r.agents()?, std::slice::from_ref(&agent));
                 assert_eq!(r.agent_by_address(OTHER)?, Some(agent.clone()));
                 assert_eq!(r.agent_by_label("no")?, None);
                 assert_eq!(r.operations(10)?, [operations[1].clone(), operations[0].clone()]);
