@@ -38,7 +38,7 @@ use crate::{
         error::{Class, Error, Result},
         grant::{Accepted, GrantIntent, Holder},
         home::{Home, read_bounded, replace},
-        inspect::{InspectOptions, inspect},
+        inspect::{InspectOptions, inspect, texts},
         model::{Network, PaymasterKind},
         network::zerodev,
         operation::OperationOutcome,
@@ -478,6 +478,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
     confirm("Sign this approval?", global.yes)?;
     let granted = wallet.execute_grant(plan, &accepted)?;
     let mut data = render::granted(&granted);
+    let mut texts = Vec::new();
     match &args.out {
         Some(out) => {
             wallet.export_key(&granted.key.key_id, format(args.format), args.with_secret, out).await?;
@@ -489,16 +490,12 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
             }
         }
         None => {
-            let texts = wallet.approval_texts(&granted.key.key_id, format(args.format)).await?;
-            if let [only] = texts.as_slice() {
-                data["approval"] = json!(only);
-            } else {
-                data["approval"] = json!(texts.first());
-                data["further_approvals"] = json!(texts.get(1..).unwrap_or_default());
-            }
+            texts = wallet.approval_texts(&granted.key.key_id, format(args.format)).await?;
+            data["approval"] = json!(texts.first());
+            data["further_approvals"] = json!(texts.get(1..).unwrap_or_default());
         }
     }
-    let text = show::granted(&granted, args.out.as_deref(), data.get("approval").and_then(Value::as_str));
+    let text = show::granted(&granted, args.out.as_deref(), &texts);
     done(data, text)
 }
 
@@ -594,11 +591,18 @@ async fn complete(
     let operation: UnsignedOperation = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
         .map_err(|e| Error::usage("operation.file", format!("{} is not what --unsigned wrote: {e}", file.display())))?;
     let signature = read_signature(signature_file)?;
+    if !output.is_json() {
+        output.say(&show::unsigned(&operation));
+    }
     confirm("Send this operation?", global.yes)?;
-    let completed = wallet.complete_operation(operation, &signature).await?;
+    let mut completed = wallet.complete_operation(operation, &signature).await?;
     let mut data = render::operation(&completed.operation);
     data["proof"] = json!(completed.proof);
     data["proofs"] = json!(completed.proofs);
+    if let Some(error) = completed.not_proven.take() {
+        *partial = data;
+        return Err(error);
+    }
     let mut text = show::operation(&completed.operation);
     for proof in &completed.proofs {
         text.push('\n');
@@ -694,11 +698,17 @@ async fn agent(global: &Global, command: AgentCommand, output: &mut Output) -> R
         AgentCommand::Import { file, label, agent } => {
             let text = read_input(&file)?;
             let agent = agent.as_deref().map(|a| address("--agent", a)).transpose()?;
-            let (view, warnings) =
-                wallet.import_approval(&text, label.as_deref(), agent, global.network.as_deref()).await?;
-            for warning in &warnings {
-                output.warn("approval", warning);
+            let mut taken_in = None;
+            for one in texts(&text) {
+                let (view, warnings) =
+                    wallet.import_approval(one, label.as_deref(), agent, global.network.as_deref()).await?;
+                for warning in &warnings {
+                    output.warn("approval", warning);
+                }
+                taken_in = Some(view);
             }
+            let view =
+                taken_in.ok_or_else(|| Error::usage("approval.unreadable", "there is no approval in the text"))?;
             done(render::key(&view), show::key(&view))
         }
         AgentCommand::Ls => {
@@ -717,18 +727,28 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output) -
         network: global.network.clone(),
     };
     let home = home(global)?;
-    let found = if home.is_initialized() {
-        open(global, output)?.inspect(&text, &options).await?
-    } else {
-        if options.network.is_some() {
-            return Err(Error::usage("home.none", "--network needs a home that knows it").hint("use --rpc URL"));
-        }
-        inspect(&text, &options).await?
-    };
-    for warning in &found.warnings {
-        output.warn("approval", warning);
+    if !home.is_initialized() && options.network.is_some() {
+        return Err(Error::usage("home.none", "--network needs a home that knows it").hint("use --rpc URL"));
     }
-    done(render::inspection(&found), show::inspection(&found))
+    let wallet = if home.is_initialized() { Some(open(global, output)?) } else { None };
+    let mut inspections = Vec::new();
+    for one in texts(&text) {
+        let found = match &wallet {
+            Some(wallet) => wallet.inspect(one, &options).await?,
+            None => inspect(one, &options).await?,
+        };
+        for warning in &found.warnings {
+            output.warn("approval", warning);
+        }
+        inspections.push(found);
+    }
+    let shown: Vec<String> = inspections.iter().map(show::inspection).collect();
+    let mut all: Vec<Value> = inspections.iter().map(render::inspection).collect();
+    let mut data = if all.is_empty() { Value::Null } else { all.remove(0) };
+    if !all.is_empty() {
+        data["further"] = json!(all);
+    }
+    done(data, shown.join("\n\n"))
 }
 
 async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
@@ -784,12 +804,19 @@ async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial:
         return write_unsigned(&wallet.unsigned_revoke(&plan), out);
     }
     confirm("Revoke now?", global.yes)?;
-    let revoked = wallet.execute_revoke(plan).await?;
+    for warning in &plan.warnings {
+        output.warn("revoke.still_alive", warning);
+    }
+    let mut revoked = wallet.execute_revoke(plan).await?;
     let mut data = render::operation(&revoked.operation);
     data["plan"] = json!(revoked.plan);
     data["also_revokes"] = json!(revoked.also_revokes);
     data["proof"] = json!(revoked.proof);
     data["proofs"] = json!(revoked.proofs);
+    if let Some(error) = revoked.not_proven.take() {
+        *partial = data;
+        return Err(error);
+    }
     finished(&revoked.operation, data, show::revoked(&revoked), partial)
 }
 

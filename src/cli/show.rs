@@ -5,11 +5,14 @@ use std::path::Path;
 use super::output::table;
 use crate::{
     kernel::{
+        account::AccountCall,
         risk::{Effect, Finding},
         sentence,
     },
     wallet::{
+        Wallet,
         account::AccountView,
+        elsewhere::UnsignedOperation,
         enable::Step,
         grant::{GrantPlan, Granted},
         inspect::Inspection,
@@ -181,19 +184,19 @@ pub fn grant_plan(plan: &GrantPlan) -> String {
     lines.join("\n")
 }
 
-pub fn granted(granted: &Granted, out: Option<&Path>, approval: Option<&str>) -> String {
+pub fn granted(granted: &Granted, out: Option<&Path>, approvals: &[String]) -> String {
     let key = &granted.key;
     let state = granted.approvals.first().map_or_else(String::new, |a| format!("{}: {}", a.state, a.state_reason));
     let mut lines = vec![format!("{} ({}) for {} is signed, {state}", key.label, key.key_id, key.session_key)];
-    match (out, approval) {
+    match (out, approvals) {
         (Some(out), _) => {
             lines.push(format!("The approval is in {}; hand it to whoever holds the key.", out.display()))
         }
-        (None, Some(text)) => {
-            lines.push("The approval, for whoever holds the key:".into());
-            lines.push(text.to_owned());
+        (None, []) => {}
+        (None, texts) => {
+            lines.push("For whoever holds the key:".into());
+            lines.extend(texts.iter().cloned());
         }
-        (None, None) => {}
     }
     lines.join("\n")
 }
@@ -289,14 +292,7 @@ pub fn steps(steps: &[Step], prepared: &Prepared) -> String {
 
 pub fn send_plan(plan: &SendPlan) -> String {
     let mut lines = vec![format!("From {} on {}:", plan.account, plan.network)];
-    for call in plan.account_call.calls() {
-        lines.push(format!(
-            "  · calls {} with {} and {} bytes of data",
-            call.to,
-            sentence::amount(call.value, "ETH"),
-            call.data.len()
-        ));
-    }
+    lines.extend(inner_calls(&plan.account_call));
     if plan.deploys {
         lines.push("  · deploys the account first".into());
     }
@@ -323,6 +319,30 @@ pub fn operation(outcome: &OperationOutcome) -> String {
     }
 }
 
+/// What a file that was signed elsewhere would do.
+pub fn unsigned(operation: &UnsignedOperation) -> String {
+    let mut lines = vec![format!("From {} on {}:", operation.user_op.sender, operation.network)];
+    let call = Wallet::unsigned_account_call(operation);
+    lines.extend(inner_calls(&call));
+    lines.push(format!("It can cost at most {}.", sentence::amount(operation.user_op.max_cost(), "ETH")));
+    lines.join("\n")
+}
+
+fn inner_calls(call: &AccountCall) -> Vec<String> {
+    let calls = call.calls();
+    if calls.is_empty() {
+        return vec![format!("  · account call {}", call.encode())];
+    }
+    calls
+        .iter()
+        .map(|c| {
+            let value = sentence::amount(c.value, "ETH");
+            let selector = c.data.get(..4).map_or_else(|| "no function".to_owned(), alloy::hex::encode_prefixed);
+            format!("  · calls {} ({selector}) with {value} and {} bytes of data", c.to, c.data.len())
+        })
+        .collect()
+}
+
 pub fn scene(step: usize, scene: &Scene) -> String {
     let mark = match &scene.refused {
         Some(code) => format!("  [refused: {code}]"),
@@ -334,7 +354,7 @@ pub fn scene(step: usize, scene: &Scene) -> String {
 
 pub fn proof(proof: &Proof) -> String {
     format!(
-        "Proven at block {}: key {} can do nothing any more; its own approval is now refused with \"{}\"",
+        "Proven at block {}: the approval of key {} can never be used again; replayed, it is refused with \"{}\"",
         proof.block, proof.key_id, proof.replay
     )
 }

@@ -15,7 +15,9 @@ use super::{
     revoke::{Proof, RevokePlan, Target},
     send::SendPlan,
 };
-use crate::kernel::{approval::recover, generation::ENTRY_POINT, signature, user_op::UserOperation};
+use crate::kernel::{
+    account::AccountCall, approval::recover, generation::ENTRY_POINT, signature, user_op::UserOperation,
+};
 
 /// Version of the file.
 const FORM: u32 = 1;
@@ -41,6 +43,8 @@ pub struct Completed {
     pub operation: OperationOutcome,
     pub proof: Option<Proof>,
     pub proofs: Vec<Proof>,
+    #[serde(skip)]
+    pub not_proven: Option<Error>,
 }
 
 impl Wallet {
@@ -60,6 +64,11 @@ impl Wallet {
     pub fn unsigned_revoke(&self, plan: &RevokePlan) -> UnsignedOperation {
         let account = &plan.account;
         unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
+    }
+
+    /// What a file would do, for a person to read before it is sent.
+    pub fn unsigned_account_call(file: &UnsignedOperation) -> AccountCall {
+        AccountCall::decode(&file.user_op.call_data)
     }
 
     /// Takes the owner's signature, sends the operation, follows it, and proves it when it takes keys back.
@@ -100,10 +109,11 @@ impl Wallet {
         let prepared = services.recheck(file.user_op).await?;
         let purpose = file.purpose.clone();
         let operation = self.execute_operation(&services, prepared, purpose, signature::sudo(signature), true).await?;
-        let mut completed = Completed { operation, proof: None, proofs: Vec::new() };
+        let mut completed = Completed { operation, proof: None, proofs: Vec::new(), not_proven: None };
         if let (Purpose::Revoke { key_ids }, Some(true)) = (&file.purpose, completed.operation.success) {
             let targets = key_ids.iter().map(|id| self.target(id)).collect::<Result<Vec<_>>>()?;
-            completed.proofs = self.prove_all(&account, &services, &targets, &completed.operation).await?;
+            (completed.proofs, completed.not_proven) =
+                self.prove_all(&account, &services, &targets, &completed.operation).await;
             completed.proof = completed.proofs.first().cloned();
         }
         Ok(completed)

@@ -127,13 +127,19 @@ impl Wallet {
         let mut calls = Vec::new();
         let mut steps = Vec::new();
         for (nonce, (file, approval)) in &pending {
-            if *nonce != next {
-                let who = turns.get(&next).map_or_else(|| "nobody on record".to_owned(), Clone::clone);
+            if let Some(who) = turns.get(&next).filter(|_| *nonce != next) {
                 return Err(Error::failed(
                     "enable.order",
                     format!("{} has turn {nonce}, and turn {next} ({who}) comes first", file.key.label),
                 )
                 .hint("enable that key too, or take it back first"));
+            }
+            if *nonce != next {
+                return Err(Error::failed(
+                    "enable.order",
+                    format!("{} has turn {nonce}, and nobody on record holds turn {next} before it", file.key.label),
+                )
+                .hint("take the key back and grant anew: `keyleash revoke` burns the turns in between"));
             }
             let signature = approval.signature.as_ref().map(Bytes::as_ref).unwrap_or_default();
             if file.key.generation != generation {

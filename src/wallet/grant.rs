@@ -155,6 +155,19 @@ impl Wallet {
                 permuted_execution_rule: false,
             },
         );
+        if selectors.len() > 1 && resolved.scope.permissions.iter().any(|p| !p.execution_rule.is_none()) {
+            findings.push(Finding {
+                id: "R14",
+                severity: risk::Severity::High,
+                permission: None,
+                message:
+                    "run limits and intervals are counted anew for each approval, and these account functions need one \
+                          each: the key could use every limit once per function"
+                        .into(),
+                advice: "ask for one account function (executeBatch covers single calls too)".into(),
+                effect: Effect::Refuse,
+            });
+        }
         findings.extend(self.about_other_keys(&account, &picture, session_key, generation, &selectors)?);
         let sentences = sentences(&resolved.scope, &functions, generation);
         let first_nonce = self.store.read(|r| {
@@ -208,6 +221,13 @@ impl Wallet {
             let Some(key) = w.read().key(&approval.key_id)? else {
                 return Err(Error::failed("records.damaged", "an approval has no key on record"));
             };
+            if w.read().is_key_hidden(&key.id)? {
+                return Err(Error::failed(
+                    "grant.removed",
+                    format!("the draft {} was removed, and its turn may be another's now", key.label),
+                )
+                .hint("grant anew"));
+            }
             if !approval.request.is_signed_by(key.owner, signature) {
                 let who = approval.request.recover_owner(signature);
                 let found = who.map_or("nobody: it must be 65 bytes with v 27 or 28".to_owned(), |a| a.to_string());

@@ -135,6 +135,23 @@ impl Wallet {
             }
             None => self.store.read(|r| r.agent_by_address(request.enable.session_key))?.map(|agent| agent.secret),
         };
+        let same = |k: &Key| {
+            k.origin == Origin::Imported
+                && (k.network == network && k.account == blob.account && k.session_key == request.enable.session_key)
+                && (k.generation == request.validator && k.scope == blob.scope && k.owner == found.owner)
+        };
+        if let Some(key) = self.store.read(|r| Ok(r.keys_of(&network, blob.account, false)?.into_iter().find(same)))? {
+            // The same key with the same scope, for another account function.
+            let approval = ApprovalRecord {
+                key_id: key.id.clone(),
+                request: request.clone(),
+                signature: Some(found.approval.signature.clone()),
+                created_at: now(),
+            };
+            self.store.write(|w| w.put_approval(&approval))?;
+            let picture = self.picture_for(&key).await?;
+            return Ok((self.key_view(&key, Some(&picture))?, found.assumptions));
+        }
         let key = Key {
             id: short_id()?,
             label,
@@ -180,6 +197,14 @@ impl Wallet {
             Ok(keys)
         })
     }
+}
+
+/// The approvals in a text: one, or one a line as `key export` writes a key with several.
+pub fn texts(text: &str) -> Vec<&str> {
+    const MAX_APPROVALS: usize = 8;
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let several = (2..=MAX_APPROVALS).contains(&lines.len()) && lines.iter().all(|l| blob::read(l).is_ok());
+    if several { lines } else { vec![text] }
 }
 
 fn read(text: &str) -> Result<Blob> {

@@ -167,7 +167,21 @@ impl Wallet {
         self.find_key_among(self.store.read(|r| r.keys())?, wanted)
     }
 
-    pub(super) fn find_key_of(&self, account: &Account, wanted: &str) -> Result<KeyFile> {
+    /// Keys of an account by id or label, or all of an address: one key may have several approvals.
+    pub(super) fn find_keys_of(&self, account: &Account, wanted: &str) -> Result<Vec<KeyFile>> {
+        let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
+        let address: Option<Address> = wanted.parse().ok();
+        let of_address: Vec<&Key> = keys.iter().filter(|k| Some(k.session_key) == address).collect();
+        if of_address.is_empty() {
+            return Ok(vec![self.find_key_of(account, wanted)?]);
+        }
+        of_address
+            .into_iter()
+            .map(|key| Ok(KeyFile { key: key.clone(), approvals: self.store.read(|r| r.approvals(&key.id))? }))
+            .collect()
+    }
+
+    fn find_key_of(&self, account: &Account, wanted: &str) -> Result<KeyFile> {
         self.find_key_among(self.store.read(|r| r.keys_of(&account.network, account.address, false))?, wanted)
     }
 
@@ -197,6 +211,15 @@ impl Wallet {
     /// Takes a draft, or a key taken in from elsewhere, off the lists. A signed approval of ours stays: it can still be used.
     pub fn remove_key(&self, wanted: &str) -> Result<()> {
         let file = self.find_key(wanted)?;
+        if file.key.origin == Origin::Imported
+            && self.store.read(|r| r.account(&file.key.network, file.key.account))?.is_some()
+        {
+            return Err(Error::failed(
+                "key.own_account",
+                format!("{} is a key of an account of yours", file.key.label),
+            )
+            .hint("removing the record would not take it back; use `keyleash revoke`"));
+        }
         let draft = file.approvals.iter().all(|a| a.signature.is_none());
         if file.key.origin == Origin::Granted && !draft {
             return Err(Error::failed(

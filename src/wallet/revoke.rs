@@ -35,6 +35,8 @@ pub struct RevokePlan {
     pub steps: Vec<Step>,
     /// Other keys that cannot act any more when this is done.
     pub also_revokes: Vec<String>,
+    /// What stays possible for the holders of these keys.
+    pub warnings: Vec<String>,
     pub prepared: Prepared,
     targets: Vec<Target>,
     services: Services,
@@ -77,7 +79,15 @@ pub struct Revoked {
     /// Of the key that was named first; `proofs` has all.
     pub proof: Option<Proof>,
     pub proofs: Vec<Proof>,
+    /// Why a key that was to end is not proven to have ended. It counts as alive.
+    #[serde(skip)]
+    pub not_proven: Option<Error>,
 }
+
+/// What a burn is called in a plan.
+const BURN: &str = "SessionKeyValidator.enable(a key nobody has)";
+/// Most calls in one revocation: more would not fit into a block.
+const MAX_GAP: usize = 64;
 
 impl Wallet {
     /// The calls that end these keys, and nothing else.
@@ -85,9 +95,10 @@ impl Wallet {
         let account = self.find_account(account)?;
         let mut files = Vec::with_capacity(wanted.len());
         for name in wanted {
-            let file = self.find_key_of(&account, name)?;
-            if !files.iter().any(|f: &KeyFile| f.key.id == file.key.id) {
-                files.push(file);
+            for file in self.find_keys_of(&account, name)? {
+                if !files.iter().any(|f: &KeyFile| f.key.id == file.key.id) {
+                    files.push(file);
+                }
             }
         }
         let services = self.services(&account.network).await?;
@@ -95,10 +106,11 @@ impl Wallet {
         let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
         super::grant::same_account(&account, &picture)?;
         let (calls, steps, targets) = self.revoke_calls(&account, files, &picture)?;
+        let warnings = self.still_alive(&account, &targets, &picture)?;
         let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
         let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
         let prepared = services.prepare(&wanted).await?;
-        Ok(RevokePlan { account, steps, also_revokes: Vec::new(), prepared, targets, services })
+        Ok(RevokePlan { account, steps, also_revokes: Vec::new(), warnings, prepared, targets, services })
     }
 
     /// From a picture of the account to the calls, what each does, and the keys they end.
@@ -140,18 +152,35 @@ impl Wallet {
         let mut next = std::collections::BTreeMap::new();
         for ((generation, nonce), label) in &burns {
             let turn = next.entry(*generation).or_insert_with(|| picture.nonces(*generation).last.saturating_add(1));
-            if nonce != turn {
+            while *turn < *nonce {
                 let turns = self.turns(&account.network, account.address, *generation)?;
-                let who = turns.get(turn).map_or_else(|| "nobody on record".to_owned(), Clone::clone);
-                return Err(Error::failed(
-                    "revoke.order",
-                    format!("{label} has turn {nonce}; it can only be burnt after turn {turn} ({who})"),
-                )
-                .hint(format!("take {who} back in the same command, or enable it first with `keyleash key enable`")));
+                if let Some(who) = turns.get(turn) {
+                    return Err(Error::failed(
+                        "revoke.order",
+                        format!("{label} has turn {nonce}; it can only be burnt after turn {turn} ({who})"),
+                    )
+                    .hint(format!(
+                        "take {who} back in the same command, or enable it first with `keyleash key enable`"
+                    )));
+                }
+                if calls.len() >= MAX_GAP {
+                    return Err(Error::failed(
+                        "revoke.gap",
+                        format!("{label} has turn {nonce}, too far ahead of the account's {turn}"),
+                    ));
+                }
+                calls.push(Call { to: generation.address(), value: U256::ZERO, data: burn(*turn) });
+                steps.push(Step {
+                    call: BURN.into(),
+                    effect: format!(
+                        "burns turn {turn}, which nobody on record holds, because it stands before turn {nonce}"
+                    ),
+                });
+                *turn = turn.saturating_add(1);
             }
             calls.push(Call { to: generation.address(), value: U256::ZERO, data: burn(*nonce) });
             steps.push(Step {
-                call: "SessionKeyValidator.enable(a key nobody has)".into(),
+                call: BURN.into(),
                 effect: format!("burns turn {nonce}, because {label} was never used: its approval can never be enabled; other keys live on"),
             });
             *turn = turn.saturating_add(1);
@@ -164,6 +193,23 @@ impl Wallet {
             });
         }
         Ok((calls, steps, targets))
+    }
+
+    /// Other approvals of the same session keys that this plan leaves alone.
+    fn still_alive(&self, account: &Account, targets: &[Target], picture: &Picture) -> Result<Vec<String>> {
+        let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
+        let mut warnings = Vec::new();
+        for key in keys.iter().filter(|k| !targets.iter().any(|t| t.file.key.id == k.id)) {
+            let Some(target) = targets.iter().find(|t| t.file.key.session_key == key.session_key) else { continue };
+            let view = self.key_view(key, Some(picture))?;
+            if view.state.may_act() {
+                warnings.push(format!(
+                    "the holder of {} has another approval, {} ({}, {}), which lives on; revoke that too, or name the key by its address",
+                    target.file.key.label, view.label, view.key_id, view.state
+                ));
+            }
+        }
+        Ok(warnings)
     }
 
     /// Sends the plan and proves it. Mined is not revoked: what counts is what the chain answers afterwards.
@@ -184,37 +230,53 @@ impl Wallet {
         let operation = self
             .execute_operation_telling(&plan.services, plan.prepared, purpose, signature::sudo(&signature), true, tell)
             .await?;
-        let mut revoked =
-            Revoked { plan: plan.steps, also_revokes: plan.also_revokes, operation, proof: None, proofs: Vec::new() };
+        let mut revoked = Revoked {
+            plan: plan.steps,
+            also_revokes: plan.also_revokes,
+            operation,
+            proof: None,
+            proofs: Vec::new(),
+            not_proven: None,
+        };
         if revoked.operation.success == Some(true) {
             tell("proving");
-            revoked.proofs = self.prove_all(&plan.account, &plan.services, &plan.targets, &revoked.operation).await?;
+            let proven = self.prove_all(&plan.account, &plan.services, &plan.targets, &revoked.operation).await;
+            (revoked.proofs, revoked.not_proven) = proven;
             revoked.proof = revoked.proofs.first().cloned();
         }
         Ok(revoked)
     }
 
-    /// Proves every key of a mined revocation, and only then calls it revoked on record.
+    /// Proves every key of a mined revocation, and only then calls it revoked on record. Answers what was proven, and the
+    /// first reason why something was not.
     pub(super) async fn prove_all(
         &self,
         account: &Account,
         services: &Services,
         targets: &[Target],
         operation: &OperationOutcome,
-    ) -> Result<Vec<Proof>> {
+    ) -> (Vec<Proof>, Option<Error>) {
         let transaction_hash = operation.transaction_hash.unwrap_or_default();
         let mut proofs = Vec::with_capacity(targets.len());
+        let mut not_proven = None;
         for target in targets {
-            let proof = self.prove(account, services, target, transaction_hash).await?;
-            let mut key = target.file.key.clone();
-            key.revoked_at = Some(now());
-            self.store.write(|w| {
-                w.put_key(&key)?;
-                w.put_proof(&key.id, now(), &proof)
-            })?;
-            proofs.push(proof);
+            let proven = self.prove(account, services, target, transaction_hash).await.and_then(|proof| {
+                let mut key = target.file.key.clone();
+                key.revoked_at = Some(now());
+                self.store.write(|w| {
+                    w.put_key(&key)?;
+                    w.put_proof(&key.id, now(), &proof)
+                })?;
+                Ok(proof)
+            });
+            match proven {
+                Ok(proof) => proofs.push(proof),
+                Err(error) => {
+                    not_proven.get_or_insert(error);
+                }
+            }
         }
-        Ok(proofs)
+        (proofs, not_proven)
     }
 
     /// Reads back what the validator holds, and replays the key's own approval.
@@ -241,8 +303,14 @@ impl Wallet {
             if enable.nonce > nonces.last.max(nonces.invalid) {
                 return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
             }
+            if approval.signature.is_none() {
+                replay = format!("never signed here; turn {} is over", enable.nonce);
+                continue;
+            }
+            // Another approval of the same key may live on: then using the key is no test of this one.
+            let used_up = !picture.sessions.contains_key(&(key.generation, key.session_key));
             let mut refusals = Vec::new();
-            for (attempt, answer) in services.replay(approval, picture.block).await? {
+            for (attempt, answer) in services.replay(approval, picture.block, used_up).await? {
                 match answer {
                     Fault::ApprovalNonce => refusals.push(format!("SessionKeyValidator: invalid nonce ({attempt})")),
                     Fault::NotEnabled => {
@@ -280,7 +348,12 @@ fn burn(nonce: u128) -> Bytes {
 
 impl Services {
     /// What the account answers to the approval's own holder now: as an enabling operation, and as one of an enabled key.
-    async fn replay(&self, approval: &ApprovalRecord, block: u64) -> Result<Vec<(&'static str, Fault)>> {
+    async fn replay(
+        &self,
+        approval: &ApprovalRecord,
+        block: u64,
+        as_enabled: bool,
+    ) -> Result<Vec<(&'static str, Fault)>> {
         let request = &approval.request;
         let session = signature::session(request.enable.session_key, &DUMMY_SIGNATURE, &[]);
         let signed = Approval { request: request.clone(), signature: approval.signature.clone().unwrap_or_default() };
@@ -296,7 +369,7 @@ impl Services {
         let mut modes = vec![("enabling it", signature::enable_and_use(&signed, &session))];
         // Without a route there is nothing that an enabled key could go through.
         let picture = self.picture(request.account, &[], None).await?;
-        if picture.route(request.selector).is_some() {
+        if as_enabled && picture.route(request.selector).is_some() {
             modes.push(("using it", signature::use_enabled(&session)));
         }
         for (attempt, signature) in modes {

@@ -134,7 +134,11 @@ const DAY: u64 = 24 * 60 * 60;
 /// The standing of one approval. `picture` is `None` where there is no chain to ask.
 pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
     if approval.signature.is_none() {
-        return standing(State::Draft, "the owner has not signed it yet");
+        let over = picture.is_some_and(|p| approval.nonce() <= p.nonces(key.generation).last);
+        return match over {
+            true => past(key, &approval.request.enable, picture.map(|p| p.nonces(key.generation)).unwrap_or_default()),
+            false => standing(State::Draft, "the owner has not signed it yet"),
+        };
     }
     let Some(picture) = picture else {
         return standing(State::Unknown, "no chain was asked");

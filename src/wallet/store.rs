@@ -156,6 +156,15 @@ impl Read<'_> {
         )
     }
 
+    pub fn is_key_hidden(&self, id: &str) -> Result<bool> {
+        let hidden: Option<i64> = self
+            .connection
+            .query_row("SELECT hidden FROM key WHERE id = ?1", params![id], |row| row.get(0))
+            .optional()
+            .map_err(|e| database(&e))?;
+        Ok(hidden == Some(1))
+    }
+
     pub fn key(&self, id: &str) -> Result<Option<Key>> {
         self.one("SELECT record, 'key ' || id FROM key WHERE id = ?1", params![id])
     }
@@ -174,11 +183,12 @@ impl Read<'_> {
         )
     }
 
-    /// Every approval ever signed or drafted for an account.
+    /// Every approval signed for an account, keys off the lists included, and every draft that was not removed.
     pub fn approvals_of(&self, network: &str, account: Address) -> Result<Vec<ApprovalRecord>> {
         self.many(
             "SELECT approval.record, 'approval of key ' || key.id FROM approval JOIN key ON key.id = approval.key_id
-             WHERE key.network = ?1 AND key.account = ?2 AND key.hidden = 0 ORDER BY approval.id",
+             WHERE key.network = ?1 AND key.account = ?2
+             AND (key.hidden = 0 OR json_extract(approval.record, '$.signature') IS NOT NULL) ORDER BY approval.id",
             params![network, account.as_slice()],
         )
     }
