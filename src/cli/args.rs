@@ -364,6 +364,9 @@ pub struct InspectArgs {
     /// The session key's address, if it is not in the file
     #[arg(long, value_name = "ADDRESS")]
     pub agent: Option<String>,
+    /// The account's owner, if neither the file nor a node tells
+    #[arg(long, value_name = "ADDRESS")]
+    pub owner: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -34,7 +34,7 @@ use crate::{
     },
     wallet::{
         Backend, PassphraseSource, Wallet,
-        elsewhere::UnsignedOperation,
+        elsewhere::{Completed, UnsignedOperation},
         error::{Class, Error, Result},
         grant::{Accepted, GrantIntent, Holder},
         home::{Home, read_bounded, replace},
@@ -166,9 +166,9 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
         Command::Grant(args) => grant(global, args, output, partial).await,
         Command::Key(command) => key(global, command, output, partial).await,
         Command::Agent(command) => agent(global, command, output).await,
-        Command::Inspect(args) => inspect_text(global, args, output).await,
+        Command::Inspect(args) => inspect_text(global, args, output, partial).await,
         Command::Send(args) => send(global, args, output, partial).await,
-        Command::Status { hash } => status(global, hash, output).await,
+        Command::Status { hash } => status(global, hash, output, partial).await,
         Command::Revoke(args) => revoke(global, args, output, partial).await,
         Command::Complete { file, signature_file } => complete(global, &file, &signature_file, output, partial).await,
         Command::Vault(command) => vault(global, command, output, partial),
@@ -461,6 +461,15 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
         return Err(Error::usage("file.exists", format!("{} exists already; nothing was signed", out.display()))
             .hint("name another file"));
     }
+    if let Some(folder) =
+        args.out.as_deref().and_then(Path::parent).filter(|f| !f.as_os_str().is_empty() && !f.is_dir())
+    {
+        return Err(Error::usage(
+            "file.no_folder",
+            format!("there is no folder {}; nothing was signed", folder.display()),
+        )
+        .hint("make it first, or name a file in another folder"));
+    }
     let accepted = accepted(&args.accept)?;
     let policy = read_policy(policy_file)?;
     let plan = wallet.plan_grant(GrantIntent { account, policy, holder, label: args.label.clone() }).await?;
@@ -476,7 +485,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
         return unsigned_grant(&wallet, plan, &accepted, &args, global);
     }
     confirm("Sign this approval?", global.yes)?;
-    let granted = wallet.execute_grant(plan, &accepted)?;
+    let granted = wallet.execute_grant(plan, &accepted).await?;
     let mut data = render::granted(&granted);
     let mut texts = Vec::new();
     match &args.out {
@@ -595,7 +604,12 @@ async fn complete(
         output.say(&show::unsigned(&operation));
     }
     confirm("Send this operation?", global.yes)?;
-    let mut completed = wallet.complete_operation(operation, &signature).await?;
+    let completed = wallet.complete_operation(operation, &signature).await?;
+    report(completed, partial)
+}
+
+/// An operation that was followed, with its proofs when it took keys back.
+fn report(mut completed: Completed, partial: &mut Partial) -> Result<Done> {
     let mut data = render::operation(&completed.operation);
     data["proof"] = json!(completed.proof);
     data["proofs"] = json!(completed.proofs);
@@ -661,7 +675,10 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
         KeyCommand::Rm { key } => {
             confirm("Take this key off the list?", global.yes)?;
             wallet.remove_key(&key)?;
-            done(json!({ "removed": key }), format!("{key} is off the list."))
+            let text = format!(
+                "{key} is off the list. If its owner has signed it elsewhere, that signature can still be used while its turn is free."
+            );
+            done(json!({ "removed": key }), text)
         }
         KeyCommand::Enable { keys, max_cost, dry_run, unsigned: _, out } => {
             let plan = wallet.plan_enable(&keys, amount("--max-cost", max_cost.as_deref())?).await?;
@@ -719,10 +736,11 @@ async fn agent(global: &Global, command: AgentCommand, output: &mut Output) -> R
     }
 }
 
-async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output) -> Result<Done> {
+async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let text = read_input(&args.file)?;
     let options = InspectOptions {
         session_key: args.agent.as_deref().map(|a| address("--agent", a)).transpose()?,
+        owner: args.owner.as_deref().map(|a| address("--owner", a)).transpose()?,
         rpc: args.rpc,
         network: global.network.clone(),
     };
@@ -742,11 +760,20 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output) -
         }
         inspections.push(found);
     }
+    let refuted = inspections.iter().find(|found| found.refuted);
     let shown: Vec<String> = inspections.iter().map(show::inspection).collect();
     let mut all: Vec<Value> = inspections.iter().map(render::inspection).collect();
     let mut data = if all.is_empty() { Value::Null } else { all.remove(0) };
     if !all.is_empty() {
         data["further"] = json!(all);
+    }
+    if let Some(found) = refuted {
+        if !output.is_json() {
+            print(&shown.join("\n\n"))?;
+        }
+        *partial = data;
+        return Err(Error::failed("approval.unverified", found.state_reason.clone())
+            .hint("do not rely on it: no owner's signature over this scope was found"));
     }
     done(data, shown.join("\n\n"))
 }
@@ -780,10 +807,9 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
 }
 
-async fn status(global: &Global, hash: B256, output: &mut Output) -> Result<Done> {
-    let outcome = open(global, output)?.status(hash, Duration::from_secs(20)).await?;
-    let data = render::operation(&outcome);
-    finished(&outcome, data, show::operation(&outcome), &mut Value::Null)
+async fn status(global: &Global, hash: B256, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let completed = open(global, output)?.status(hash, Duration::from_secs(20)).await?;
+    report(completed, partial)
 }
 
 async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
@@ -816,6 +842,16 @@ async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial:
     if let Some(error) = revoked.not_proven.take() {
         *partial = data;
         return Err(error);
+    }
+    if revoked.operation.phase == "sent" {
+        *partial = data;
+        let hash = revoked.operation.user_op_hash;
+        return Err(Error::new(
+            Class::Chain,
+            "revoke.waiting",
+            "the revocation was sent, and is not in a block yet: the key is alive",
+        )
+        .hint(format!("follow and prove it with `keyleash status {hash}`")));
     }
     finished(&revoked.operation, data, show::revoked(&revoked), partial)
 }

@@ -251,7 +251,13 @@ pub fn key(key: &KeyView) -> String {
 pub fn inspection(found: &Inspection) -> String {
     let unknown = || "unknown".to_owned();
     let mut lines = vec![
-        format!("Approval of format {} for {} – {}", found.format, found.account, found.state),
+        format!(
+            "{}Approval of format {} for {} – {}",
+            if found.owner.is_none() { "NOT VERIFIED: " } else { "" },
+            found.format,
+            found.account,
+            found.state
+        ),
         format!("  {}", found.state_reason),
         format!(
             "  session key {}{}",

@@ -269,7 +269,7 @@ impl Runner {
             Effect::SignGrant { job, plan, accepted } => {
                 let Some(Plan::Grant(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
-                    Ok(Report::Granted(Box::new(shared.wallet()?.execute_grant(*plan, &accepted)?)))
+                    Ok(Report::Granted(Box::new(shared.wallet()?.execute_grant(*plan, &accepted).await?)))
                 });
             }
             Effect::PlanRevoke { job, account, keys } => {

@@ -101,7 +101,7 @@ impl Wallet {
             address,
             name: name.to_owned(),
             owner: owner.address(),
-            owner_secret: self.keep(&owner, &format!("owner of {name}"))?,
+            owner_secret: self.keep_or_find(&owner, network, address, &format!("owner of {name}"))?,
             seed: Some(seed),
             kernel,
             created_at: now(),
@@ -153,7 +153,7 @@ impl Wallet {
             address,
             name: name.to_owned(),
             owner: on_chain,
-            owner_secret: self.keep(&owner, &format!("owner of {name}"))?,
+            owner_secret: self.keep_or_find(&owner, network, address, &format!("owner of {name}"))?,
             seed: seed_of(address, on_chain),
             kernel,
             created_at: now(),
@@ -169,7 +169,7 @@ impl Wallet {
         let mut views = Vec::with_capacity(accounts.len());
         for account in &accounts {
             if !networks.contains_key(account.network.as_str()) {
-                networks.insert(&account.network, self.services(&account.network).await);
+                networks.insert(&account.network, self.services_of(&account.network, account.chain_id).await);
             }
             if let Some(services) = networks.get(account.network.as_str()) {
                 views.push(view_account(account, services.as_ref()).await);
@@ -217,7 +217,7 @@ impl Wallet {
     }
 
     async fn show_account(&self, account: &Account) -> AccountView {
-        let services = self.services(&account.network).await;
+        let services = self.services_of(&account.network, account.chain_id).await;
         view_account(account, services.as_ref()).await
     }
 
@@ -263,6 +263,15 @@ impl Wallet {
         match owner {
             Owner::Key(secret) => self.keep_secret(secret, label).map(Some),
             Owner::Watched(_) => Ok(None),
+        }
+    }
+
+    /// The same; for an owner without a key, the one that is still in the vault from when the account was on the list.
+    fn keep_or_find(&self, owner: &Owner, network: &str, account: Address, label: &str) -> Result<Option<SecretId>> {
+        let before = self.store.read(|r| r.account(network, account))?.filter(|a| a.owner == owner.address());
+        match (owner, before.and_then(|a| a.owner_secret)) {
+            (Owner::Watched(_), Some(secret)) => Ok(Some(secret)),
+            _ => self.keep(owner, label),
         }
     }
 

@@ -103,25 +103,18 @@ impl Wallet {
             )
             .hint("sign `message` as 32 bytes with personal_sign (EIP-191), with the owner's key"));
         }
-        let services = self.services(&account.network).await?;
+        let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
         super::grant::same_account(&account, &picture)?;
         let prepared = services.recheck(file.user_op).await?;
         let purpose = file.purpose.clone();
         let operation = self.execute_operation(&services, prepared, purpose, signature::sudo(signature), true).await?;
-        let mut completed = Completed { operation, proof: None, proofs: Vec::new(), not_proven: None };
-        if let (Purpose::Revoke { key_ids }, Some(true)) = (&file.purpose, completed.operation.success) {
-            let targets = key_ids.iter().map(|id| self.target(id)).collect::<Result<Vec<_>>>()?;
-            (completed.proofs, completed.not_proven) =
-                self.prove_all(&account, &services, &targets, &completed.operation).await;
-            completed.proof = completed.proofs.first().cloned();
-        }
-        Ok(completed)
+        self.with_proofs(&services, account.address, &file.purpose, operation).await
     }
 
-    fn target(&self, key_id: &str) -> Result<Target> {
+    pub(super) fn target(&self, key_id: &str) -> Result<Target> {
         let KeyFile { key, approvals } = self.find_key(key_id)?;
-        let ends = approvals.iter().filter(|a| a.signature.is_some()).cloned().collect();
+        let ends = approvals.clone();
         Ok(Target { file: KeyFile { key, approvals }, ends })
     }
 }

@@ -66,7 +66,7 @@ impl Wallet {
             Error::failed("enable.not_owner", format!("the account of {} is not yours on record", first.key.label))
                 .hint("only the owner can enable a key; its holder enables it with the first call")
         })?;
-        let services = self.services(&account.network).await?;
+        let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = self.picture_for(&first.key).await?;
         let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
         let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;

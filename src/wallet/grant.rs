@@ -125,7 +125,7 @@ impl Wallet {
             (Holder::NewKey, Some(secret)) => secret.address(),
             (Holder::NewKey, None) => Address::ZERO,
         };
-        let services = self.services(&account.network).await?;
+        let services = self.services_of(&account.network, account.chain_id).await?;
         let mut known = self.known_keys(&account)?;
         known.push(session_key);
         let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
@@ -191,8 +191,9 @@ impl Wallet {
     }
 
     /// Signs the plan and writes it down, in one step that other processes see whole or not at all.
-    pub fn execute_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
+    pub async fn execute_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
         check_findings(&plan.findings, accepted)?;
+        self.still_true(&plan).await?;
         let owner = self.owner_key(&plan.account)?;
         self.record_grant(plan, |request| {
             let signature = owner
@@ -203,6 +204,27 @@ impl Wallet {
             }
             Ok(Some(Bytes::copy_from_slice(&signature)))
         })
+    }
+
+    /// What the plan relied on, read again: a person may have looked at it for long.
+    async fn still_true(&self, plan: &GrantPlan) -> Result<()> {
+        let services = self.services_of(&plan.account.network, plan.account.chain_id).await?;
+        let now = services.picture(plan.account.address, &[], Some(plan.account.kernel)).await?;
+        let before = &plan.picture;
+        let changed = [
+            ("the owner", now.owner != before.owner),
+            ("the Kernel version", now.kernel != before.kernel),
+            ("the account's turn", now.nonces(plan.generation) != before.nonces(plan.generation)),
+            ("where session keys are routed", now.routes != before.routes),
+        ];
+        match changed.iter().find(|(_, changed)| *changed) {
+            None => Ok(()),
+            Some((what, _)) => Err(Error::failed(
+                "grant.stale",
+                format!("{what} has changed on chain since the plan was made; nothing was signed"),
+            )
+            .hint("run the command again")),
+        }
     }
 
     /// Writes the plan down as a draft that waits for a signature from elsewhere.

@@ -21,7 +21,7 @@ use crate::kernel::{
     abi::{Function, known_functions},
     account::selector,
     approval::Approval,
-    blob::{self, Blob, Search},
+    blob::{self, Blob, RecoverError, Search},
     generation::{Generation, KernelVersion},
     permission::Permission,
     risk::{self, Finding},
@@ -46,6 +46,8 @@ pub fn known_chains() -> Vec<KnownChain> {
 pub struct InspectOptions {
     /// Address of the session key, when the text does not carry its private half.
     pub session_key: Option<Address>,
+    /// The account's owner, when neither the text nor a chain tells.
+    pub owner: Option<Address>,
     /// A node to ask.
     pub rpc: Option<String>,
     /// A network of this home to ask.
@@ -58,6 +60,8 @@ pub struct Inspection {
     pub format: String,
     pub account: Address,
     pub session_key: Option<Address>,
+    /// Owner and session key are known, and the signature is not that owner's over this scope.
+    pub refuted: bool,
     pub has_secret: bool,
     pub owner: Option<Address>,
     pub chain_id: Option<u64>,
@@ -85,18 +89,37 @@ pub async fn inspect(text: &str, options: &InspectOptions) -> Result<Inspection>
         Some(url) => Some(node_only(url).await?),
         None => None,
     };
-    examine(text, options.session_key.into_iter().collect(), services.as_ref()).await
+    let known =
+        Known { session_keys: options.session_key.into_iter().collect(), owner: options.owner, chains: Vec::new() };
+    examine(text, known, services.as_ref()).await
+}
+
+/// What may be tried besides what the text says.
+struct Known {
+    session_keys: Vec<Address>,
+    owner: Option<Address>,
+    /// Chain ids to try first.
+    chains: Vec<u64>,
 }
 
 impl Wallet {
     /// The same with what this home knows: its agents' keys and its networks.
     pub async fn inspect(&self, text: &str, options: &InspectOptions) -> Result<Inspection> {
-        let services = match (&options.rpc, &options.network) {
-            (Some(url), _) => Some(node_only(url).await?),
-            (None, Some(name)) => Some(self.services(name).await?),
-            (None, None) => None,
+        let account = read(text)?.account;
+        let recorded = self.store.read(|r| r.accounts())?.into_iter().find(|a| a.address == account);
+        let services = match (&options.rpc, &options.network, &recorded) {
+            (Some(url), _, _) => Some(node_only(url).await?),
+            (None, Some(name), _) => Some(self.services(name).await?),
+            // Not asked for: helps when it answers.
+            (None, None, Some(account)) => self.services_of(&account.network, account.chain_id).await.ok(),
+            (None, None, None) => None,
         };
-        examine(text, self.candidate_keys(options.session_key)?, services.as_ref()).await
+        let known = Known {
+            session_keys: self.candidate_keys(options.session_key)?,
+            owner: options.owner.or(recorded.map(|a| a.owner)),
+            chains: self.config(|c| c.network.values().map(|n| n.chain_id).collect()),
+        };
+        examine(text, known, services.as_ref()).await
     }
 
     /// Takes an approval in: verified, recorded, its private half moved to the vault.
@@ -110,20 +133,21 @@ impl Wallet {
         let blob = read(text)?;
         let network = self.default_network(network)?;
         let services = self.services(&network).await?;
-        let found = recover(&blob, &self.candidate_keys(session_key)?, Some(&services)).await?;
+        let known = Known { session_keys: self.candidate_keys(session_key)?, owner: None, chains: Vec::new() };
+        let found = recover(&blob, &known, Some(&services)).await?;
         let request = &found.approval.request;
         let known = self
             .store
             .read(|r| Ok(r.approval_by_digest(request.digest())?.map(|a| r.key(&a.key_id)).transpose()?.flatten()))?;
         if let Some(key) = known {
-            return Err(Error::failed(
-                "key.exists",
-                format!("this approval is on record already, as {} ({})", key.label, key.id),
-            ));
+            return self.taken_in_before(key, &blob).await;
         }
         let label = match label {
             Some(label) => check_label("--label", label)?,
-            None => format!("for-{}", blob.account.to_string().get(2..8).unwrap_or("account").to_lowercase()),
+            None => match self.store.read(|r| r.agent_by_address(request.enable.session_key))? {
+                Some(agent) => agent.label,
+                None => format!("for-{}", blob.account.to_string().get(2..8).unwrap_or("account").to_lowercase()),
+            },
         };
         let mut warnings: Vec<String> = blob.warnings.iter().map(ToString::to_string).collect();
         let secret = match &blob.secret {
@@ -185,6 +209,17 @@ impl Wallet {
         Ok((self.key_view(&key, Some(&picture))?, warnings))
     }
 
+    /// An approval that is on record: back on the lists if it was removed, with its key's private half if that came along.
+    async fn taken_in_before(&self, mut key: Key, blob: &Blob) -> Result<(KeyView, Vec<String>)> {
+        if let (None, Some(secret)) = (key.secret, &blob.secret) {
+            key.secret = Some(self.keep_secret(secret, &format!("session key {}", key.label))?);
+        }
+        self.store.write(|w| w.show_key(&key))?;
+        let picture = self.picture_for(&key).await?;
+        let note = format!("this approval was on record already, as {} ({})", key.label, key.id);
+        Ok((self.key_view(&key, Some(&picture))?, vec![note]))
+    }
+
     fn candidate_keys(&self, given: Option<Address>) -> Result<Vec<Address>> {
         if let Some(address) = given {
             return Ok(vec![address]);
@@ -233,10 +268,10 @@ struct Found {
 }
 
 /// Finds out what the text leaves out, trying likely answers until the owner's signature verifies.
-async fn recover(blob: &Blob, candidates: &[Address], services: Option<&Services>) -> Result<Found> {
+async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Result<Found> {
     let session_keys: Vec<Option<Address>> = match &blob.secret {
         Some(_) => vec![None],
-        None => candidates.iter().copied().map(Some).collect(),
+        None => known.session_keys.iter().copied().map(Some).collect(),
     };
     if session_keys.is_empty() {
         return Err(Error::usage("approval.session_key", "the approval does not say for which session key it is")
@@ -244,15 +279,16 @@ async fn recover(blob: &Blob, candidates: &[Address], services: Option<&Services
     }
     let mut search = Search::on_chains(match services {
         Some(services) => vec![services.network.chain_id],
-        None => known_chains().iter().map(|c| c.id).collect(),
+        None => known.chains.iter().copied().chain(known_chains().iter().map(|c| c.id)).collect(),
     });
+    search.owner = known.owner;
     let mut picture = None;
     if let Some(services) = services {
         let planned = blob.seed().and_then(|(_, implementation)| KernelVersion::from_implementation(implementation));
         let keys: Vec<Address> =
             session_keys.iter().flatten().copied().chain(blob.secret.as_ref().map(|s| s.address())).collect();
         let seen = services.picture(blob.account, &keys, planned).await?;
-        search.owner = seen.owner;
+        search.owner = seen.owner.or(known.owner);
         search.kernels = seen.kernel.into_iter().collect();
         let last = Generation::ALL.iter().map(|g| seen.nonces(*g).last).max().unwrap_or(0);
         search.nonces = 1..=last.saturating_add(64).min(1024);
@@ -283,19 +319,25 @@ async fn recover(blob: &Blob, candidates: &[Address], services: Option<&Services
             break;
         }
     }
+    let code = match first_error {
+        Some(RecoverError::OwnerUnknown { .. }) => "approval.owner_unknown",
+        Some(RecoverError::SessionKeyUnknown) => "approval.session_key",
+        _ => "approval.unverified",
+    };
     let message = first_error.map_or_else(|| "nothing was tried".to_owned(), |e| e.to_string());
-    Err(Error::failed("approval.unverified", message)
+    Err(Error::failed(code, message)
         .hint("give the session key's address with --agent, and a node of the right chain with --rpc"))
 }
 
-async fn examine(text: &str, candidates: Vec<Address>, services: Option<&Services>) -> Result<Inspection> {
+async fn examine(text: &str, known: Known, services: Option<&Services>) -> Result<Inspection> {
     let blob = read(text)?;
     let functions = functions(&blob);
-    let found = recover(&blob, &candidates, services).await;
+    let found = recover(&blob, &known, services).await;
     let mut out = Inspection {
         format: blob.format.to_string(),
         account: blob.account,
         session_key: blob.secret.as_ref().map(|s| s.address()),
+        refuted: false,
         has_secret: blob.secret.is_some(),
         owner: None,
         chain_id: None,

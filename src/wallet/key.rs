@@ -84,7 +84,7 @@ impl Wallet {
         let file = self.find_key(wanted)?;
         let picture = match self.picture_for(&file.key).await {
             Ok(mut picture) => {
-                if let Ok(services) = self.services(&file.key.network).await {
+                if let Ok(services) = self.services_of(&file.key.network, file.key.chain_id).await {
                     for approval in &file.approvals {
                         services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
                     }
@@ -98,7 +98,7 @@ impl Wallet {
 
     /// The account of a key with all keys of it that are on record, at one block.
     pub(super) async fn picture_for(&self, key: &Key) -> Result<Picture> {
-        let services = self.services(&key.network).await?;
+        let services = self.services_of(&key.network, key.chain_id).await?;
         let known = self.store.read(|r| r.keys_of(&key.network, key.account, true))?;
         let addresses: Vec<Address> = known.iter().map(|k| k.session_key).chain([key.session_key]).collect();
         let planned = self

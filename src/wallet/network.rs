@@ -175,6 +175,21 @@ impl Wallet {
         })
     }
 
+    /// The same for something on record, which must be of the network's chain: the config is the person's to edit (R22).
+    pub(super) async fn services_of(&self, name: &str, chain_id: u64) -> Result<Services> {
+        let configured = self.network_config(name)?.chain_id;
+        if configured != chain_id {
+            return Err(Error::failed(
+                "network.chain_changed",
+                format!(
+                    "network {name} is chain {configured} now, and what is on record there is for chain {chain_id}"
+                ),
+            )
+            .hint("put the chain id in config.toml right, or use another network name for the other chain"));
+        }
+        self.services(name).await
+    }
+
     /// Connects, and stops at a node of another chain (R22).
     pub(super) async fn services(&self, name: &str) -> Result<Services> {
         let network = self.network_config(name)?;

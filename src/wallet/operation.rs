@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{
     Wallet,
     chain::{At, ChainError, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered, quote},
+    elsewhere::Completed,
     error::{Class, Error, Result},
     model::{Operation, Progress, Purpose},
     network::Services,
@@ -259,16 +260,39 @@ impl Wallet {
     }
 
     /// Looks an operation on record up again, waiting up to `patience` for it.
-    pub async fn status(&self, user_op_hash: B256, patience: Duration) -> Result<OperationOutcome> {
+    pub async fn status(&self, user_op_hash: B256, patience: Duration) -> Result<Completed> {
         let record = self.store.read(|r| r.operation(user_op_hash))?.ok_or_else(|| {
             Error::usage("operation.unknown", format!("no operation {user_op_hash} was made here"))
                 .hint("give the hash that `keyleash send`, `enable` or `revoke` printed")
         })?;
-        if matches!(record.progress, Progress::Included { .. }) {
-            return Ok(outcome(&record));
-        }
         let services = self.services(&record.network).await?;
-        self.follow(&services, record, patience).await
+        let purpose = record.purpose.clone();
+        let account = record.account;
+        let operation = match record.progress {
+            Progress::Included { .. } => outcome(&record),
+            _ => self.follow(&services, record, patience).await?,
+        };
+        self.with_proofs(&services, account, &purpose, operation).await
+    }
+
+    /// What an operation came to; when it took keys back, whether that is proven.
+    pub(super) async fn with_proofs(
+        &self,
+        services: &Services,
+        account: Address,
+        purpose: &Purpose,
+        operation: OperationOutcome,
+    ) -> Result<Completed> {
+        let mut completed = Completed { operation, proof: None, proofs: Vec::new(), not_proven: None };
+        let (Purpose::Revoke { key_ids }, Some(true)) = (purpose, completed.operation.success) else {
+            return Ok(completed);
+        };
+        let Some(account) = self.store.read(|r| r.account(&services.name, account))? else { return Ok(completed) };
+        let targets = key_ids.iter().map(|id| self.target(id)).collect::<Result<Vec<_>>>()?;
+        (completed.proofs, completed.not_proven) =
+            self.prove_all(&account, services, &targets, &completed.operation).await;
+        completed.proof = completed.proofs.first().cloned();
+        Ok(completed)
     }
 
     /// Operations on record, newest first.

@@ -161,7 +161,7 @@ impl Wallet {
         let policy = Policy::parse(policy, &|name| Err(Error::usage("policy.file", format!("{name} is not there"))))?;
         let intent = GrantIntent { account: account.to_owned(), policy, holder: Holder::NewKey, label: None };
         let plan = self.plan_grant(intent).await?;
-        self.execute_grant(plan, &Accepted::new()).map(|_| ())
+        self.execute_grant(plan, &Accepted::new()).await.map(|_| ())
     }
 
     async fn act(&self, key: &str, to: Address, data: Vec<u8>) -> Result<()> {

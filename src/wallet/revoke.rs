@@ -101,16 +101,17 @@ impl Wallet {
                 }
             }
         }
-        let services = self.services(&account.network).await?;
+        let services = self.services_of(&account.network, account.chain_id).await?;
         let known = self.known_keys(&account)?;
         let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
         super::grant::same_account(&account, &picture)?;
         let (calls, steps, targets) = self.revoke_calls(&account, files, &picture)?;
         let warnings = self.still_alive(&account, &targets, &picture)?;
+        let also_revokes = self.same_turns(&account, &targets, &picture)?;
         let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
         let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
         let prepared = services.prepare(&wanted).await?;
-        Ok(RevokePlan { account, steps, also_revokes: Vec::new(), warnings, prepared, targets, services })
+        Ok(RevokePlan { account, steps, also_revokes, warnings, prepared, targets, services })
     }
 
     /// From a picture of the account to the calls, what each does, and the keys they end.
@@ -193,6 +194,27 @@ impl Wallet {
             });
         }
         Ok((calls, steps, targets))
+    }
+
+    /// Other keys whose approval has a turn that this plan burns.
+    fn same_turns(&self, account: &Account, targets: &[Target], picture: &Picture) -> Result<Vec<String>> {
+        let mut labels = Vec::new();
+        for key in self.store.read(|r| r.keys_of(&account.network, account.address, false))? {
+            if targets.iter().any(|t| t.file.key.id == key.id) {
+                continue;
+            }
+            let last = picture.nonces(key.generation).last;
+            let burnt = |nonce: u128| {
+                nonce > last
+                    && targets
+                        .iter()
+                        .any(|t| t.file.key.generation == key.generation && t.ends.iter().any(|a| a.nonce() == nonce))
+            };
+            if self.store.read(|r| r.approvals(&key.id))?.iter().any(|a| burnt(a.nonce())) {
+                labels.push(key.label);
+            }
+        }
+        Ok(labels)
     }
 
     /// Other approvals of the same session keys that this plan leaves alone.
@@ -289,7 +311,7 @@ impl Wallet {
     ) -> Result<Proof> {
         let key = &target.file.key;
         let not_proven = |what: String| {
-            Error::failed("revoke.not_proven", format!("{} was mined, but {what}", key.label))
+            Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", key.label))
                 .hint("treat the key as alive, and run revoke again")
         };
         let picture = services.picture(account.address, &[key.session_key], Some(account.kernel)).await?;
@@ -320,6 +342,9 @@ impl Wallet {
                 }
             }
             replay = refusals.join("; ");
+        }
+        if replay.is_empty() {
+            return Err(not_proven("there was no approval of it to replay".into()));
         }
         Ok(Proof {
             key_id: key.id.clone(),

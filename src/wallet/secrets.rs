@@ -118,7 +118,7 @@ impl Wallet {
 
     fn secret_users(&self) -> Result<Vec<SecretUser>> {
         self.store.read(|records| {
-            let owners = records.accounts()?.into_iter().filter_map(|account| {
+            let owners = records.all_accounts()?.into_iter().filter_map(|account| {
                 let role = format!("owner of {}", account.name);
                 Some(SecretUser { id: account.owner_secret?, address: account.owner, role })
             });

@@ -152,7 +152,7 @@ impl Wallet {
 
     async fn plan_as_owner(&self, name: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
         let account = self.find_account(name)?;
-        let services = self.services(&account.network).await?;
+        let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
         if account_call.selector() == Some(selector::EXECUTE_BATCH)
             && picture.kernel.is_some_and(|kernel| !kernel.has_batch())
@@ -211,7 +211,7 @@ impl Wallet {
             )
             .hint("its holder can act with it; the owner can with `send --as-owner`"));
         }
-        let services = self.services(&file.key.network).await?;
+        let services = self.services_of(&file.key.network, file.key.chain_id).await?;
         let mut picture = self.picture_for(&file.key).await?;
         for approval in &file.approvals {
             services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;

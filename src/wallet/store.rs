@@ -119,6 +119,11 @@ impl Read<'_> {
         self.many("SELECT record, 'account ' || name FROM account WHERE hidden = 0 ORDER BY name", params![])
     }
 
+    /// Those taken off the list too.
+    pub fn all_accounts(&self) -> Result<Vec<Account>> {
+        self.many("SELECT record, 'account ' || name FROM account ORDER BY name", params![])
+    }
+
     pub fn account_by_name(&self, name: &str) -> Result<Option<Account>> {
         self.one("SELECT record, 'account ' || name FROM account WHERE hidden = 0 AND name = ?1", params![name])
     }
@@ -271,6 +276,12 @@ impl Write<'_> {
              ON CONFLICT (id) DO UPDATE SET label = ?5, record = ?6",
             params![key.id, key.network, key.account.as_slice(), key.session_key.as_slice(), key.label, json(key)?],
         )
+    }
+
+    /// Puts a key (back) on the lists, with its record as it is now.
+    pub fn show_key(&self, key: &Key) -> Result<()> {
+        self.put_key(key)?;
+        self.run("UPDATE key SET hidden = 0 WHERE id = ?1", params![key.id])
     }
 
     /// Takes a key off the lists. Its approvals stay on record.

@@ -103,7 +103,7 @@ impl Teller<'_> {
         let policy = Policy::parse(policy, &|name| Err(Error::usage("policy.file", format!("{name} is not there"))))?;
         let intent = GrantIntent { account: TREASURY.into(), policy, holder, label: None };
         let plan = self.wallet.plan_grant(intent).await?;
-        self.wallet.execute_grant(plan, &Accepted::new())
+        self.wallet.execute_grant(plan, &Accepted::new()).await
     }
 
     async fn first_use(&mut self, account: Address) -> Result<()> {

@@ -15,14 +15,14 @@ use super::{
 use crate::kernel::user_op::UserOperation;
 
 /// A fee is refused above this many times the node's own (base fee plus what recent blocks paid as priority fee). The
-/// base fee can at most grow by an eighth a block, so this is room for 20 blocks of nothing but rises.
-pub const CEILING_FACTOR: u128 = 20;
+/// base fee can at most grow by an eighth a block, so this is room for 13 blocks of nothing but rises.
+pub const CEILING_FACTOR: u128 = 5;
 /// Wei per gas unit that is always allowed, whatever the node says: on quiet chains a bundler's own minimum is far above
 /// the base fee.
 pub const CEILING_FLOOR: u128 = 2_000_000_000;
 /// Gas units that the default cost ceiling allows for at the highest fee. The dearest honest operation of a wallet
 /// (deploy, enable and execute, with a paymaster) counts about 1.2 million.
-pub const CEILING_COST_GAS: u64 = 5_000_000;
+pub const CEILING_COST_GAS: u64 = 2_000_000;
 /// Gas units. Validating with a session key takes 31-326 thousand (protocol.md 5).
 pub const MAX_VERIFICATION_GAS: u64 = 5_000_000;
 /// Gas units for the inner call.
@@ -84,6 +84,8 @@ impl Market {
 pub struct FeeCeiling {
     /// Wei per gas unit.
     pub max_fee_per_gas: u128,
+    /// Wei per gas unit: what goes to the bundler whatever the base fee is.
+    pub max_priority_fee_per_gas: u128,
     /// Gas units, each.
     pub max_call_gas: u64,
     pub max_verification_gas: u64,
@@ -102,6 +104,7 @@ impl FeeCeiling {
             .saturating_add(CEILING_FLOOR);
         Self {
             max_fee_per_gas,
+            max_priority_fee_per_gas: market.high_priority.saturating_mul(CEILING_FACTOR).saturating_add(CEILING_FLOOR),
             max_call_gas: MAX_CALL_GAS,
             max_verification_gas: MAX_VERIFICATION_GAS,
             max_pre_verification_gas: MAX_PRE_VERIFICATION_GAS,
@@ -119,7 +122,8 @@ impl FeeCeiling {
     pub fn check_fees(&self, proposer: &str, fees: &Fees) -> Result<(), ChainError> {
         let ceiling = U256::from(self.max_fee_per_gas);
         bounded(proposer, "maxFeePerGas (wei)", U256::from(fees.max_fee_per_gas), ceiling)?;
-        bounded(proposer, "maxPriorityFeePerGas (wei)", U256::from(fees.max_priority_fee_per_gas), ceiling)
+        let priority = U256::from(self.max_priority_fee_per_gas);
+        bounded(proposer, "maxPriorityFeePerGas (wei)", U256::from(fees.max_priority_fee_per_gas), priority)
     }
 
     /// Refuses absurd gas, in the name of who proposed it.
@@ -134,7 +138,8 @@ impl FeeCeiling {
     pub fn check(&self, proposer: &str, operation: &UserOperation) -> Result<(), ChainError> {
         let ceiling = U256::from(self.max_fee_per_gas);
         bounded(proposer, "maxFeePerGas (wei)", operation.max_fee_per_gas, ceiling)?;
-        bounded(proposer, "maxPriorityFeePerGas (wei)", operation.max_priority_fee_per_gas, ceiling)?;
+        let priority = U256::from(self.max_priority_fee_per_gas);
+        bounded(proposer, "maxPriorityFeePerGas (wei)", operation.max_priority_fee_per_gas, priority)?;
         let gas = GasEstimate {
             pre_verification_gas: operation.pre_verification_gas,
             verification_gas_limit: operation.verification_gas_limit,
@@ -323,7 +328,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_absurd_price_is_refused_by_name() {
-        // The ceiling is 20 x (1 + 0.5) + 2 = 32 gwei.
+        // The ceiling is 5 x (1 + 0.5) + 2 = 9.5 gwei.
         let just = proposing("pimlico_getUserOperationGasPrice", tiers(32 * GWEI, GWEI));
         assert_eq!(quote(&node(), &just, None).await.unwrap().ceiling.max_fee_per_gas, 32 * GWEI);
         for (method, answer) in [
