@@ -108,6 +108,7 @@ fn on_wiped_stack<T>(job: impl FnOnce() -> T) -> T {
         job()
     }
     #[inline(never)]
+    #[allow(clippy::large_stack_arrays, reason = "as deep as what is to be wiped")]
     fn wipe() {
         let mut stack = [0u8; DEPTH];
         stack.zeroize();

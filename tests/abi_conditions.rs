@@ -2,13 +2,14 @@
 //!
 //! `abi_permissions.json` says for each argument what the ABI encodes and whether the SDK's rule agrees with it.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 use std::collections::BTreeMap;

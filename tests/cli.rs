@@ -1,18 +1,19 @@
 //! The program as a script meets it, without any chain: exit codes, the JSON envelope, what is written and what is never printed.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 use std::{
     fs,
-    io::Write,
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -46,7 +47,40 @@ struct Outcome {
 fn nobody() -> String {
     static PORT: OnceLock<u16> = OnceLock::new();
     let port = PORT.get_or_init(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    secret_url(*port)
+}
+
+fn secret_url(port: u16) -> String {
     format!("http://user:{}@127.0.0.1:{port}/v2/{}?apikey={}", SECRETS[0], SECRETS[1], SECRETS[2])
+}
+
+/// A node that answers every question with chain id 1.
+fn other_chain() -> String {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    let port = PORT.get_or_init(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(answer_chain_id(stream))));
+        port
+    });
+    secret_url(*port)
+}
+
+fn answer_chain_id(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line)? > 2 {
+        if let Some(number) = line.to_lowercase().strip_prefix("content-length:") {
+            length = number.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let request: Value = serde_json::from_slice(&body)?;
+    let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "result": "0x1" }).to_string();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+    write!(stream, "{head} {}\r\n\r\n{answer}", answer.len())
 }
 
 impl Home {
@@ -56,11 +90,15 @@ impl Home {
         home
     }
 
-    /// Set up, with one network whose services nobody answers for.
+    /// Set up, with one network whose node is of another chain: nothing is believed that it says.
     fn new() -> Self {
+        Self::with_node(&other_chain())
+    }
+
+    fn with_node(url: &str) -> Self {
         let home = Self::bare();
         home.ok(&["init", "--vault", "file"]);
-        home.ok(&["network", "add", "local", "--chain-id", "31337", "--rpc", &nobody(), "--bundler", &nobody()]);
+        home.ok(&["network", "add", "local", "--chain-id", "31337", "--rpc", url, "--bundler", url]);
         home
     }
 
@@ -355,7 +393,7 @@ fn a_network_that_makes_no_sense_is_refused_and_its_address_is_not_repeated() {
 
 #[test]
 fn a_node_that_does_not_answer_is_exit_code_4_and_keeps_its_key() {
-    let home = Home::new();
+    let home = Home::with_node(&nobody());
     let outcome = home.run(&["network", "check", "local", "--json"]);
     assert_eq!((outcome.exit, &outcome.envelope()["errors"][0]["code"]), (4, &json!("network.check")), "{outcome:?}");
     assert_eq!(outcome.envelope()["data"]["ok"], false);
@@ -364,6 +402,17 @@ fn a_node_that_does_not_answer_is_exit_code_4_and_keeps_its_key() {
     let file = home.file("approval", vectors("serialization.json")["v4"][1]["serialized"].as_str().unwrap());
     let outcome = home.run(&["inspect", &file, "--agent", OTHER, "--rpc", &nobody(), "--json"]);
     assert_eq!(outcome.exit, 4, "{outcome:?}");
+}
+
+#[test]
+fn a_node_of_another_chain_is_not_believed() {
+    let home = Home::new();
+    home.ok(&["account", "new", "treasury", "--owner-address", OWNER]);
+    let account = home.ok(&["account", "show", "treasury"]);
+    assert_eq!((&account["deployed"], &account["balance"]), (&Value::Null, &Value::Null));
+    let reason = account["unknown_because"].as_str().unwrap();
+    assert!(reason.contains("31337") && reason.contains("127.0.0.1"), "{reason}");
+    home.fails(&["account", "add", "other", "--address", OTHER], 4, "chain.wrong_chain");
 }
 
 // --- accounts ----------------------------------------------------------------------------------------------------------------
@@ -421,7 +470,7 @@ fn an_account_is_refused_before_anything_is_written_when_its_owner_is_not_clear(
     }
     home.fails(&["account", "new", ESCAPES, "--owner-address", OWNER], 2, "name.invalid");
     home.fails(&["account", "add", "x", "--address", &wrong], 2, "argument.address");
-    home.fails(&["account", "add", "x", "--address", OWNER], 4, "chain.unreachable");
+    home.fails(&["account", "add", "x", "--address", OWNER], 4, "chain.wrong_chain");
     let accounts = home.ok(&["account", "ls"]);
     assert_eq!(accounts, json!([]));
     let secrets =
@@ -466,7 +515,7 @@ fn owners_and_agents_live_in_the_vault_and_a_wrong_passphrase_writes_nothing() {
     home.fails(
         &home.with_passphrase(&["grant", "treasury", "--policy", &policy, "--agent", OTHER], &passphrase),
         4,
-        "chain.unreachable",
+        "chain.wrong_chain",
     );
     assert_eq!(home.ok(&["key", "ls"]), json!([]));
     let report = home.run(&["doctor"]);

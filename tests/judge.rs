@@ -1,12 +1,13 @@
 //! The judge against the chain: the recorded corpus of what the deployed contracts answered.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -3,13 +3,14 @@
 //! Every case is the same on every run: the generators start from fixed seeds. A failure shrinks to its smallest form.
 //! To search further: `KEYLEASH_PROPERTY_SEED` (0 to 255) and `KEYLEASH_PROPERTY_CASES`.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 mod support;

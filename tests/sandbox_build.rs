@@ -1,12 +1,13 @@
 //! What is committed in `assets/sandbox/contracts.json` is what its sources compile to.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 use std::{fs, path::PathBuf, process::Command};

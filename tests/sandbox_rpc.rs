@@ -1,12 +1,13 @@
 //! The sandbox as a wallet meets it: JSON in, JSON out, with the codes and texts of live services (protocol.md 9).
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 use alloy::{

@@ -3,13 +3,14 @@
 //! Where an SDK disagrees with the chain we follow the chain, and a test of its own says so. `KEYLEASH_VECTORS=DIR` runs the same
 //! tests on another folder with files of the same schema; a file that is missing there is skipped with a line that says so.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};

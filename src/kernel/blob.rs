@@ -519,8 +519,9 @@ fn init_code_digits(code: &[u8]) -> String {
 
 /// validUntil and validAfter, as the SDKs name the halves.
 fn plugin_times(window: FixedBytes<12>) -> [u64; 2] {
-    let [until @ .., a, b, c, d, e, f] = window.0;
-    [until, [a, b, c, d, e, f]].map(|half| half.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    let (until, after) = window.split_at(6);
+    [number(until), number(after)]
 }
 
 fn write_scope(scope: &Scope) -> String {

@@ -689,8 +689,7 @@ fn shares_counters(permissions: &[Permission]) -> bool {
 
 /// A permission for every call such that run limits and schedules allow all of them together.
 fn assign(key: &Key<'_>, facts: &Facts, candidates: &[Vec<usize>]) -> Option<Vec<usize>> {
-    let unlimited =
-        |position: &usize| key.scope.permissions.get(*position).is_some_and(|p| p.execution_rule == Default::default());
+    let unlimited = |position: &usize| key.scope.permissions.get(*position).is_some_and(|p| p.execution_rule.is_none());
     // A permission without limits is always as good as any other, so only calls without one need a search.
     let mut shown: Vec<Option<usize>> = candidates.iter().map(|c| c.iter().copied().find(unlimited)).collect();
     let mut open: Vec<usize> = (0..candidates.len()).filter(|i| shown.get(*i) == Some(&None)).collect();

@@ -137,7 +137,7 @@ impl DatabaseRef for View<'_> {
 
 /// Code as hex.
 mod code {
-    use super::*;
+    use super::{Bytecode, Bytes, Deserialize, Deserializer, Error, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(code: &Bytecode, s: S) -> Result<S::Ok, S::Error> {
         code.original_bytes().serialize(s)

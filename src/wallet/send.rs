@@ -61,6 +61,7 @@ pub struct SendPlan {
     services: Services,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one for each plan, never in a list")]
 enum Signer {
     Owner(Box<Account>),
     Session { key: Box<Key>, frame: Frame },

@@ -1,13 +1,14 @@
 //! End to end, on real parts: anvil with the deployed contracts, the alto bundler, VerifyingPaymaster and the published JS SDKs.
 //! `tests/e2e/setup` installs them; without them every test here says `skipped: …` and passes.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 #![cfg(unix)]
 

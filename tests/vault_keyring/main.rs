@@ -3,13 +3,14 @@
 //!
 //! The vault is private to the crate, so that no front end can name it; this binary compiles its source once more.
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 #![cfg(target_os = "linux")]
 

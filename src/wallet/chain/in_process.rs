@@ -45,6 +45,7 @@ struct Inner {
 
 impl InProcess {
     /// A sandbox that ends with the process and whose time only moves when it is told to: for tests and the demo.
+    #[allow(dead_code, reason = "tests of the wallet, and the demo")]
     pub fn in_memory(service: Service) -> Self {
         Self(Arc::new(Inner { service: Mutex::new(Some(service)), file: None }))
     }

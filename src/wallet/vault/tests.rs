@@ -165,7 +165,7 @@ fn a_sealed_file_is_a_version_3_keystore_with_standard_scrypt() {
     assert_eq!(crypto["cipher"], "aes-128-ctr");
     assert_eq!(crypto["kdf"], "scrypt");
     let params = &crypto["kdfparams"];
-    assert_eq!((&params["n"], &params["r"], &params["p"]), (&131072.into(), &8.into(), &1.into()));
+    assert_eq!((&params["n"], &params["r"], &params["p"]), (&131_072.into(), &8.into(), &1.into()));
     assert_eq!(params["dklen"], 32);
     assert_eq!(params.as_object().unwrap().len(), 5, "no empty fields of pbkdf2");
     for (value, digits) in
@@ -368,7 +368,9 @@ fn one_passphrase_is_asked_once_and_guards_the_whole_vault() {
     for id in &ids {
         vault_1.put(id, &Secret::random().unwrap(), "key").unwrap();
     }
-    ids.iter().for_each(|id| drop(vault_1.get(id).unwrap()));
+    for id in &ids {
+        drop(vault_1.get(id).unwrap());
+    }
     assert_eq!(script.asked(), [Question::Choose, Question::Repeat]);
     assert_eq!(vault_1.status(Backend::File), Status::Available);
 
@@ -428,7 +430,9 @@ fn everything_is_closed_to_other_users_whatever_was_there_before() {
     assert_eq!(mode(&folder), 0o700);
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(files.len(), 4, "{files:?}");
-    files.iter().for_each(|file| assert_eq!(mode(file), 0o600, "{}", file.display()));
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
 }
 
 #[test]
