@@ -596,7 +596,7 @@ fn an_exported_approval_says_what_it_allows_in_both_formats() {
     let out = sandbox.new_path("export");
     sandbox.ok(&["key", "export", key, "--out", &out]);
     sandbox.ok(&["revoke", "mine", key]);
-    assert_eq!(text(&sandbox.ok(&["inspect", &out, "--agent", session_key]), "state"), "revoked");
+    assert_eq!(text(&sandbox.ok(&["inspect", &out, "--agent", session_key]), "state"), "dead");
 }
 
 // ---- processes -------------------------------------------------------------------------------------------------------------
