@@ -1,5 +1,15 @@
 //! What keyleash takes, beside its budgets: `cargo bench`. Medians over repeats; never a test, for a slow machine is no fault.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a benchmark fails loudly, and prints"
+)]
+
 use std::{
     env, fs,
     hint::black_box,

@@ -1,7 +1,15 @@
 //! The life of session keys on the sandbox, through the binary, as a person or a script would have it: what tests/e2e proves on
 //! deployed bytecode with a real node and bundler, here on a machine that has only Rust.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test fails loudly"
+)]
 
 use std::{
     collections::BTreeSet,
@@ -13,11 +21,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use alloy::{
-    primitives::{Address, U256},
-    sol,
-    sol_types::SolCall,
-};
+use alloy::{primitives::Address, sol, sol_types::SolCall};
 use keyleash::{
     sandbox::{evm::Request, rpc::Service},
     wallet::playground::DEMO,
@@ -69,7 +73,7 @@ impl Sandbox {
     }
 
     fn new_path(&self, name: &str) -> String {
-        let free = (0..).map(|n| self.folder.path().join(format!("{name}-{n}"))).find(|p| !p.exists());
+        let free = (0..100).map(|n| self.folder.path().join(format!("{name}-{n}"))).find(|p| !p.exists());
         free.expect("a free name").to_str().expect("a UTF-8 path").to_owned()
     }
 
@@ -168,7 +172,7 @@ impl Outcome {
 
     #[track_caller]
     fn exits(self, code: i32) -> Self {
-        assert_eq!(self.exit, code, "{self:#?}");
+        assert_eq!(self.exit, code, "{self:#?}\n{}", self.stderr);
         assert_eq!(self.envelope["success"], code == 0, "{self:#?}");
         self
     }
