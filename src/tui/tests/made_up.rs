@@ -220,6 +220,7 @@ pub fn revoked() -> Revoked {
             revert_reason: None,
         },
         proof: Some(proof.clone()),
+        not_proven: None,
         proofs: vec![proof],
     }
 }
