@@ -41,7 +41,7 @@ use crate::{
         inspect::{InspectOptions, inspect, texts},
         model::{Network, PaymasterKind},
         network::zerodev,
-        operation::OperationOutcome,
+        operation::{OperationOutcome, Prepared},
         playground::DEMO,
         policy::{MAX_POLICY, Policy},
         send::{Actor, SendIntent},
@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
     let Some(command) = cli.command else {
         return no_command(&cli.global);
     };
-    let mut output = Output::new(cli.global.json);
+    let mut output = Output::new(cli.global.json).verbose(cli.global.verbose);
     if let Err(error) = crate::wallet::shield_process() {
         output.warn("process.shield", &error.to_string());
     }
@@ -694,6 +694,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             if let Some(out) = out {
                 return write_unsigned(&wallet.unsigned_enable(&plan), &out);
             }
+            output.detail(|| unsigned_json(&plan.prepared));
             confirm("Enable now?", global.yes)?;
             let enabled = wallet.execute_enable(plan, true).await?;
             let mut data = render::operation(&enabled.operation);
@@ -802,6 +803,7 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     if let Some(out) = &args.out {
         return write_unsigned(&wallet.unsigned_send(&plan)?, out);
     }
+    output.detail(|| unsigned_json(&plan.prepared));
     confirm("Send it?", global.yes)?;
     let outcome = wallet.execute_send(plan, !args.no_wait).await?;
     finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
@@ -829,6 +831,7 @@ async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial:
     if let Some(out) = &args.out {
         return write_unsigned(&wallet.unsigned_revoke(&plan), out);
     }
+    output.detail(|| unsigned_json(&plan.prepared));
     confirm("Revoke now?", global.yes)?;
     for warning in &plan.warnings {
         output.warn("revoke.still_alive", warning);
@@ -854,6 +857,12 @@ async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial:
         .hint(format!("follow and prove it with `keyleash status {hash}`")));
     }
     finished(&revoked.operation, data, show::revoked(&revoked), partial)
+}
+
+/// The operation as it will be sent, before it is signed; for `--verbose`.
+fn unsigned_json(prepared: &Prepared) -> String {
+    let operation = serde_json::to_string_pretty(&prepared.user_op).unwrap_or_default();
+    format!("UserOperation {} with a dummy signature:\n{operation}", prepared.user_op_hash)
 }
 
 /// Success only when the operation is in a block and its inner call went through (or nobody wanted to wait).

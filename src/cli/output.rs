@@ -14,12 +14,26 @@ use crate::{
 /// Where a command puts what it has to say.
 pub struct Output {
     json: bool,
+    verbose: bool,
     warnings: Vec<Value>,
 }
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        Self { json, warnings: Vec::new() }
+        Self { json, verbose: false, warnings: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn verbose(mut self, verbose: bool) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    /// Talk that only `--verbose` asks for.
+    pub fn detail(&self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            self.say(&text());
+        }
     }
 
     pub fn is_json(&self) -> bool {

@@ -11,6 +11,8 @@ use alloy::{
 };
 use serde_json::Value;
 
+use super::text::is_unsafe;
+
 /// JSON-RPC and ERC-4337 error codes.
 pub mod code {
     /// JSON-RPC: the method does not exist.
@@ -48,19 +50,12 @@ const REVERT_DATA: usize = 4 * 1024;
 
 /// Outside text made safe to show: no control, bidirectional or invisible characters, at most `max` characters.
 pub fn printable(text: &str, max: usize) -> String {
-    let mut kept = text.chars().filter(|c| !is_deceptive(*c));
+    let mut kept = text.chars().filter(|c| !is_unsafe(*c));
     let mut shown: String = kept.by_ref().take(max).collect();
     if kept.next().is_some() {
         shown.push('…');
     }
     shown
-}
-
-/// Characters that change how the text around them is drawn, or that are not drawn at all.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// What a reverting call gave back.
@@ -941,14 +936,14 @@ mod tests {
         fn no_text_upsets_the_reader(rpc_code in -32700i64..10, text in "(AA[0-9]{2}|reverted: ?|0x[0-9a-f]{0,70}|\\PC|\\pC|\u{202e}| ){0,40}") {
             let fault = Fault::from_answer(rpc_code, &text, Some(&Value::String(text.clone())));
             let shown = format!("{fault} {}", fault.advice());
-            prop_assert!(!shown.chars().any(is_deceptive));
+            prop_assert!(!shown.chars().any(is_unsafe));
         }
 
         #[test]
         fn shown_text_is_short_and_honest(text in "\\PC{0,40}(\u{202e}|\u{1b}\\[2J|\n|\u{200b}){0,3}\\PC{0,40}", max in 0usize..50) {
             let shown = printable(&text, max);
             prop_assert!(shown.chars().count() <= max + 1);
-            prop_assert!(!shown.chars().any(is_deceptive));
+            prop_assert!(!shown.chars().any(is_unsafe));
         }
     }
 }

@@ -153,12 +153,16 @@ impl Wallet {
                 ));
             }
             let enable_data = approval.request.enable.encode();
+            let replaces = match picture.sessions.contains_key(&(generation, file.key.session_key)) {
+                true => ", which replaces the scope the key has now",
+                false => "",
+            };
             let name = crate::kernel::account::selector::name(approval.selector()).unwrap_or("a function");
             if routed.contains(&approval.selector()) {
                 calls.push(Call { to: generation.address(), value: U256::ZERO, data: enable_key(&enable_data) });
                 steps.push(Step {
                     call: "SessionKeyValidator.enable".into(),
-                    effect: format!("enables {} (turn {nonce})", file.key.label),
+                    effect: format!("enables {} (turn {nonce}){replaces}", file.key.label),
                 });
             } else {
                 let data = set_execution(approval.selector(), generation.address(), &enable_data);
@@ -171,7 +175,7 @@ impl Wallet {
                     ),
                     None => format!("opens {name} for session keys"),
                 };
-                let effect = format!("{opens} and enables {} (turn {nonce})", file.key.label);
+                let effect = format!("{opens} and enables {} (turn {nonce}){replaces}", file.key.label);
                 steps.push(Step { call: "setExecution".into(), effect });
             }
             next = next.saturating_add(1);

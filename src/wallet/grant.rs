@@ -277,6 +277,7 @@ impl Wallet {
         mut plan: GrantPlan,
         mut sign: impl FnMut(&ApprovalRequest) -> Result<Option<Bytes>>,
     ) -> Result<Granted> {
+        let fresh = plan.fresh.is_some();
         let secret = match plan.fresh.take() {
             Some(fresh) => {
                 Some(self.keep_secret(&fresh, &format!("session key {} of {}", plan.label, plan.account.name))?)
@@ -302,7 +303,7 @@ impl Wallet {
             revoked_at: None,
         };
         let requests = plan.requests();
-        let approvals = self.store.write(|w| {
+        let written = self.store.write(|w| {
             let taken = w.read().approvals_of(&key.network, key.account)?;
             let next = next_nonce(&taken, plan.generation, plan.kernel, &plan.account, &plan.picture);
             if next != plan.first_nonce {
@@ -321,7 +322,12 @@ impl Wallet {
                 approvals.push(approval);
             }
             Ok(approvals)
-        })?;
+        });
+        if let (Err(_), true, Some(id)) = (&written, fresh, &secret) {
+            // A key that was made for this grant is of no use without it; what cannot be removed is only spare.
+            let _ = self.vault.remove(id);
+        }
+        let approvals = written?;
         let turns = self.turns(&key.network, key.account, key.generation)?;
         let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
         let views = approvals
