@@ -10,15 +10,6 @@
     clippy::print_stderr,
     reason = "tests fail loudly and read as specifications"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly"
-)]
 
 use std::{
     collections::BTreeSet,
