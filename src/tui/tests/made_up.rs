@@ -222,6 +222,5 @@ pub fn revoked() -> Revoked {
         proof: Some(proof.clone()),
         not_proven: None,
         proofs: vec![proof],
-        not_proven: None,
     }
 }
