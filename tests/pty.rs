@@ -1,4 +1,14 @@
 //! The whole program in a pseudo-terminal: real keys in, real bytes out, and the terminal left as it was.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests fail loudly and read as specifications"
+)]
 #![cfg(all(target_os = "linux", feature = "tui"))]
 
 use std::{

@@ -1,14 +1,14 @@
 //! The life of session keys on the sandbox, through the binary, as a person or a script would have it: what tests/e2e proves on
 //! deployed bytecode with a real node and bundler, here on a machine that has only Rust.
-
 #![allow(
+    clippy::pedantic,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly"
+    reason = "tests fail loudly and read as specifications"
 )]
 
 use std::{

@@ -329,10 +329,11 @@ mod tests {
     #[tokio::test]
     async fn an_absurd_price_is_refused_by_name() {
         // The ceiling is 5 x (1 + 0.5) + 2 = 9.5 gwei.
-        let just = proposing("pimlico_getUserOperationGasPrice", tiers(32 * GWEI, GWEI));
-        assert_eq!(quote(&node(), &just, None).await.unwrap().ceiling.max_fee_per_gas, 32 * GWEI);
+        let ceiling = 9_500_000_000;
+        let just = proposing("pimlico_getUserOperationGasPrice", tiers(ceiling, GWEI));
+        assert_eq!(quote(&node(), &just, None).await.unwrap().ceiling.max_fee_per_gas, ceiling);
         for (method, answer) in [
-            ("pimlico_getUserOperationGasPrice", tiers(32 * GWEI + 1, GWEI)),
+            ("pimlico_getUserOperationGasPrice", tiers(ceiling + 1, GWEI)),
             ("zd_getUserOperationGasPrice", tiers(u128::MAX, u128::MAX)),
             ("rundler_maxPriorityFeePerGas", json!(format!("0x{:x}", 40 * GWEI))),
         ] {
