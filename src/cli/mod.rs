@@ -484,6 +484,9 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
     if args.unsigned {
         return unsigned_grant(&wallet, plan, &accepted, &args, global);
     }
+    if let Some(out) = args.out.as_deref().filter(|_| args.with_secret) {
+        output.warn("grant.bearer", &format!("{} will carry the session key: whoever reads it can act", out.display()));
+    }
     confirm("Sign this approval?", global.yes)?;
     let granted = wallet.execute_grant(plan, &accepted).await?;
     let mut data = render::granted(&granted);
@@ -491,12 +494,6 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
     match &args.out {
         Some(out) => {
             wallet.export_key(&granted.key.key_id, format(args.format), args.with_secret, out).await?;
-            if args.with_secret {
-                output.warn(
-                    "grant.bearer",
-                    &format!("{} carries the session key: whoever reads it can act", out.display()),
-                );
-            }
         }
         None => {
             texts = wallet.approval_texts(&granted.key.key_id, format(args.format)).await?;
