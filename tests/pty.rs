@@ -144,6 +144,34 @@ fn an_empty_home_offers_the_sandbox_and_q_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn from_an_empty_home_to_a_revoked_key() {
+    let mut session = Session::start(&[]);
+    session.wait_for("Try it in the sandbox");
+    session.keys("\r");
+    session.wait_for("SANDBOX");
+    session.wait_for("treasury    5 !!");
+    session.keys("jl");
+    session.wait_for("▸ mint-bot    active");
+    session.keys("\r");
+    session.wait_for("mint-bot is active");
+    session.wait_for("you, at any time: x revokes it");
+    session.keys("x");
+    session.wait_for("y to revoke");
+    // A press that comes too soon is not taken.
+    session.keys("y");
+    session.wait_for("too soon");
+    std::thread::sleep(Duration::from_millis(1_000));
+    session.keys("y");
+    session.wait_for("mint-bot is revoked, and that is proven");
+    session.keys("\x1b");
+    session.wait_for("mint-bot is revoked");
+    session.keys("\x1b");
+    session.wait_for("▸ mint-bot    revoked");
+    session.keys("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
 fn sigterm_sighup_and_ctrl_c_leave_the_terminal_as_it_was() {
     let session = Session::start(&[]);
     session.wait_for("Try it in the sandbox");

@@ -135,9 +135,12 @@ fn terminal_ui(global: &Global) -> ExitCode {
         args::ColorChoice::Always => Some(true),
         args::ColorChoice::Never => Some(false),
     };
-    let run =
-        |home| crate::tui::run(crate::tui::Options { home, passphrase_file: global.passphrase_file.clone(), colour });
-    match home(global).and_then(run) {
+    let session = || {
+        let (home, sandbox_home) = (home(global)?, sandbox_home(global)?);
+        let passphrase_file = global.passphrase_file.clone();
+        crate::tui::run(crate::tui::Options { home, sandbox_home, passphrase_file, colour })
+    };
+    match session() {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(output, &error, Value::Null),
     }
@@ -206,8 +209,12 @@ fn open(global: &Global, output: &mut Output) -> Result<Wallet> {
     Ok(wallet.for_one_command().on_waiting_for_keyring(move || Output::new(quiet).say("waiting for your keyring …")))
 }
 
+fn sandbox_home(global: &Global) -> Result<Home> {
+    global.home.as_deref().map_or_else(Home::sandbox_of_user, |folder| Ok(Home::at(folder)))
+}
+
 async fn init_sandbox(global: &Global, output: &mut Output) -> Result<Done> {
-    let home = global.home.as_deref().map_or_else(Home::sandbox_of_user, |folder| Ok(Home::at(folder)))?;
+    let home = sandbox_home(global)?;
     let wallet = Wallet::init_sandbox(&home)?;
     output.warn("sandbox", "SANDBOX: a chain inside this program, with play keys; nothing here is real");
     wallet.seed_sandbox().await?;

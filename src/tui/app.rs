@@ -34,13 +34,15 @@ pub enum Msg {
     Asked(Question),
     Typed(usize),
     Answered,
+    /// The operating system's keyring has not answered yet.
+    KeyringWaits,
 }
 
 /// What a job has to say.
 pub enum Report {
     Phase(&'static str),
     SandboxReady,
-    Records { accounts: Vec<AccountView>, keys: Vec<KeyView>, in_flight: usize },
+    Records { accounts: Vec<AccountView>, keys: Vec<KeyView>, in_flight: usize, sandbox: bool },
     Account(Box<AccountView>, Vec<KeyView>),
     Keys(Vec<KeyView>),
     GrantPlanned(Box<GrantPreview>),
@@ -98,6 +100,8 @@ pub struct Data {
     offsets: std::collections::BTreeMap<String, i64>,
     /// Operations that were sent and have no result on record.
     pub in_flight: usize,
+    /// Everything here is play.
+    pub sandbox: bool,
 }
 
 impl Data {
@@ -337,6 +341,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::Answered => model.asked = None,
+        Msg::KeyringWaits => model.notice = Some(Notice::say("waiting for your keyring…")),
     }
     effects
 }
@@ -494,7 +499,8 @@ fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Ef
             model.above.clear();
             effects.push(model.load());
         }
-        Report::Records { accounts, keys, in_flight } => {
+        Report::Records { accounts, keys, in_flight, sandbox } => {
+            model.data.sandbox = sandbox;
             model.data.load(accounts, keys);
             model.data.in_flight = in_flight;
             model.refresh_all(effects);

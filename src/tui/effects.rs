@@ -133,6 +133,8 @@ pub struct RevokePreview {
 pub enum Event {
     Job(JobId, Report),
     Ask(Question, Reply),
+    /// The operating system's keyring takes its time: perhaps it asks the person something.
+    KeyringWaits,
 }
 
 /// Where a passphrase goes. Dropped unanswered, the vault hears that the person does not want to.
@@ -175,6 +177,7 @@ pub struct Runner {
 /// What every job needs.
 struct Shared {
     home: Home,
+    sandbox_home: Home,
     /// Opened by the first job that needs it.
     wallet: Mutex<Option<Arc<Wallet>>>,
     passphrase: Mutex<Option<PassphraseSource>>,
@@ -190,8 +193,24 @@ impl Shared {
         }
         let source = lock(&self.passphrase).take();
         let source = source.unwrap_or_else(|| PassphraseSource::Prompt(Box::new(AskOnScreen(self.tell.clone()))));
-        let wallet = Arc::new(Wallet::open(self.home.clone(), source)?);
+        let tell = self.tell.clone();
+        let waiting = move || {
+            let _ = tell.send(Event::KeyringWaits);
+        };
+        let wallet = Arc::new(Wallet::open(self.home.clone(), source)?.on_waiting_for_keyring(waiting));
         *open = Some(Arc::clone(&wallet));
+        Ok(wallet)
+    }
+
+    /// A sandbox home with something to look at. What is left of one that failed halfway is cleared away.
+    async fn make_sandbox(&self, job: JobId) -> Result<Wallet> {
+        let wallet = Wallet::init_sandbox(&self.sandbox_home)?;
+        self.report(job, Report::Phase("accounts and keys to look at"));
+        if let Err(error) = wallet.seed_sandbox().await {
+            drop(wallet);
+            self.sandbox_home.clear_sandbox()?;
+            return Err(error);
+        }
         Ok(wallet)
     }
 
@@ -207,9 +226,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Runner {
     /// To be called within the runtime. Without a passphrase source the person is asked on the screen.
-    pub fn new(home: Home, passphrase: Option<PassphraseSource>, tell: UnboundedSender<Event>) -> Self {
+    pub fn new(
+        home: Home,
+        sandbox_home: Home,
+        passphrase: Option<PassphraseSource>,
+        tell: UnboundedSender<Event>,
+    ) -> Self {
         let shared = Shared {
             home,
+            sandbox_home,
             wallet: Mutex::new(None),
             passphrase: Mutex::new(passphrase),
             tell,
@@ -233,6 +258,7 @@ impl Runner {
                     accounts: wallet.recorded_accounts()?,
                     keys: wallet.recorded_keys()?,
                     in_flight: wallet.in_flight()?,
+                    sandbox: wallet.is_sandbox(),
                 })
             }),
             Effect::Refresh { job, account } => self.start(job, move |shared| async move {
@@ -252,9 +278,10 @@ impl Runner {
                 }
                 Ok(Report::Keys(views))
             }),
-            Effect::InitSandbox { job } => self.start(job, |_| async {
-                Err(Error::failed("sandbox.none", "this build has no sandbox yet; nothing was written")
-                    .hint("use a live network"))
+            Effect::InitSandbox { job } => self.start(job, move |shared| async move {
+                let wallet = shared.make_sandbox(job).await?;
+                *lock(&shared.wallet) = Some(Arc::new(wallet));
+                Ok(Report::SandboxReady)
             }),
             Effect::PlanGrant { job, request } => {
                 let desk = Arc::clone(&self.desk);

@@ -51,19 +51,22 @@ pub enum Place {
     /// A line of a form that offers a few answers.
     Choice,
     Review,
+    /// A review that wants a phrase typed.
+    Blocked,
     Phrase,
     /// Something long that can be scrolled.
     Sheet,
 }
 
 impl Place {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Home,
         Self::Filter,
         Self::Inspect,
         Self::Form,
         Self::Choice,
         Self::Review,
+        Self::Blocked,
         Self::Phrase,
         Self::Sheet,
         Self::FirstRun,
@@ -82,6 +85,7 @@ impl Place {
             Self::Form => "Forms",
             Self::Choice => "Choices in forms",
             Self::Review => "Reviews, before anything is signed or sent",
+            Self::Blocked => "Reviews that want a phrase typed",
             Self::Phrase => "A phrase that must be typed",
             Self::Sheet => "Long texts",
         }
@@ -165,7 +169,7 @@ pub const TABLE: &[Binding] = &[
     quiet(Place::Form, &[code(KeyCode::Up)], "↑", Command::Up, "field before"),
     shown(Place::Form, &[code(KeyCode::Esc)], "Esc", Command::Back, "back"),
     shown(Place::Review, &[Key::char('y')], "y", Command::Confirm, "yes, do it"),
-    shown(Place::Review, TAB, "Tab", Command::Phrase, "type the phrase"),
+    shown(Place::Blocked, TAB, "Tab", Command::Phrase, "type the phrase"),
     shown(Place::Phrase, ENTER, "↵", Command::Open, "done"),
     quiet(Place::Phrase, TAB, "Tab", Command::Next, "next phrase"),
     shown(Place::Phrase, &[code(KeyCode::Esc)], "Esc", Command::Back, "stop typing"),

@@ -49,6 +49,8 @@ use crate::wallet::{
 /// What the command line has said about this session.
 pub struct Options {
     pub home: Home,
+    /// Where a sandbox is made, when there is no home and the person wants one.
+    pub sandbox_home: Home,
     /// The vault's passphrase comes from this file instead of a person.
     pub passphrase_file: Option<String>,
     /// Colour or none; missing = as the environment says.
@@ -92,7 +94,7 @@ async fn session(guard: &mut Guard, options: Options) -> std::io::Result<u8> {
     let has_home = options.home.is_initialized();
     let folder = options.home.config_folder().display().to_string();
     let passphrase = options.passphrase_file.map(|file| PassphraseSource::from_argument(Some(&file)));
-    let mut runner = Runner::new(options.home, passphrase, tell);
+    let mut runner = Runner::new(options.home, options.sandbox_home, passphrase, tell);
     let size = guard.terminal.size()?;
     let theme = Theme::from_environment(options.colour);
     let (mut model, effects) = Model::new(theme, (size.width, size.height), now(), folder, has_home);
@@ -163,6 +165,7 @@ async fn session(guard: &mut Guard, options: Options) -> std::io::Result<u8> {
                     questions.push_back((question, reply));
                     None
                 }
+                Event::KeyringWaits => Some(Msg::KeyringWaits),
             },
             asked = signals.next() => match asked {
                 Asked::End(code) => return Ok(code),

@@ -31,7 +31,6 @@ pub enum Screen {
 pub struct Heading {
     /// Account, network, short address, balance: as many as fit.
     pub place: [String; 4],
-    pub sandbox: bool,
     pub as_of: Option<String>,
 }
 
@@ -159,14 +158,6 @@ fn heading(model: &Model, account: &AccountRow) -> Heading {
     let as_of = model.data.keys_of(account).filter_map(|k| k.as_of).max();
     Heading {
         place: [account.name.clone(), account.network.clone(), address, balance],
-        sandbox: account.network == "sandbox",
         as_of: as_of.map(format::clock),
     }
-}
-
-/// A rectangle in the middle of another.
-pub fn centred(area: Rect, width: u16, height: u16) -> Rect {
-    let width = width.min(area.width);
-    let height = height.min(area.height);
-    Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
 }

@@ -93,7 +93,11 @@ impl Review {
     }
 
     pub fn places(&self) -> Vec<Place> {
-        if self.typing.is_some() { vec![Place::Phrase] } else { vec![Place::Review, Place::Sheet] }
+        match (self.typing, self.phrases.is_empty()) {
+            (Some(_), _) => vec![Place::Phrase],
+            (None, true) => vec![Place::Review, Place::Sheet],
+            (None, false) => vec![Place::Review, Place::Blocked, Place::Sheet],
+        }
     }
 
     pub fn field(&mut self) -> Option<&mut Field> {
@@ -117,7 +121,6 @@ impl Review {
         match command {
             Command::Back => Answer::Back,
             Command::Confirm => self.confirm(cx.at),
-            Command::Phrase if self.phrases.is_empty() => Answer::NotYet("there is no phrase to type".into()),
             Command::Phrase => {
                 self.typing = self.phrases.iter().position(|p| !p.is_typed()).or(Some(0));
                 Answer::Nothing
@@ -178,6 +181,7 @@ impl Review {
         sheet::render(frame, text, lines, self.scroll, theme);
         let ask = match &self.refused {
             Some(why) => Span::styled(why.clone(), theme.bad()),
+            None if self.typing.is_some() => Span::styled("type it word for word, then ↵", theme.accent()),
             None if !at_end => Span::styled("▼ there is more below: scroll to the end to go on", theme.caution()),
             None if self.phrases.iter().any(|p| !p.is_typed()) => {
                 Span::styled("Tab, then type the phrase, to go on", theme.caution())

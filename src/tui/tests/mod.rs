@@ -42,7 +42,10 @@ impl Bench {
         let mut bench = Self::new(width, height, colour, true);
         let (accounts, keys) = (made_up::accounts(), made_up::keys());
         let load = bench.job(|e| matches!(e, Effect::Load { .. }));
-        bench.report(load, Report::Records { accounts: accounts.clone(), keys: keys.clone(), in_flight: 0 });
+        bench.report(
+            load,
+            Report::Records { accounts: accounts.clone(), keys: keys.clone(), in_flight: 0, sandbox: false },
+        );
         for account in accounts {
             let job = bench.job(|e| matches!(e, Effect::Refresh { account: name, .. } if *name == account.name));
             let own = keys.iter().filter(|k| k.account == account.address).cloned().collect();

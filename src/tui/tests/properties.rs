@@ -50,7 +50,7 @@ fn answer(bench: &mut Bench, fail: bool) {
     let report = match effect {
         Some(_) if fail => Report::Failed(crate::wallet::error::Error::failed("x", "it failed").hint("try again")),
         Some(Effect::Load { .. }) => {
-            Report::Records { accounts: made_up::accounts(), keys: made_up::keys(), in_flight: 1 }
+            Report::Records { accounts: made_up::accounts(), keys: made_up::keys(), in_flight: 1, sandbox: true }
         }
         Some(Effect::Refresh { account, .. }) => {
             let view = made_up::accounts().into_iter().find(|a| a.name == account).unwrap();

@@ -19,7 +19,6 @@ use crate::{
         app::{self, Asked, Model},
         format,
         keymap::{self, Place},
-        screen,
         theme::Theme,
     },
     wallet::Question,
@@ -51,7 +50,7 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let theme = model.theme;
     let heading = model.screen().heading(model);
     let mut right = Vec::new();
-    if heading.sandbox {
+    if model.data.sandbox {
         right.push(Span::styled("SANDBOX", theme.banner()));
     }
     if let Some(as_of) = heading.as_of {
@@ -132,8 +131,7 @@ fn question(asked: Asked, frame: &mut Frame<'_>, body: Rect, theme: Theme) {
         Question::Repeat => "The same passphrase again",
         Question::Import => "Passphrase of the keystore",
     };
-    let width = body.width.saturating_sub(4).min(60);
-    let inner = usize::from(width).saturating_sub(4);
+    let inner = usize::from(body.width).saturating_sub(4);
     let mut lines: Vec<Line<'_>> =
         format::wrap(text, inner).into_iter().map(|l| Line::styled(l, theme.head())).collect();
     let dots = asked.typed.min(inner.saturating_sub(3));
@@ -141,7 +139,8 @@ fn question(asked: Asked, frame: &mut Frame<'_>, body: Rect, theme: Theme) {
     lines.push(Line::raw(format!("> {}", "•".repeat(dots))));
     lines.push(Line::styled("↵ go on   Esc cancel", theme.dim()));
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(body.height);
-    let area = screen::centred(body, width, height);
+    // At the bottom: what the passphrase is wanted for stays in sight.
+    let area = Rect { y: body.bottom() - height, height, ..body };
     frame.render_widget(Clear, area);
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().border_style(theme.accent())), area);
     let x = area.x.saturating_add(3).saturating_add(u16::try_from(dots).unwrap_or(0));
