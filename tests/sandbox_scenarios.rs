@@ -587,7 +587,7 @@ fn an_exported_approval_says_what_it_allows_in_both_formats() {
         assert_eq!(text(&read, "nonce"), "1");
         // The text carries no ABI: what it allows is told by contract, selector and words.
         let sentences = read["sentences"].to_string().to_lowercase();
-        for part in [DEMO.nft, account].map(|a| alloy::hex::encode(a)) {
+        for part in [DEMO.nft, account].map(alloy::hex::encode) {
             assert!(sentences.contains(&part), "{read}");
         }
         assert_eq!(read["permissions"][0]["target"], DEMO.nft.to_string());
