@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  main ── cli ──┐
-//!                ├── wallet ── kernel
-//!               (tui)   │
+//!           │    ├── wallet ── kernel
+//!          tui ──┘      │
 //!                       ├── vault    secrets: OS keyring, sealed files
 //!                       ├── store    records: SQLite
 //!                       └── chain    node, bundler, paymaster

@@ -36,9 +36,17 @@ struct Session {
 impl Session {
     /// Starts keyleash on an empty home.
     fn start(environment: &[(&str, &str)]) -> Self {
+        Self::start_as(&[], environment)
+    }
+
+    /// The same, as a command of `shell`, which gets the program's path as its last argument.
+    fn start_as(shell: &[&str], environment: &[(&str, &str)]) -> Self {
         let pty = native_pty_system().openpty(PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 }).unwrap();
         let home = tempfile::tempdir().unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_keyleash"));
+        let program = env!("CARGO_BIN_EXE_keyleash");
+        let mut words = shell.iter().chain([&program]);
+        let mut command = CommandBuilder::new(words.next().unwrap());
+        command.args(words);
         command.env_remove("NO_COLOR");
         command.env("TERM", "xterm-256color");
         command.env("KEYLEASH_HOME", home.path().join("home"));
@@ -73,6 +81,14 @@ impl Session {
     fn wait_for(&self, what: &str) {
         let start = Instant::now();
         while !self.screen().contains(what) {
+            assert!(start.elapsed() < PATIENCE, "never saw {what:?} in:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn wait_for_raw(&self, what: &str) {
+        let start = Instant::now();
+        while !contains(&self.raw(), what.as_bytes()) {
             assert!(start.elapsed() < PATIENCE, "never saw {what:?} in:\n{}", self.screen());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -126,6 +142,11 @@ fn last(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).rposition(|w| w == needle)
 }
 
+/// Where `needle` is for the last time before the last `end`.
+fn last_before(haystack: &[u8], needle: &[u8], end: &[u8]) -> Option<usize> {
+    last(haystack.get(..last(haystack, end)?)?, needle)
+}
+
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     last(haystack, needle).is_some()
 }
@@ -164,7 +185,7 @@ fn from_an_empty_home_to_a_revoked_key() {
     session.keys("y");
     session.wait_for("mint-bot is revoked, and that is proven");
     session.keys("\x1b");
-    session.wait_for("mint-bot is revoked");
+    session.wait_for("Taken back");
     session.keys("\x1b");
     session.wait_for("▸ mint-bot    revoked");
     session.keys("q");
@@ -184,6 +205,22 @@ fn sigterm_sighup_and_ctrl_c_leave_the_terminal_as_it_was() {
     let mut session = Session::start(&[]);
     session.wait_for("Try it in the sandbox");
     session.keys("\x03");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_and_fg_takes_it_again() {
+    let mut session = Session::start_as(&["sh", "-mc", "\"$0\"; echo between; fg; echo after"], &[]);
+    session.wait_for("Try it in the sandbox");
+    session.keys("\x1a");
+    session.wait_for_raw("between");
+    session.wait_for("Try it in the sandbox");
+    session.keys("q");
+    session.wait_for_raw("after");
+    let raw = session.raw();
+    let (leaves, between) = (last_before(&raw, b"\x1b[?1049l", b"between"), last(&raw, b"between"));
+    assert!(leaves.unwrap() < between.unwrap(), "it left before it stopped");
+    assert!(last(&raw, b"\x1b[?1049h") > between, "and came back");
     assert_eq!(session.end(), 0);
 }
 

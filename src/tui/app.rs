@@ -351,7 +351,7 @@ fn on_input(model: &mut Model, input: Input, at: Moment, effects: &mut Vec<Effec
         Input::Resize(width, height) => {
             model.size = (width, height);
             model.on_screen(at, effects, |screen, cx| {
-                screen.settle(cx);
+                screen.resized(cx);
                 Next::Stay
             });
         }

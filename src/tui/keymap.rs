@@ -54,12 +54,14 @@ pub enum Place {
     /// A review that wants a phrase typed.
     Blocked,
     Phrase,
+    /// What came of it.
+    Outcome,
     /// Something long that can be scrolled.
     Sheet,
 }
 
 impl Place {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Home,
         Self::Filter,
         Self::Inspect,
@@ -68,6 +70,7 @@ impl Place {
         Self::Review,
         Self::Blocked,
         Self::Phrase,
+        Self::Outcome,
         Self::Sheet,
         Self::FirstRun,
         Self::Program,
@@ -87,6 +90,7 @@ impl Place {
             Self::Review => "Reviews, before anything is signed or sent",
             Self::Blocked => "Reviews that want a phrase typed",
             Self::Phrase => "A phrase that must be typed",
+            Self::Outcome => "Results",
             Self::Sheet => "Long texts",
         }
     }
@@ -173,6 +177,7 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Phrase, ENTER, "↵", Command::Open, "done"),
     quiet(Place::Phrase, TAB, "Tab", Command::Next, "next phrase"),
     shown(Place::Phrase, &[code(KeyCode::Esc)], "Esc", Command::Back, "stop typing"),
+    shown(Place::Outcome, ENTER, "↵", Command::Back, "back"),
     shown(Place::Sheet, UP, "↑↓", Command::Up, "scroll"),
     quiet(Place::Sheet, DOWN, "↓ j", Command::Down, "a line down"),
     quiet(Place::Sheet, &[code(KeyCode::PageUp)], "PgUp", Command::PageUp, "a page up"),

@@ -13,7 +13,7 @@ use crossterm::{
     execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{Terminal, backend::CrosstermBackend, layout::Rect};
 
 /// Whether the terminal is ours now; makes leaving twice harmless, from whichever thread.
 static ENTERED: AtomicBool = AtomicBool::new(false);
@@ -39,7 +39,9 @@ impl Guard {
     /// Back after a stop: takes the terminal again and draws everything anew.
     pub fn enter_again(&mut self) -> io::Result<()> {
         take()?;
-        self.terminal.clear()
+        // Not `clear()`: that asks the terminal where its cursor is, and the answer goes to the thread that reads keys.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 }
 

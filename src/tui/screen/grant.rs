@@ -100,7 +100,8 @@ impl State {
             Step::Form if matches!(self.at, Entry::Account | Entry::Holder) => vec![Place::Choice, Place::Form],
             Step::Form => vec![Place::Form],
             Step::Review { review, .. } => review.places(),
-            Step::Planning(_) | Step::Signing(_) | Step::Done(_) => vec![Place::Sheet],
+            Step::Done(_) => vec![Place::Outcome, Place::Sheet],
+            Step::Planning(_) | Step::Signing(_) => vec![Place::Sheet],
         }
     }
 
@@ -230,6 +231,12 @@ impl State {
         let job = cx.jobs.start("working out the approval", false);
         cx.effects.push(Effect::PlanGrant { job, request });
         self.step = Step::Planning(job);
+    }
+
+    pub fn resized(&mut self) {
+        if let Step::Review { review, .. } = &mut self.step {
+            review.resized();
+        }
     }
 
     pub fn drawn(&mut self, cx: &Cx<'_>) {
@@ -452,7 +459,5 @@ fn result_rows(granted: &Granted) -> Vec<Row> {
     rows.push(Row::Blank);
     rows.push(Row::Fact("session key", key.session_key.to_string()));
     rows.push(Row::Fact("record", key.key_id.clone()));
-    rows.push(Row::Blank);
-    rows.push(Row::Dim("Esc goes back.".into()));
     rows
 }

@@ -80,6 +80,15 @@ impl Screen {
         }
     }
 
+    /// What was seen was laid out otherwise.
+    pub fn resized(&mut self, cx: &mut Cx<'_>) {
+        match self {
+            Self::Grant(state) => state.resized(),
+            Self::Revoke(state) => state.resized(),
+            Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) => self.settle(cx),
+        }
+    }
+
     /// The data or the size has changed.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
         if let Self::Home(state) = self {

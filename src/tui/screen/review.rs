@@ -159,6 +159,11 @@ impl Review {
         self.read_to_end |= self.scroll.at_end(self.lines(sheet, cx.theme).len(), usize::from(sheet.height));
     }
 
+    /// It must be seen again before anything is confirmed.
+    pub fn resized(&mut self) {
+        self.drawn = None;
+    }
+
     fn lines(&self, sheet: Rect, theme: Theme) -> Vec<Line<'static>> {
         sheet::lay_out(&self.rows, usize::from(sheet.width).saturating_sub(2), theme)
     }

@@ -68,7 +68,8 @@ impl State {
     pub fn places(&self) -> Vec<Place> {
         match &self.step {
             Step::Review { review, .. } => review.places(),
-            _ => vec![Place::Sheet],
+            Step::Done(_) | Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
+            Step::Planning(_) | Step::Sending(_) => vec![Place::Sheet],
         }
     }
 
@@ -92,6 +93,12 @@ impl State {
         let lines = sheet::lay_out(&self.rows(""), columns(cx.body), cx.theme).len();
         self.scroll.command(command, lines, usize::from(cx.body.height));
         Next::Stay
+    }
+
+    pub fn resized(&mut self) {
+        if let Step::Review { review, .. } = &mut self.step {
+            review.resized();
+        }
     }
 
     pub fn drawn(&mut self, cx: &Cx<'_>) {
@@ -179,7 +186,7 @@ pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
         rows.push(Row::Way(error.hint.clone()));
     }
     rows.push(Row::Blank);
-    rows.push(Row::Dim(format!("({}) Esc goes back.", error.code)));
+    rows.push(Row::Dim(format!("({})", error.code)));
     rows
 }
 
@@ -247,7 +254,5 @@ fn result_rows(label: &str, revoked: &Revoked) -> Vec<Row> {
         rows.push(Row::Text("transaction".into()));
         rows.push(Row::Note(transaction.to_string()));
     }
-    rows.push(Row::Blank);
-    rows.push(Row::Dim("Esc goes back.".into()));
     rows
 }
