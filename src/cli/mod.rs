@@ -119,7 +119,7 @@ fn no_command(global: &Global) -> ExitCode {
     let message = if std::io::stdout().is_terminal() {
         "say what to do: `keyleash --help` lists the commands"
     } else {
-        "there is no terminal and no command; see `keyleash --help`"
+        "there is no terminal and no command; try `keyleash demo`, or see `keyleash --help`"
     };
     fail(Output::new(global.json), &Error::usage("usage.no_command", message), Value::Null)
 }
