@@ -42,7 +42,11 @@ pub fn call(url: &str, method: &str, params: Value) -> Result<Value, RpcError> {
             message: error["message"].as_str().unwrap_or_default().to_owned(),
             data: error["data"].take(),
         }),
-        _ => Ok(answer["result"].take()),
+        // A service that is still starting may answer with something that is no JSON-RPC at all.
+        _ => match answer.get_mut("result") {
+            Some(result) => Ok(result.take()),
+            None => Err(RpcError::new(0, format!("{url} {method}: no JSON-RPC answer: {answer}"))),
+        },
     }
 }
 
