@@ -2,11 +2,10 @@
 //!
 //! ```text
 //!  main ── cli ──┐
-//!           │    ├── wallet ── kernel
-//!          tui ──┘      │
-//!                       ├── vault    secrets: OS keyring, sealed files
-//!                       ├── store    records: SQLite
-//!                       └── chain    node, bundler, paymaster
+//!       └─ tui ──┴── wallet ── kernel
+//!                      ├── vault    secrets: the OS keyring, sealed files
+//!                      ├── store    records: SQLite
+//!                      └── chain    node, bundler, paymaster: over HTTP, or the sandbox in this process
 //! ```
 //! [`kernel`] is the protocol, pure. [`wallet`] is the shared core: each use-case is plan, preview, execute, proof. Front ends
 //! call it and nothing below it: its vault, its store and its chain clients are private.
