@@ -11,6 +11,7 @@ use super::{
     model::{Account, Seed},
     network::{Services, check_name},
     now,
+    signer::Signer,
     vault::{self, import::TextSource},
 };
 use crate::{
@@ -281,8 +282,8 @@ impl Wallet {
         Ok(id)
     }
 
-    /// The owner's key, for signing now.
-    pub(super) fn owner_key(&self, account: &Account) -> Result<Secret> {
+    /// Who signs for the owner now.
+    pub(super) fn owner_signer(&self, account: &Account) -> Result<Box<dyn Signer>> {
         let id = account.owner_secret.ok_or_else(|| {
             Error::new(
                 Class::Vault,
@@ -304,7 +305,7 @@ impl Wallet {
                 ),
             ));
         }
-        Ok(secret)
+        Ok(Box::new(secret))
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
-    error::{Class, Error, Result},
+    error::{Error, Result},
     key::KeyFile,
     model::{Account, ApprovalRecord, Purpose},
     network::Services,
@@ -184,12 +184,7 @@ impl Wallet {
     }
 
     pub async fn execute_enable(&self, plan: EnablePlan, wait: bool) -> Result<Enabled> {
-        let signature = {
-            let owner = self.owner_key(&plan.account)?;
-            owner
-                .sign_message_hash(plan.prepared.user_op_hash)
-                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?
-        };
+        let signature = self.owner_signer(&plan.account)?.sign_message_hash(plan.prepared.user_op_hash)?;
         let purpose = plan.purpose();
         let operation =
             self.execute_operation(&plan.services, plan.prepared, purpose, signature::sudo(&signature), wait).await?;

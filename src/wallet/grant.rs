@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
-    error::{Class, Error, Result},
+    error::{Error, Result},
     key::KeyView,
     model::{Account, ApprovalRecord, Key, Origin},
     now,
@@ -194,11 +194,9 @@ impl Wallet {
     pub async fn execute_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
         check_findings(&plan.findings, accepted)?;
         self.still_true(&plan).await?;
-        let owner = self.owner_key(&plan.account)?;
+        let owner = self.owner_signer(&plan.account)?;
         self.record_grant(plan, |request| {
-            let signature = owner
-                .sign_hash(request.digest())
-                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?;
+            let signature = owner.sign_hash(request.digest())?;
             if !request.is_signed_by(owner.address(), &signature) {
                 return Err(Error::failed("grant.signature", "the signature made does not verify; nothing was kept"));
             }

@@ -23,6 +23,7 @@ pub mod policy;
 pub mod revoke;
 pub mod secrets;
 pub mod send;
+mod signer;
 pub mod state;
 mod store;
 pub mod story;

@@ -242,12 +242,7 @@ impl Wallet {
     /// The same, and says which of [`PHASES`] it is in.
     pub async fn execute_revoke_telling(&self, plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
         tell("signing");
-        let signature = {
-            let owner = self.owner_key(&plan.account)?;
-            owner
-                .sign_message_hash(plan.prepared.user_op_hash)
-                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the owner's key could not sign: {e}")))?
-        };
+        let signature = self.owner_signer(&plan.account)?.sign_message_hash(plan.prepared.user_op_hash)?;
         let purpose = plan.purpose();
         let operation = self
             .execute_operation_telling(&plan.services, plan.prepared, purpose, signature::sudo(&signature), true, tell)

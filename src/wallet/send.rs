@@ -13,6 +13,7 @@ use super::{
     model::{Account, ApprovalRecord, Key, Purpose},
     network::Services,
     operation::{OperationOutcome, Pay, Prepared, Wanted, random_nonce_key},
+    signer,
     state::Picture,
 };
 use crate::kernel::{
@@ -137,15 +138,10 @@ impl Wallet {
 
     pub async fn execute_send(&self, plan: SendPlan, wait: bool) -> Result<OperationOutcome> {
         let hash = plan.prepared.user_op_hash;
-        let sign = |secret: &crate::secret::Secret| {
-            secret
-                .sign_message_hash(hash)
-                .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("the key could not sign: {e}")))
-        };
         let (signature, key_id) = match &plan.signer {
-            Signer::Owner(account) => (signature::sudo(&sign(&self.owner_key(account)?)?), None),
+            Signer::Owner(account) => (signature::sudo(&self.owner_signer(account)?.sign_message_hash(hash)?), None),
             Signer::Session { key, frame } => {
-                (frame.assemble(&sign(&self.session_secret(key)?)?), Some(key.id.clone()))
+                (frame.assemble(&self.session_signer(key)?.sign_message_hash(hash)?), Some(key.id.clone()))
             }
         };
         self.execute_operation(&plan.services, plan.prepared, Purpose::Send { key_id }, signature, wait).await
@@ -263,7 +259,7 @@ impl Wallet {
         Ok(self.store.read(|r| r.account(&key.network, key.account))?.and_then(|a| a.init_code()))
     }
 
-    fn session_secret(&self, key: &Key) -> Result<crate::secret::Secret> {
+    fn session_signer(&self, key: &Key) -> Result<Box<dyn signer::Signer>> {
         let id = key.secret.ok_or_else(|| {
             Error::new(Class::Vault, "vault.no_session_key", format!("the private half of {} is not here", key.label))
         })?;
@@ -271,7 +267,7 @@ impl Wallet {
         if secret.address() != key.session_key {
             return Err(Error::new(Class::Vault, "vault.address", "the vault's key is not this session key's"));
         }
-        Ok(secret)
+        Ok(Box::new(secret))
     }
 
     /// Asks the judge with every approval of the key; the first acceptance wins, else the most telling refusal.
