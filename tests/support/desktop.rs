@@ -105,6 +105,15 @@ impl Desktop {
         }
     }
 
+    /// Starts the keyring again, unlocked, if it has died by itself; whether it had.
+    pub fn revive_keyring(&mut self) -> bool {
+        let died = self.keyring.as_mut().is_some_and(|keyring| keyring.try_wait().unwrap().is_some());
+        if died {
+            self.start_keyring(Some("right"));
+        }
+        died
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(self.keyring.as_ref().unwrap());
         kill_process(pid, signal).unwrap();

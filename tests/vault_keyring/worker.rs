@@ -95,6 +95,7 @@ fn aftermath(vault: &Vault, id: &SecretId) -> Result<String, VaultError> {
         Ok(format!("file={in_file} keyring={in_keyring} listed={listed} usable={usable}"))
     };
     let before = look()?;
-    let problems = vault.check(&[])?.iter().filter(|f| f.verdict.is_problem()).count();
-    Ok(format!("{before} then problems={problems} {}", look()?))
+    let findings = vault.check(&[])?;
+    let problems: Vec<_> = findings.iter().filter(|f| f.verdict.is_problem()).map(|f| f.verdict.to_string()).collect();
+    Ok(format!("{before} then problems={}{} {}", problems.len(), problems.concat(), look()?))
 }
