@@ -12,7 +12,7 @@ use super::{
     widget::frame,
 };
 use crate::{
-    kernel::text::is_unsafe,
+    kernel::{abi::Interface, text::is_unsafe},
     wallet::{Question, account::AccountView, error::Error, grant::Granted, key::KeyView, revoke::Revoked},
 };
 
@@ -42,11 +42,25 @@ pub enum Msg {
 pub enum Report {
     Phase(&'static str),
     SandboxReady,
-    Records { accounts: Vec<AccountView>, keys: Vec<KeyView>, in_flight: usize, sandbox: bool },
+    Records {
+        accounts: Vec<AccountView>,
+        keys: Vec<KeyView>,
+        in_flight: usize,
+        sandbox: bool,
+    },
     Account(Box<AccountView>, Vec<KeyView>),
     Keys(Vec<KeyView>),
     GrantPlanned(Box<GrantPreview>),
     Granted(Box<Granted>),
+    /// A JSON ABI that was read.
+    Abi(Box<Interface>),
+    /// The serialized approvals of a key, without its private half.
+    ApprovalText(Vec<String>),
+    /// An approval was written to a file.
+    Exported {
+        file: String,
+        with_secret: bool,
+    },
     RevokePlanned(Box<RevokePreview>),
     Revoked(Box<Revoked>),
     Failed(Error),
@@ -357,9 +371,10 @@ fn on_input(model: &mut Model, input: Input, at: Moment, effects: &mut Vec<Effec
         }
         Input::Paste(text) => {
             if model.has_room() && model.help.is_none() && model.asked.is_none() {
-                model.on_screen(at, effects, |screen, _| {
+                model.on_screen(at, effects, |screen, cx| {
                     if let Some(field) = screen.field() {
                         field.paste(&text);
+                        screen.edited(cx);
                     }
                     Next::Stay
                 });
@@ -387,12 +402,12 @@ fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
         Command::Suspend => effects.push(Effect::Suspend),
         Command::Quit => quit(model, effects),
         _ if !model.has_room() || model.asked.is_some() => {}
-        Command::Help if model.help.is_some() => model.help = None,
+        Command::Help if model.help.is_some() => close_help(model, effects),
         Command::Help => model.help = Some(help::State::default()),
         _ if model.help.is_some() => {
             let body = frame::body(model.size);
             if model.help.as_mut().is_some_and(|help| !help.command(command, body, model.theme)) {
-                model.help = None;
+                close_help(model, effects);
             }
         }
         command => {
@@ -404,6 +419,15 @@ fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
             }
         }
     }
+}
+
+/// What was behind the help must be seen again before anything is confirmed.
+fn close_help(model: &mut Model, effects: &mut Vec<Effect>) {
+    model.help = None;
+    model.on_screen(Moment::default(), effects, |screen, cx| {
+        screen.resized(cx);
+        Next::Stay
+    });
 }
 
 /// Quitting while something is in flight says so once; it is found again at the next start.
@@ -493,7 +517,8 @@ fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Ef
         taken |= screen.report(job, &report, &mut cx);
     }
     match report {
-        Report::Phase(_) => {}
+        // For the screen that asked.
+        Report::Phase(_) | Report::Abi(_) | Report::ApprovalText(_) | Report::Exported { .. } => {}
         Report::SandboxReady => {
             model.root = Screen::Home(home::State::default());
             model.above.clear();

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::app::{JobId, Report};
 use crate::{
-    kernel::{account::selector, risk::Finding},
+    kernel::{abi::Interface, account::selector, blob::Format, risk::Finding},
     wallet::{
         AskPassphrase, PassphraseSource, Question, VaultError, Wallet,
         enable::Step,
@@ -31,6 +31,8 @@ use crate::{
     },
 };
 
+/// Largest ABI file that is read, in bytes.
+const MAX_ABI: u64 = 4 << 20;
 /// How many jobs may ask chains at once.
 const READERS: usize = 4;
 
@@ -58,6 +60,25 @@ pub enum Effect {
         job: JobId,
         request: GrantRequest,
     },
+    /// Reads a JSON ABI from a file.
+    ReadAbi {
+        job: JobId,
+        file: String,
+    },
+    /// The serialized approvals of a key, without its private half.
+    ReadApproval {
+        job: JobId,
+        key: String,
+        format: Format,
+    },
+    /// Writes a key's approvals to a file that only its owner can read.
+    Export {
+        job: JobId,
+        key: String,
+        format: Format,
+        with_secret: bool,
+        file: String,
+    },
     /// Signs the plan that was shown.
     SignGrant {
         job: JobId,
@@ -82,6 +103,10 @@ pub enum Effect {
     Cancel {
         job: JobId,
     },
+    /// To the terminal's clipboard (OSC 52).
+    Copy {
+        text: String,
+    },
     Suspend,
     Quit,
 }
@@ -90,9 +115,17 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRequest {
     pub account: String,
-    pub policy: String,
+    pub policy: PolicySource,
     pub holder: Holder,
     pub label: Option<String>,
+}
+
+/// What the owner asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A policy file, to be read.
+    File(String),
+    Made(Box<Policy>),
 }
 
 /// A grant as it is reviewed.
@@ -293,6 +326,20 @@ impl Runner {
                     Ok(Report::GrantPlanned(preview))
                 });
             }
+            Effect::ReadAbi { job, file } => self.start(job, move |_| async move {
+                let path = expand_home(&file);
+                let interface = Interface::from_json(&read_bounded(&path, MAX_ABI)?)
+                    .map_err(|e| Error::usage("abi.unreadable", format!("{}: {e}", path.display())))?;
+                Ok(Report::Abi(Box::new(interface)))
+            }),
+            Effect::ReadApproval { job, key, format } => self.start(job, move |shared| async move {
+                Ok(Report::ApprovalText(shared.wallet()?.approval_texts(&key, format).await?))
+            }),
+            Effect::Export { job, key, format, with_secret, file } => self.start(job, move |shared| async move {
+                let path = expand_home(&file);
+                shared.wallet()?.export_key(&key, format, with_secret, &path).await?;
+                Ok(Report::Exported { file: path.display().to_string(), with_secret })
+            }),
             Effect::SignGrant { job, plan, accepted } => {
                 let Some(Plan::Grant(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
@@ -323,7 +370,7 @@ impl Runner {
                 self.running.remove(&job);
             }
             // The loop's own.
-            Effect::Suspend | Effect::Quit => {}
+            Effect::Copy { .. } | Effect::Suspend | Effect::Quit => {}
         }
     }
 
@@ -364,11 +411,16 @@ impl Runner {
 }
 
 fn intent(request: GrantRequest) -> Result<GrantIntent> {
-    let file = expand_home(&request.policy);
-    let text = read_bounded(&file, MAX_POLICY)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let policy = Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
-        .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })?;
+    let policy = match request.policy {
+        PolicySource::Made(policy) => *policy,
+        PolicySource::File(name) => {
+            let file = expand_home(&name);
+            let text = read_bounded(&file, MAX_POLICY)?;
+            let folder = file.parent().unwrap_or(Path::new("."));
+            Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
+                .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })?
+        }
+    };
     Ok(GrantIntent { account: request.account, policy, holder: request.holder, label: request.label })
 }
 

@@ -115,6 +115,7 @@ async fn session(guard: &mut Guard, options: Options) -> std::io::Result<u8> {
                     guard.enter_again()?;
                     changed = true;
                 }
+                Effect::Copy { text } => guard.copy(&text)?,
                 effect => runner.run(effect),
             }
         }

@@ -16,7 +16,7 @@ use ratatui::{
     widgets::{Block, Paragraph},
 };
 
-use super::{grant, inspect, revoke};
+use super::{inspect, revoke, wizard};
 use crate::{
     kernel::sentence,
     tui::{
@@ -182,8 +182,8 @@ impl State {
     }
 
     fn grant(&self, cx: &mut Cx<'_>) -> Next {
-        match grant::State::open(self.account(cx.data), cx.data) {
-            Ok(state) => Next::Open(Box::new(Screen::Grant(state))),
+        match wizard::State::open(self.account(cx.data), cx.data) {
+            Ok(state) => Next::Open(Box::new(Screen::Wizard(Box::new(state)))),
             Err(why) => {
                 *cx.notice = Some(Notice::trouble(why));
                 Next::Stay

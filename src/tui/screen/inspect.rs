@@ -2,7 +2,7 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::revoke;
+use super::{Screen, deliver, revoke};
 use crate::{
     kernel::{permission::Operation, sentence},
     tui::{
@@ -53,8 +53,12 @@ impl State {
                 Some(key) => return revoke::State::open(key, cx),
                 None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
             },
+            Command::Deliver => match cx.data.key(&self.key_id) {
+                Some(key) => return Next::Open(Box::new(Screen::Deliver(Box::new(deliver::State::again(key))))),
+                None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
+            },
             command => {
-                let lines = sheet::lay_out(&self.rows(cx.data, cx.now), columns(cx.body), cx.theme).len();
+                let lines = sheet::lay_out(&self.rows(cx.data, cx.now), sheet::columns(cx.body), cx.theme).len();
                 self.scroll.command(command, lines, usize::from(cx.body.height));
             }
         }
@@ -116,15 +120,10 @@ impl State {
     }
 
     pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let lines = sheet::lay_out(&self.rows(&model.data, model.now), columns(area), model.theme);
+        let lines = sheet::lay_out(&self.rows(&model.data, model.now), sheet::columns(area), model.theme);
         let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
         sheet::render(frame, inner, lines, self.scroll, model.theme);
     }
-}
-
-/// Columns for text: a margin on the left, and the mark for more on the right.
-fn columns(area: Rect) -> usize {
-    usize::from(area.width).saturating_sub(3)
 }
 
 fn capital(text: &str) -> String {

@@ -126,8 +126,13 @@ fn job_of(effect: &Effect) -> Option<app::JobId> {
         | Effect::InitSandbox { job }
         | Effect::PlanGrant { job, .. }
         | Effect::SignGrant { job, .. }
+        | Effect::ReadAbi { job, .. }
+        | Effect::ReadApproval { job, .. }
+        | Effect::Export { job, .. }
         | Effect::PlanRevoke { job, .. }
         | Effect::SendRevoke { job, .. } => *job,
-        Effect::Forget { .. } | Effect::Cancel { .. } | Effect::Suspend | Effect::Quit => return None,
+        Effect::Forget { .. } | Effect::Cancel { .. } | Effect::Copy { .. } | Effect::Suspend | Effect::Quit => {
+            return None;
+        }
     })
 }
