@@ -19,3 +19,4 @@ pub mod sentence;
 pub mod signature;
 pub mod text;
 pub mod user_op;
+pub mod witness;
