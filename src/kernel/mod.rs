@@ -13,6 +13,7 @@ pub mod generation;
 pub mod judge;
 pub mod merkle;
 pub mod permission;
+pub mod revocation;
 pub mod risk;
 pub mod sentence;
 pub mod signature;
