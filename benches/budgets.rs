@@ -161,7 +161,7 @@ impl Screen {
         let keyboard = pty.master.take_writer().expect("the terminal's keyboard");
         let (tell, output) = mpsc::channel();
         thread::spawn(move || {
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 if tell.send(buffer[..count].to_vec()).is_err() {
                     break;
