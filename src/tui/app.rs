@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 use ratatui::{Frame, layout::Rect, text::Span};
 
 use super::{
-    effects::{Effect, GrantPreview, RevokePreview},
+    effects::{Effect, GrantPreview, RevokePreview, SendView},
     input::{Input, Key, Moment},
     keymap::{self, Command, Place},
     screen::{Screen, first_run, help, home},
@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     kernel::{abi::Interface, text::is_unsafe},
-    wallet::{Question, account::AccountView, error::Error, grant::Granted, key::KeyView, revoke::Revoked},
+    wallet::{
+        Question, account::AccountView, agent::AgentView, error::Error, grant::Granted, inspect::Inspection,
+        key::KeyView, operation::OperationOutcome, revoke::Revoked, send::Judging,
+    },
 };
 
 /// Smallest screen that anything but one line is drawn on.
@@ -34,6 +37,8 @@ pub enum Msg {
     Asked(Question),
     Typed(usize),
     Answered,
+    /// So many characters were pasted and are held by the loop: they may be a secret.
+    Held(usize),
     /// The operating system's keyring has not answered yet.
     KeyringWaits,
 }
@@ -60,6 +65,20 @@ pub enum Report {
     Exported {
         file: String,
         with_secret: bool,
+    },
+    /// What a verdict on a call needs; the screen that asked takes it.
+    Judging(Option<Box<Judging>>),
+    SendPlanned(Box<SendView>),
+    Sent(Box<OperationOutcome>),
+    Agents {
+        agents: Vec<AgentView>,
+        networks: Vec<String>,
+    },
+    AgentMade(Box<AgentView>),
+    Inspected(Vec<Inspection>),
+    TakenIn {
+        keys: Vec<KeyView>,
+        warnings: Vec<String>,
     },
     RevokePlanned(Box<RevokePreview>),
     Revoked(Box<Revoked>),
@@ -354,6 +373,11 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 asked.typed = typed;
             }
         }
+        Msg::Held(characters) => {
+            if let Screen::Approval(state) = model.above.last_mut().unwrap_or(&mut model.root) {
+                state.held(characters);
+            }
+        }
         Msg::Answered => model.asked = None,
         Msg::KeyringWaits => model.notice = Some(Notice::say("waiting for your keyring…")),
     }
@@ -442,6 +466,12 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Whether a paste may be a secret, which never comes into the model.
+pub fn holds_paste(model: &Model) -> bool {
+    let uncovered = model.has_room() && model.help.is_none() && model.asked.is_none();
+    uncovered && matches!(model.screen(), Screen::Approval(state) if state.holds_paste())
+}
+
 /// Where keys have their meaning now, the innermost first.
 pub fn places(model: &Model) -> Vec<Place> {
     if model.asked.is_some() {
@@ -487,7 +517,7 @@ pub fn next_change(model: &Model) -> Option<u64> {
     counting.flat_map(count_down).map(super::format::seconds_to_change).min()
 }
 
-fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Effect>) {
+fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Vec<Effect>) {
     if let Report::Phase(phase) = report {
         if let Some(job) = model.jobs.list.iter_mut().find(|j| j.id == job) {
             job.phase = phase;
@@ -514,11 +544,37 @@ fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Ef
             now: model.now,
             at: Moment::default(),
         };
-        taken |= screen.report(job, &report, &mut cx);
+        taken |= screen.report(job, &mut report, &mut cx);
     }
     match report {
         // For the screen that asked.
-        Report::Phase(_) | Report::Abi(_) | Report::ApprovalText(_) | Report::Exported { .. } => {}
+        Report::Phase(_)
+        | Report::Abi(_)
+        | Report::ApprovalText(_)
+        | Report::Exported { .. }
+        | Report::Judging(_)
+        | Report::Agents { .. }
+        | Report::AgentMade(_)
+        | Report::Inspected(_) => {}
+        Report::TakenIn { keys, .. } => {
+            model.data.merge(keys, model.now);
+            effects.push(model.load());
+        }
+        Report::Sent(outcome) => {
+            if !taken {
+                model.notice = Some(match outcome.success {
+                    Some(true) => Notice::say("the call was made"),
+                    Some(false) => Notice::trouble("the operation was mined, but its call failed"),
+                    None => Notice::trouble("sent, and not in a block yet"),
+                });
+            }
+            effects.push(model.load());
+        }
+        Report::SendPlanned(_) => {
+            if !taken {
+                effects.push(Effect::Forget { plan: job });
+            }
+        }
         Report::SandboxReady => {
             model.root = Screen::Home(home::State::default());
             model.above.clear();

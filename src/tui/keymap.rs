@@ -68,6 +68,8 @@ pub enum Place {
     Agents,
     /// An approval that was read.
     Approval,
+    /// An approval that was taken in.
+    Taken,
     Review,
     /// A review that wants a phrase typed.
     Blocked,
@@ -79,7 +81,7 @@ pub enum Place {
 }
 
 impl Place {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Home,
         Self::Filter,
         Self::Inspect,
@@ -89,6 +91,7 @@ impl Place {
         Self::Menu,
         Self::Agents,
         Self::Approval,
+        Self::Taken,
         Self::Review,
         Self::Blocked,
         Self::Phrase,
@@ -113,6 +116,7 @@ impl Place {
             Self::Menu => "Menus",
             Self::Agents => "Keys made here",
             Self::Approval => "Looking at an approval",
+            Self::Taken => "An approval that was taken in",
             Self::Review => "Reviews, before anything is signed or sent",
             Self::Blocked => "Reviews that want a phrase typed",
             Self::Phrase => "A phrase that must be typed",
@@ -216,6 +220,7 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Agents, &[Key::char('i')], "i", Command::Approval, "take an approval in"),
     shown(Place::Approval, &[Key::char('t')], "t", Command::Open, "take it in"),
     shown(Place::Approval, &[Key::char('c')], "c", Command::Raw, "raw conditions"),
+    shown(Place::Taken, &[Key::char('s')], "s", Command::Send, "use it"),
     shown(Place::Form, ENTER, "↵", Command::Open, "next"),
     shown(Place::Form, TAB, "Tab", Command::Next, "next field"),
     shown(Place::Form, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "go on"),

@@ -146,6 +146,10 @@ impl SendPlan {
         }
     }
 
+    pub fn chain_id(&self) -> u64 {
+        self.services.network.chain_id
+    }
+
     pub fn preview(&self) -> SendPreview {
         SendPreview {
             user_op_hash: self.prepared.user_op_hash,

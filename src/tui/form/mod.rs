@@ -98,7 +98,7 @@ impl Field {
 
     /// Control and bidi characters fall out; line breaks too, so a paste never submits.
     pub fn paste(&mut self, text: &str) {
-        for c in text.trim().chars() {
+        for c in text.trim().chars().take(MAX_FIELD) {
             self.insert(c);
         }
     }

@@ -109,6 +109,17 @@ impl<K> Row<K> {
         Self::new(key, label, Control::Button, "")
     }
 
+    /// Replaces what an empty field says.
+    pub fn example(&mut self, text: &str) {
+        if let Control::Cells(cells) = &mut self.control {
+            for cell in cells {
+                if let Cell::Text { example, .. } = cell {
+                    text.clone_into(example);
+                }
+            }
+        }
+    }
+
     fn cells(&self) -> usize {
         match &self.control {
             Control::Cells(cells) => cells.len().min(self.open),

@@ -1,5 +1,7 @@
 //! The screens: one file each with its state, what keys do to it, and how it is drawn.
 
+pub mod agents;
+pub mod approval;
 pub mod deliver;
 pub mod first_run;
 pub mod grant;
@@ -9,6 +11,7 @@ pub mod home;
 pub mod inspect;
 pub mod review;
 pub mod revoke;
+pub mod send;
 pub mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
@@ -28,6 +31,9 @@ pub enum Screen {
     Grant(Box<grant::State>),
     Wizard(Box<wizard::State>),
     Deliver(Box<deliver::State>),
+    Send(Box<send::State>),
+    Agents(Box<agents::State>),
+    Approval(Box<approval::State>),
     Revoke(revoke::State),
 }
 
@@ -49,6 +55,9 @@ impl Screen {
             Self::Grant(state) => state.places(),
             Self::Wizard(state) => state.places(),
             Self::Deliver(state) => state.places(),
+            Self::Send(state) => state.places(),
+            Self::Agents(state) => state.places(),
+            Self::Approval(state) => state.places(),
             Self::Revoke(state) => state.places(),
         }
     }
@@ -66,6 +75,9 @@ impl Screen {
             Self::Grant(state) => state.field(),
             Self::Wizard(state) => state.field(),
             Self::Deliver(state) => state.field(),
+            Self::Send(state) => state.field(),
+            Self::Agents(state) => state.field(),
+            Self::Approval(state) => state.field(),
             Self::Revoke(_) => None,
         }
     }
@@ -78,6 +90,9 @@ impl Screen {
             Self::Grant(state) => state.command(command, cx),
             Self::Wizard(state) => state.command(command, cx),
             Self::Deliver(state) => state.command(command, cx),
+            Self::Send(state) => state.command(command, cx),
+            Self::Agents(state) => state.command(command, cx),
+            Self::Approval(state) => state.command(command, cx),
             Self::Revoke(state) => state.command(command, cx),
         }
     }
@@ -89,6 +104,9 @@ impl Screen {
             Self::Grant(state) => state.edited(),
             Self::Wizard(state) => state.edited(cx),
             Self::Deliver(state) => state.edited(),
+            Self::Send(state) => state.edited(),
+            Self::Agents(state) => state.edited(),
+            Self::Approval(state) => state.edited(),
             Self::FirstRun(_) | Self::Inspect(_) | Self::Revoke(_) => {}
         }
     }
@@ -98,7 +116,8 @@ impl Screen {
         match self {
             Self::Grant(state) => state.resized(),
             Self::Wizard(state) => state.resized(),
-            Self::Deliver(_) => {}
+            Self::Send(state) => state.resized(),
+            Self::Deliver(_) | Self::Agents(_) | Self::Approval(_) => {}
             Self::Revoke(state) => state.resized(),
             Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) => self.settle(cx),
         }
@@ -116,13 +135,19 @@ impl Screen {
         match self {
             Self::Grant(state) => state.drawn(cx),
             Self::Wizard(state) => state.drawn(cx),
+            Self::Send(state) => state.drawn(cx),
             Self::Revoke(state) => state.drawn(cx),
-            Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) | Self::Deliver(_) => {}
+            Self::FirstRun(_)
+            | Self::Home(_)
+            | Self::Inspect(_)
+            | Self::Deliver(_)
+            | Self::Agents(_)
+            | Self::Approval(_) => {}
         }
     }
 
     /// A job has ended; answers whether it was this screen's.
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    pub fn report(&mut self, job: JobId, report: &mut Report, cx: &mut Cx<'_>) -> bool {
         match self {
             Self::FirstRun(state) => state.report(job, report),
             Self::Home(_) => false,
@@ -130,6 +155,9 @@ impl Screen {
             Self::Grant(state) => state.report(job, report, cx),
             Self::Wizard(state) => state.report(job, report, cx),
             Self::Deliver(state) => state.report(job, report, cx),
+            Self::Send(state) => state.report(job, report, cx),
+            Self::Agents(state) => state.report(job, report, cx),
+            Self::Approval(state) => state.report(job, report, cx),
             Self::Revoke(state) => state.report(job, report, cx),
         }
     }
@@ -139,6 +167,9 @@ impl Screen {
         match self {
             Self::Grant(state) => state.leave(effects),
             Self::Wizard(state) => state.leave(effects),
+            Self::Send(state) => state.leave(effects),
+            Self::Agents(state) => state.leave(effects),
+            Self::Approval(state) => state.leave(effects),
             Self::Revoke(state) => state.leave(effects),
             Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) | Self::Deliver(_) => {}
         }
@@ -154,6 +185,8 @@ impl Screen {
             }
             Self::Grant(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
             Self::Wizard(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Send(state) => state.account_row(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Agents(_) | Self::Approval(_) => Heading::default(),
             Self::Deliver(state) => {
                 let key = model.data.key(&state.key_id);
                 key.and_then(|k| model.data.account_of(k)).map(|a| heading(model, a)).unwrap_or_default()
@@ -181,6 +214,9 @@ impl Screen {
             Self::Grant(state) => state.render(model, frame, area),
             Self::Wizard(state) => state.render(model, frame, area),
             Self::Deliver(state) => state.render(model, frame, area),
+            Self::Send(state) => state.render(model, frame, area),
+            Self::Agents(state) => state.render(model, frame, area),
+            Self::Approval(state) => state.render(model, frame, area),
             Self::Revoke(state) => state.render(model, frame, area),
         }
     }
