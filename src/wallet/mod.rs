@@ -21,6 +21,7 @@ pub mod operation;
 pub mod playground;
 pub mod policy;
 pub mod revoke;
+pub mod scan;
 pub mod secrets;
 pub mod send;
 mod signer;
