@@ -261,6 +261,17 @@ pub fn disable_key(session_key: Address) -> Bytes {
     disableCall { data: Bytes::copy_from_slice(session_key.as_slice()) }.abi_encode().into()
 }
 
+/// `disable` with no data: invalidates every turn up to the newest one, as the chain knows it. Reverts when none was used
+/// since the last time.
+pub fn disable_all() -> Bytes {
+    disableCall { data: Bytes::new() }.abi_encode().into()
+}
+
+/// `disableMode(bytes4)` on the account: which validation modes are refused, as a bit mask.
+pub fn disable_mode(mask: u32) -> Bytes {
+    disableModeCall { mode: mask.to_be_bytes().into() }.abi_encode().into()
+}
+
 /// `enable(bytes)` on the validator, with encoded enable data.
 pub fn enable_key(enable_data: &[u8]) -> Bytes {
     enableCall { enableData: Bytes::copy_from_slice(enable_data) }.abi_encode().into()

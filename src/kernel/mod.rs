@@ -14,6 +14,7 @@ pub mod history;
 pub mod judge;
 pub mod merkle;
 pub mod permission;
+pub mod revocation;
 pub mod risk;
 pub mod sentence;
 pub mod signature;
