@@ -37,7 +37,11 @@ fn no_source_was_changed_without_compiling_it() {
     }
     let built: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(folder().join("contracts.json")).unwrap()).unwrap();
-    assert_eq!(built["sources"], hex::encode(hash.finalize()), "run tests/e2e/setup, then `npm run build` in assets/sandbox");
+    assert_eq!(
+        built["sources"],
+        hex::encode(hash.finalize()),
+        "run tests/e2e/setup, then `npm run build` in assets/sandbox"
+    );
 }
 
 /// Needs node and the pinned compiler, which `tests/e2e/setup` installs; says so when it has to skip.

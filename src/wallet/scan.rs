@@ -24,7 +24,7 @@ use super::{
     },
     error::Result,
     key::KeyView,
-    model::{Account, ApprovalRecord, Key, Origin, PartialScope},
+    model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
     network::Services,
     now, short_id,
     state::Picture,
@@ -63,6 +63,9 @@ const QUIET_CHUNKS: u32 = 16;
 const PICTURES: usize = 5;
 /// Most former owners whose signature is tried on an approval.
 const OWNERS: usize = 64;
+
+/// Most operations on record that are looked through.
+const OPERATIONS: u32 = 100_000;
 
 /// What a scan may be told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -208,8 +211,13 @@ impl Wallet {
         options: ScanOptions,
         tell: &TellProgress<'_>,
     ) -> Result<Scan> {
-        let reader = Reader { node: &services.node, chain_id: account.chain_id, account: account.address };
-        let (_, tip) = services.node.tip().await?;
+        let reader = Reader {
+            node: &services.node,
+            chain_id: account.chain_id,
+            account: account.address,
+            ours: self.transactions_of(account)?,
+        };
+        let tip = services.node.latest_block().await?;
         if services.node.code(account.address, At::Latest).await?.is_empty() {
             return Ok(not_deployed(account, tip.number));
         }
@@ -266,8 +274,29 @@ impl Wallet {
             sessions: picture.sessions.clone(),
         });
         reader.add_times(&mut ledger).await?;
+        let silent = !open.numbered.is_empty() && reader.owners_sent_transactions(&ledger).await?;
         let joined = self.join(account, &picture, &ledger)?;
-        self.report(account, &picture, &ledger, &open, joined, (kept.from, kept.whole, to))
+        self.report(
+            account,
+            &picture,
+            &ledger,
+            &open,
+            joined,
+            Extent { from: kept.from, whole: kept.whole, through: to, silent },
+        )
+    }
+
+    /// The transactions in which operations on record were mined with success.
+    fn transactions_of(&self, account: &Account) -> Result<BTreeMap<u64, BTreeSet<B256>>> {
+        let mut ours: BTreeMap<u64, BTreeSet<B256>> = BTreeMap::new();
+        for operation in self.store.read(|r| r.operations(OPERATIONS))? {
+            if let Progress::Included { success: true, transaction_hash, block, .. } = operation.progress
+                && (operation.network == account.network && operation.account == account.address)
+            {
+                ours.entry(block).or_default().insert(transaction_hash);
+            }
+        }
+        Ok(ours)
     }
 
     /// Where to begin, and what was read before.
@@ -303,6 +332,16 @@ impl Wallet {
     }
 }
 
+/// What a scan covered, and whether more may have happened.
+struct Extent {
+    from: u64,
+    /// Whether that is all of the account's life.
+    whole: bool,
+    through: u64,
+    /// Whether calls may have been made that leave no trace.
+    silent: bool,
+}
+
 /// Where a scan begins.
 struct Beginning {
     /// The first block that was ever read into the ledger.
@@ -318,6 +357,8 @@ struct Reader<'a> {
     node: &'a Node,
     chain_id: u64,
     account: Address,
+    /// Transactions of ours that were mined, by block: an owner's own may leave no trace on the chain.
+    ours: BTreeMap<u64, BTreeSet<B256>>,
 }
 
 struct Chunk {
@@ -357,23 +398,32 @@ impl Reader<'_> {
     /// Reads from block `from` on, as far towards `to` as the node answers at once.
     async fn chunk(&self, ledger: &mut Ledger, from: u64, to: u64) -> Read<Chunk> {
         let found = self.node.logs(&self.queries(), from, to).await?;
-        let groups: Vec<&[Log]> = found.logs.chunk_by(|a, b| a.transaction_hash == b.transaction_hash).collect();
+        let mut groups: Vec<(u64, B256, &[Log])> = found
+            .logs
+            .chunk_by(|a, b| a.transaction_hash == b.transaction_hash)
+            .filter_map(|logs| logs.first().map(|log| (log.block_number, log.transaction_hash, logs)))
+            .collect();
+        let logged: BTreeSet<B256> = groups.iter().map(|(_, hash, _)| *hash).collect();
+        for (block, hashes) in self.ours.range(from..=found.through) {
+            let silent = hashes.iter().filter(|hash| !logged.contains(*hash));
+            groups.extend(silent.map(|hash| (*block, *hash, &[][..])));
+        }
+        groups.sort_by_key(|(block, ..)| *block);
         for together in groups.chunks(TOGETHER) {
-            let hashes: Vec<B256> = together.iter().filter_map(|g| g.first()).map(|log| log.transaction_hash).collect();
+            let hashes: Vec<B256> = together.iter().map(|(_, hash, _)| *hash).collect();
             let transactions = self.node.transactions(&hashes).await?;
-            for (logs, transaction) in together.iter().zip(transactions) {
-                self.transaction(ledger, logs, transaction.as_ref());
+            for ((block, hash, logs), transaction) in together.iter().zip(transactions) {
+                let at = Point { block: *block, transaction: *hash, time: None };
+                self.transaction(ledger, at, logs, transaction.as_ref());
             }
         }
-        Ok(Chunk { through: found.through, empty: found.logs.is_empty() })
+        Ok(Chunk { through: found.through, empty: groups.is_empty() })
     }
 
-    /// One transaction in which the account was at work. `logs`: what was logged about it, in order, at least one.
-    fn transaction(&self, ledger: &mut Ledger, logs: &[Log], transaction: Option<&Transaction>) {
-        let Some(first) = logs.first() else { return };
-        let at = Point { block: first.block_number, transaction: first.transaction_hash, time: None };
+    /// One transaction in which the account was at work. `logs`: what was logged about it, in order.
+    fn transaction(&self, ledger: &mut Ledger, at: Point, logs: &[Log], transaction: Option<&Transaction>) {
         // A transaction that is not there, or stands elsewhere than its logs, explains nothing.
-        let transaction = transaction.filter(|t| t.block_number == Some(first.block_number));
+        let transaction = transaction.filter(|t| t.block_number == Some(at.block));
         let (input, to) = transaction.map(|t| (t.input.clone(), t.to)).unwrap_or_default();
         let ops: Vec<(B256, UserOperation)> = operations(&input, to, self.account)
             .into_iter()
@@ -396,7 +446,7 @@ impl Reader<'_> {
                     ledger.changed(change, at);
                 }
                 Some(Event::Changed(change)) => changes.push(change),
-                None => {}
+                None => ledger.cannot_read(at, None),
             }
         }
         ledger.operations(&mined, to == Some(ENTRY_POINT), at);
@@ -430,6 +480,16 @@ impl Reader<'_> {
             }
         }
         Ok(low)
+    }
+
+    /// Whether an owner ever sent a transaction of its own: only those can be without a trace.
+    async fn owners_sent_transactions(&self, ledger: &Ledger) -> Read<bool> {
+        for owner in ledger.owners.iter().take(OWNERS) {
+            if self.node.nonce(*owner, At::Latest).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(ledger.owners.len() > OWNERS)
     }
 
     async fn add_times(&self, ledger: &mut Ledger) -> Read<()> {
@@ -677,7 +737,7 @@ impl Wallet {
         ledger: &Ledger,
         open: &Open,
         (joined, mut findings): Join,
-        (from, whole, through): (u64, bool, u64),
+        Extent { from, whole, through, silent }: Extent,
     ) -> Result<Scan> {
         let mut keys = Vec::with_capacity(joined.len() + ledger.strays.len());
         for Joined { key, was_known, enabled } in &joined {
@@ -742,6 +802,14 @@ impl Wallet {
                 "the turns of validator {generation} were set back by a call that was not found: unknown keys of later turns may exist"
             );
             findings.push(ScanFinding { code: "turns.set_back", message });
+        }
+        for generation in open.numbered.iter().filter(|g| silent && !open.set_back.contains(g)) {
+            complete = false;
+            let message = format!(
+                "turns of validator {generation} were once invalidated up to a number. If the owner had enabled keys before by \
+                 transactions of its own, which leave no trace, that set the turns back, and unknown keys of later turns may exist"
+            );
+            findings.push(ScanFinding { code: "turns.numbered", message });
         }
         for generation in &open.invalidated {
             complete = false;

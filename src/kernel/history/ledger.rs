@@ -142,6 +142,8 @@ struct Counter {
     highest: u128,
     /// It stood lower than it should have: something unseen set it back.
     set_back: bool,
+    /// It was set to a number that a call named, which may have been lower than where it stood if that was not seen.
+    numbered: bool,
 }
 
 /// An operation that was mined, as the EntryPoint logged it.
@@ -168,6 +170,9 @@ pub struct Open {
     pub gaps: Vec<Gap>,
     /// Validators whose counter was set back by something unseen: keys of higher turns may live.
     pub set_back: Vec<Generation>,
+    /// Validators whose counter was set to a number by a call that was read. If turns were used before that nobody saw, keys
+    /// of higher turns may live.
+    pub numbered: Vec<Generation>,
     /// Validators with an invalidation that nothing explains. It may have set the counter back.
     pub invalidated: Vec<Generation>,
     /// Positions in [`Ledger::enabled`]: the history has them alive, the chain does not.
@@ -342,7 +347,10 @@ impl Ledger {
                     shown: Vec::new(),
                 }),
                 Act::Disable { generation, session_key } => self.let_go(generation, session_key),
-                Act::Invalidate { generation, through } => self.invalidate(generation, through),
+                Act::Invalidate { generation, through } => {
+                    self.invalidate(generation, through);
+                    self.counters.entry(generation).or_default().numbered |= generation.sweep_can_rewind();
+                }
                 Act::InvalidateAll { generation } => {
                     let through = self.counters.get(&generation).copied().unwrap_or_default().last;
                     self.invalidate(generation, through);
@@ -443,6 +451,9 @@ impl Ledger {
             }
             if counter.set_back || counter.last > *last {
                 open.set_back.push(*generation);
+            }
+            if counter.numbered {
+                open.numbered.push(*generation);
             }
             if counter.invalid != *invalid {
                 open.invalidated.push(*generation);

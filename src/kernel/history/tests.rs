@@ -441,7 +441,8 @@ fn turns_that_were_skipped_by_an_invalidation_are_explained() {
         at(1),
     );
     let chain = OnChain { nonces: [(G2, (9, 9))].into(), ..OnChain::default() };
-    assert_eq!(ledger.settle(&chain), ledger::Open::default());
+    // On this generation such a call may also have set the counter back, if it stood higher than anyone saw.
+    assert_eq!(ledger.settle(&chain), ledger::Open { numbered: vec![G2], ..ledger::Open::default() });
 }
 
 #[test]
