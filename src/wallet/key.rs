@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, B256, U256};
 use serde::Serialize;
 
 use super::{
@@ -44,8 +44,9 @@ pub struct KeyView {
     pub imported: bool,
     /// Found on the chain by a scan.
     pub discovered: bool,
-    /// Whether `permissions` is the whole scope: of a key that was found, only what it showed is known.
-    pub scope_known: bool,
+    /// The fingerprint of the whole scope, set where `permissions` are only those that were shown on chain. None shown does
+    /// not mean "everything" then.
+    pub partial_root: Option<B256>,
     pub permissions: Vec<Permission>,
     /// Full signature of each permission's function where it is known, in their order.
     pub functions: Vec<Option<String>>,
@@ -141,7 +142,7 @@ impl Wallet {
             has_secret: key.secret.is_some(),
             imported: key.origin == Origin::Imported,
             discovered: key.origin == Origin::Discovered,
-            scope_known: key.partial.is_none(),
+            partial_root: key.partial.as_ref().map(|p| p.merkle_root),
             permissions: key.scope.permissions.clone(),
             functions: key.functions.clone(),
             sentences: key_sentences(key, &functions),

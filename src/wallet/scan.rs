@@ -644,10 +644,8 @@ fn discovered(account: &Account, enabled: &Enabled, others: &[Key]) -> Result<Ke
     let EnableData { session_key, merkle_root, valid_after, valid_until, paymaster, .. } = enabled.enable;
     let name = format!("unknown-{}", alloy::hex::encode(session_key.get(..4).unwrap_or_default()));
     let taken = |label: &str| others.iter().any(|k| k.label == label);
-    let label = match taken(&name) {
-        false => name,
-        true => (2..).map(|n| format!("{name}-{n}")).find(|label| !taken(label)).unwrap_or_default(),
-    };
+    let numbered = (2..=others.len() + 2).map(|n| format!("{name}-{n}"));
+    let label = [name.clone()].into_iter().chain(numbered).find(|label| !taken(label)).unwrap_or(name);
     let mut key = Key {
         id: short_id()?,
         label,

@@ -93,7 +93,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
         has_secret: false,
         imported: false,
         discovered: false,
-        scope_known: true,
+        partial_root: None,
         permissions,
         functions: signatures.iter().map(|s| Some((*s).to_owned())).collect(),
         sentences,

@@ -392,7 +392,7 @@ fn every_way(service: Service) {
     assert!(found.first_use.unwrap().block < found.last_use.unwrap().block);
     assert!(found.first_use.unwrap().time.is_some_and(|time| time >= TIME));
     let view = found.key.as_ref().unwrap();
-    assert_eq!((view.state, view.discovered, view.scope_known), (State::Active, true, false));
+    assert_eq!((view.state, view.discovered, view.partial_root), (State::Active, true, found.merkle_root));
     assert_eq!(view.permissions, holder.scope.permissions[..1], "only the one that was shown");
     assert!(view.sentences.iter().any(|s| s.contains("only what it showed")), "{:?}", view.sentences);
     assert_eq!(view.approvals[0].enable_signature, Some(holder.approval.signature.clone()), "what it would replay");
@@ -403,13 +403,16 @@ fn every_way(service: Service) {
     assert!(found.key.as_ref().unwrap().sentences[0].contains("not known"), "nothing was ever shown");
     let found = scan.key(&by_transaction);
     assert_eq!((found.turns(), found.held), (vec![(3, EnabledBy::Account)], true));
-    assert!(found.key.as_ref().unwrap().scope_known && found.key.as_ref().unwrap().sentences[0].contains("everything"));
+    assert!(
+        found.key.as_ref().unwrap().partial_root.is_none()
+            && found.key.as_ref().unwrap().sentences[0].contains("everything")
+    );
     let found = scan.key(&helped);
     assert_eq!((found.turns(), found.uses), (vec![(5, EnabledBy::Holder)], 1));
     let found = scan.key(&carried);
     assert_eq!((found.turns(), found.uses), (vec![(6, EnabledBy::Holder)], 1));
     assert_eq!(found.last_use.unwrap().transaction_hash, through_forwarder);
-    assert!(found.key.as_ref().unwrap().scope_known, "one permission, and it was shown");
+    assert!(found.key.as_ref().unwrap().partial_root.is_none(), "one permission, and it was shown");
 }
 
 #[test]
@@ -445,7 +448,7 @@ fn what_a_key_shows_later_completes_its_scope() {
     let granted = world.grant(11, 2, 1);
     let op = world.by_key(&granted, Some(&granted.approval));
     world.bundle(&[op]);
-    assert!(!world.scan().keys[0].key.as_ref().unwrap().scope_known);
+    assert!(world.scan().keys[0].key.as_ref().unwrap().partial_root.is_some());
     let op = world.op(execute(TARGET, vec![1, 2, 3, 4]));
     let proof = signature::proof_data(&granted.scope.permissions, signature::Shown::One(1), G2).unwrap();
     let signed = granted.key.sign_message_hash(op.hash(ENTRY_POINT, CHAIN_ID)).unwrap();
@@ -453,7 +456,7 @@ fn what_a_key_shows_later_completes_its_scope() {
     world.bundle(&[UserOperation { signature, ..op }]);
     let scan = world.scan();
     let view = scan.keys[0].key.as_ref().unwrap();
-    assert!(view.scope_known);
+    assert!(view.partial_root.is_none());
     assert_eq!(view.permissions, granted.scope.permissions);
 }
 
@@ -564,7 +567,7 @@ fn what_an_owner_does_in_silence_is_said_to_be_unexplained() {
     assert_eq!(unexplained, [(2, 2, true), (4, 4, true)]);
     let found = scan.key(&used);
     assert_eq!((found.turns(), found.uses, found.state()), (vec![(3, EnabledBy::Unseen)], 1, State::Active));
-    assert!(found.key.as_ref().unwrap().scope_known);
+    assert!(found.key.as_ref().unwrap().partial_root.is_none());
     for code in ["key.gone", "key.unseen", "turns.unexplained"] {
         assert!(scan.codes().contains(&code), "{code} in {:?}", scan.codes());
     }
@@ -756,6 +759,8 @@ fn a_node_that_answers_with_another_transaction_is_not_used() {
     assert_eq!(scan.unwrap_err().code, "chain.malformed");
 }
 
+type Tamper = Box<dyn Fn(&mut Value) + Send + Sync>;
+
 #[test]
 fn operations_that_a_transaction_does_not_show_are_unread_and_never_made_up() {
     let decoy = {
@@ -765,7 +770,6 @@ fn operations_that_a_transaction_does_not_show_are_unread_and_never_made_up() {
         let op = world.by_key(&framed, Some(&framed.approval));
         Bytes::from(handle_ops(&[op]))
     };
-    type Tamper = Box<dyn Fn(&mut Value) + Send + Sync>;
     let tampers: Vec<Tamper> = vec![
         Box::new(|value| *value = Value::Null),
         Box::new(|value| value["input"] = json!("0x")),
@@ -789,7 +793,9 @@ fn an_event_that_cannot_be_read_is_said() {
     world.bundle(&[op]);
     let node = Tampered::new(&world, |call, answer| {
         if let ("eth_getLogs", Ok(Value::Array(logs))) = (call.method, answer) {
-            logs.iter_mut().for_each(|log| log["data"] = json!("0x"));
+            for log in logs {
+                log["data"] = json!("0x");
+            }
         }
     });
     let scan = world.scan_over(node).unwrap();
@@ -1030,7 +1036,7 @@ impl Story {
         }
         for found in scan.keys.iter().filter(|k| k.held) {
             let view = found.key.as_ref().unwrap();
-            let fits = |e: &Enabling| e.granted.key.address() == found.session_key && view.scope_known;
+            let fits = |e: &Enabling| e.granted.key.address() == found.session_key && view.partial_root.is_none();
             if let Some(known) = self.enabled.iter().find(|e| fits(e)) {
                 prop_assert_eq!(&view.permissions, &known.granted.scope.permissions);
             }
