@@ -20,3 +20,4 @@ pub mod sentence;
 pub mod signature;
 pub mod text;
 pub mod user_op;
+pub mod witness;

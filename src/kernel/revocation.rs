@@ -78,11 +78,10 @@ impl Scene {
         claim.held && claim.enable.nonce > self.nonces(claim.generation).invalid && !self.expired(claim)
     }
 
-    /// Its holder can enable it, now or when its turn comes. After a rewind that is true of approvals that were used.
+    /// Its holder can enable it, now or when its turn comes. After a rewind that is true of approvals that were used; of a
+    /// draft it is taken to be true, because its signature may exist elsewhere.
     pub fn may_come(&self, claim: &Claim) -> bool {
-        claim.enable.nonce > self.nonces(claim.generation).last
-            && (claim.held || claim.signed != Signed::No)
-            && !self.expired(claim)
+        claim.enable.nonce > self.nonces(claim.generation).last && !self.expired(claim)
     }
 
     /// Whether the claim can do anything, now or later, without the owner doing anything more.

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
@@ -22,12 +22,13 @@ use crate::{
     kernel::{account::selector, risk::Finding},
     wallet::{
         AskPassphrase, PassphraseSource, Question, VaultError, Wallet,
+        carry::{PassedOver, Price},
         enable::Step,
         error::{Error, Result},
         grant::{Accepted, GrantIntent, GrantPlan, Holder},
         home::{Home, read_bounded},
         policy::{MAX_POLICY, Policy},
-        revoke::RevokePlan,
+        revoke::{RevokeIntent, RevokePlan},
     },
 };
 
@@ -121,12 +122,11 @@ pub struct RevokePreview {
     pub address: Address,
     pub steps: Vec<Step>,
     pub also_revokes: Vec<String>,
-    /// Wei.
-    pub max_cost: U256,
-    pub ceiling: U256,
-    pub paymaster: Option<Address>,
-    pub fee_source: &'static str,
-    pub user_op_hash: B256,
+    pub warnings: Vec<String>,
+    pub passed_over: Vec<PassedOver>,
+    pub price: Price,
+    /// Kernel 0.2.1: so many operations more, one after the other.
+    pub further: usize,
 }
 
 /// What comes back to the loop.
@@ -302,8 +302,8 @@ impl Runner {
             Effect::PlanRevoke { job, account, keys } => {
                 let desk = Arc::clone(&self.desk);
                 self.start(job, move |shared| async move {
-                    let plan = shared.wallet()?.plan_revoke(&account, &keys, None).await?;
-                    let preview = Box::new(revoke_preview(&plan));
+                    let plan = shared.wallet()?.plan_revoke(RevokeIntent::keys(&account, &keys)).await?;
+                    let preview = Box::new(revoke_preview(&plan)?);
                     lock(&desk).insert(job, Plan::Revoke(Box::new(plan)));
                     Ok(Report::RevokePlanned(preview))
                 });
@@ -401,17 +401,18 @@ fn grant_preview(plan: &GrantPlan) -> GrantPreview {
     }
 }
 
-fn revoke_preview(plan: &RevokePlan) -> RevokePreview {
-    RevokePreview {
+fn revoke_preview(plan: &RevokePlan) -> Result<RevokePreview> {
+    let price =
+        plan.price().ok_or_else(|| Error::failed("revoke.print", "there is no way to send the plan from here"))?;
+    Ok(RevokePreview {
         account: plan.account.name.clone(),
         network: plan.account.network.clone(),
         address: plan.account.address,
         steps: plan.steps.clone(),
         also_revokes: plan.also_revokes.clone(),
-        max_cost: plan.prepared.max_cost,
-        ceiling: plan.prepared.ceiling,
-        paymaster: plan.prepared.paymaster,
-        fee_source: plan.prepared.fee_source,
-        user_op_hash: plan.prepared.user_op_hash,
-    }
+        warnings: plan.warnings.clone(),
+        passed_over: plan.passed_over.clone(),
+        price,
+        further: plan.further,
+    })
 }

@@ -207,20 +207,18 @@ fn plan_rows(label: &str, preview: &RevokePreview) -> Vec<Row> {
     }
     rows.push(Row::Blank);
     rows.push(Row::Head("What it costs".into()));
-    rows.push(Row::Item(format!("at most {}", sentence::amount(preview.max_cost, "ETH"))));
-    rows.push(Row::Item(match preview.paymaster {
-        Some(paymaster) => format!("paid by the paymaster {paymaster}"),
-        None => "paid by the account".to_owned(),
-    }));
+    let price = &preview.price;
+    rows.push(Row::Item(format!("at most {}", sentence::amount(price.max_cost, "ETH"))));
+    rows.push(Row::Item(format!("paid by {}", price.payer)));
     rows.push(Row::Note(format!(
         "fees from {}; nothing here may cost more than {}",
-        preview.fee_source,
-        sentence::amount(preview.ceiling, "ETH")
+        price.fee_source,
+        sentence::amount(price.ceiling, "ETH")
     )));
     rows.push(Row::Blank);
     rows.push(Row::Head("What is signed".into()));
     rows.push(Row::Text("the operation with the hash".into()));
-    rows.push(Row::Note(preview.user_op_hash.to_string()));
+    rows.push(Row::Note(price.signing_hash.to_string()));
     rows
 }
 

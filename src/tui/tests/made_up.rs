@@ -14,11 +14,13 @@ use crate::{
     tui::effects::{GrantPreview, RevokePreview},
     wallet::{
         account::AccountView,
+        carry::{Payer, Price, Way},
         enable::Step,
         grant::{ApprovalView, Granted},
         key::KeyView,
         operation::OperationOutcome,
-        revoke::{Proof, Revoked},
+        proof::Proof,
+        revoke::Revoked,
         state::State,
     },
 };
@@ -190,11 +192,17 @@ pub fn revoke_preview() -> RevokePreview {
             effect: format!("deletes mint-bot ({NFT}) from the validator; other keys live on"),
         }],
         also_revokes: Vec::new(),
-        max_cost: U256::from(1_200_000_000_000_000_u64),
-        ceiling: U256::from(50_000_000_000_000_000_u64),
-        paymaster: None,
-        fee_source: "eth_gasPrice",
-        user_op_hash: B256::repeat_byte(0x77),
+        warnings: Vec::new(),
+        passed_over: Vec::new(),
+        price: Price {
+            way: Way::Bundler,
+            max_cost: U256::from(1_200_000_000_000_000_u64),
+            ceiling: U256::from(50_000_000_000_000_000_u64),
+            payer: Payer::Account,
+            fee_source: "eth_gasPrice",
+            signing_hash: B256::repeat_byte(0x77),
+        },
+        further: 0,
     }
 }
 
@@ -207,10 +215,15 @@ pub fn revoked() -> Revoked {
         last_nonce: "5".into(),
         invalid_nonce: "0".into(),
         replay: "SessionKeyValidator: session key not enabled".into(),
+        before: "only the session key's own signature was missing".into(),
+        before_block: 6_123_450,
     };
     Revoked {
         plan: Vec::new(),
         also_revokes: Vec::new(),
+        way: Way::Bundler,
+        paused: None,
+        ends_keys: true,
         operation: OperationOutcome {
             user_op_hash: B256::repeat_byte(0x77),
             phase: "included",

@@ -17,7 +17,7 @@ use crate::{
     },
     wallet::{
         home::private_file,
-        model::{Origin, Progress, Purpose, Seed},
+        model::{Carrier, Origin, Progress, Purpose, Seed},
         vault::SecretId,
     },
 };
@@ -103,7 +103,7 @@ fn operation(hash: u8, created_at: u64) -> Operation {
         network: "local".into(),
         account: ACCOUNT,
         purpose: Purpose::Revoke { key_ids: vec!["a".into()] },
-        user_op: UserOperation { nonce: U256::MAX, ..UserOperation::default() },
+        carrier: Carrier::UserOp(UserOperation { nonce: U256::MAX, ..UserOperation::default() }),
         progress: Progress::Sent,
         created_at,
     }
@@ -367,4 +367,14 @@ fn a_damaged_record_is_named() {
         assert!(error.message.starts_with(named), "expected {named:?}: {error}");
         assert!(error.hint.contains("backup"), "{}", error.hint);
     }
+}
+
+#[test]
+fn live_records_wait_for_the_disk_and_only_a_sandboxs_do_not() {
+    let records = records();
+    let synchronous =
+        |store: &Store| -> i64 { store.lock().query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap() };
+    assert_eq!(synchronous(&records.store), 2, "FULL");
+    let play = Store::open_play(&records.folder.path().join("records.db")).unwrap();
+    assert_eq!(synchronous(&play), 0, "OFF");
 }
