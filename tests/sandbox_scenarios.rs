@@ -895,3 +895,57 @@ fn say(line: &str) {
     use std::io::Write as _;
     let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
 }
+
+// ---- keys that only the chain knows ------------------------------------------------------------------------------------------
+
+#[test]
+fn another_home_recovers_keys_from_the_chain_names_them_and_takes_them_back() {
+    /// anvil's well-known account 0.
+    const OWNER_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    let sandbox = Sandbox::new();
+    let owner = sandbox.file("owner.key", OWNER_KEY);
+    let made = sandbox.ok(&["account", "new", "mine", "--owner-key-file", &owner]);
+    let account: Address = text(&made, "address").parse().expect("an address");
+    let minter = sandbox.key("mine", &mint_policy("minter", account));
+    let two = policy("two", WEEK, &(may_mint(account) + &may_call(DEMO.token, "mint(address to, uint256 amount)")));
+    let two = sandbox.key("mine", &two);
+    sandbox.ok(&mint(&minter, account));
+    sandbox.ok(&mint(&minter, account));
+    sandbox.ok(&mint(&two, account));
+    assert_eq!(
+        sandbox.ok(&["key", "scan", "mine"])["keys"].as_array().map(Vec::len),
+        Some(2),
+        "both are on record here"
+    );
+
+    // A home that knows the chain and the owner, and none of the keys.
+    let other = Sandbox::new();
+    let kept = |of: &Sandbox| {
+        let places = ["data/sandbox.json", "sandbox.json"].map(|name| of.home().join(name));
+        places.into_iter().find(|place| place.exists()).expect("the kept sandbox")
+    };
+    fs::copy(kept(&sandbox), kept(&other)).expect("the same chain");
+    let owner = other.file("owner.key", OWNER_KEY);
+    let added = ["account", "add", "found", "--address", &account.to_string(), "--owner-key-file", &owner];
+    other.ok(&added);
+    let scan = other.ok(&["key", "scan", "found"]);
+    assert_eq!((scan["complete"].as_bool(), scan["operations"].as_u64()), (Some(true), Some(3)), "{scan}");
+    let keys = scan["keys"].as_array().expect("keys");
+    assert_eq!(keys.len(), 2);
+    for (key, (uses, scope_known)) in keys.iter().zip([(2, true), (1, false)]) {
+        assert_eq!((key["uses"].as_u64(), key["known"].as_bool()), (Some(uses), Some(false)), "{key}");
+        assert_eq!((text(key, "state"), key["scope_known"].as_bool()), ("active", Some(scope_known)), "{key}");
+        assert!(text(key, "label").starts_with("unknown-") && key["last_use"]["time"].is_u64(), "{key}");
+        assert_eq!(key["turns"][0]["enabled_by"], "holder");
+    }
+    let id = text(&keys[0], "key_id");
+    assert_eq!(text(&other.ok(&["key", "name", id, "mint bot"]), "label"), "mint bot");
+    assert_eq!(text(&other.ok(&["key", "show", "mint bot"]), "key_id"), id);
+    other.refused(&["key", "rm", "mint bot"], 1, "key.on_chain");
+
+    let revoked = other.ok(&["revoke", "found", "mint bot"]);
+    assert_proven(&revoked, id, "session key not enabled");
+    let scan = other.ok(&["key", "scan", "found"]);
+    let states: Vec<&str> = scan["keys"].as_array().expect("keys").iter().map(|k| text(k, "state")).collect();
+    assert_eq!((states, scan["complete"].as_bool()), (vec!["revoked", "active"], Some(true)));
+}

@@ -8,6 +8,7 @@ pub mod output;
 mod owner;
 mod render;
 mod revoke;
+mod scan;
 mod show;
 
 use std::{
@@ -688,6 +689,15 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
                 "{key} is off the list. If its owner has signed it elsewhere, that signature can still be used while its turn is free."
             );
             done(json!({ "removed": key }), text)
+        }
+        KeyCommand::Name { key, label } => {
+            let view = wallet.name_key(&key, &label)?;
+            let text = format!("{key} is called {} now.", view.label);
+            done(render::key(&view), text)
+        }
+        KeyCommand::Scan { account, from_block } => {
+            let (data, text) = scan::scan(&wallet, &account, from_block, output).await?;
+            done(data, text)
         }
         KeyCommand::Enable { keys, max_cost, dry_run, unsigned: _, out } => {
             let plan = wallet.plan_enable(&keys, amount("--max-cost", max_cost.as_deref())?).await?;

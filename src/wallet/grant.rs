@@ -294,6 +294,7 @@ impl Wallet {
             secret,
             generation: plan.generation,
             scope: plan.resolved.scope.clone(),
+            partial: None,
             functions: plan.resolved.functions.clone(),
             origin: Origin::Granted,
             init_code: plan.account.init_code(),

@@ -94,6 +94,7 @@ impl House {
             secret: None,
             generation,
             scope: Scope { valid_after: 0, valid_until: 0, paymaster: Address::ZERO, permissions: Vec::new() },
+            partial: None,
             functions: Vec::new(),
             origin: Origin::Granted,
             init_code: None,
