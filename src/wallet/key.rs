@@ -46,6 +46,8 @@ pub struct KeyView {
     /// Full signature of each permission's function where it is known, in their order.
     pub functions: Vec<Option<String>>,
     pub sentences: Vec<String>,
+    /// How often each permission was used, where the chain counts it and was asked.
+    pub uses: Vec<Option<u64>>,
     pub approvals: Vec<ApprovalView>,
     /// Chain time the state is as of, unix seconds.
     pub as_of: Option<u64>,
@@ -164,6 +166,7 @@ impl Wallet {
             permissions: key.scope.permissions.clone(),
             functions: key.functions.clone(),
             sentences: sentences(&key.scope, &functions, key.generation),
+            uses: uses(key, about.map(|(_, a)| a.nonce()), picture),
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             as_of: picture.map(|p| p.timestamp),
         })
@@ -310,6 +313,15 @@ impl Wallet {
         }
         home::replace(out, content.as_bytes())
     }
+}
+
+/// The run counters of an approval. The chain counts only where runs are limited.
+fn uses(key: &Key, nonce: Option<u128>, picture: Option<&Picture>) -> Vec<Option<u64>> {
+    let counted = |p: &Permission| {
+        let status = picture?.statuses.get(&(key.generation, nonce?, p.index))?;
+        (p.execution_rule.runs > 0).then_some(status.runs)
+    };
+    key.scope.permissions.iter().map(counted).collect()
 }
 
 fn planned_kernel(key: &Key) -> Option<crate::kernel::generation::KernelVersion> {
