@@ -13,6 +13,7 @@ use crate::{
         keymap,
         screen::review::QUIET,
     },
+    wallet::{agent::AgentView, key::KeyView},
 };
 
 #[derive(Debug, Clone)]
@@ -68,6 +69,18 @@ fn answer(bench: &mut Bench, fail: bool) {
         Some(Effect::ReadAbi { .. }) => Report::Abi(Box::new(Interface::known("erc20").unwrap())),
         Some(Effect::ReadApproval { .. }) => Report::ApprovalText(vec!["e30=".into()]),
         Some(Effect::Export { file, with_secret, .. }) => Report::Exported { file, with_secret },
+        Some(Effect::ReadJudging { .. }) => Report::Judging(None),
+        Some(Effect::PlanSend { .. }) => Report::SendPlanned(Box::new(made_up::send_view())),
+        Some(Effect::SendCall { .. }) => Report::Sent(Box::new(made_up::revoked().operation)),
+        Some(Effect::ReadAgents { .. }) => {
+            let agent = AgentView { label: "bot".into(), address: made_up::TREASURY };
+            Report::Agents { agents: vec![agent], networks: vec!["sepolia".into()] }
+        }
+        Some(Effect::NewAgent { label, .. }) => {
+            Report::AgentMade(Box::new(AgentView { label, address: made_up::TREASURY }))
+        }
+        Some(Effect::InspectApproval { .. }) => Report::Inspected(vec![made_up::inspection(Some(made_up::TREASURY))]),
+        Some(Effect::TakeIn { .. }) => Report::TakenIn { keys: made_up::keys(), warnings: Vec::new() },
         _ => Report::Keys(made_up::keys()),
     };
     bench.send(Msg::Job(job, report));
@@ -104,10 +117,11 @@ impl Watch {
             Act::Draw => {
                 bench.draw();
                 let text = bench.text();
-                self.offered = text.contains("y to revoke") || text.contains("y to sign");
+                self.offered = ["y to revoke", "y to sign", "y to send"].iter().any(|offer| text.contains(offer));
             }
         }
-        let acts = |e: &Effect| matches!(e, Effect::SendRevoke { .. } | Effect::SignGrant { .. });
+        let acts =
+            |e: &Effect| matches!(e, Effect::SendRevoke { .. } | Effect::SignGrant { .. } | Effect::SendCall { .. });
         if bench.asked_for.get(before..).unwrap_or_default().iter().any(acts) {
             prop_assert!(self.offered, "the screen did not offer it");
             prop_assert!(fresh, "the confirming key was not let go before");
@@ -157,6 +171,26 @@ proptest! {
             bench.keys("↓");
         }
         bench.keys("↵");
+        let mut watch = Watch::default();
+        for act in acts {
+            watch.act(&mut bench, act)?;
+        }
+    }
+
+    #[test]
+    fn no_keys_send_a_call_without_its_review(
+        width in 40u16..=200, height in 10u16..=60, owner: bool,
+        acts in prop::collection::vec(act(), 1..80),
+    ) {
+        let mut bench = Bench::at_home(width, height, true);
+        let job = bench.model.jobs.start("reading", false);
+        let held = made_up::keys().into_iter().map(|k| KeyView { has_secret: true, ..k }).collect();
+        bench.report(job, Report::Keys(held));
+        bench.keys(if owner { "s" } else { "→s" });
+        answer(&mut bench, false);
+        bench.paste("0x5FbDB2315678afecb367f032d93F642f64180aa3");
+        bench.keys("⇟");
+        answer(&mut bench, false);
         let mut watch = Watch::default();
         for act in acts {
             watch.act(&mut bench, act)?;
