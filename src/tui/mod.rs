@@ -10,6 +10,7 @@
 
 mod app;
 mod attention;
+mod data;
 mod effects;
 mod form;
 mod format;
@@ -115,6 +116,7 @@ async fn session(guard: &mut Guard, options: Options) -> std::io::Result<u8> {
                     guard.enter_again()?;
                     changed = true;
                 }
+                Effect::Copy { text } => guard.copy(&text)?,
                 effect => runner.run(effect),
             }
         }

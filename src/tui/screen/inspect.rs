@@ -2,7 +2,7 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::revoke;
+use super::{enable, revoke};
 use crate::{
     kernel::{permission::Operation, sentence},
     tui::{
@@ -50,15 +50,30 @@ impl State {
             }
             Command::Refresh => self.read(cx),
             Command::Revoke => match cx.data.key(&self.key_id) {
-                Some(key) => return revoke::State::open(key, cx),
+                Some(key) => return revoke::State::open(&[key], cx),
                 None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
             },
+            Command::Enable => {
+                if let Some(key) = cx.data.key(&self.key_id) {
+                    return enable::State::open(&[key], cx);
+                }
+            }
             command => {
                 let lines = sheet::lay_out(&self.rows(cx.data, cx.now), columns(cx.body), cx.theme).len();
                 self.scroll.command(command, lines, usize::from(cx.body.height));
             }
         }
         Next::Stay
+    }
+
+    /// Why a command cannot be done now.
+    pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
+        let key = data.key(&self.key_id)?;
+        match command {
+            Command::Revoke => revoke::why_not(&[key], data),
+            Command::Enable => enable::why_not(&[key], data),
+            _ => None,
+        }
     }
 
     pub fn report(&mut self, job: JobId, report: &Report) -> bool {

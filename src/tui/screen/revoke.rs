@@ -1,182 +1,221 @@
-//! Taking a key back: the plan in words, the most it can cost, a fresh confirmation, progress, and the proof.
+//! Taking power back: one key, several, all of an account, or all at once by switching session keys off (panic), and on again.
+//! The plan in words, the most it can cost, a fresh confirmation, progress, and the proof. A plan that went stale while it was
+//! read is made again and shown with what changed.
 
+use alloy::primitives::U256;
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Screen,
-    review::{Answer, Review},
+    Copyable, Screen,
+    review::Review,
+    stages::{Moved, Stage, Stages, is_stale},
 };
 use crate::{
     kernel::sentence,
     tui::{
-        app::{Cx, JobId, Model, Next, Notice, Report},
-        effects::{Effect, RevokePreview},
+        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
+        effects::{Cost, Effect, RevokePreview, Wish},
         keymap::{Command, Place},
-        widget::sheet::{self, Row, Scroll},
+        widget::sheet::Row,
     },
     wallet::{
+        account::AccountView,
+        enable::Step,
         error::Error,
         key::KeyView,
+        operation::OperationOutcome,
         revoke::{PHASES, Revoked},
         state::State as KeyState,
     },
 };
 
 #[derive(Debug)]
-enum Step {
-    Planning(JobId),
-    Review { plan: JobId, review: Review },
-    Sending(JobId),
-    Done(Vec<Row>),
-    Failed(Error),
-}
-
-#[derive(Debug)]
 pub struct State {
     pub account: String,
-    label: String,
-    step: Step,
-    scroll: Scroll,
+    wish: Wish,
+    /// The keys by name: "mint-bot", "3 keys".
+    what: String,
+    stages: Stages,
+    /// What was confirmed, in case it turns out to be stale.
+    shown: Option<Box<RevokePreview>>,
+    /// The present plan replaces one that went stale, for this reason.
+    stale: Option<Error>,
+}
+
+/// Why these keys cannot be taken back from here, if they cannot.
+pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
+    let Some(first) = keys.first() else { return Some("choose the key to revoke first".into()) };
+    if let Some(foreign) = keys.iter().find(|k| k.imported || own(k, data).is_none()) {
+        return Some(format!("{}: only the account's owner can take it back", foreign.label));
+    }
+    if let Some(view) = own(first, data).filter(|v| v.watch_only) {
+        return Some(watch_only(&view.name));
+    }
+    let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
+    match keys {
+        [only] if over(only) => Some(format!("{} is {} already: {}", only.label, only.state, only.state_reason)),
+        several if several.iter().all(|k| over(k)) => Some("none of these keys can act any more".into()),
+        _ => None,
+    }
+}
+
+/// Why the owner can do nothing for this account from here, if so.
+pub fn why_no_owner(account: Option<&AccountRow>) -> Option<String> {
+    match account.map(|a| (a, a.view.as_ref())) {
+        None => Some("there is no account yet: a adds one".into()),
+        Some((row, None)) => Some(format!("{} is somebody else's account: only its owner can do that", row.name)),
+        Some((_, Some(view))) if view.watch_only => Some(watch_only(&view.name)),
+        Some(_) => None,
+    }
+}
+
+fn own<'a>(key: &KeyView, data: &'a Data) -> Option<&'a AccountView> {
+    data.account_of(key).and_then(|a| a.view.as_ref())
+}
+
+fn watch_only(account: &str) -> String {
+    format!("{account} is watch-only: its owner's key is not here, so nothing can be signed")
 }
 
 impl State {
     /// The screen, or a word on why there is nothing to revoke.
-    pub fn open(key: &KeyView, cx: &mut Cx<'_>) -> Next {
-        let account = cx.data.account_of(key).and_then(|a| a.view.as_ref());
-        let why_not = match account {
-            None => Some(format!("{}: only the account's owner can take it back", key.label)),
-            _ if key.imported => Some(format!("{}: only the account's owner can take it back", key.label)),
-            Some(view) if view.watch_only => {
-                Some(format!("{} is watch-only: its owner's key is not here, so nothing can be signed", view.name))
-            }
-            _ if key.state == KeyState::Revoked || key.state == KeyState::Dead || key.state == KeyState::Draft => {
-                Some(format!("{} is {} already: {}", key.label, key.state, key.state_reason))
-            }
-            Some(_) => None,
-        };
-        let (Some(account), None) = (account, &why_not) else {
-            *cx.notice = why_not.map(Notice::trouble);
+    pub fn open(keys: &[&KeyView], cx: &mut Cx<'_>) -> Next {
+        if let Some(why) = why_not(keys, cx.data) {
+            *cx.notice = Some(Notice::trouble(why));
+            return Next::Stay;
+        }
+        // What is over already would only make the plan fail.
+        let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
+        let keys: Vec<&&KeyView> = keys.iter().filter(|k| !over(k)).collect();
+        let Some(account) = keys.first().and_then(|k| own(k, cx.data)).map(|v| v.name.clone()) else {
             return Next::Stay;
         };
-        let account = account.name.clone();
-        let job = cx.jobs.start(format!("planning to revoke {}", key.label), false);
-        cx.effects.push(Effect::PlanRevoke { job, account: account.clone(), keys: vec![key.key_id.clone()] });
-        let label = key.label.clone();
-        Next::Open(Box::new(Screen::Revoke(Self { account, label, step: Step::Planning(job), scroll: Scroll(0) })))
+        let what = match keys.as_slice() {
+            [only] => only.label.clone(),
+            several => format!("{} keys", several.len()),
+        };
+        Self::start(account, Wish::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx)
+    }
+
+    /// For all keys of an account: taken back, switched off, or on again.
+    pub fn open_all(account: Option<&AccountRow>, wish: Wish, cx: &mut Cx<'_>) -> Next {
+        if let Some(why) = why_no_owner(account) {
+            *cx.notice = Some(Notice::trouble(why));
+            return Next::Stay;
+        }
+        let Some(view) = account.and_then(|a| a.view.as_ref()) else { return Next::Stay };
+        let what = format!("all session keys of {}", view.name);
+        Self::start(view.name.clone(), wish, what, cx)
+    }
+
+    fn start(account: String, wish: Wish, what: String, cx: &mut Cx<'_>) -> Next {
+        let job = plan(&account, &wish, &what, cx);
+        let stages = Stages::planning(title(&wish, &what), &PHASES, job);
+        Next::Open(Box::new(Screen::Revoke(Self { account, wish, what, stages, shown: None, stale: None })))
     }
 
     pub fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::Review { review, .. } => review.places(),
-            Step::Done(_) | Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
-            Step::Planning(_) | Step::Sending(_) => vec![Place::Sheet],
-        }
+        self.stages.places()
     }
 
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if let Step::Review { plan, review } = &mut self.step {
-            match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => return Next::Back,
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
-                    let job = cx.jobs.start(format!("revoking {}", self.label), true);
-                    cx.effects.push(Effect::SendRevoke { job, plan: *plan });
-                    self.step = Step::Sending(job);
-                }
+        match self.stages.command(command, cx) {
+            Moved::Stay => Next::Stay,
+            Moved::Back => Next::Back,
+            Moved::Confirmed(plan, _) => {
+                let job = cx.jobs.start(doing(&self.wish, &self.what), true);
+                cx.effects.push(Effect::SendRevoke { job, plan });
+                self.stages.go(Stage::Sending(job));
+                Next::Stay
             }
-            return Next::Stay;
         }
-        if command == Command::Back {
-            return Next::Back;
-        }
-        let lines = sheet::lay_out(&self.rows(""), columns(cx.body), cx.theme).len();
-        self.scroll.command(command, lines, usize::from(cx.body.height));
-        Next::Stay
     }
 
     pub fn resized(&mut self) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.resized();
-        }
+        self.stages.resized();
     }
 
     pub fn drawn(&mut self, cx: &Cx<'_>) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.drawn(cx);
-        }
-    }
-
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        let mine = matches!(self.step, Step::Planning(waiting) | Step::Sending(waiting) if waiting == job);
-        if !mine {
-            return false;
-        }
-        *cx.notice = None;
-        self.scroll = Scroll::default();
-        self.step = match report {
-            Report::RevokePlanned(preview) => {
-                Step::Review { plan: job, review: Review::new("revoke", plan_rows(&self.label, preview), &[]) }
-            }
-            Report::Revoked(revoked) => Step::Done(result_rows(&self.label, revoked)),
-            Report::Failed(error) => Step::Failed(error.clone()),
-            _ => return false,
-        };
-        true
+        self.stages.drawn(cx);
     }
 
     pub fn leave(&mut self, effects: &mut Vec<Effect>) {
-        match &self.step {
-            Step::Planning(job) => effects.push(Effect::Cancel { job: *job }),
-            Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
-            Step::Sending(_) | Step::Done(_) | Step::Failed(_) => {}
-        }
+        self.stages.leave(effects);
     }
 
-    fn rows(&self, phase: &str) -> Vec<Row> {
-        match &self.step {
-            Step::Planning(_) => vec![
-                Row::Head(format!("Revoke {}", self.label)),
-                Row::Text("Working out what has to be sent, and the most it can cost…".into()),
-                Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
-            ],
-            Step::Sending(_) => {
-                let mut rows = vec![Row::Head(format!("Revoking {}", self.label))];
-                let now = PHASES.iter().position(|p| *p == phase);
-                for (i, name) in PHASES.iter().enumerate() {
-                    rows.push(match now {
-                        Some(now) if i < now => Row::Good((*name).to_owned()),
-                        Some(now) if i == now => Row::Item(format!("{name}…")),
-                        _ => Row::Note((*name).to_owned()),
-                    });
-                }
-                rows.push(Row::Blank);
-                rows.push(Row::Dim("Esc goes back; this goes on, and is found again after a restart.".into()));
-                rows
-            }
-            Step::Done(rows) => rows.clone(),
-            Step::Failed(error) => failure_rows(&format!("{} was not revoked", self.label), error),
-            Step::Review { .. } => Vec::new(),
+    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if !self.stages.waits_for(job) {
+            return false;
         }
+        *cx.notice = None;
+        let sending = matches!(self.stages.stage, Stage::Sending(_));
+        match report {
+            Report::RevokePlanned(preview) => {
+                let mut rows = Vec::new();
+                if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
+                    rows.extend(changed_rows(&why, before.gist(), preview.gist()));
+                }
+                rows.extend(plan_rows(&title(&self.wish, &self.what), preview));
+                self.shown = Some(preview.clone());
+                let review = Box::new(Review::new(verb(&self.wish), rows, &[]));
+                self.stages.go(Stage::Review { plan: job, review });
+            }
+            Report::Revoked(revoked) => {
+                self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked)));
+            }
+            Report::Failed(error) if sending && is_stale(error) => {
+                self.stale = Some(error.clone());
+                let job = plan(&self.account, &self.wish, &self.what, cx);
+                self.stages.go(Stage::Planning(job));
+            }
+            Report::Failed(error) => {
+                let what = format!("{}: not done", title(&self.wish, &self.what));
+                self.stages.go(Stage::Failed(what, error.clone()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub fn copyable(&self) -> Option<Copyable> {
+        let text = self.stages.outcome()?;
+        Some(Copyable { what: "this proof".into(), file: "revocation".into(), text })
     }
 
     pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        if let Step::Review { review, .. } = &self.step {
-            review.render(frame, area, model.theme);
-            return;
-        }
-        let phase = match self.step {
-            Step::Sending(job) => model.jobs.get(job).map_or("", |j| j.phase),
-            _ => "",
-        };
-        let lines = sheet::lay_out(&self.rows(phase), columns(area), model.theme);
-        let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
-        sheet::render(frame, inner, lines, self.scroll, model.theme);
+        self.stages.render(model, frame, area);
     }
 }
 
-fn columns(area: Rect) -> usize {
-    usize::from(area.width).saturating_sub(3)
+fn plan(account: &str, wish: &Wish, what: &str, cx: &mut Cx<'_>) -> JobId {
+    let job = cx.jobs.start(format!("planning for {what}"), false);
+    cx.effects.push(Effect::PlanRevoke { job, account: account.to_owned(), wish: wish.clone() });
+    job
+}
+
+fn title(wish: &Wish, what: &str) -> String {
+    match wish {
+        Wish::Keys(_) | Wish::All => format!("Revoke {what}"),
+        Wish::Panic => format!("Panic: switch off {what}"),
+        Wish::LiftPanic => format!("Lift the panic: switch on {what}"),
+    }
+}
+
+fn doing(wish: &Wish, what: &str) -> String {
+    match wish {
+        Wish::Keys(_) | Wish::All => format!("revoking {what}"),
+        Wish::Panic => format!("switching off {what}"),
+        Wish::LiftPanic => format!("switching on {what}"),
+    }
+}
+
+/// What the confirming key does.
+const fn verb(wish: &Wish) -> &'static str {
+    match wish {
+        Wish::Keys(_) | Wish::All => "revoke",
+        Wish::Panic => "switch them all off",
+        Wish::LiftPanic => "switch them on again",
+    }
 }
 
 /// What failed, and the way out.
@@ -190,9 +229,34 @@ pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
     rows
 }
 
-fn plan_rows(label: &str, preview: &RevokePreview) -> Vec<Row> {
+/// A plan that was confirmed does not hold any more: why, and how the new one differs in what it sends and may cost (wei).
+pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
     let mut rows = vec![
-        Row::Head(format!("Revoke {label}")),
+        Row::Bad("The plan you confirmed does not hold any more; nothing was sent".into()),
+        Row::Note(why.message.clone()),
+    ];
+    let mut changed = Vec::new();
+    for step in now.0.iter().filter(|s| !before.0.contains(s)) {
+        changed.push(Row::Caution(format!("new: {}", step.effect)));
+    }
+    for step in before.0.iter().filter(|s| !now.0.contains(s)) {
+        changed.push(Row::Caution(format!("not any more: {}", step.effect)));
+    }
+    if now.1 != before.1 {
+        let amount = |wei| sentence::amount(wei, "ETH");
+        changed.push(Row::Caution(format!("it costs at most {} now, and was {}", amount(now.1), amount(before.1))));
+    }
+    if changed.is_empty() {
+        changed.push(Row::Item("the new plan does the same, and costs the same".into()));
+    }
+    rows.extend(changed);
+    rows.push(Row::Blank);
+    rows
+}
+
+fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
+    let mut rows = vec![
+        Row::Head(title.to_owned()),
         Row::Fact("account", format!("{} {}", preview.account, preview.address)),
         Row::Fact("network", preview.network.clone()),
         Row::Blank,
@@ -205,50 +269,77 @@ fn plan_rows(label: &str, preview: &RevokePreview) -> Vec<Row> {
     for other in &preview.also_revokes {
         rows.push(Row::Bad(format!("{other} cannot act any more after this either")));
     }
+    rows.extend(preview.warnings.iter().map(|w| Row::Caution(w.clone())));
     rows.push(Row::Blank);
-    rows.push(Row::Head("What it costs".into()));
-    rows.push(Row::Item(format!("at most {}", sentence::amount(preview.max_cost, "ETH"))));
-    rows.push(Row::Item(match preview.paymaster {
-        Some(paymaster) => format!("paid by the paymaster {paymaster}"),
-        None => "paid by the account".to_owned(),
-    }));
-    rows.push(Row::Note(format!(
-        "fees from {}; nothing here may cost more than {}",
-        preview.fee_source,
-        sentence::amount(preview.ceiling, "ETH")
-    )));
-    rows.push(Row::Blank);
-    rows.push(Row::Head("What is signed".into()));
-    rows.push(Row::Text("the operation with the hash".into()));
-    rows.push(Row::Note(preview.user_op_hash.to_string()));
+    rows.extend(cost_rows(&preview.cost));
     rows
 }
 
-fn result_rows(label: &str, revoked: &Revoked) -> Vec<Row> {
+/// The most an operation can cost, who pays it, and what is signed.
+pub fn cost_rows(cost: &Cost) -> Vec<Row> {
+    vec![
+        Row::Head("What it costs".into()),
+        Row::Item(format!("at most {}", sentence::amount(cost.max_cost, "ETH"))),
+        Row::Item(match cost.paymaster {
+            Some(paymaster) => format!("paid by the paymaster {paymaster}"),
+            None => "paid by the account".to_owned(),
+        }),
+        Row::Note(format!(
+            "fees from {}; nothing here may cost more than {}",
+            cost.fee_source,
+            sentence::amount(cost.ceiling, "ETH")
+        )),
+        Row::Blank,
+        Row::Head("What is signed".into()),
+        Row::Text("the operation with the hash".into()),
+        Row::Note(cost.user_op_hash.to_string()),
+    ]
+}
+
+fn result_rows(wish: &Wish, what: &str, revoked: &Revoked) -> Vec<Row> {
     let operation = &revoked.operation;
     let mut rows = Vec::new();
-    match (operation.success, revoked.proofs.as_slice()) {
-        (Some(true), [_, ..]) => rows.push(Row::Head(format!("{label} is revoked, and that is proven"))),
-        (Some(true), []) => rows.push(Row::Head(format!("{label}: mined, but NOT PROVEN"))),
-        (Some(false), _) => rows.push(Row::Head(format!("{label} is NOT revoked: the operation failed"))),
-        (None, _) => rows.push(Row::Head(format!("{label}: sent, and not in a block yet"))),
-    }
+    let (done, not) = match wish {
+        Wish::Keys(_) | Wish::All => ("revoked", "NOT revoked"),
+        Wish::Panic => ("switched off", "NOT switched off"),
+        Wish::LiftPanic => ("switched on again", "NOT switched on"),
+    };
+    rows.push(Row::Head(match (operation.success, revoked.proofs.as_slice(), &revoked.not_proven) {
+        (Some(true), [_, ..], None) => format!("{what}: {done}, and that is proven"),
+        (Some(true), [], None) if matches!(wish, Wish::Panic | Wish::LiftPanic) => format!("{what}: {done}"),
+        (Some(true), ..) => format!("{what}: mined, but NOT PROVEN"),
+        (Some(false), ..) => format!("{what}: {not}, the operation failed"),
+        (None, ..) => format!("{what}: sent, and not in a block yet"),
+    }));
     rows.push(Row::Blank);
     for proof in &revoked.proofs {
         rows.push(Row::Good(format!("read back at block {}: the key can do nothing any more", proof.block)));
         rows.push(Row::Good(format!("its own approval, tried again, is refused: \"{}\"", proof.replay)));
     }
-    if revoked.proofs.is_empty() {
+    if let Some(why) = &revoked.not_proven {
+        rows.push(Row::Bad(why.message.clone()));
+    }
+    if revoked.proofs.is_empty() && !matches!(wish, Wish::LiftPanic) {
         rows.push(Row::Bad("treat the key as alive, and revoke again".into()));
     }
     if let Some(reason) = &operation.revert_reason {
         rows.push(Row::Bad(format!("reason: {reason}")));
     }
     rows.push(Row::Blank);
+    rows.extend(operation_rows(operation));
+    rows
+}
+
+/// The operation as the chain has it.
+pub fn operation_rows(operation: &OperationOutcome) -> Vec<Row> {
+    let mut rows = Vec::new();
     if let Some(cost) = operation.gas_cost {
         rows.push(Row::Fact("gas paid", sentence::amount(cost, "ETH")));
     }
-    rows.push(Row::Text("operation".into()));
+    if let Some(block) = operation.block {
+        rows.push(Row::Fact("block", block.to_string()));
+    }
+    rows.push(Row::Text("operation (UserOperation hash)".into()));
     rows.push(Row::Note(operation.user_op_hash.to_string()));
     if let Some(transaction) = operation.transaction_hash {
         rows.push(Row::Text("transaction".into()));

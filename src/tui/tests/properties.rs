@@ -62,6 +62,18 @@ fn answer(bench: &mut Bench, fail: bool) {
         Some(Effect::SignGrant { .. }) => Report::Granted(Box::new(made_up::granted())),
         Some(Effect::PlanRevoke { .. }) => Report::RevokePlanned(Box::new(made_up::revoke_preview())),
         Some(Effect::SendRevoke { .. }) => Report::Revoked(Box::new(made_up::revoked())),
+        Some(Effect::PlanEnable { .. }) => Report::EnablePlanned(Box::new(made_up::enable_preview())),
+        Some(Effect::SendEnable { .. }) => Report::Enabled(Box::new(made_up::enabled())),
+        Some(Effect::Operations { .. }) => Report::Operations(made_up::operations()),
+        Some(Effect::Follow { .. }) => Report::Followed(Box::new(made_up::followed())),
+        Some(Effect::Networks { .. } | Effect::RemoveNetwork { .. }) => Report::Networks(made_up::networks()),
+        Some(Effect::CheckNetwork { .. }) => Report::Checked(made_up::probes()),
+        Some(Effect::AddNetwork { request, .. }) => Report::NetworkAdded(request.name),
+        Some(Effect::AddAccount { .. }) => Report::AccountAdded(Box::new(made_up::accounts().remove(1))),
+        Some(Effect::RemoveAccount { name, .. }) => Report::AccountRemoved(name),
+        Some(Effect::InitHome { .. }) => Report::HomeReady,
+        Some(Effect::VaultStatus { .. }) => Report::Vault(made_up::vault()),
+        Some(Effect::Save { .. }) => Report::Saved("/home/ana/copies/address-1.txt".into()),
         _ => Report::Keys(made_up::keys()),
     };
     bench.send(Msg::Job(job, report));
@@ -98,10 +110,19 @@ impl Watch {
             Act::Draw => {
                 bench.draw();
                 let text = bench.text();
-                self.offered = text.contains("y to revoke") || text.contains("y to sign");
+                self.offered = text.contains("y to ") && text.contains(", Esc to go back");
             }
         }
-        let acts = |e: &Effect| matches!(e, Effect::SendRevoke { .. } | Effect::SignGrant { .. });
+        let acts = |e: &Effect| {
+            matches!(
+                e,
+                Effect::SendRevoke { .. }
+                    | Effect::SignGrant { .. }
+                    | Effect::SendEnable { .. }
+                    | Effect::RemoveAccount { .. }
+                    | Effect::RemoveNetwork { .. }
+            )
+        };
         if bench.asked_for.get(before..).unwrap_or_default().iter().any(acts) {
             prop_assert!(self.offered, "the screen did not offer it");
             prop_assert!(fresh, "the confirming key was not let go before");
@@ -141,7 +162,8 @@ proptest! {
         acts in prop::collection::vec(act(), 1..40),
     ) {
         let mut bench = Bench::at_home(width, height, true);
-        bench.keys("→x");
+        bench.choose("mint-bot");
+    bench.keys("x");
         answer(&mut bench, false);
         let mut watch = Watch::default();
         for act in acts {

@@ -63,6 +63,23 @@ pub fn lay_out(rows: &[Row], columns: usize, theme: Theme) -> Vec<Line<'static>>
     lines
 }
 
+/// The rows as plain text, for a file or the clipboard: nothing is cut or wrapped.
+pub fn text(rows: &[Row]) -> String {
+    let mut out = String::new();
+    for row in rows {
+        match row {
+            Row::Head(text) | Row::Text(text) | Row::Dim(text) => out.push_str(text),
+            Row::Note(text) | Row::Way(text) => out.push_str(&format!("  {text}")),
+            Row::Item(text) | Row::Good(text) => out.push_str(&format!("- {text}")),
+            Row::Caution(text) | Row::Bad(text) => out.push_str(&format!("! {text}")),
+            Row::Fact(label, text) => out.push_str(&format!("{label}: {text}")),
+            Row::Blank => {}
+        }
+        out.push('\n');
+    }
+    out.lines().map(|line| format::clean(line) + "\n").collect()
+}
+
 fn fact(lines: &mut Vec<Line<'static>>, label: &str, text: &str, columns: usize, theme: Theme) {
     let label = format!("  {}", format::fit(label, FACT.saturating_sub(2)));
     hang(lines, &label, theme.dim(), text, theme.plain(), columns);
@@ -106,6 +123,17 @@ impl Scroll {
     pub const fn at_end(self, lines: usize, height: usize) -> bool {
         height > 0 && self.0 + height >= lines
     }
+}
+
+/// Columns for text: a margin on the left, and the mark for more on the right.
+pub fn columns(area: Rect) -> usize {
+    usize::from(area.width).saturating_sub(3)
+}
+
+/// Lays rows out with a margin on the left, and draws them.
+pub fn render_rows(frame: &mut Frame<'_>, area: Rect, rows: &[Row], scroll: Scroll, theme: Theme) {
+    let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
+    render(frame, inner, lay_out(rows, columns(area), theme), scroll, theme);
 }
 
 /// Draws the part that can be seen; a mark in the last column says where there is more.
