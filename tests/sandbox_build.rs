@@ -37,15 +37,19 @@ fn no_source_was_changed_without_compiling_it() {
     }
     let built: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(folder().join("contracts.json")).unwrap()).unwrap();
-    assert_eq!(built["sources"], hex::encode(hash.finalize()), "run `npm ci && npm run build` in assets/sandbox");
+    assert_eq!(
+        built["sources"],
+        hex::encode(hash.finalize()),
+        "run tests/e2e/setup, then `npm run build` in assets/sandbox"
+    );
 }
 
-/// Needs node and the pinned compiler (`npm ci` in `assets/sandbox`); says so when it has to skip.
+/// Needs node and the pinned compiler, which `tests/e2e/setup` installs; says so when it has to skip.
 #[test]
 fn the_committed_contracts_are_what_the_sources_compile_to() {
     let folder = folder();
     if !folder.join("node_modules/solc").exists() {
-        say("skipped: the Solidity compiler is not installed (run `npm ci` in assets/sandbox)");
+        say("skipped: the rebuild of the sandbox's contracts (no Solidity compiler; tests/e2e/setup installs it)");
         return;
     }
     let built = match Command::new("node").args(["build.mjs", "--check"]).current_dir(&folder).output() {

@@ -412,13 +412,42 @@ pub struct SendArgs {
     pub no_wait: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ViaChoice {
+    /// The first that works: sponsor, bundler, the owner's own transaction
+    Auto,
+    /// The network's bundler only
+    Bundler,
+    /// A transaction of the owner's own address
+    Owner,
+    /// The owner's address brings the operation to the EntryPoint itself
+    HandleOps,
+}
+
 #[derive(Debug, Args)]
 pub struct RevokeArgs {
     pub account: String,
     /// Keys: id, label or address
-    #[arg(required = true)]
     pub keys: Vec<String>,
-    /// Most the operation may cost
+    /// End every key of the account, also those that are not on record
+    #[arg(long, conflicts_with = "keys")]
+    pub all: bool,
+    /// Stop every key at once, until it is lifted; works with little more than a node
+    #[arg(long, conflicts_with_all = ["keys", "all"])]
+    pub panic: bool,
+    /// Lift the panic, and end every key that would come back
+    #[arg(long, conflicts_with_all = ["keys", "all", "panic"])]
+    pub lift_panic: bool,
+    /// With --lift-panic: a key that shall come back; may be given several times
+    #[arg(long, value_name = "KEY", requires = "lift_panic")]
+    pub keep: Vec<String>,
+    /// How it is sent
+    #[arg(long, value_enum, default_value = "auto")]
+    pub via: ViaChoice,
+    /// Print the calls for somebody else to send; send nothing
+    #[arg(long, conflicts_with_all = ["via", "unsigned", "dry_run"])]
+    pub print: bool,
+    /// Most one operation or transaction may cost
     #[arg(long, value_name = "AMOUNT")]
     pub max_cost: Option<String>,
     /// Show the plan and stop

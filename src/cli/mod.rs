@@ -6,6 +6,7 @@ pub mod args;
 pub mod output;
 mod owner;
 mod render;
+mod revoke;
 mod show;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 use alloy::primitives::{B256, Bytes, U256};
 use args::{
     AccountCommand, AgentCommand, Cli, Command, FormatChoice, Global, GrantArgs, InspectArgs, KeyCommand,
-    NetworkCommand, PaymasterChoice, RevokeArgs, SandboxCommand, SendArgs, VaultCommand, VaultKind, address,
+    NetworkCommand, PaymasterChoice, SandboxCommand, SendArgs, VaultCommand, VaultKind, address,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use output::{Output, confirm, print};
@@ -172,7 +173,7 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
         Command::Inspect(args) => inspect_text(global, args, output, partial).await,
         Command::Send(args) => send(global, args, output, partial).await,
         Command::Status { hash } => status(global, hash, output, partial).await,
-        Command::Revoke(args) => revoke(global, args, output, partial).await,
+        Command::Revoke(args) => revoke::revoke(global, args, output, partial).await,
         Command::Complete { file, signature_file } => complete(global, &file, &signature_file, output, partial).await,
         Command::Vault(command) => vault(global, command, output, partial),
         Command::Doctor => doctor(global, output),
@@ -617,6 +618,7 @@ fn report(mut completed: Completed, partial: &mut Partial) -> Result<Done> {
     let mut data = render::operation(&completed.operation);
     data["proof"] = json!(completed.proof);
     data["proofs"] = json!(completed.proofs);
+    data["paused"] = json!(completed.paused);
     if let Some(error) = completed.not_proven.take() {
         *partial = data;
         return Err(error);
@@ -625,6 +627,10 @@ fn report(mut completed: Completed, partial: &mut Partial) -> Result<Done> {
     for proof in &completed.proofs {
         text.push('\n');
         text.push_str(&show::proof(proof));
+    }
+    if let Some(paused) = &completed.paused {
+        text.push('\n');
+        text.push_str(&show::paused(paused));
     }
     finished(&completed.operation, data, text, partial)
 }
@@ -816,51 +822,6 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
 async fn status(global: &Global, hash: B256, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let completed = open(global, output)?.status(hash, Duration::from_secs(20)).await?;
     report(completed, partial)
-}
-
-async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
-    let wallet = open(global, output)?;
-    let plan = wallet.plan_revoke(&args.account, &args.keys, amount("--max-cost", args.max_cost.as_deref())?).await?;
-    let preview = json!({
-        "plan": plan.steps, "also_revokes": plan.also_revokes, "max_cost": plan.prepared.max_cost.to_string(),
-    });
-    *partial = preview.clone();
-    let text = show::steps(&plan.steps, &plan.prepared);
-    if args.dry_run {
-        return done(preview, text);
-    }
-    if !output.is_json() {
-        output.say(&text);
-    }
-    if let Some(out) = &args.out {
-        return write_unsigned(&wallet.unsigned_revoke(&plan), out);
-    }
-    output.detail(|| unsigned_json(&plan.prepared));
-    confirm("Revoke now?", global.yes)?;
-    for warning in &plan.warnings {
-        output.warn("revoke.still_alive", warning);
-    }
-    let mut revoked = wallet.execute_revoke(plan).await?;
-    let mut data = render::operation(&revoked.operation);
-    data["plan"] = json!(revoked.plan);
-    data["also_revokes"] = json!(revoked.also_revokes);
-    data["proof"] = json!(revoked.proof);
-    data["proofs"] = json!(revoked.proofs);
-    if let Some(error) = revoked.not_proven.take() {
-        *partial = data;
-        return Err(error);
-    }
-    if revoked.operation.phase == "sent" {
-        *partial = data;
-        let hash = revoked.operation.user_op_hash;
-        return Err(Error::new(
-            Class::Chain,
-            "revoke.waiting",
-            "the revocation was sent, and is not in a block yet: the key is alive",
-        )
-        .hint(format!("follow and prove it with `keyleash status {hash}`")));
-    }
-    finished(&revoked.operation, data, show::revoked(&revoked), partial)
 }
 
 /// The operation as it will be sent, before it is signed; for `--verbose`.

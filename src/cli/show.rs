@@ -12,14 +12,17 @@ use crate::{
     wallet::{
         Wallet,
         account::AccountView,
+        carry::{PassedOver, Price},
         elsewhere::UnsignedOperation,
         enable::Step,
+        error::Result,
         grant::{GrantPlan, Granted},
         inspect::Inspection,
         key::KeyView,
         network::{NetworkView, Probe},
         operation::{OperationOutcome, Prepared},
-        revoke::{Proof, Revoked},
+        proof::{Paused, Proof},
+        revoke::{RevokePlan, Revoked},
         secrets::{BackendView, SecretFinding, SecretView},
         send::SendPlan,
         story::Scene,
@@ -296,6 +299,52 @@ pub fn steps(steps: &[Step], prepared: &Prepared) -> String {
     lines.join("\n")
 }
 
+/// What a revocation does, on which way, and what it can cost; or the calls to send from elsewhere.
+pub fn revoke_plan(plan: &RevokePlan) -> Result<String> {
+    let mut lines: Vec<String> = plan.steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
+    for other in &plan.also_revokes {
+        lines.push(format!("  ! {other} cannot act any more after this either"));
+    }
+    lines.extend(plan.passed_over.iter().map(passed_over));
+    match plan.price() {
+        Some(price) => lines.extend(way_and_price(&price, plan.further)),
+        None => {
+            lines.push("To be sent from elsewhere, in this order:".into());
+            for call in plan.printed()? {
+                let from = call.from.map_or_else(|| "anybody".to_owned(), |a| a.to_string());
+                lines.push(format!(
+                    "  from {from}\n    to {}, value {}\n    data {}\n    ({})",
+                    call.to, call.value, call.data, call.what
+                ));
+            }
+        }
+    }
+    Ok(lines.join("\n"))
+}
+
+fn passed_over(passed: &PassedOver) -> String {
+    format!("  (not {}: {})", passed.way.words(), passed.reason)
+}
+
+fn way_and_price(price: &Price, further: usize) -> Vec<String> {
+    let mut lines = vec![
+        format!("Sent {}.", price.way.words()),
+        format!(
+            "It can cost at most {} (ceiling {}), paid by {}; fees from {}.",
+            sentence::amount(price.max_cost, "ETH"),
+            sentence::amount(price.ceiling, "ETH"),
+            price.payer,
+            price.fee_source
+        ),
+    ];
+    if further > 0 {
+        lines.push(format!(
+            "This Kernel has no batches: {further} more follow one after the other, each at most twice that."
+        ));
+    }
+    lines
+}
+
 pub fn send_plan(plan: &SendPlan) -> String {
     let mut lines = vec![format!("From {} on {}:", plan.account, plan.network)];
     lines.extend(inner_calls(&plan.account_call));
@@ -360,8 +409,15 @@ pub fn scene(step: usize, scene: &Scene) -> String {
 
 pub fn proof(proof: &Proof) -> String {
     format!(
-        "Proven at block {}: the approval of key {} can never be used again; replayed, it is refused with \"{}\"",
-        proof.block, proof.key_id, proof.replay
+        "Proven at block {}: the approval of key {} can never be used again; replayed, it is refused with \"{}\"\n  before, at block {}: {}",
+        proof.block, proof.key_id, proof.replay, proof.before_block, proof.before
+    )
+}
+
+pub fn paused(paused: &Paused) -> String {
+    format!(
+        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you lift it",
+        paused.block, paused.disabled_mode
     )
 }
 
@@ -370,7 +426,8 @@ pub fn revoked(revoked: &Revoked) -> String {
     for proof in &revoked.proofs {
         lines.push(self::proof(proof));
     }
-    if revoked.proofs.is_empty() {
+    lines.extend(revoked.paused.as_ref().map(paused));
+    if revoked.proofs.is_empty() && revoked.paused.is_none() && !revoked.plan.is_empty() && revoked.ends_keys {
         lines.push("NOT PROVEN: treat the key as alive.".into());
     }
     lines.join("\n")

@@ -34,6 +34,7 @@ sol! {
         uint256 callGasLimit; uint256 verificationGasLimit; uint256 preVerificationGas;
         uint256 maxFeePerGas; uint256 maxPriorityFeePerGas; bytes paymasterAndData; bytes signature;
     }
+    function handleOps(SolUserOperation[] ops, address beneficiary);
     function validateUserOp(SolUserOperation userOp, bytes32 userOpHash, uint256 missingFunds) returns (uint256);
 
     function enable(bytes enableData);
@@ -255,6 +256,17 @@ pub fn disable_key(session_key: Address) -> Bytes {
     disableCall { data: Bytes::copy_from_slice(session_key.as_slice()) }.abi_encode().into()
 }
 
+/// `disable` with no data: invalidates every turn up to the newest one, as the chain knows it. Reverts when none was used
+/// since the last time.
+pub fn disable_all() -> Bytes {
+    disableCall { data: Bytes::new() }.abi_encode().into()
+}
+
+/// `disableMode(bytes4)` on the account: which validation modes are refused, as a bit mask.
+pub fn disable_mode(mask: u32) -> Bytes {
+    disableModeCall { mode: mask.to_be_bytes().into() }.abi_encode().into()
+}
+
 /// `enable(bytes)` on the validator, with encoded enable data.
 pub fn enable_key(enable_data: &[u8]) -> Bytes {
     enableCall { enableData: Bytes::copy_from_slice(enable_data) }.abi_encode().into()
@@ -276,8 +288,17 @@ pub fn set_execution(selector: Selector, validator: Address, enable_data: &[u8])
 
 /// `validateUserOp(userOp, hash, 0)`, as the EntryPoint calls the account: what it answers is the account's own verdict.
 pub fn validate_user_op(user_op: &UserOperation, hash: B256) -> Bytes {
+    validateUserOpCall { userOp: packed(user_op), userOpHash: hash, missingFunds: U256::ZERO }.abi_encode().into()
+}
+
+/// `EntryPoint.handleOps([userOp], beneficiary)`: what a bundler does, and anybody may.
+pub fn handle_ops(user_op: &UserOperation, beneficiary: Address) -> Bytes {
+    handleOpsCall { ops: vec![packed(user_op)], beneficiary }.abi_encode().into()
+}
+
+fn packed(user_op: &UserOperation) -> SolUserOperation {
     let u = user_op.clone();
-    let user_op = SolUserOperation {
+    SolUserOperation {
         sender: u.sender,
         nonce: u.nonce,
         initCode: u.init_code,
@@ -289,8 +310,7 @@ pub fn validate_user_op(user_op: &UserOperation, hash: B256) -> Bytes {
         maxPriorityFeePerGas: u.max_priority_fee_per_gas,
         paymasterAndData: u.paymaster_and_data,
         signature: u.signature,
-    };
-    validateUserOpCall { userOp: user_op, userOpHash: hash, missingFunds: U256::ZERO }.abi_encode().into()
+    }
 }
 
 /// Storage key of a permission's run counter: `keccak256(uint256 sessionNonce ‖ uint32 index)` per account (protocol.md 3).

@@ -45,6 +45,11 @@ impl EnableData {
         }
     }
 
+    /// Whether both give the same power; the turn alone may differ.
+    pub fn allows_the_same(&self, other: &Self) -> bool {
+        Self { nonce: other.nonce, ..*self } == *other
+    }
+
     /// `sessionKey20 ‖ root32 ‖ validAfter6 ‖ validUntil6 ‖ paymaster20 ‖ nonce32`.
     pub fn encode(&self) -> [u8; ENABLE_DATA_LEN] {
         let mut out = [0; ENABLE_DATA_LEN];

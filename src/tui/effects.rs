@@ -24,15 +24,15 @@ use crate::{
     wallet::{
         AskPassphrase, Backend, PassphraseSource, Question, VaultError, Wallet,
         account::OwnerSource,
+        carry::{Carriage, PassedOver, Price},
         enable::{EnablePlan, Step},
         error::{Error, Result},
         grant::{Accepted, GrantIntent, GrantPlan, Holder},
         home::{Home, io_error, read_bounded, replace},
         model::{Network, PaymasterKind},
         network::zerodev,
-        operation::Prepared,
         policy::{MAX_POLICY, Policy},
-        revoke::RevokePlan,
+        revoke::{PrintedCall, RevokeIntent, RevokePlan},
     },
 };
 
@@ -75,8 +75,7 @@ pub enum Effect {
     },
     PlanRevoke {
         job: JobId,
-        account: String,
-        wish: Wish,
+        intent: RevokeIntent,
     },
     /// Signs and sends the plan that was shown.
     SendRevoke {
@@ -164,16 +163,6 @@ pub struct GrantRequest {
     pub label: Option<String>,
 }
 
-/// Which keys are taken back, or what is done to all of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
-    Keys(Vec<String>),
-    All,
-    /// Session keys are switched off for the whole account.
-    Panic,
-    LiftPanic,
-}
-
 /// The form for an account, filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRequest {
@@ -216,18 +205,6 @@ pub enum Reached {
     },
 }
 
-/// The most an operation can cost, who pays it, and what is signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cost {
-    /// Wei.
-    pub max_cost: U256,
-    /// What nothing here may cost more than, wei.
-    pub ceiling: U256,
-    pub paymaster: Option<Address>,
-    pub fee_source: &'static str,
-    pub user_op_hash: B256,
-}
-
 /// What is on the way from a plan to enabled keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnablePreview {
@@ -235,13 +212,13 @@ pub struct EnablePreview {
     pub network: String,
     pub address: Address,
     pub steps: Vec<Step>,
-    pub cost: Cost,
+    pub price: Price,
 }
 
 impl EnablePreview {
     /// What it does, and the most it can cost in wei.
     pub fn gist(&self) -> (&[Step], U256) {
-        (&self.steps, self.cost.max_cost)
+        (&self.steps, self.price.max_cost)
     }
 }
 
@@ -271,15 +248,22 @@ pub struct RevokePreview {
     pub address: Address,
     pub steps: Vec<Step>,
     pub also_revokes: Vec<String>,
-    /// What stays possible for the holders of these keys.
+    /// What stays possible, and what needed nothing.
     pub warnings: Vec<String>,
-    pub cost: Cost,
+    /// Ways to send that were tried first.
+    pub passed_over: Vec<PassedOver>,
+    /// Missing when nothing is sent from here.
+    pub price: Option<Price>,
+    /// What somebody else is to send then.
+    pub calls: Vec<PrintedCall>,
+    /// Kernel 0.2.1: so many operations more, one after the other.
+    pub further: usize,
 }
 
 impl RevokePreview {
     /// What it does, and the most it can cost in wei.
     pub fn gist(&self) -> (&[Step], U256) {
-        (&self.steps, self.cost.max_cost)
+        (&self.steps, self.price.as_ref().map_or(U256::ZERO, |p| p.max_cost))
     }
 }
 
@@ -454,11 +438,11 @@ impl Runner {
                     Ok(Report::Granted(Box::new(shared.wallet()?.execute_grant(*plan, &accepted).await?)))
                 });
             }
-            Effect::PlanRevoke { job, account, wish } => {
+            Effect::PlanRevoke { job, intent } => {
                 let desk = Arc::clone(&self.desk);
                 self.start(job, move |shared| async move {
-                    let plan = plan_revoke(&*shared.wallet()?, &account, wish).await?;
-                    let preview = Box::new(revoke_preview(&plan));
+                    let plan = shared.wallet()?.plan_revoke(intent).await?;
+                    let preview = Box::new(revoke_preview(&plan)?);
                     lock(&desk).insert(job, Plan::Revoke(Box::new(plan)));
                     Ok(Report::RevokePlanned(preview))
                 });
@@ -610,16 +594,20 @@ fn grant_preview(plan: &GrantPlan) -> GrantPreview {
     }
 }
 
-fn revoke_preview(plan: &RevokePlan) -> RevokePreview {
-    RevokePreview {
+fn revoke_preview(plan: &RevokePlan) -> Result<RevokePreview> {
+    let price = plan.price();
+    Ok(RevokePreview {
         account: plan.account.name.clone(),
         network: plan.account.network.clone(),
         address: plan.account.address,
         steps: plan.steps.clone(),
         also_revokes: plan.also_revokes.clone(),
         warnings: plan.warnings.clone(),
-        cost: cost(&plan.prepared),
-    }
+        passed_over: plan.passed_over.clone(),
+        calls: if price.is_none() { plan.printed()? } else { Vec::new() },
+        price,
+        further: plan.further,
+    })
 }
 
 fn enable_preview(plan: &EnablePlan) -> EnablePreview {
@@ -628,17 +616,7 @@ fn enable_preview(plan: &EnablePlan) -> EnablePreview {
         network: plan.account.network.clone(),
         address: plan.account.address,
         steps: plan.steps.clone(),
-        cost: cost(&plan.prepared),
-    }
-}
-
-fn cost(prepared: &Prepared) -> Cost {
-    Cost {
-        max_cost: prepared.max_cost,
-        ceiling: prepared.ceiling,
-        paymaster: prepared.paymaster,
-        fee_source: prepared.fee_source,
-        user_op_hash: prepared.user_op_hash,
+        price: Carriage::Bundler(plan.prepared.clone()).price(),
     }
 }
 
@@ -692,11 +670,4 @@ fn save(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     })?;
     replace(&file, text.as_bytes())?;
     Ok(file)
-}
-
-async fn plan_revoke(wallet: &Wallet, account: &str, wish: Wish) -> Result<RevokePlan> {
-    match wish {
-        Wish::Keys(keys) => wallet.plan_revoke(account, &keys, None).await,
-        Wish::All | Wish::Panic | Wish::LiftPanic => Err(Error::failed("revoke.later", "not there yet")),
-    }
 }

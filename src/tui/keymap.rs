@@ -58,6 +58,8 @@ pub enum Command {
     /// Stops waiting for a job that sends nothing.
     Stop,
     Colour,
+    /// The calls, to be sent from elsewhere.
+    Print,
 }
 
 impl Command {
@@ -112,10 +114,12 @@ pub enum Place {
     Settings,
     /// Something that can be copied, or written to a file.
     Copyable,
+    /// A plan whose calls can be had instead of being sent from here.
+    Sendable,
 }
 
 impl Place {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Home,
         Self::Filter,
         Self::Inspect,
@@ -126,6 +130,7 @@ impl Place {
         Self::Phrase,
         Self::Outcome,
         Self::Copyable,
+        Self::Sendable,
         Self::Sheet,
         Self::List,
         Self::Accounts,
@@ -162,6 +167,7 @@ impl Place {
             Self::Operation => "One operation",
             Self::Settings => "Settings",
             Self::Copyable => "What can be copied",
+            Self::Sendable => "Plans to take power back",
         }
     }
 }
@@ -286,6 +292,8 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Outcome, ENTER, "↵", Command::Back, "back"),
     shown(Place::Copyable, &[Key::char('y')], "y", Command::Copy, "copy").about("copy it to the clipboard"),
     shown(Place::Copyable, &[Key::char('Y')], "Y", Command::Save, "write to a file").about("write it to a file"),
+    shown(Place::Sendable, &[Key::char('p')], "p", Command::Print, "send it from elsewhere")
+        .about("show the calls, for the owner's wallet to send from elsewhere"),
     quiet(Place::List, UP, "↑ k", Command::Up, "one up"),
     quiet(Place::List, DOWN, "↓ j", Command::Down, "one down"),
     quiet(Place::List, &[code(KeyCode::PageUp)], "PgUp", Command::PageUp, "a page up"),

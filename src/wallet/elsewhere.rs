@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Wallet,
+    carry::Carriage,
     enable::EnablePlan,
     error::{Error, Result},
-    key::KeyFile,
     model::Purpose,
     operation::{OperationOutcome, Prepared},
-    revoke::{Proof, RevokePlan, Target},
+    proof::{Paused, Proof},
+    revoke::RevokePlan,
     send::SendPlan,
 };
 use crate::kernel::{
@@ -43,6 +44,8 @@ pub struct Completed {
     pub operation: OperationOutcome,
     pub proof: Option<Proof>,
     pub proofs: Vec<Proof>,
+    /// After a panic: that it is on.
+    pub paused: Option<Paused>,
     #[serde(skip)]
     pub not_proven: Option<Error>,
 }
@@ -61,9 +64,17 @@ impl Wallet {
         unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
     }
 
-    pub fn unsigned_revoke(&self, plan: &RevokePlan) -> UnsignedOperation {
+    /// Only what a bundler takes can be signed elsewhere and sent from here.
+    pub fn unsigned_revoke(&self, plan: &RevokePlan) -> Result<UnsignedOperation> {
         let account = &plan.account;
-        unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
+        let Some(Carriage::Bundler(prepared)) = plan.carriage().filter(|_| plan.further == 0) else {
+            return Err(Error::usage(
+                "revoke.unsigned",
+                "--unsigned needs a bundler, and a plan that is one operation",
+            )
+            .hint("use --print and send the calls from the owner's wallet"));
+        };
+        Ok(unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), prepared))
     }
 
     /// What a file would do, for a person to read before it is sent.
@@ -108,14 +119,16 @@ impl Wallet {
         super::grant::same_account(&account, &picture)?;
         let prepared = services.recheck(file.user_op).await?;
         let purpose = file.purpose.clone();
+        let watched = match &purpose {
+            Purpose::Revoke { key_ids } => {
+                let keys = self.known_keys(&account)?;
+                let picture = services.picture(account.address, &keys, Some(account.kernel)).await?;
+                Some(self.watch(&account, &services, key_ids, &picture).await?)
+            }
+            _ => None,
+        };
         let operation = self.execute_operation(&services, prepared, purpose, signature::sudo(signature), true).await?;
-        self.with_proofs(&services, account.address, &file.purpose, operation).await
-    }
-
-    pub(super) fn target(&self, key_id: &str) -> Result<Target> {
-        let KeyFile { key, approvals } = self.find_key(key_id)?;
-        let ends = approvals.clone();
-        Ok(Target { file: KeyFile { key, approvals }, ends })
+        self.with_proofs(&services, account.address, &file.purpose, operation, watched).await
     }
 }
 

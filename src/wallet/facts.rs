@@ -7,7 +7,7 @@ use super::{
     error::Result,
     model::Key,
     network::Services,
-    state::{Nonces, Picture, Route},
+    state::{Picture, Route},
 };
 use crate::{
     kernel::{
@@ -15,6 +15,7 @@ use crate::{
         approval::EnableData,
         generation::{Generation, KernelVersion},
         judge::{self, ExecutionStatus, Routing, Window},
+        revocation::Nonces,
     },
     sandbox::CHAIN_ID,
 };
@@ -22,11 +23,20 @@ use crate::{
 impl Services {
     /// The account with what the validators hold for `keys`, at one block. `planned` is what it would be deployed with.
     pub async fn picture(&self, account: Address, keys: &[Address], planned: Option<KernelVersion>) -> Result<Picture> {
-        let validators = Generation::ALL.map(Generation::address);
-        let mut keys = keys.to_vec();
-        keys.sort_unstable();
-        keys.dedup();
-        let raw = self.node.account_picture(account, &validators, &keys).await?;
+        let raw = self.node.account_picture(account, &validators(), &each_once(keys)).await?;
+        Ok(picture(raw, planned, self.network.chain_id == CHAIN_ID))
+    }
+
+    /// The same at an earlier block, where the node still has its state.
+    pub async fn picture_at(
+        &self,
+        account: Address,
+        keys: &[Address],
+        planned: Option<KernelVersion>,
+        block: u64,
+    ) -> Result<Picture> {
+        let block = self.node.block(block).await?;
+        let raw = self.node.account_picture_at(account, &validators(), &each_once(keys), block).await?;
         Ok(picture(raw, planned, self.network.chain_id == CHAIN_ID))
     }
 
@@ -51,6 +61,17 @@ impl Services {
         }
         Ok(())
     }
+}
+
+fn validators() -> [Address; 3] {
+    Generation::ALL.map(Generation::address)
+}
+
+fn each_once(keys: &[Address]) -> Vec<Address> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// `sandbox`: the validators are ours, and behave like the live ones without being the same code.

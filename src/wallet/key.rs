@@ -10,7 +10,7 @@ use super::{
     error::{Error, Result},
     grant::{ApprovalView, approval_view, parse_functions, sentences},
     home,
-    model::{Account, ApprovalRecord, Key, Origin},
+    model::{ApprovalRecord, Key, Origin},
     state::{self, Picture, Standing, State},
 };
 use crate::kernel::{
@@ -165,24 +165,6 @@ impl Wallet {
     /// By id, label or address. Several with one label or address are an error that names their ids.
     pub(super) fn find_key(&self, wanted: &str) -> Result<KeyFile> {
         self.find_key_among(self.store.read(|r| r.keys())?, wanted)
-    }
-
-    /// Keys of an account by id or label, or all of an address: one key may have several approvals.
-    pub(super) fn find_keys_of(&self, account: &Account, wanted: &str) -> Result<Vec<KeyFile>> {
-        let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
-        let address: Option<Address> = wanted.parse().ok();
-        let of_address: Vec<&Key> = keys.iter().filter(|k| Some(k.session_key) == address).collect();
-        if of_address.is_empty() {
-            return Ok(vec![self.find_key_of(account, wanted)?]);
-        }
-        of_address
-            .into_iter()
-            .map(|key| Ok(KeyFile { key: key.clone(), approvals: self.store.read(|r| r.approvals(&key.id))? }))
-            .collect()
-    }
-
-    fn find_key_of(&self, account: &Account, wanted: &str) -> Result<KeyFile> {
-        self.find_key_among(self.store.read(|r| r.keys_of(&account.network, account.address, false))?, wanted)
     }
 
     fn find_key_among(&self, keys: Vec<Key>, wanted: &str) -> Result<KeyFile> {

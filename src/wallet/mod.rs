@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod agent;
+pub mod carry;
 mod chain;
 pub mod elsewhere;
 pub mod enable;
@@ -20,6 +21,7 @@ pub mod network;
 pub mod operation;
 pub mod playground;
 pub mod policy;
+pub mod proof;
 pub mod revoke;
 pub mod secrets;
 pub mod send;
@@ -29,6 +31,7 @@ mod store;
 pub mod story;
 #[cfg(test)]
 mod tests;
+pub mod transaction;
 mod vault;
 // Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
 #[cfg(test)]

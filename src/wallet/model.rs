@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::{Deserialize, Serialize};
 
-use super::vault::SecretId;
+use super::{transaction::SignedTransaction, vault::SecretId};
 use crate::kernel::{
     account::AccountSeed,
     approval::ApprovalRequest,
@@ -163,9 +163,27 @@ pub struct Agent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    Send { key_id: Option<String> },
-    Enable { key_ids: Vec<String> },
-    Revoke { key_ids: Vec<String> },
+    Send {
+        key_id: Option<String>,
+    },
+    Enable {
+        key_ids: Vec<String>,
+    },
+    Revoke {
+        key_ids: Vec<String>,
+    },
+    /// Stops every key of the account.
+    Panic,
+}
+
+/// What left this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Carrier {
+    /// Through a bundler.
+    UserOp(UserOperation),
+    /// A transaction of the owner's own address.
+    Transaction(SignedTransaction),
 }
 
 /// How far an operation on record got.
@@ -188,14 +206,16 @@ pub enum Progress {
     Refused { message: String },
 }
 
-/// A UserOperation that left, or may have left, this machine.
+/// A UserOperation or a transaction that left, or may have left, this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
+    /// What it is followed by: the UserOperation's hash, or the transaction's where the owner sent one.
     pub user_op_hash: B256,
     pub network: String,
     pub account: Address,
     pub purpose: Purpose,
-    pub user_op: UserOperation,
+    #[serde(flatten)]
+    pub carrier: Carrier,
     pub progress: Progress,
     pub created_at: u64,
 }

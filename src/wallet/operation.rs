@@ -9,12 +9,16 @@ use serde::Serialize;
 
 use super::{
     Wallet,
-    chain::{At, ChainError, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered, quote},
+    chain::{
+        At, ChainError, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered, node::Receipt, outcome_in, quote,
+    },
     elsewhere::Completed,
     error::{Class, Error, Result},
-    model::{Operation, Progress, Purpose},
+    model::{Carrier, Operation, Progress, Purpose},
     network::Services,
     now,
+    proof::Watched,
+    transaction::{Landed, SignedTransaction},
 };
 use crate::kernel::{faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE, user_op::UserOperation};
 
@@ -43,6 +47,8 @@ pub(super) struct Wanted<'a> {
     pub pay: Pay,
     /// Most wei the operation may cost; the default ceiling otherwise.
     pub max_cost: Option<U256>,
+    /// Takes power away: offers more than the usual fee, so that nobody whose power it is overtakes it.
+    pub urgent: bool,
     /// Puts a 65-byte signature into the form the account reads.
     pub assemble: &'a (dyn Fn(&[u8; 65]) -> Bytes + Sync),
 }
@@ -117,7 +123,8 @@ impl Services {
             signature: (wanted.assemble)(&DUMMY_SIGNATURE),
             ..UserOperation::default()
         };
-        quote.fees.apply(&mut user_op);
+        let fees = if wanted.urgent { quote.fees.raised(&ceiling) } else { quote.fees };
+        fees.apply(&mut user_op);
         let mut finished = false;
         let mut expected = None;
         if let Pay::Sponsor { expected: wanted_paymaster } = wanted.pay {
@@ -225,17 +232,57 @@ impl Wallet {
         tell("sending");
         let bundler = services.bundler_or_say()?;
         let user_op = UserOperation { signature, ..prepared.user_op };
-        let mut record = Operation {
+        let record = Operation {
             user_op_hash: prepared.user_op_hash,
             network: services.name.clone(),
             account: user_op.sender,
             purpose,
-            user_op,
+            carrier: Carrier::UserOp(user_op.clone()),
             progress: Progress::Signed,
             created_at: now(),
         };
         self.store.write(|w| w.put_operation(&record))?;
-        match bundler.send(&record.user_op).await {
+        let sent = bundler.send(&user_op).await;
+        self.after_sending(services, record, sent, wait, tell).await
+    }
+
+    /// The same for a transaction of the owner's own.
+    pub(super) async fn execute_transaction(
+        &self,
+        services: &Services,
+        account: Address,
+        signed: SignedTransaction,
+        purpose: Purpose,
+        tell: &Tell<'_>,
+    ) -> Result<OperationOutcome> {
+        if self.for_one_command {
+            self.vault.lock();
+        }
+        tell("sending");
+        let raw = signed.raw.clone();
+        let record = Operation {
+            user_op_hash: signed.hash,
+            network: services.name.clone(),
+            account,
+            purpose,
+            carrier: Carrier::Transaction(signed),
+            progress: Progress::Signed,
+            created_at: now(),
+        };
+        self.store.write(|w| w.put_operation(&record))?;
+        let sent = services.node.send_raw(&raw).await;
+        self.after_sending(services, record, sent, true, tell).await
+    }
+
+    async fn after_sending(
+        &self,
+        services: &Services,
+        mut record: Operation,
+        sent: std::result::Result<B256, ChainError>,
+        wait: bool,
+        tell: &Tell<'_>,
+    ) -> Result<OperationOutcome> {
+        match sent {
             Ok(_) => record.progress = Progress::Sent,
             Err(error) if error.leaves_doubt() => {
                 let error = Error::from(error);
@@ -272,26 +319,46 @@ impl Wallet {
             Progress::Included { .. } => outcome(&record),
             _ => self.follow(&services, record, patience).await?,
         };
-        self.with_proofs(&services, account, &purpose, operation).await
+        self.with_proofs(&services, account, &purpose, operation, None).await
     }
 
-    /// What an operation came to; when it took keys back, whether that is proven.
+    /// What an operation came to; when it took keys back, whether that is proven. Without controls that were taken before it was
+    /// sent, the chain is asked for its state before.
     pub(super) async fn with_proofs(
         &self,
         services: &Services,
         account: Address,
         purpose: &Purpose,
         operation: OperationOutcome,
+        watched: Option<Watched>,
     ) -> Result<Completed> {
-        let mut completed = Completed { operation, proof: None, proofs: Vec::new(), not_proven: None };
-        let (Purpose::Revoke { key_ids }, Some(true)) = (purpose, completed.operation.success) else {
+        let mut completed = Completed { operation, proof: None, proofs: Vec::new(), paused: None, not_proven: None };
+        if completed.operation.success != Some(true) {
             return Ok(completed);
-        };
+        }
         let Some(account) = self.store.read(|r| r.account(&services.name, account))? else { return Ok(completed) };
-        let targets = key_ids.iter().map(|id| self.target(id)).collect::<Result<Vec<_>>>()?;
-        (completed.proofs, completed.not_proven) =
-            self.prove_all(&account, services, &targets, &completed.operation).await;
-        completed.proof = completed.proofs.first().cloned();
+        match purpose {
+            Purpose::Revoke { key_ids } => {
+                let block = completed.operation.block.unwrap_or_default();
+                let watched = match watched {
+                    Some(watched) => Ok(watched),
+                    None => self.watched_before(&account, services, key_ids, block).await,
+                };
+                match watched {
+                    Ok(watched) => {
+                        (completed.proofs, completed.not_proven) =
+                            self.prove_all(&account, services, &watched, &completed.operation).await;
+                    }
+                    Err(error) => completed.not_proven = Some(no_earlier_state(&error)),
+                }
+                completed.proof = completed.proofs.first().cloned();
+            }
+            Purpose::Panic => match self.prove_paused(&account, services, &completed.operation).await {
+                Ok(paused) => completed.paused = Some(paused),
+                Err(error) => completed.not_proven = Some(error),
+            },
+            Purpose::Send { .. } | Purpose::Enable { .. } => {}
+        }
         Ok(completed)
     }
 
@@ -301,14 +368,64 @@ impl Wallet {
     }
 
     async fn follow(&self, services: &Services, mut record: Operation, patience: Duration) -> Result<OperationOutcome> {
-        let bundler = services.bundler_or_say()?;
-        match bundler.follow(record.user_op_hash, patience, Rhythm::default()).await? {
-            Followed::Pending => Ok(outcome(&record)),
-            Followed::Included(included) => {
-                record.progress = progress(&included.outcome, included.transaction_hash, included.block_number);
-                self.store.write(|w| w.put_operation(&record))?;
-                Ok(outcome(&record))
+        let reached = match &record.carrier {
+            Carrier::UserOp(_) => {
+                let bundler = services.bundler_or_say()?;
+                match bundler.follow(record.user_op_hash, patience, Rhythm::default()).await? {
+                    Followed::Pending => None,
+                    Followed::Included(included) => {
+                        Some(progress(&included.outcome, included.transaction_hash, included.block_number))
+                    }
+                }
             }
+            Carrier::Transaction(sent) => match services.follow_transaction(sent, patience).await? {
+                Landed::Waiting => None,
+                Landed::Displaced => Some(Progress::Refused {
+                    message: format!("another transaction of {} took its nonce {}", sent.from, sent.nonce),
+                }),
+                Landed::In(receipt) => Some(services.transaction_progress(sent, &receipt).await),
+            },
+        };
+        if let Some(reached) = reached {
+            record.progress = reached;
+            self.store.write(|w| w.put_operation(&record))?;
+        }
+        Ok(outcome(&record))
+    }
+
+    /// The newest transaction of this owner on record that has no result yet.
+    pub(super) fn waiting_transaction(&self, network: &str, owner: Address) -> Result<Option<SignedTransaction>> {
+        let waits = |o: Operation| match (o.carrier, o.progress) {
+            (Carrier::Transaction(sent), Progress::Signed | Progress::Sent) => {
+                (o.network == network && sent.from == owner).then_some(sent)
+            }
+            _ => None,
+        };
+        Ok(self.operations(100)?.into_iter().find_map(waits))
+    }
+}
+
+impl Services {
+    /// A mined transaction, and what became of the UserOperation it brought along.
+    async fn transaction_progress(&self, sent: &SignedTransaction, receipt: &Receipt) -> Progress {
+        let carried = sent.carries.map(|hash| outcome_in(&receipt.logs, ENTRY_POINT, hash));
+        let success = receipt.success && carried.as_ref().is_none_or(|o| o.as_ref().is_some_and(|o| o.success));
+        let revert_reason = match (success, carried.flatten().and_then(|o| o.revert)) {
+            (true, _) => None,
+            (false, Some(revert)) => Some(revert.to_string()),
+            (false, None) => {
+                let at = At::Block(receipt.block_number);
+                let told = self.revert_reason(sent.from, sent.to, sent.data.clone(), at).await;
+                Some(told.unwrap_or_else(|| "no reason given".to_owned()))
+            }
+        };
+        Progress::Included {
+            success,
+            transaction_hash: receipt.transaction_hash,
+            block: receipt.block_number,
+            gas_used: receipt.gas_used,
+            gas_cost: receipt.gas_used.saturating_mul(receipt.gas_price),
+            revert_reason,
         }
     }
 }
@@ -353,6 +470,14 @@ fn outcome(record: &Operation) -> OperationOutcome {
         }
     }
     out
+}
+
+fn no_earlier_state(error: &Error) -> Error {
+    Error::failed(
+        "revoke.not_proven",
+        format!("it was mined, but what the keys could do before is not known any more: {}", error.message),
+    )
+    .hint("a node that keeps the state of that block can prove it; `keyleash key show KEY` says what holds now")
 }
 
 /// A bundler's refusal in our terms: by the key's scope, by the called contract, or by the service.

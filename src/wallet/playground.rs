@@ -20,6 +20,7 @@ use super::{
     home::Home,
     model::{Network, PaymasterKind},
     policy::Policy,
+    revoke::RevokeIntent,
     send::{Actor, SendIntent},
 };
 use crate::{
@@ -150,7 +151,7 @@ impl Wallet {
         self.give("treasury", &token_policy("rebalancer")).await?;
         self.act("rebalancer", DEMO_TOKEN, transferCall { to: game.address, value: U256::ZERO }.abi_encode()).await?;
         self.give("treasury", &mint_policy("old-agent", treasury.address, "2d", &SPONSOR.to_string())).await?;
-        let plan = self.plan_revoke("treasury", &["old-agent".to_owned()], None).await?;
+        let plan = self.plan_revoke(RevokeIntent::keys("treasury", &["old-agent".to_owned()])).await?;
         self.execute_revoke(plan).await?;
         self.give("treasury", &watcher_policy(treasury.address)).await?;
         self.give("treasury", &mint_policy("event-bot", treasury.address, "12h", &SPONSOR.to_string())).await?;

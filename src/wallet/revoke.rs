@@ -1,72 +1,99 @@
-//! Taking power back: `disable` for an enabled key, a burnt nonce for one that is signed but was never used - and the proof.
+//! Taking power back: the plan in words, the way it is sent, and the proof.
 //!
-//! `disable` of a key that was never enabled succeeds and does nothing (protocol.md 6), so it is never used for one.
-//! No nonce sweep is ever sent from here.
+//! What is right is decided in `kernel::revocation`, from one picture of the account. Here the account's records become what
+//! that needs, and its answer becomes calls that are priced, sent, followed and proven. Mined is not revoked.
 
-use alloy::primitives::{Address, B256, Bytes, U256};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+use alloy::primitives::{Address, Bytes, U256};
+use serde::Serialize;
 
 use super::{
     Wallet,
-    chain::{At, CallRequest},
+    carry::{Carriage, Load, PassedOver, Price, Via, Way},
+    chain::At,
     enable::{Step, owner_call},
     error::{Class, Error, Result},
     key::KeyFile,
     model::{Account, ApprovalRecord, Purpose},
     network::Services,
-    now,
-    operation::{OperationOutcome, Prepared, Tell},
+    operation::{OperationOutcome, Tell},
+    proof::{Paused, Proof, Target, Watched},
     state::Picture,
 };
 use crate::kernel::{
-    account::{AccountCall, Call, disable_key, enable_key, selector},
-    approval::{Approval, EnableData},
-    faults::Fault,
-    generation::ENTRY_POINT,
-    signature::{self, DUMMY_SIGNATURE},
-    user_op::UserOperation,
+    account::{AccountCall, Call, selector},
+    approval::EnableData,
+    generation::{Generation, KERNEL_FACTORY},
+    revocation::{self, Claim, Move, Refusal, Scene, Signed},
 };
 
 /// What a revocation goes through, in this order, as it is told while it runs.
 pub const PHASES: [&str; 4] = ["signing", "sending", "waiting for a block", "proving"];
 
+/// What an owner wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// End these keys: by id, label or address.
+    Keys(Vec<String>),
+    /// End every key of the account, also those that nobody here knows.
+    All,
+    /// Stop every key at once, until it is lifted. Ends none.
+    Panic,
+    /// Lift the panic and end everything that would come back, but for these keys.
+    LiftPanic { keep: Vec<String> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokeIntent {
+    pub account: String,
+    pub wish: Wish,
+    pub via: Via,
+    /// Most wei that one operation or transaction may cost.
+    pub max_cost: Option<U256>,
+}
+
+impl RevokeIntent {
+    pub fn keys(account: &str, keys: &[String]) -> Self {
+        Self { account: account.to_owned(), wish: Wish::Keys(keys.to_vec()), via: Via::Auto, max_cost: None }
+    }
+}
+
+/// A revocation that is ready to be signed.
 pub struct RevokePlan {
     pub account: Account,
     pub steps: Vec<Step>,
     /// Other keys that cannot act any more when this is done.
     pub also_revokes: Vec<String>,
-    /// What stays possible for the holders of these keys.
+    /// What stays possible, and what needed nothing.
     pub warnings: Vec<String>,
-    pub prepared: Prepared,
-    targets: Vec<Target>,
+    /// Ways to send that were tried first.
+    pub passed_over: Vec<PassedOver>,
+    /// Kernel 0.2.1 has no batches: how many more operations follow the first, each priced like it.
+    pub further: usize,
+    /// Missing when the calls are only printed.
+    carriage: Option<Carriage>,
+    max_cost: Option<U256>,
+    purpose: Purpose,
+    calls: Vec<Call>,
+    has_batch: bool,
+    deployed: bool,
+    watched: Watched,
+    /// The turns that the plan relies on, by validator.
+    turns: Vec<(Generation, u128)>,
+    lifts: bool,
     services: Services,
 }
 
-/// A key that is taken back.
-pub(super) struct Target {
-    pub file: KeyFile,
-    /// The approvals this ends.
-    pub ends: Vec<ApprovalRecord>,
-}
-
-impl RevokePlan {
-    pub(super) fn purpose(&self) -> Purpose {
-        Purpose::Revoke { key_ids: self.targets.iter().map(|t| t.file.key.id.clone()).collect() }
-    }
-}
-
-/// Evidence that a key can do nothing any more, read from the chain after the fact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    pub key_id: String,
-    pub block: u64,
-    pub transaction_hash: B256,
-    /// What the validator holds for the key: nothing.
-    pub session_data: Option<EnableData>,
-    pub last_nonce: String,
-    pub invalid_nonce: String,
-    /// The refusal that the key's own approval gets now.
-    pub replay: String,
+/// A call for somebody else to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrintedCall {
+    /// Missing when anybody may.
+    pub from: Option<Address>,
+    pub to: Address,
+    pub value: String,
+    pub data: Bytes,
+    pub what: &'static str,
 }
 
 /// What a revocation came to.
@@ -74,164 +101,420 @@ pub struct Proof {
 pub struct Revoked {
     pub plan: Vec<Step>,
     pub also_revokes: Vec<String>,
+    pub way: Way,
+    /// The last one that was sent.
     #[serde(flatten)]
     pub operation: OperationOutcome,
     /// Of the key that was named first; `proofs` has all.
     pub proof: Option<Proof>,
     pub proofs: Vec<Proof>,
-    /// Why a key that was to end is not proven to have ended. It counts as alive.
+    /// After a panic: that it is on.
+    pub paused: Option<Paused>,
+    /// Whether it was to end keys that are known here. A sweep of unknown ones, and lifting a panic, end none of those.
+    #[serde(skip)]
+    pub ends_keys: bool,
+    /// Why what was to end is not proven to have ended. It counts as alive.
     #[serde(skip)]
     pub not_proven: Option<Error>,
 }
 
-/// What a burn is called in a plan.
-const BURN: &str = "SessionKeyValidator.enable(a key nobody has)";
-/// Most calls in one revocation: more would not fit into a block.
-const MAX_GAP: usize = 64;
+impl RevokePlan {
+    /// What it costs and who pays; `None` when the calls are only printed.
+    pub fn price(&self) -> Option<Price> {
+        self.carriage.as_ref().map(Carriage::price)
+    }
+
+    pub fn carriage(&self) -> Option<&Carriage> {
+        self.carriage.as_ref()
+    }
+
+    pub fn is_panic(&self) -> bool {
+        self.purpose == Purpose::Panic
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose.clone()
+    }
+
+    /// The calls for somebody else to send, in this order.
+    pub fn printed(&self) -> Result<Vec<PrintedCall>> {
+        let mut printed = Vec::new();
+        if !self.deployed {
+            let init_code = self.account.init_code().ok_or_else(|| {
+                Error::failed(
+                    "account.not_deployed",
+                    "the account is not deployed, and how to deploy it is not on record",
+                )
+            })?;
+            let data = init_code.slice(init_code.len().min(20)..);
+            printed.push(PrintedCall {
+                from: None,
+                to: KERNEL_FACTORY,
+                value: "0".into(),
+                data,
+                what: "deploys the account: without it the next call would go nowhere",
+            });
+        }
+        for call in self.operations()? {
+            printed.push(PrintedCall {
+                from: Some(self.account.owner),
+                to: self.account.address,
+                value: "0".into(),
+                data: call.encode(),
+                what: "to be sent by the owner's address",
+            });
+        }
+        Ok(printed)
+    }
+
+    /// The account calls, one for each operation.
+    fn operations(&self) -> Result<Vec<AccountCall>> {
+        account_calls(self.calls.clone(), self.has_batch)
+    }
+}
+
+/// A plan before it is priced.
+pub(super) struct Drafted {
+    pub calls: Vec<Call>,
+    pub steps: Vec<Step>,
+    pub also_revokes: Vec<String>,
+    needs_nothing: Vec<String>,
+    targets: Vec<Target>,
+}
+
+/// All in one where the kernel has batches; otherwise one after the other.
+fn account_calls(calls: Vec<Call>, has_batch: bool) -> Result<Vec<AccountCall>> {
+    match has_batch {
+        true => Ok(vec![owner_call(calls, true)?]),
+        false => Ok(calls.into_iter().map(AccountCall::Execute).collect()),
+    }
+}
+
+/// The account's records beside what the planner sees: who a claim belongs to.
+struct Claimant {
+    key_id: String,
+    label: String,
+    /// Taken off the lists: found by its id and address, not by its label.
+    hidden: bool,
+    /// Position among the files, and of the approval in its file.
+    approval: Option<(usize, usize)>,
+}
+
+struct Records {
+    files: Vec<KeyFile>,
+    claimants: Vec<Claimant>,
+    scene: Scene,
+}
+
+impl Records {
+    fn labels(&self, claims: impl IntoIterator<Item = usize>) -> Vec<String> {
+        let mut labels = Vec::new();
+        for claimant in claims.into_iter().filter_map(|c| self.claimants.get(c)) {
+            if !labels.contains(&claimant.label) {
+                labels.push(claimant.label.clone());
+            }
+        }
+        labels
+    }
+
+    fn on_turn(&self, generation: Generation, nonce: u128) -> impl Iterator<Item = (usize, &Claim)> {
+        let claims = self.scene.claims.iter().enumerate();
+        claims.filter(move |(_, c)| c.generation == generation && c.enable.nonce == nonce)
+    }
+
+    /// The claims of keys by id, label or address. An address that no record names counts when the validator holds it.
+    fn named(&self, wanted: &str) -> BTreeSet<usize> {
+        let address: Option<Address> = wanted.parse().ok();
+        let all = || self.claimants.iter().zip(&self.scene.claims).enumerate();
+        let by = |test: &dyn Fn(&Claimant, &Claim) -> bool| -> BTreeSet<usize> {
+            all().filter(|(_, (who, claim))| test(who, claim)).map(|(position, _)| position).collect()
+        };
+        let of_address = by(&|_, claim| Some(claim.enable.session_key) == address);
+        if of_address.is_empty() {
+            by(&|who, _| who.key_id == wanted || who.label == wanted && !who.hidden)
+        } else {
+            of_address
+        }
+    }
+}
 
 impl Wallet {
-    /// The calls that end these keys, and nothing else.
-    pub async fn plan_revoke(&self, account: &str, wanted: &[String], max_cost: Option<U256>) -> Result<RevokePlan> {
-        let account = self.find_account(account)?;
-        let mut files = Vec::with_capacity(wanted.len());
-        for name in wanted {
-            for file in self.find_keys_of(&account, name)? {
-                if !files.iter().any(|f: &KeyFile| f.key.id == file.key.id) {
-                    files.push(file);
-                }
-            }
-        }
+    /// The calls that do what is wanted, and nothing else, on the first way that works.
+    pub async fn plan_revoke(&self, intent: RevokeIntent) -> Result<RevokePlan> {
+        let account = self.find_account(&intent.account)?;
         let services = self.services_of(&account.network, account.chain_id).await?;
-        let known = self.known_keys(&account)?;
-        let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
-        super::grant::same_account(&account, &picture)?;
-        let (calls, steps, targets) = self.revoke_calls(&account, files, &picture)?;
-        let warnings = self.still_alive(&account, &targets, &picture)?;
-        let also_revokes = self.same_turns(&account, &targets, &picture)?;
-        let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
-        let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
-        let prepared = services.prepare(&wanted).await?;
-        Ok(RevokePlan { account, steps, also_revokes, warnings, prepared, targets, services })
+        match &intent.wish {
+            Wish::Panic => self.plan_panic(account, services, &intent).await,
+            _ => self.plan_ending(account, services, &intent).await,
+        }
     }
 
-    /// From a picture of the account to the calls, what each does, and the keys they end.
-    pub(super) fn revoke_calls(
+    /// Reads only whether the account is there, the sender's nonce, and fees: it must work when little else does.
+    async fn plan_panic(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        let deployed = !services.node.code(account.address, At::Latest).await?.is_empty();
+        let calls = vec![revocation::panic(account.address)];
+        let account_call = owner_call(calls.clone(), true)?;
+        let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost };
+        let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
+        let effect = "stops every session key, active or pending, until you lift it; you, the owner, can still act";
+        Ok(RevokePlan {
+            steps: vec![Step { call: "Kernel.disableMode(0xffffffff)".into(), effect: effect.into() }],
+            also_revokes: Vec::new(),
+            warnings: vec!["it ends no key: lifting the panic brings back what was not ended".into()],
+            passed_over,
+            further: 0,
+            carriage,
+            max_cost: intent.max_cost,
+            purpose: Purpose::Panic,
+            calls,
+            has_batch: true,
+            deployed,
+            watched: Vec::new(),
+            turns: Vec::new(),
+            lifts: false,
+            account,
+            services,
+        })
+    }
+
+    async fn plan_ending(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        let mut addresses = self.known_keys(&account)?;
+        if let Wish::Keys(wanted) = &intent.wish {
+            addresses.extend(wanted.iter().filter_map(|w| w.parse::<Address>().ok()));
+        }
+        let picture = services.picture(account.address, &addresses, Some(account.kernel)).await?;
+        let kernel = super::grant::same_account(&account, &picture)?;
+        let drafted = self.drafted(&account, &intent.wish, &picture)?;
+        let operations = account_calls(drafted.calls.clone(), kernel.has_batch())?;
+        let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
+        let watched = services.watch(&account, drafted.targets, &picture).await?;
+        let load = Load { account: &account, deployed: picture.deployed, call: first, max_cost: intent.max_cost };
+        let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
+        let mut warnings = self.still_alive(&account, &watched, &picture)?;
+        warnings.extend(drafted.needs_nothing);
+        Ok(RevokePlan {
+            steps: drafted.steps,
+            also_revokes: drafted.also_revokes,
+            warnings,
+            passed_over,
+            further: operations.len().saturating_sub(1),
+            carriage,
+            max_cost: intent.max_cost,
+            purpose: Purpose::Revoke { key_ids: watched.iter().map(|(t, _)| t.id.clone()).collect() },
+            calls: drafted.calls,
+            has_batch: kernel.has_batch(),
+            deployed: picture.deployed,
+            turns: picture.nonces.iter().map(|(g, n)| (*g, n.last)).collect(),
+            watched,
+            lifts: matches!(intent.wish, Wish::LiftPanic { .. }),
+            account,
+            services,
+        })
+    }
+
+    /// From records and a picture of the account to the calls, what each does, and what ends.
+    pub(super) fn drafted(&self, account: &Account, wish: &Wish, picture: &Picture) -> Result<Drafted> {
+        let records = self.records(account, picture)?;
+        let wanted = self.wish(account, &records, wish, picture)?;
+        let plan = revocation::plan(&records.scene, &wanted).map_err(|refusal| refused_plan(&records, &refusal))?;
+        if plan.moves.is_empty() {
+            return Err(self.nothing_to_do(account, &records, &plan.over, picture)?);
+        }
+        Ok(Drafted {
+            calls: plan.moves.iter().filter_map(|m| m.call(&records.scene)).collect(),
+            steps: plan.moves.iter().map(|m| step(m, &plan, &records)).collect(),
+            also_revokes: records.labels(plan.also_ends.iter().copied()),
+            needs_nothing: match wish {
+                Wish::Keys(_) => self.needs_nothing(&records, &plan.over, picture)?,
+                _ => Vec::new(),
+            },
+            targets: targets(&records, &plan.ends),
+        })
+    }
+
+    async fn on_its_way(
         &self,
-        account: &Account,
-        files: Vec<KeyFile>,
-        picture: &Picture,
-    ) -> Result<(Vec<Call>, Vec<Step>, Vec<Target>)> {
-        let mut burns = std::collections::BTreeMap::new();
-        let mut disables = Vec::new();
-        let mut targets = Vec::new();
-        for file in files {
-            let generation = file.key.generation;
-            let nonces = picture.nonces(generation);
-            let mut ends = Vec::new();
-            for approval in &file.approvals {
-                let enable = &approval.request.enable;
-                if picture.holds(generation, enable) && enable.nonce > nonces.invalid {
-                    disables.push((generation, enable.session_key, file.key.label.clone()));
-                    ends.push(approval.clone());
-                } else if enable.nonce > nonces.last {
-                    burns.insert((generation, enable.nonce), file.key.label.clone());
-                    ends.push(approval.clone());
-                }
-            }
-            if ends.is_empty() {
-                let standing = self.key_view(&file.key, Some(picture))?;
-                return Err(Error::failed(
-                    "revoke.nothing",
-                    format!("{} is {} already: {}", file.key.label, standing.state, standing.state_reason),
-                )
-                .hint("there is nothing to take back; nothing was sent"));
-            }
-            targets.push(Target { file, ends });
+        services: &Services,
+        load: &Load<'_>,
+        via: Via,
+    ) -> Result<(Option<Carriage>, Vec<PassedOver>)> {
+        if via == Via::Print {
+            return Ok((None, Vec::new()));
         }
-        let mut calls = Vec::new();
-        let mut steps = Vec::new();
-        let mut next = std::collections::BTreeMap::new();
-        for ((generation, nonce), label) in &burns {
-            let turn = next.entry(*generation).or_insert_with(|| picture.nonces(*generation).last.saturating_add(1));
-            while *turn < *nonce {
-                let turns = self.turns(&account.network, account.address, *generation)?;
-                if let Some(who) = turns.get(turn) {
-                    return Err(Error::failed(
-                        "revoke.order",
-                        format!("{label} has turn {nonce}; it can only be burnt after turn {turn} ({who})"),
-                    )
-                    .hint(format!(
-                        "take {who} back in the same command, or enable it first with `keyleash key enable`"
-                    )));
-                }
-                if calls.len() >= MAX_GAP {
-                    return Err(Error::failed(
-                        "revoke.gap",
-                        format!("{label} has turn {nonce}, too far ahead of the account's {turn}"),
-                    ));
-                }
-                calls.push(Call { to: generation.address(), value: U256::ZERO, data: burn(*turn) });
-                steps.push(Step {
-                    call: BURN.into(),
-                    effect: format!(
-                        "burns turn {turn}, which nobody on record holds, because it stands before turn {nonce}"
-                    ),
-                });
-                *turn = turn.saturating_add(1);
-            }
-            calls.push(Call { to: generation.address(), value: U256::ZERO, data: burn(*nonce) });
-            steps.push(Step {
-                call: BURN.into(),
-                effect: format!("burns turn {nonce}, because {label} was never used: its approval can never be enabled; other keys live on"),
-            });
-            *turn = turn.saturating_add(1);
-        }
-        for (generation, key, label) in disables {
-            calls.push(Call { to: generation.address(), value: U256::ZERO, data: disable_key(key) });
-            steps.push(Step {
-                call: "SessionKeyValidator.disable".into(),
-                effect: format!("deletes {label} ({key}) from the validator; other keys live on"),
-            });
-        }
-        Ok((calls, steps, targets))
+        let (carriage, passed_over) = self.carry(services, load, via).await?;
+        Ok((Some(carriage), passed_over))
     }
 
-    /// Other keys whose approval has a turn that this plan burns.
-    fn same_turns(&self, account: &Account, targets: &[Target], picture: &Picture) -> Result<Vec<String>> {
-        let mut labels = Vec::new();
-        for key in self.store.read(|r| r.keys_of(&account.network, account.address, false))? {
-            if targets.iter().any(|t| t.file.key.id == key.id) {
+    /// Every approval on record, removed ones too, and whatever else the validators hold for a key that is known.
+    fn records(&self, account: &Account, picture: &Picture) -> Result<Records> {
+        let (files, shown) = self.store.read(|r| {
+            let files = r
+                .keys_of(&account.network, account.address, true)?
+                .into_iter()
+                .map(|key| Ok(KeyFile { approvals: r.approvals(&key.id)?, key }))
+                .collect::<Result<Vec<_>>>()?;
+            let shown: BTreeSet<String> =
+                r.keys_of(&account.network, account.address, false)?.into_iter().map(|k| k.id).collect();
+            Ok((files, shown))
+        })?;
+        let mut claimants = Vec::new();
+        let mut claims: Vec<Claim> = Vec::new();
+        for (f, file) in files.iter().enumerate() {
+            for (a, approval) in file.approvals.iter().enumerate() {
+                claims.push(claim(account, file.key.generation, approval, picture));
+                claimants.push(Claimant {
+                    key_id: file.key.id.clone(),
+                    label: file.key.label.clone(),
+                    hidden: !shown.contains(&file.key.id),
+                    approval: Some((f, a)),
+                });
+            }
+        }
+        for ((generation, address), enable) in &picture.sessions {
+            if claims.iter().any(|c| c.generation == *generation && c.enable == *enable) {
                 continue;
             }
-            let last = picture.nonces(key.generation).last;
-            let burnt = |nonce: u128| {
-                nonce > last
-                    && targets
-                        .iter()
-                        .any(|t| t.file.key.generation == key.generation && t.ends.iter().any(|a| a.nonce() == nonce))
-            };
-            if self.store.read(|r| r.approvals(&key.id))?.iter().any(|a| burnt(a.nonce())) {
-                labels.push(key.label);
+            let known = files.iter().find(|f| f.key.session_key == *address);
+            claims.push(Claim {
+                generation: *generation,
+                enable: *enable,
+                selector: selector::EXECUTE,
+                held: true,
+                signed: Signed::No,
+            });
+            claimants.push(Claimant {
+                key_id: known.map_or_else(|| address.to_string(), |f| f.key.id.clone()),
+                label: known.map_or_else(|| address.to_string(), |f| f.key.label.clone()),
+                hidden: false,
+                approval: None,
+            });
+        }
+        let routes = picture.routes.iter().filter(|(_, route)| !route.validator.is_zero());
+        let scene = Scene {
+            account: account.address,
+            now: picture.timestamp,
+            nonces: picture.nonces.clone(),
+            routes: routes.map(|(function, route)| (*function, route.validator)).collect(),
+            claims,
+        };
+        Ok(Records { files, claimants, scene })
+    }
+
+    fn wish(&self, account: &Account, records: &Records, wish: &Wish, picture: &Picture) -> Result<revocation::Wish> {
+        let named = |keys: &[String]| -> Result<BTreeSet<usize>> {
+            let mut claims = BTreeSet::new();
+            for key in keys {
+                let of_key = records.named(key);
+                if of_key.is_empty() {
+                    return Err(self.unknown_key(account, key));
+                }
+                // One label may be several keys'; an address means all that it has.
+                let ids: BTreeSet<&str> =
+                    of_key.iter().filter_map(|c| records.claimants.get(*c)).map(|c| c.key_id.as_str()).collect();
+                if ids.len() > 1 && key.parse::<Address>().is_err() {
+                    let ids: Vec<&str> = ids.into_iter().collect();
+                    return Err(Error::usage("key.ambiguous", format!("{key} is the name of {} keys", ids.len()))
+                        .hint(format!("name one by its id: {}", ids.join(", "))));
+                }
+                claims.extend(of_key);
+            }
+            Ok(claims)
+        };
+        match wish {
+            Wish::Keys(keys) => Ok(revocation::Wish::These(named(keys)?)),
+            Wish::LiftPanic { .. } if picture.disabled_mode & 3 == 0 => {
+                Err(Error::failed("revoke.not_paused", format!("no panic is on for {}", account.name))
+                    .hint("nothing was sent"))
+            }
+            Wish::LiftPanic { keep } => Ok(revocation::Wish::LiftKeeping(named(keep)?)),
+            Wish::All | Wish::Panic => Ok(revocation::Wish::All),
+        }
+    }
+
+    /// Told by its address only, and the validator holds nothing for it: honest about what that means.
+    fn unknown_key(&self, account: &Account, wanted: &str) -> Error {
+        if wanted.parse::<Address>().is_ok() {
+            return Error::failed(
+                "revoke.nothing",
+                format!("{wanted} is not enabled on {}, and no approval of it is on record", account.name),
+            )
+            .hint(
+                "if it holds an approval that was never used, only its turn could be burnt, and that is not known here: \
+                 `--panic` stops it, and `keyleash inspect` takes the approval if you can get it",
+            );
+        }
+        match self.find_key(wanted) {
+            Ok(file) => Error::usage("key.unknown", format!("{} is not a key of {}", file.key.label, account.name)),
+            Err(error) => error,
+        }
+    }
+
+    /// There is nothing to take back: why, for what was asked for.
+    fn nothing_to_do(
+        &self,
+        account: &Account,
+        records: &Records,
+        over: &BTreeSet<usize>,
+        picture: &Picture,
+    ) -> Result<Error> {
+        let mut said = Vec::new();
+        for file in self.files_of(records, over) {
+            let view = self.key_view(&file.key, Some(picture))?;
+            said.push(format!("{} is {} already: {}", view.label, view.state, view.state_reason));
+        }
+        let message = match said.as_slice() {
+            [one] => one.clone(),
+            _ => format!("no session key of {} can act, now or later", account.name),
+        };
+        Ok(Error::failed("revoke.nothing", message).hint("there is nothing to take back; nothing was sent"))
+    }
+
+    /// Keys that were named although they have no power.
+    fn needs_nothing(&self, records: &Records, over: &BTreeSet<usize>, picture: &Picture) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        for file in self.files_of(records, over) {
+            let view = self.key_view(&file.key, Some(picture))?;
+            if !view.state.may_act() {
+                said.push(format!("{} is {} already and needs nothing: {}", view.label, view.state, view.state_reason));
             }
         }
-        Ok(labels)
+        Ok(said)
+    }
+
+    fn files_of<'a>(&self, records: &'a Records, claims: &BTreeSet<usize>) -> Vec<&'a KeyFile> {
+        let of_claim = |c: &usize| records.claimants.get(*c).and_then(|who| who.approval).map(|(file, _)| file);
+        let files: BTreeSet<usize> = claims.iter().filter_map(of_claim).collect();
+        files.into_iter().filter_map(|f| records.files.get(f)).collect()
     }
 
     /// Other approvals of the same session keys that this plan leaves alone.
-    fn still_alive(&self, account: &Account, targets: &[Target], picture: &Picture) -> Result<Vec<String>> {
+    fn still_alive(&self, account: &Account, watched: &Watched, picture: &Picture) -> Result<Vec<String>> {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let mut warnings = Vec::new();
-        for key in keys.iter().filter(|k| !targets.iter().any(|t| t.file.key.id == k.id)) {
-            let Some(target) = targets.iter().find(|t| t.file.key.session_key == key.session_key) else { continue };
+        for key in keys.iter().filter(|k| !watched.iter().any(|(t, _)| t.id == k.id)) {
+            let Some(target) = watched.iter().map(|(t, _)| t).find(|t| t.session_key == key.session_key) else {
+                continue;
+            };
             let view = self.key_view(key, Some(picture))?;
             if view.state.may_act() {
                 warnings.push(format!(
                     "the holder of {} has another approval, {} ({}, {}), which lives on; revoke that too, or name the key by its address",
-                    target.file.key.label, view.label, view.key_id, view.state
+                    target.label, view.label, view.key_id, view.state
                 ));
             }
         }
         Ok(warnings)
+    }
+
+    /// These keys of an account as what is to be proven: what of theirs has power in a picture taken before they end.
+    pub(super) fn targets_of(&self, account: &Account, key_ids: &[String], picture: &Picture) -> Result<Vec<Target>> {
+        let records = self.records(account, picture)?;
+        let claims = records.claimants.iter().zip(&records.scene.claims).enumerate();
+        let ends = claims
+            .filter(|(_, (who, claim))| key_ids.contains(&who.key_id) && records.scene.has_power(claim))
+            .map(|(position, _)| position)
+            .collect();
+        Ok(targets(&records, &ends))
     }
 
     /// Sends the plan and proves it. Mined is not revoked: what counts is what the chain answers afterwards.
@@ -241,193 +524,221 @@ impl Wallet {
 
     /// The same, and says which of [`PHASES`] it is in.
     pub async fn execute_revoke_telling(&self, plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
-        tell("signing");
-        let signature = self.owner_signer(&plan.account)?.sign_message_hash(plan.prepared.user_op_hash)?;
-        let purpose = plan.purpose();
-        let operation = self
-            .execute_operation_telling(&plan.services, plan.prepared, purpose, signature::sudo(&signature), true, tell)
-            .await?;
+        let operations = plan.operations()?;
+        let Some(mut carriage) = plan.carriage else {
+            return Err(Error::usage("revoke.print", "this plan is only printed; nothing can be sent"));
+        };
+        let way = carriage.price().way;
+        let most = carriage.price().max_cost;
+        let mut rest = operations.iter().skip(1);
+        let mut operation;
+        loop {
+            operation = self.send_carriage(&plan.services, &plan.account, carriage, plan.purpose.clone(), tell).await?;
+            if operation.success != Some(true) {
+                break;
+            }
+            let Some(next) = rest.next() else { break };
+            // Kernel 0.2.1: one call after the other, none dearer than twice what was shown.
+            let max_cost = plan.max_cost.unwrap_or_else(|| most.saturating_mul(U256::from(2)));
+            let load = Load { account: &plan.account, deployed: true, call: next, max_cost: Some(max_cost) };
+            (carriage, _) = self.carry(&plan.services, &load, same_way(way)).await?;
+        }
         let mut revoked = Revoked {
             plan: plan.steps,
             also_revokes: plan.also_revokes,
+            way,
             operation,
             proof: None,
             proofs: Vec::new(),
+            paused: None,
+            ends_keys: !plan.watched.is_empty(),
             not_proven: None,
         };
-        if revoked.operation.success == Some(true) {
-            tell("proving");
-            let proven = self.prove_all(&plan.account, &plan.services, &plan.targets, &revoked.operation).await;
-            (revoked.proofs, revoked.not_proven) = proven;
-            revoked.proof = revoked.proofs.first().cloned();
+        match revoked.operation.success {
+            Some(true) => {
+                tell("proving");
+                if plan.purpose == Purpose::Panic {
+                    match self.prove_paused(&plan.account, &plan.services, &revoked.operation).await {
+                        Ok(paused) => revoked.paused = Some(paused),
+                        Err(error) => revoked.not_proven = Some(error),
+                    }
+                } else {
+                    (revoked.proofs, revoked.not_proven) =
+                        self.prove_all(&plan.account, &plan.services, &plan.watched, &revoked.operation).await;
+                    revoked.proof = revoked.proofs.first().cloned();
+                    if plan.lifts && revoked.not_proven.is_none() {
+                        revoked.not_proven = still_paused(&plan.account, &plan.services).await?;
+                    }
+                }
+            }
+            Some(false) if raced(&plan.account, &plan.services, &plan.turns).await => {
+                let message = "somebody used a turn between the plan and its block, so the plan was reverted as a whole: nothing changed";
+                revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).hint(
+                    "run it again: it is planned anew. If that happens again, stop everything with --panic first: \
+                     --lift-panic then ends the keys in peace",
+                ));
+            }
+            _ => {}
         }
         Ok(revoked)
     }
+}
 
-    /// Proves every key of a mined revocation, and only then calls it revoked on record. Answers what was proven, and the
-    /// first reason why something was not.
-    pub(super) async fn prove_all(
-        &self,
-        account: &Account,
-        services: &Services,
-        targets: &[Target],
-        operation: &OperationOutcome,
-    ) -> (Vec<Proof>, Option<Error>) {
-        let transaction_hash = operation.transaction_hash.unwrap_or_default();
-        let mut proofs = Vec::with_capacity(targets.len());
-        let mut not_proven = None;
-        for target in targets {
-            let proven = self.prove(account, services, target, transaction_hash).await.and_then(|proof| {
-                let mut key = target.file.key.clone();
-                key.revoked_at = Some(now());
-                self.store.write(|w| {
-                    w.put_key(&key)?;
-                    w.put_proof(&key.id, now(), &proof)
-                })?;
-                Ok(proof)
-            });
-            match proven {
-                Ok(proof) => proofs.push(proof),
-                Err(error) => {
-                    not_proven.get_or_insert(error);
-                }
-            }
-        }
-        (proofs, not_proven)
-    }
-
-    /// Reads back what the validator holds, and replays the key's own approval.
-    async fn prove(
-        &self,
-        account: &Account,
-        services: &Services,
-        target: &Target,
-        transaction_hash: B256,
-    ) -> Result<Proof> {
-        let key = &target.file.key;
-        let not_proven = |what: String| {
-            Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", key.label))
-                .hint("treat the key as alive, and run revoke again")
-        };
-        let picture = services.picture(account.address, &[key.session_key], Some(account.kernel)).await?;
-        let nonces = picture.nonces(key.generation);
-        let mut replay = String::new();
-        for approval in &target.ends {
-            let enable = &approval.request.enable;
-            if picture.holds(key.generation, enable) && enable.nonce > nonces.invalid {
-                return Err(not_proven("the validator still holds the key".into()));
-            }
-            if enable.nonce > nonces.last.max(nonces.invalid) {
-                return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
-            }
-            if approval.signature.is_none() {
-                replay = format!("never signed here; turn {} is over", enable.nonce);
-                continue;
-            }
-            // Another approval of the same key may live on: then using the key is no test of this one.
-            let used_up = !picture.sessions.contains_key(&(key.generation, key.session_key));
-            let mut refusals = Vec::new();
-            for (attempt, answer) in services.replay(approval, picture.block, used_up).await? {
-                match answer {
-                    Fault::ApprovalNonce => refusals.push(format!("SessionKeyValidator: invalid nonce ({attempt})")),
-                    Fault::NotEnabled => {
-                        refusals.push(format!("SessionKeyValidator: session key not enabled ({attempt})"))
-                    }
-                    other => return Err(not_proven(format!("replaying its approval answers: {other}"))),
-                }
-            }
-            replay = refusals.join("; ");
-        }
-        if replay.is_empty() {
-            return Err(not_proven("there was no approval of it to replay".into()));
-        }
-        Ok(Proof {
-            key_id: key.id.clone(),
-            block: picture.block,
-            transaction_hash,
-            session_data: picture.sessions.get(&(key.generation, key.session_key)).copied(),
-            last_nonce: nonces.last.to_string(),
-            invalid_nonce: nonces.invalid.to_string(),
-            replay,
-        })
+const fn same_way(way: Way) -> Via {
+    match way {
+        Way::Sponsor | Way::Bundler => Via::Bundler,
+        Way::Owner => Via::Owner,
+        Way::HandleOps => Via::HandleOps,
     }
 }
 
-/// `enable` of a key nobody has, with a scope that allows nothing and ended in 1970: uses the nonce up.
-fn burn(nonce: u128) -> Bytes {
-    let dead = EnableData {
-        session_key: Address::repeat_byte(0xde),
-        merkle_root: B256::repeat_byte(0xde),
-        valid_after: 0,
-        valid_until: 1,
-        paymaster: Address::ZERO,
-        nonce,
+/// Whether the account's turns have moved since the plan was made.
+async fn raced(account: &Account, services: &Services, planned: &[(Generation, u128)]) -> bool {
+    match services.picture(account.address, &[], Some(account.kernel)).await {
+        Ok(now) => planned.iter().any(|(generation, last)| now.nonces(*generation).last != *last),
+        Err(_) => false,
+    }
+}
+
+async fn still_paused(account: &Account, services: &Services) -> Result<Option<Error>> {
+    let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
+    Ok((picture.disabled_mode & 3 != 0)
+        .then(|| Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")))
+}
+
+fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, picture: &Picture) -> Claim {
+    let request = &approval.request;
+    let signed = match &approval.signature {
+        None => Signed::No,
+        Some(signature)
+            if request.is_signed_by(account.owner, signature)
+                && picture.kernel.is_none_or(|kernel| kernel == request.kernel) =>
+        {
+            Signed::Counts
+        }
+        Some(_) => Signed::Stale,
     };
-    enable_key(&dead.encode())
-}
-
-impl Services {
-    /// What the account answers to the approval's own holder now: as an enabling operation, and as one of an enabled key.
-    async fn replay(
-        &self,
-        approval: &ApprovalRecord,
-        block: u64,
-        as_enabled: bool,
-    ) -> Result<Vec<(&'static str, Fault)>> {
-        let request = &approval.request;
-        let session = signature::session(request.enable.session_key, &DUMMY_SIGNATURE, &[]);
-        let signed = Approval { request: request.clone(), signature: approval.signature.clone().unwrap_or_default() };
-        let call_data = match request.selector {
-            selector::EXECUTE_BATCH => AccountCall::ExecuteBatch(vec![Call::default()]),
-            selector::EXECUTE_DELEGATE_CALL => {
-                AccountCall::ExecuteDelegateCall { to: Address::ZERO, data: Bytes::new() }
-            }
-            _ => AccountCall::Execute(Call::default()),
-        }
-        .encode();
-        let mut answers = Vec::new();
-        let mut modes = vec![("enabling it", signature::enable_and_use(&signed, &session))];
-        // Without a route there is nothing that an enabled key could go through.
-        let picture = self.picture(request.account, &[], None).await?;
-        if as_enabled && picture.route(request.selector).is_some() {
-            modes.push(("using it", signature::use_enabled(&session)));
-        }
-        for (attempt, signature) in modes {
-            let user_op = UserOperation {
-                sender: request.account,
-                call_data: call_data.clone(),
-                signature,
-                ..UserOperation::default()
-            };
-            let hash = user_op.hash(ENTRY_POINT, request.chain_id);
-            let call = CallRequest {
-                from: Some(ENTRY_POINT),
-                ..CallRequest::new(request.account, crate::kernel::account::validate_user_op(&user_op, hash))
-            };
-            match self.node.call("Kernel.validateUserOp", &call, At::Block(block)).await {
-                Ok(_) => answers.push((attempt, Fault::SignatureRefused)),
-                Err(error) => answers.push((
-                    attempt,
-                    reverted_validation(&error).ok_or_else(|| {
-                        Error::new(
-                            Class::Chain,
-                            "chain.replay",
-                            format!("the replay of the approval was not answered: {error}"),
-                        )
-                    })?,
-                )),
-            }
-        }
-        Ok(answers)
+    Claim {
+        generation,
+        enable: request.enable,
+        selector: request.selector,
+        held: picture.holds(generation, &request.enable),
+        signed,
     }
 }
 
-/// The validator's text in a reverted call of the account's own validation.
-fn reverted_validation(error: &super::chain::ChainError) -> Option<Fault> {
-    use crate::kernel::faults::Revert;
-    match error.fault()? {
-        Fault::CallReverts(Revert::Text(text)) => Some(Fault::from_entry_point(&format!("AA23 reverted: {text}"))),
-        Fault::CallReverts(_) => Some(Fault::ValidationSilent),
-        other => Some(other),
+/// What the ended claims come to as keys: each with the approvals that end.
+fn targets(records: &Records, ends: &BTreeSet<usize>) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    for position in ends {
+        let (Some(claimant), Some(claim)) = (records.claimants.get(*position), records.scene.claims.get(*position))
+        else {
+            continue;
+        };
+        let file = claimant.approval.and_then(|(f, a)| {
+            let file = records.files.get(f)?;
+            Some((file, file.approvals.get(a)?))
+        });
+        let existing = targets.iter().position(|t| t.id == claimant.key_id && t.generation == claim.generation);
+        let position = existing.unwrap_or_else(|| {
+            targets.push(Target {
+                id: claimant.key_id.clone(),
+                label: claimant.label.clone(),
+                generation: claim.generation,
+                session_key: claim.enable.session_key,
+                scope: file.map(|(file, _)| file.key.scope.clone()),
+                ends: Vec::new(),
+                foreign: None,
+            });
+            targets.len().saturating_sub(1)
+        });
+        if let Some(target) = targets.get_mut(position) {
+            match file {
+                Some((_, approval)) => target.ends.push(approval.clone()),
+                None => target.foreign = Some::<EnableData>(claim.enable),
+            }
+        }
+    }
+    targets
+}
+
+fn list(labels: &[String]) -> String {
+    labels.join(", ")
+}
+
+/// A call of the plan in words.
+fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
+    let effect = match step {
+        Move::Disable { generation, key } => {
+            let of_key = records
+                .scene
+                .claims
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| c.generation == *generation && c.enable.session_key == *key && c.held);
+            let who = list(&records.labels(of_key.map(|(position, _)| position)));
+            match who == key.to_string() {
+                true => format!("deletes {key} from the validator; other keys live on"),
+                false => format!("deletes {who} ({key}) from the validator; other keys live on"),
+            }
+        }
+        Move::Burn { generation, nonce } => {
+            let on_turn = |set: &BTreeSet<usize>| -> Vec<String> {
+                records.labels(records.on_turn(*generation, *nonce).map(|(p, _)| p).filter(|p| set.contains(p)))
+            };
+            match (on_turn(&plan.ends).as_slice(), on_turn(&plan.also_ends).as_slice()) {
+                ([], []) => {
+                    format!("burns turn {nonce}, which nobody on record holds, because it stands before another")
+                }
+                ([], others) => {
+                    format!("burns turn {nonce} of {}, because it stands before another", list(others))
+                }
+                (ours, _) => format!(
+                    "burns turn {nonce}, because that approval of {} was never used: it can never be enabled; other keys live on",
+                    list(ours)
+                ),
+            }
+        }
+        Move::Keep { claim } => {
+            let nonce = records.scene.claims.get(*claim).map_or(0, |c| c.enable.nonce);
+            format!(
+                "enables {} (turn {nonce}) first, so that it lives on: its turn stands before one that is burnt",
+                list(&records.labels([*claim]))
+            )
+        }
+        Move::Sweep { generation } => {
+            let held = plan
+                .ends
+                .iter()
+                .copied()
+                .filter(|p| records.scene.claims.get(*p).is_some_and(|c| c.generation == *generation && c.held));
+            match records.labels(held).as_slice() {
+                [] => "ends every key that was ever enabled, also those that are not on record".to_owned(),
+                labels => {
+                    format!("ends {} and every other key that was ever enabled, also those not on record", list(labels))
+                }
+            }
+        }
+        Move::Lift => "lifts the panic: keys that were not ended can act again".to_owned(),
+    };
+    Step { call: step.name().into(), effect }
+}
+
+fn refused_plan(records: &Records, refusal: &Refusal) -> Error {
+    match refusal {
+        Refusal::TooFar { .. } => Error::failed("revoke.gap", refusal.to_string())
+            .hint("each turn in between must be burnt; end the earlier keys first, in several steps"),
+        Refusal::NoTurnsLeft => Error::failed("revoke.no_turns", refusal.to_string())
+            .hint("no approval can ever be enabled on it again; enabled keys can be taken back one by one"),
+        Refusal::Contested { nonce, claims } => {
+            let labels = list(&records.labels(claims.iter().copied()));
+            Error::failed("revoke.order", format!("{refusal}: {labels} all have turn {nonce}"))
+                .hint("only one of them can be enabled: enable it with `keyleash key enable`, or take them back in the same command")
+        }
+        Refusal::CannotKeep { claim } => {
+            let who = list(&records.labels([*claim]));
+            Error::failed("revoke.order", format!("{who} has a turn that stands before; {refusal}"))
+                .hint(format!("take {who} back in the same command"))
+        }
     }
 }

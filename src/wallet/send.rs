@@ -194,6 +194,7 @@ impl Wallet {
             nonce_key: random_nonce_key()?,
             pay: if services.paymaster.is_some() { Pay::Sponsor { expected: None } } else { Pay::Account },
             max_cost,
+            urgent: false,
             assemble: &signature::sudo,
         })
     }
@@ -239,6 +240,7 @@ impl Wallet {
             nonce_key: U192::ZERO,
             pay,
             max_cost,
+            urgent: false,
             assemble: &|s| frame.assemble(s),
         };
         let prepared = services.prepare(&wanted).await?;

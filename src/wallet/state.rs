@@ -10,6 +10,7 @@ use crate::kernel::{
     approval::EnableData,
     generation::{Generation, KernelVersion},
     judge::{ExecutionStatus, Window},
+    revocation::Nonces,
     sentence,
 };
 
@@ -33,12 +34,6 @@ pub struct Picture {
     pub nonces: BTreeMap<Generation, Nonces>,
     pub sessions: BTreeMap<(Generation, Address), EnableData>,
     pub statuses: BTreeMap<(Generation, u128, u32), ExecutionStatus>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Nonces {
-    pub last: u128,
-    pub invalid: u128,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use super::{
     home::Home,
     playground::{DEMO, NAME, mint_policy, mintCall, transferCall},
     policy::Policy,
+    revoke::RevokeIntent,
     send::{Actor, SendIntent},
 };
 use crate::kernel::{account::Call, generation::KernelVersion, sentence};
@@ -178,7 +179,7 @@ impl Teller<'_> {
     }
 
     async fn revoke(&mut self, key: &str, title: &str) -> Result<()> {
-        let plan = self.wallet.plan_revoke(TREASURY, &[key.to_owned()], None).await?;
+        let plan = self.wallet.plan_revoke(RevokeIntent::keys(TREASURY, &[key.to_owned()])).await?;
         let revoked = self.wallet.execute_revoke(plan).await?;
         let mut lines: Vec<String> = revoked.plan.iter().map(|s| s.effect.clone()).collect();
         let Some(proof) = &revoked.proof else { return Err(broken("a revocation was not proven")) };

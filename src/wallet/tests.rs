@@ -12,7 +12,8 @@ use super::{
     home::Home,
     key::KeyFile,
     model::{Account, ApprovalRecord, Key, Origin, Seed},
-    state::{Nonces, Picture, Route},
+    revoke::Wish,
+    state::{Picture, Route},
 };
 use crate::{
     kernel::{
@@ -21,6 +22,7 @@ use crate::{
         generation::{Generation, KernelVersion},
         judge::Window,
         permission::Scope,
+        revocation::Nonces,
         risk::{Effect, Finding, Severity},
     },
     secret::Secret,
@@ -140,9 +142,10 @@ impl House {
     }
 
     fn revoke(&self, files: Vec<KeyFile>) -> Result<Vec<Call>> {
-        self.wallet.revoke_calls(&self.account, files, &self.picture).map(|(calls, steps, _)| {
-            assert_eq!(calls.len(), steps.len(), "every call is explained");
-            calls
+        let wish = Wish::Keys(files.into_iter().map(|f| f.key.id).collect());
+        self.wallet.drafted(&self.account, &wish, &self.picture).map(|drafted| {
+            assert_eq!(drafted.calls.len(), drafted.steps.len(), "every call is explained");
+            drafted.calls
         })
     }
 
@@ -193,7 +196,7 @@ fn a_key_with_one_turn_used_and_one_waiting_loses_both() {
     let mut house = house();
     let key = house.granted("mint-bot", KEY, &[4, 5]);
     house.hold(&key, 4);
-    assert_eq!(house.revoke(vec![key]).unwrap(), [burn(5), to_g2(disable_key(KEY))]);
+    assert_eq!(house.revoke(vec![key]).unwrap(), [to_g2(disable_key(KEY)), burn(5)]);
 }
 
 #[test]
@@ -213,14 +216,23 @@ fn turns_are_burnt_in_their_order_however_the_keys_are_named() {
 }
 
 #[test]
-fn a_later_turn_cannot_be_burnt_before_an_earlier_one_which_is_named() {
+fn a_key_that_shall_live_is_enabled_before_a_later_turn_is_burnt() {
     let house = house();
-    house.granted("first", KEY, &[5]);
+    let first = house.granted("first", KEY, &[5]);
     let second = house.granted("second", OTHER_KEY, &[6]);
-    let error = house.revoke(vec![second]).unwrap_err();
+    assert_eq!(house.revoke(vec![second]).unwrap(), [enable_call(&first, 5), burn(6)]);
+}
+
+#[test]
+fn of_two_keys_with_one_earlier_turn_the_owner_has_to_name_the_one_that_ends() {
+    let house = house();
+    house.granted("one", KEY, &[5]);
+    house.granted("two", OTHER_KEY, &[5]);
+    let third = house.granted("third", OTHER_KEY, &[6]);
+    let error = house.revoke(vec![third]).unwrap_err();
     assert_eq!(error.code, "revoke.order");
-    assert!(error.message.contains("second has turn 6") && error.message.contains("turn 5 (first)"), "{error}");
-    assert!(error.hint.contains("first") && error.hint.contains("key enable"), "{}", error.hint);
+    assert!(error.message.contains("one, two all have turn 5"), "{error}");
+    assert!(error.hint.contains("key enable"), "{}", error.hint);
 }
 
 #[test]
@@ -248,14 +260,15 @@ fn a_draft_is_ended_too_because_it_may_be_signed_elsewhere() {
 }
 
 #[test]
-fn an_expired_key_that_the_chain_still_holds_can_be_deleted() {
+fn an_expired_key_needs_nothing_and_that_is_said() {
     let mut house = house();
     let mut key = house.key_on("old", KEY, Generation::G2);
     key.scope.valid_until = NOW - 1;
     let approval = house.approval(&key, 3, selector::EXECUTE);
     let file = house.record(&key, &[approval]);
     house.hold(&file, 3);
-    assert_eq!(house.revoke(vec![file]).unwrap(), [to_g2(disable_key(KEY))]);
+    let error = house.revoke(vec![file]).unwrap_err();
+    assert!(error.code == "revoke.nothing" && error.message.contains("old is expired already"), "{error}");
 }
 
 #[test]

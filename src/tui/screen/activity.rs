@@ -291,6 +291,7 @@ fn what(operation: &Operation, data: &Data) -> String {
         Purpose::Send { key_id: None } => "call by the owner".to_owned(),
         Purpose::Enable { key_ids } => format!("enable {}", names(key_ids)),
         Purpose::Revoke { key_ids } => format!("revoke {}", names(key_ids)),
+        Purpose::Panic => "panic: all keys off".to_owned(),
     }
 }
 
@@ -337,7 +338,10 @@ fn answer_rows(completed: &Completed, purpose: &Purpose) -> Vec<Row> {
         Some(false) => Row::Bad("asked again: it is in a block, and failed".into()),
         None => Row::Caution("asked again: it is not in a block yet".into()),
     });
-    if matches!(purpose, Purpose::Revoke { .. }) {
+    if let Some(paused) = &completed.paused {
+        rows.push(Row::Good(format!("read back at block {}: the account refuses every session key", paused.block)));
+    }
+    if matches!(purpose, Purpose::Revoke { .. } | Purpose::Panic) {
         rows.extend(completed.proofs.iter().map(|proof| {
             Row::Good(format!("proven at block {}: its approval is refused with \"{}\"", proof.block, proof.replay))
         }));

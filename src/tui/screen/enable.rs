@@ -152,7 +152,7 @@ fn plan_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
         rows.push(Row::Note(step.call.clone()));
     }
     rows.push(Row::Blank);
-    rows.extend(cost_rows(&preview.cost));
+    rows.extend(cost_rows(&preview.price));
     rows
 }
 

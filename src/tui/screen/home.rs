@@ -24,14 +24,13 @@ use crate::{
     tui::{
         app::{AccountRow, Cx, Data, Model, Next, Notice},
         attention::{attention, pays_gas},
-        effects::Wish,
         form::Field,
         format,
         keymap::{Command, Place},
         screen::Screen,
         theme::Theme,
     },
-    wallet::{key::KeyView, state::State as KeyState},
+    wallet::{key::KeyView, revoke::Wish, state::State as KeyState},
 };
 
 /// Wide enough for both panes.
@@ -157,7 +156,6 @@ impl State {
     /// Why a command cannot be done now.
     pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
         let account = self.account(data);
-        let paused = account.and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
         match command {
             Command::Grant => revoke::why_no_owner(account),
             Command::Revoke => revoke::why_not(&self.wanted(data), data),
@@ -165,11 +163,7 @@ impl State {
                 [] => Some("choose a key that waits first".into()),
                 keys => enable::why_not(keys, data),
             },
-            Command::Panic => revoke::why_no_owner(account),
-            Command::RevokeAll => revoke::why_no_owner(account).or_else(|| {
-                let alive = account.is_some_and(|a| data.keys_of(a).any(|k| k.state.may_act()));
-                (!alive && !paused).then(|| "no key on record here can act".to_owned())
-            }),
+            Command::Panic | Command::RevokeAll => revoke::why_not_all(account),
             Command::Mark | Command::Open if self.pane == Pane::Keys && self.key(data).is_none() => {
                 Some("there is no session key here".into())
             }
@@ -229,7 +223,9 @@ impl State {
             Command::Panic => {
                 let account = self.account(cx.data);
                 let paused = account.and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
-                let wish = if paused { Wish::LiftPanic } else { Wish::Panic };
+                // What is marked is kept when everything else that would come back is ended.
+                let keep: Vec<String> = self.marked.iter().cloned().collect();
+                let wish = if paused { Wish::LiftPanic { keep } } else { Wish::Panic };
                 return revoke::State::open_all(account, wish, cx);
             }
             Command::Accounts => return Next::Open(Box::new(Screen::Accounts(accounts::State::default()))),
@@ -349,7 +345,9 @@ impl State {
             return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
         }
         if !self.marked.is_empty() {
-            return (format!("{} marked: x revokes them, Esc unmarks", self.marked.len()), theme.accent());
+            let paused = self.account(&model.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
+            let lift = if paused { ", ! lifts the panic and keeps them" } else { "" };
+            return (format!("{} marked: x revokes them{lift}, Esc unmarks", self.marked.len()), theme.accent());
         }
         let Some(account) = self.account(&model.data) else {
             let text = if model.data.loaded { "" } else { "reading the records…" };
@@ -359,7 +357,7 @@ impl State {
             return (format!("no chain to ask: {why}"), theme.caution());
         }
         if account.view.as_ref().is_some_and(|v| v.paused == Some(true)) {
-            return ("panic is on: no session key of this account can act; ! lifts it".into(), theme.bad());
+            return ("panic is on, no session key can act: ! lifts it".into(), theme.bad());
         }
         let shelf = model.data.shelf_of(account);
         let (looks, urgent) = shelf.map_or((0, false), |s| (s.looks, s.worst == Some(true)));

@@ -14,17 +14,18 @@ use crate::{
     kernel::sentence,
     tui::{
         app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
-        effects::{Cost, Effect, RevokePreview, Wish},
+        effects::{Effect, RevokePreview},
         keymap::{Command, Place},
         widget::sheet::Row,
     },
     wallet::{
         account::AccountView,
+        carry::{Price, Via, Way},
         enable::Step,
-        error::Error,
+        error::{Class, Error},
         key::KeyView,
         operation::OperationOutcome,
-        revoke::{PHASES, Revoked},
+        revoke::{PHASES, RevokeIntent, Revoked, Wish},
         state::State as KeyState,
     },
 };
@@ -33,6 +34,9 @@ use crate::{
 pub struct State {
     pub account: String,
     wish: Wish,
+    via: Via,
+    /// The owner's key is not here: the calls are for somebody else to send.
+    elsewhere: bool,
     /// The keys by name: "mint-bot", "3 keys".
     what: String,
     stages: Stages,
@@ -44,12 +48,11 @@ pub struct State {
 
 /// Why these keys cannot be taken back from here, if they cannot.
 pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
-    let Some(first) = keys.first() else { return Some("choose the key to revoke first".into()) };
+    if keys.is_empty() {
+        return Some("choose the key to revoke first".into());
+    }
     if let Some(foreign) = keys.iter().find(|k| k.imported || own(k, data).is_none()) {
         return Some(format!("{}: only the account's owner can take it back", foreign.label));
-    }
-    if let Some(view) = own(first, data).filter(|v| v.watch_only) {
-        return Some(watch_only(&view.name));
     }
     let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
     match keys {
@@ -59,22 +62,25 @@ pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
     }
 }
 
-/// Why the owner can do nothing for this account from here, if so.
-pub fn why_no_owner(account: Option<&AccountRow>) -> Option<String> {
+/// Why nothing can be taken back for this account, not even by calls that are sent from elsewhere.
+pub fn why_not_all(account: Option<&AccountRow>) -> Option<String> {
     match account.map(|a| (a, a.view.as_ref())) {
-        None => Some("there is no account yet: a adds one".into()),
+        None => Some("there is no account yet: m adds one".into()),
         Some((row, None)) => Some(format!("{} is somebody else's account: only its owner can do that", row.name)),
-        Some((_, Some(view))) if view.watch_only => Some(watch_only(&view.name)),
-        Some(_) => None,
+        Some((_, Some(_))) => None,
     }
+}
+
+/// Why the owner can sign nothing for this account from here, if so.
+pub fn why_no_owner(account: Option<&AccountRow>) -> Option<String> {
+    let watched = || account.and_then(|a| a.view.as_ref()).filter(|v| v.watch_only);
+    let watch_only =
+        |v: &AccountView| format!("{} is watch-only: its owner's key is not here, so nothing can be signed", v.name);
+    why_not_all(account).or_else(|| watched().map(watch_only))
 }
 
 fn own<'a>(key: &KeyView, data: &'a Data) -> Option<&'a AccountView> {
     data.account_of(key).and_then(|a| a.view.as_ref())
-}
-
-fn watch_only(account: &str) -> String {
-    format!("{account} is watch-only: its owner's key is not here, so nothing can be signed")
 }
 
 impl State {
@@ -87,9 +93,7 @@ impl State {
         // What is over already would only make the plan fail.
         let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
         let keys: Vec<&&KeyView> = keys.iter().filter(|k| !over(k)).collect();
-        let Some(account) = keys.first().and_then(|k| own(k, cx.data)).map(|v| v.name.clone()) else {
-            return Next::Stay;
-        };
+        let Some(account) = keys.first().and_then(|k| own(k, cx.data)) else { return Next::Stay };
         let what = match keys.as_slice() {
             [only] => only.label.clone(),
             several => format!("{} keys", several.len()),
@@ -99,26 +103,61 @@ impl State {
 
     /// For all keys of an account: taken back, switched off, or on again.
     pub fn open_all(account: Option<&AccountRow>, wish: Wish, cx: &mut Cx<'_>) -> Next {
-        if let Some(why) = why_no_owner(account) {
+        if let Some(why) = why_not_all(account) {
             *cx.notice = Some(Notice::trouble(why));
             return Next::Stay;
         }
         let Some(view) = account.and_then(|a| a.view.as_ref()) else { return Next::Stay };
         let what = format!("all session keys of {}", view.name);
-        Self::start(view.name.clone(), wish, what, cx)
+        Self::start(view, wish, what, cx)
     }
 
-    fn start(account: String, wish: Wish, what: String, cx: &mut Cx<'_>) -> Next {
-        let job = plan(&account, &wish, &what, cx);
-        let stages = Stages::planning(title(&wish, &what), &PHASES, job);
-        Next::Open(Box::new(Screen::Revoke(Self { account, wish, what, stages, shown: None, stale: None })))
+    fn start(account: &AccountView, wish: Wish, what: String, cx: &mut Cx<'_>) -> Next {
+        let elsewhere = account.watch_only;
+        let via = if elsewhere { Via::Print } else { Via::Auto };
+        let mut state = Self {
+            account: account.name.clone(),
+            stages: Stages::planning(title(&wish, &what), &PHASES, 0),
+            wish,
+            via,
+            elsewhere,
+            what,
+            shown: None,
+            stale: None,
+        };
+        state.plan(cx);
+        Next::Open(Box::new(Screen::Revoke(state)))
+    }
+
+    /// Asks for a plan, and waits for it.
+    fn plan(&mut self, cx: &mut Cx<'_>) {
+        let job = cx.jobs.start(format!("planning for {}", self.what), false);
+        let (account, wish) = (self.account.clone(), self.wish.clone());
+        cx.effects
+            .push(Effect::PlanRevoke { job, intent: RevokeIntent { account, wish, via: self.via, max_cost: None } });
+        self.stages.go(Stage::Planning(job));
     }
 
     pub fn places(&self) -> Vec<Place> {
-        self.stages.places()
+        let mut places = self.stages.places();
+        if self.can_print() {
+            places.insert(0, Place::Sendable);
+        }
+        places
+    }
+
+    /// Whether the calls can be had, to be sent from elsewhere, instead of sending them from here.
+    fn can_print(&self) -> bool {
+        self.via != Via::Print && matches!(self.stages.stage, Stage::Review { .. } | Stage::Failed(..))
     }
 
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if command == Command::Print && self.can_print() {
+            self.stages.leave(cx.effects);
+            self.via = Via::Print;
+            self.plan(cx);
+            return Next::Stay;
+        }
         match self.stages.command(command, cx) {
             Moved::Stay => Next::Stay,
             Moved::Back => Next::Back,
@@ -150,6 +189,11 @@ impl State {
         *cx.notice = None;
         let sending = matches!(self.stages.stage, Stage::Sending(_));
         match report {
+            Report::RevokePlanned(preview) if preview.price.is_none() => {
+                // Nobody signs it here, so nothing of it is kept.
+                cx.effects.push(Effect::Forget { plan: job });
+                self.stages.go(Stage::Done(printed_rows(&title(&self.wish, &self.what), preview, self.elsewhere)));
+            }
             Report::RevokePlanned(preview) => {
                 let mut rows = Vec::new();
                 if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
@@ -165,8 +209,13 @@ impl State {
             }
             Report::Failed(error) if sending && is_stale(error) => {
                 self.stale = Some(error.clone());
-                let job = plan(&self.account, &self.wish, &self.what, cx);
-                self.stages.go(Stage::Planning(job));
+                self.plan(cx);
+            }
+            // The next way, where the bundler fails. Should it still do its part: taking back twice is taking back.
+            Report::Failed(error) if sending && error.class == Class::Chain && self.was_by_bundler() => {
+                self.stale = Some(error.clone());
+                self.via = Via::Owner;
+                self.plan(cx);
             }
             Report::Failed(error) => {
                 let what = format!("{}: not done", title(&self.wish, &self.what));
@@ -175,6 +224,11 @@ impl State {
             _ => return false,
         }
         true
+    }
+
+    fn was_by_bundler(&self) -> bool {
+        let way = self.shown.as_ref().and_then(|p| p.price.as_ref()).map(|p| p.way);
+        self.via == Via::Auto && matches!(way, Some(Way::Sponsor | Way::Bundler))
     }
 
     pub fn copyable(&self) -> Option<Copyable> {
@@ -187,17 +241,11 @@ impl State {
     }
 }
 
-fn plan(account: &str, wish: &Wish, what: &str, cx: &mut Cx<'_>) -> JobId {
-    let job = cx.jobs.start(format!("planning for {what}"), false);
-    cx.effects.push(Effect::PlanRevoke { job, account: account.to_owned(), wish: wish.clone() });
-    job
-}
-
 fn title(wish: &Wish, what: &str) -> String {
     match wish {
         Wish::Keys(_) | Wish::All => format!("Revoke {what}"),
         Wish::Panic => format!("Panic: switch off {what}"),
-        Wish::LiftPanic => format!("Lift the panic: switch on {what}"),
+        Wish::LiftPanic { .. } => format!("Lift the panic for {what}"),
     }
 }
 
@@ -205,16 +253,16 @@ fn doing(wish: &Wish, what: &str) -> String {
     match wish {
         Wish::Keys(_) | Wish::All => format!("revoking {what}"),
         Wish::Panic => format!("switching off {what}"),
-        Wish::LiftPanic => format!("switching on {what}"),
+        Wish::LiftPanic { .. } => format!("lifting the panic for {what}"),
     }
 }
 
 /// What the confirming key does.
-const fn verb(wish: &Wish) -> &'static str {
+fn verb(wish: &Wish) -> &'static str {
     match wish {
         Wish::Keys(_) | Wish::All => "revoke",
         Wish::Panic => "switch them all off",
-        Wish::LiftPanic => "switch them on again",
+        Wish::LiftPanic { .. } => "lift the panic",
     }
 }
 
@@ -254,7 +302,7 @@ pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) 
     rows
 }
 
-fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
+fn step_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
     let mut rows = vec![
         Row::Head(title.to_owned()),
         Row::Fact("account", format!("{} {}", preview.account, preview.address)),
@@ -270,29 +318,64 @@ fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
         rows.push(Row::Bad(format!("{other} cannot act any more after this either")));
     }
     rows.extend(preview.warnings.iter().map(|w| Row::Caution(w.clone())));
+    rows
+}
+
+fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
+    let mut rows = step_rows(title, preview);
     rows.push(Row::Blank);
-    rows.extend(cost_rows(&preview.cost));
+    if let Some(price) = &preview.price {
+        rows.extend(cost_rows(price));
+    }
+    if preview.further > 0 {
+        rows.push(Row::Caution(format!(
+            "this account's version has no batches: {} more operation(s) follow the first, each priced like it",
+            preview.further
+        )));
+    }
+    for left in &preview.passed_over {
+        rows.push(Row::Caution(format!("not {}: {}", left.way.words(), left.reason)));
+    }
+    rows
+}
+
+/// The calls for somebody else to send, whole.
+fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Row> {
+    let mut rows = step_rows(title, preview);
+    rows.push(Row::Blank);
+    rows.push(Row::Head("What the owner's wallet is to send".into()));
+    if elsewhere {
+        rows.push(Row::Dim("The owner's key is not here, so nothing was signed or sent.".into()));
+    }
+    for (i, call) in preview.calls.iter().enumerate() {
+        rows.push(Row::Item(format!("{}. {}", i + 1, call.what)));
+        if let Some(from) = call.from {
+            rows.push(Row::Fact("from", from.to_string()));
+        }
+        rows.push(Row::Fact("to", call.to.to_string()));
+        rows.push(Row::Fact("value", format!("{} wei", call.value)));
+        rows.push(Row::Text("data".into()));
+        rows.push(Row::Note(call.data.to_string()));
+    }
+    rows.push(Row::Blank);
+    rows.push(Row::Caution("the key is alive until these are in a block; r on home reads it again".into()));
     rows
 }
 
 /// The most an operation can cost, who pays it, and what is signed.
-pub fn cost_rows(cost: &Cost) -> Vec<Row> {
+pub fn cost_rows(price: &Price) -> Vec<Row> {
     vec![
         Row::Head("What it costs".into()),
-        Row::Item(format!("at most {}", sentence::amount(cost.max_cost, "ETH"))),
-        Row::Item(match cost.paymaster {
-            Some(paymaster) => format!("paid by the paymaster {paymaster}"),
-            None => "paid by the account".to_owned(),
-        }),
+        Row::Item(format!("at most {}", sentence::amount(price.max_cost, "ETH"))),
+        Row::Item(format!("sent {}", price.way.words())),
         Row::Note(format!(
-            "fees from {}; nothing here may cost more than {}",
-            cost.fee_source,
-            sentence::amount(cost.ceiling, "ETH")
+            "paid by {}; fees from {}; nothing here may cost more than {}",
+            price.payer,
+            price.fee_source,
+            sentence::amount(price.ceiling, "ETH")
         )),
-        Row::Blank,
-        Row::Head("What is signed".into()),
-        Row::Text("the operation with the hash".into()),
-        Row::Note(cost.user_op_hash.to_string()),
+        Row::Text("What is signed: the hash".into()),
+        Row::Note(price.signing_hash.to_string()),
     ]
 }
 
@@ -302,25 +385,38 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked) -> Vec<Row> {
     let (done, not) = match wish {
         Wish::Keys(_) | Wish::All => ("revoked", "NOT revoked"),
         Wish::Panic => ("switched off", "NOT switched off"),
-        Wish::LiftPanic => ("switched on again", "NOT switched on"),
+        Wish::LiftPanic { .. } => ("the panic is lifted", "the panic is NOT lifted"),
     };
-    rows.push(Row::Head(match (operation.success, revoked.proofs.as_slice(), &revoked.not_proven) {
-        (Some(true), [_, ..], None) => format!("{what}: {done}, and that is proven"),
-        (Some(true), [], None) if matches!(wish, Wish::Panic | Wish::LiftPanic) => format!("{what}: {done}"),
-        (Some(true), ..) => format!("{what}: mined, but NOT PROVEN"),
-        (Some(false), ..) => format!("{what}: {not}, the operation failed"),
-        (None, ..) => format!("{what}: sent, and not in a block yet"),
+    let proven = !revoked.proofs.is_empty() || revoked.paused.is_some();
+    rows.push(Row::Head(match (operation.success, &revoked.not_proven) {
+        (Some(true), None) if proven => format!("{what}: {done}, and that is proven"),
+        (Some(true), None) if !revoked.ends_keys => format!("{what}: {done}"),
+        (Some(true), _) => format!("{what}: mined, but NOT PROVEN"),
+        (Some(false), _) => format!("{what}: {not}, the operation failed"),
+        (None, _) => format!("{what}: sent, and not in a block yet"),
     }));
     rows.push(Row::Blank);
     for proof in &revoked.proofs {
-        rows.push(Row::Good(format!("read back at block {}: the key can do nothing any more", proof.block)));
-        rows.push(Row::Good(format!("its own approval, tried again, is refused: \"{}\"", proof.replay)));
+        if !proof.before.is_empty() {
+            let before = format!("tried before, at block {}: {}", proof.before_block, proof.before);
+            rows.push(Row::Item(before));
+        }
+        rows.push(Row::Good(format!("tried after, at block {}: refused, \"{}\"", proof.block, proof.replay)));
+    }
+    if let Some(paused) = &revoked.paused {
+        let mode = format!("read back at block {}: the account refuses every session key", paused.block);
+        rows.push(Row::Good(mode));
+        rows.push(Row::Note(format!("disabled mode {:#010x}", paused.disabled_mode)));
+        rows.push(Row::Caution("no key is ended: ! on home lifts it, and ends what should not come back".into()));
     }
     if let Some(why) = &revoked.not_proven {
         rows.push(Row::Bad(why.message.clone()));
+        if !why.hint.is_empty() {
+            rows.push(Row::Way(why.hint.clone()));
+        }
     }
-    if revoked.proofs.is_empty() && !matches!(wish, Wish::LiftPanic) {
-        rows.push(Row::Bad("treat the key as alive, and revoke again".into()));
+    if operation.success != Some(true) || revoked.not_proven.is_some() {
+        rows.push(Row::Bad("count the key as alive, and do it again".into()));
     }
     if let Some(reason) = &operation.revert_reason {
         rows.push(Row::Bad(format!("reason: {reason}")));

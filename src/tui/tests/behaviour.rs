@@ -6,11 +6,11 @@ use super::{Bench, NOW, made_up};
 use crate::{
     tui::{
         app::{self, Msg, Report},
-        effects::{AccountRequest, Effect, OwnerFrom, Reached, Wish},
+        effects::{AccountRequest, Effect, OwnerFrom, Reached},
         input::{Input, Key},
         screen::review::QUIET,
     },
-    wallet::{Question, grant::Holder, state::State},
+    wallet::{Question, carry::Via, grant::Holder, revoke::Wish, state::State},
 };
 
 fn sends(bench: &Bench) -> bool {
@@ -280,10 +280,9 @@ fn what_is_marked_is_revoked_together_and_what_is_over_is_left_out() {
     bench.keys("      ");
     assert!(bench.text().contains("6 marked"), "{}", bench.text());
     bench.keys("x");
-    let Some(Effect::PlanRevoke { account, wish: Wish::Keys(keys), .. }) = bench.asked_for.last() else {
-        panic!("no plan")
-    };
-    assert_eq!((account.as_str(), keys.len()), ("treasury", 5), "old-agent is revoked already");
+    let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    let Wish::Keys(keys) = &intent.wish else { panic!("{intent:?}") };
+    assert_eq!((intent.account.as_str(), keys.len()), ("treasury", 5), "old-agent is revoked already");
 }
 
 #[test]
@@ -315,9 +314,8 @@ fn the_chosen_key_stays_chosen_when_the_list_changes_its_order() {
 fn panic_is_two_keys_from_home() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("!");
-    let Some(Effect::PlanRevoke { job, wish: Wish::Panic, .. }) = bench.asked_for.last().cloned() else {
-        panic!("no plan")
-    };
+    let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
+    assert_eq!((intent.account.as_str(), &intent.wish), ("treasury", &Wish::Panic));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
     assert!(bench.text().contains("y to switch them all off"), "all of it is in sight: {}", bench.text());
     bench.keys("y");
@@ -328,8 +326,12 @@ fn panic_is_two_keys_from_home() {
 fn where_panic_is_on_the_same_key_lifts_it() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.refreshed("treasury", |account| account.paused = Some(true));
+    bench.choose("mint-bot");
+    bench.keys(" ");
+    assert!(bench.text().contains("! lifts the panic and keeps them"), "{}", bench.text());
     bench.keys("!");
-    assert!(matches!(bench.asked_for.last(), Some(Effect::PlanRevoke { wish: Wish::LiftPanic, .. })));
+    let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    assert_eq!(intent.wish, Wish::LiftPanic { keep: vec!["k1".into()] });
 }
 
 #[test]
@@ -450,4 +452,33 @@ fn a_live_home_is_set_up_by_choosing_where_keys_are_kept() {
     assert_eq!(vault, crate::wallet::Backend::File);
     bench.report(job, Report::HomeReady);
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })));
+}
+
+#[test]
+fn where_the_bundler_fails_the_owners_own_transaction_is_planned_and_shown() {
+    let mut bench = reviewing(60);
+    bench.keys("y");
+    let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+    let down = crate::wallet::error::Error::new(crate::wallet::error::Class::Chain, "chain.io", "the bundler is down");
+    bench.report(job, Report::Failed(down));
+    let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
+    assert_eq!(intent.via, Via::Owner);
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    assert!(bench.text().contains("the bundler is down") && bench.text().contains("y to revoke"), "{}", bench.text());
+}
+
+#[test]
+fn an_owner_elsewhere_gets_the_calls_and_nothing_is_signed() {
+    let mut bench = Bench::at_home(80, 40, true);
+    bench.refreshed("treasury", |account| account.watch_only = true);
+    bench.choose("mint-bot");
+    bench.keys("x");
+    let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
+    assert_eq!(intent.via, Via::Print);
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::printed_preview())));
+    assert!(bench.text().contains("to be sent by the owner's address"), "{}", bench.text());
+    bench.keys("yY");
+    assert!(!sends(&bench));
+    let Some(Effect::Save { text, .. }) = bench.asked_for.last() else { panic!("no file") };
+    assert!(text.contains(&format!("0x{}", "ab".repeat(100))), "the calldata is whole: {text}");
 }

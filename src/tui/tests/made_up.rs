@@ -12,10 +12,11 @@ use crate::{
         sentence,
         user_op::UserOperation,
     },
-    tui::effects::{Cost, EnablePreview, GrantPreview, RevokePreview},
+    tui::effects::{EnablePreview, GrantPreview, RevokePreview},
     wallet::{
         Backend,
         account::AccountView,
+        carry::{Payer, Price, Way},
         elsewhere::Completed,
         enable::{Enabled, Step},
         grant::{ApprovalView, Granted},
@@ -23,7 +24,8 @@ use crate::{
         model::{self, PaymasterKind, Progress, Purpose},
         network::{NetworkView, Probe},
         operation::OperationOutcome,
-        revoke::{Proof, Revoked},
+        proof::{Paused, Proof},
+        revoke::{PrintedCall, Revoked},
         secrets::BackendView,
         state::State,
     },
@@ -184,13 +186,14 @@ pub fn granted() -> Granted {
     }
 }
 
-pub fn cost() -> Cost {
-    Cost {
+pub fn price() -> Price {
+    Price {
+        way: Way::Bundler,
         max_cost: U256::from(1_200_000_000_000_000_u64),
         ceiling: U256::from(50_000_000_000_000_000_u64),
-        paymaster: None,
+        payer: Payer::Account,
         fee_source: "eth_gasPrice",
-        user_op_hash: B256::repeat_byte(0x77),
+        signing_hash: B256::repeat_byte(0x77),
     }
 }
 
@@ -205,17 +208,36 @@ pub fn revoke_preview() -> RevokePreview {
         }],
         also_revokes: Vec::new(),
         warnings: Vec::new(),
-        cost: cost(),
+        passed_over: Vec::new(),
+        price: Some(price()),
+        calls: Vec::new(),
+        further: 0,
+    }
+}
+
+/// The same, to be sent by a wallet elsewhere.
+pub fn printed_preview() -> RevokePreview {
+    RevokePreview {
+        price: None,
+        calls: vec![PrintedCall {
+            from: Some(OWNER),
+            to: TREASURY,
+            value: "0".into(),
+            data: Bytes::from(vec![0xab; 100]),
+            what: "to be sent by the owner's address",
+        }],
+        ..revoke_preview()
     }
 }
 
 pub fn panic_preview() -> RevokePreview {
     RevokePreview {
         steps: vec![Step {
-            call: "disableMode(0xffffffff)".into(),
-            effect: "switches all session keys off, also those that are signed and not used yet".into(),
+            call: "Kernel.disableMode(0xffffffff)".into(),
+            effect: "stops every session key, active or pending, until you lift it; you, the owner, can still act"
+                .into(),
         }],
-        warnings: vec!["lifting it revives every key that was not ended otherwise".into()],
+        warnings: vec!["it ends no key: lifting the panic brings back what was not ended".into()],
         ..revoke_preview()
     }
 }
@@ -223,7 +245,7 @@ pub fn panic_preview() -> RevokePreview {
 /// The same once more, after something has changed.
 pub fn dearer_revoke_preview() -> RevokePreview {
     let mut preview = revoke_preview();
-    preview.cost.max_cost += preview.cost.max_cost;
+    preview.price = Some(Price { max_cost: U256::from(2_400_000_000_000_000_u64), ..price() });
     preview.steps = vec![Step {
         call: "SessionKeyValidator.disable".into(),
         effect: "deletes mint-bot from the validator, where it is enabled by now".into(),
@@ -237,7 +259,7 @@ pub fn enable_preview() -> EnablePreview {
         network: "sepolia".into(),
         address: TREASURY,
         steps: vec![Step { call: "SessionKeyValidator.enable".into(), effect: "enables watcher (turn 5)".into() }],
-        cost: cost(),
+        price: price(),
     }
 }
 
@@ -267,7 +289,7 @@ fn operation(hash: u8, ago: u64, purpose: Purpose, progress: Progress) -> model:
         network: "sepolia".into(),
         account: TREASURY,
         purpose,
-        user_op: UserOperation {
+        carrier: model::Carrier::UserOp(UserOperation {
             sender: TREASURY,
             nonce: U256::ZERO,
             init_code: Bytes::new(),
@@ -279,7 +301,7 @@ fn operation(hash: u8, ago: u64, purpose: Purpose, progress: Progress) -> model:
             max_priority_fee_per_gas: U256::ZERO,
             paymaster_and_data: Bytes::new(),
             signature: Bytes::new(),
-        },
+        }),
         progress,
         created_at: NOW - ago,
     }
@@ -307,7 +329,7 @@ pub fn operations() -> Vec<model::Operation> {
 
 pub fn followed() -> Completed {
     let revoked = revoked();
-    Completed { operation: included(Some(true)), proof: None, proofs: revoked.proofs, not_proven: None }
+    Completed { operation: included(Some(true)), proof: None, proofs: revoked.proofs, paused: None, not_proven: None }
 }
 
 pub fn networks() -> Vec<NetworkView> {
@@ -345,6 +367,11 @@ pub fn vault() -> Vec<BackendView> {
     ]
 }
 
+pub fn panicked() -> Revoked {
+    let paused = Paused { block: 6_123_456, transaction_hash: B256::repeat_byte(0x99), disabled_mode: u32::MAX };
+    Revoked { paused: Some(paused), proof: None, proofs: Vec::new(), ends_keys: false, ..revoked() }
+}
+
 pub fn revoked() -> Revoked {
     let proof = Proof {
         key_id: "k1".into(),
@@ -354,10 +381,15 @@ pub fn revoked() -> Revoked {
         last_nonce: "5".into(),
         invalid_nonce: "0".into(),
         replay: "SessionKeyValidator: session key not enabled".into(),
+        before: "only the session key's own signature was missing".into(),
+        before_block: 6_123_450,
     };
     Revoked {
         plan: Vec::new(),
         also_revokes: Vec::new(),
+        way: Way::Bundler,
+        paused: None,
+        ends_keys: true,
         operation: included(Some(true)),
         proof: Some(proof.clone()),
         not_proven: None,

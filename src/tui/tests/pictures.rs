@@ -329,6 +329,28 @@ fn revoke() {
         bench.keys("  x");
         bench
     });
+    let panicking = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("!");
+        let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+        bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
+        bench
+    };
+    picture("panic_review", panicking);
+    picture("panic_done", |w, h| {
+        let mut bench = panicking(w, h);
+        bench.keys("⇟⇟⇟y");
+        let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+        bench.report(job, Report::Revoked(Box::new(made_up::panicked())));
+        bench
+    });
+    picture("revoke_printed", |w, h| {
+        let mut bench = reviewing_revoke(w, h);
+        bench.keys("p");
+        let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+        bench.report(job, Report::RevokePlanned(Box::new(made_up::printed_preview())));
+        bench
+    });
     picture("revoke_stale", |w, h| {
         let mut bench = reviewing_revoke(w, h);
         bench.keys("⇟⇟⇟y");

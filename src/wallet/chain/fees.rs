@@ -170,6 +170,15 @@ impl Fees {
         Self::over(market, market.usual_priority)
     }
 
+    /// Half as much again, under the ceiling: for what must not be overtaken or wait.
+    pub fn raised(self, ceiling: &FeeCeiling) -> Self {
+        let more = |fee: u128, ceiling: u128| fee.saturating_add(fee / 2).min(ceiling.max(fee));
+        Self {
+            max_fee_per_gas: more(self.max_fee_per_gas, ceiling.max_fee_per_gas),
+            max_priority_fee_per_gas: more(self.max_priority_fee_per_gas, ceiling.max_priority_fee_per_gas),
+        }
+    }
+
     fn over(market: &Market, priority: u128) -> Self {
         Self {
             max_fee_per_gas: market.base_fee.saturating_mul(2).saturating_add(priority),

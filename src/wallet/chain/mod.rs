@@ -21,8 +21,8 @@ pub mod transport;
 #[cfg(test)]
 mod stub_server;
 
-pub use bundler::{Bundler, Followed, Outcome, Rhythm};
-pub use fees::{FeeCeiling, Market, buffered, quote};
+pub use bundler::{Bundler, Followed, Outcome, Rhythm, outcome_in};
+pub use fees::{FeeCeiling, Fees, Market, buffered, quote};
 pub use http::Http;
 pub use node::{At, CallRequest, Node};
 pub use paymaster::Paymaster;

@@ -298,7 +298,6 @@ pub struct ValidatorPicture {
 /// An account at one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountPicture {
-    pub chain_id: u64,
     pub block: Block,
     pub account: Address,
     /// Wei held by the account.
@@ -379,6 +378,12 @@ impl Node {
 
     pub async fn latest_block(&self) -> Result<Block, ChainError> {
         self.one(latest_block_call(), read_block).await
+    }
+
+    pub async fn block(&self, number: u64) -> Result<Block, ChainError> {
+        let call =
+            Call::read("eth_getBlockByNumber", json!([At::Block(number).tag(), false])).named("an earlier block");
+        self.one(call, read_block).await
     }
 
     pub async fn block_number(&self) -> Result<u64, ChainError> {
@@ -599,7 +604,18 @@ impl Node {
         validators: &[Address],
         keys: &[Address],
     ) -> Result<AccountPicture, ChainError> {
-        let (chain_id, block) = self.tip().await?;
+        let block = self.latest_block().await?;
+        self.account_picture_at(account, validators, keys, block).await
+    }
+
+    /// The same at a block that is known already. One round trip.
+    pub async fn account_picture_at(
+        &self,
+        account: Address,
+        validators: &[Address],
+        keys: &[Address],
+        block: Block,
+    ) -> Result<AccountPicture, ChainError> {
         let calls = picture_calls(account, validators, keys, At::Block(block.number));
         let answers = self.at_known_block(&calls).await;
         let mut replies = Replies { node: self, pairs: answers.into_iter().zip(calls) };
@@ -627,28 +643,7 @@ impl Node {
             })
         };
         let validators = validators.iter().map(|v| replies.validator(*v, keys)).collect::<Result<_, _>>()?;
-        Ok(AccountPicture {
-            chain_id,
-            block,
-            account,
-            balance,
-            deposit,
-            entry_point_nonce,
-            owner,
-            validators,
-            deployed,
-        })
-    }
-
-    /// Chain id and latest block in one round trip.
-    pub async fn tip(&self) -> Result<(u64, Block), ChainError> {
-        let calls = [chain_id_call(), latest_block_call()];
-        let mut answers = self.endpoint.calls(&calls).await.into_iter();
-        let mut next =
-            || answers.next().unwrap_or_else(|| Err(self.answer("eth_chainId", &Value::Null).should_be("given")));
-        let chain_id = self.answer("eth_chainId", &next()?).u64()?;
-        let block = read_block(&self.answer("the latest block", &next()?))?;
-        Ok((chain_id, block))
+        Ok(AccountPicture { block, account, balance, deposit, entry_point_nonce, owner, validators, deployed })
     }
 
     /// Reads at a block that the node has just named. Behind a load balancer the next machine may not have it yet.
@@ -922,7 +917,7 @@ mod tests {
     async fn a_picture_holds_everything_about_an_account_at_one_block() {
         let validators = [G2, Generation::G3.address()];
         let picture = node(chain(true)).account_picture(ACCOUNT, &validators, &[KEY]).await.unwrap();
-        assert_eq!((picture.chain_id, picture.block.number, picture.block.timestamp), (31337, 16, 0x65));
+        assert_eq!((picture.block.number, picture.block.timestamp), (16, 0x65));
         assert_eq!((picture.balance, picture.deposit, picture.owner), (U256::from(5), U256::from(6), OWNER));
         assert_eq!(picture.entry_point_nonce, U256::from(9));
         let deployed = picture.deployed.unwrap();

@@ -17,7 +17,7 @@ use crate::{
     },
     wallet::{
         home::private_file,
-        model::{Origin, Progress, Purpose, Seed},
+        model::{Carrier, Origin, Progress, Purpose, Seed},
         vault::SecretId,
     },
 };
@@ -102,7 +102,7 @@ fn operation(hash: u8, created_at: u64) -> Operation {
         network: "local".into(),
         account: ACCOUNT,
         purpose: Purpose::Revoke { key_ids: vec!["a".into()] },
-        user_op: UserOperation { nonce: U256::MAX, ..UserOperation::default() },
+        carrier: Carrier::UserOp(UserOperation { nonce: U256::MAX, ..UserOperation::default() }),
         progress: Progress::Sent,
         created_at,
     }

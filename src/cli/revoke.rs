@@ -1,0 +1,135 @@
+//! `keyleash revoke`: plan, preview, send on the first way that works, proof.
+
+use serde_json::{Value, json};
+
+use super::{
+    Done, Partial, amount,
+    args::{Global, RevokeArgs, ViaChoice},
+    done, finished, open,
+    output::{Output, confirm},
+    render, show, unsigned_json, write_unsigned,
+};
+use crate::wallet::{
+    carry::{Carriage, Via, Way},
+    error::{Class, Error, Result},
+    revoke::{RevokeIntent, RevokePlan, Revoked, Wish},
+};
+
+pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
+    let wallet = open(global, output)?;
+    let mut intent = RevokeIntent {
+        account: args.account.clone(),
+        wish: wish(&args)?,
+        via: via(&args),
+        max_cost: amount("--max-cost", args.max_cost.as_deref())?,
+    };
+    loop {
+        let plan = wallet.plan_revoke(intent.clone()).await?;
+        let preview = preview(&plan)?;
+        *partial = preview.clone();
+        let text = show::revoke_plan(&plan)?;
+        if args.dry_run || args.print {
+            return done(preview, text);
+        }
+        if !output.is_json() {
+            output.say(&text);
+        }
+        if let Some(out) = &args.out {
+            return write_unsigned(&wallet.unsigned_revoke(&plan)?, out);
+        }
+        if let Some(Carriage::Bundler(prepared)) = plan.carriage() {
+            output.detail(|| unsigned_json(prepared));
+        }
+        for warning in &plan.warnings {
+            output.warn("revoke.warning", warning);
+        }
+        confirm(question(&intent.wish), global.yes)?;
+        let can_go_on = intent.via == Via::Auto && by_bundler(&plan) && plan.account.owner_secret.is_some();
+        match wallet.execute_revoke(plan).await {
+            Ok(revoked) => return report(revoked, partial),
+            // What a bundler may still do with it does no harm: taking back twice is taking back.
+            Err(error) if can_go_on && error.class == Class::Chain => {
+                let message = format!("{}; going on with the owner's own transaction", error.message);
+                output.warn("revoke.next_way", &message);
+                intent.via = Via::Owner;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn wish(args: &RevokeArgs) -> Result<Wish> {
+    let chosen = [!args.keys.is_empty(), args.all, args.panic, args.lift_panic];
+    if chosen.iter().filter(|c| **c).count() != 1 {
+        return Err(Error::usage("usage", "name keys, or say one of --all, --panic and --lift-panic"));
+    }
+    Ok(match (args.all, args.panic, args.lift_panic) {
+        (true, _, _) => Wish::All,
+        (_, true, _) => Wish::Panic,
+        (_, _, true) => Wish::LiftPanic { keep: args.keep.clone() },
+        _ => Wish::Keys(args.keys.clone()),
+    })
+}
+
+const fn via(args: &RevokeArgs) -> Via {
+    match (args.print, args.via) {
+        (true, _) => Via::Print,
+        (_, ViaChoice::Auto) => Via::Auto,
+        (_, ViaChoice::Bundler) => Via::Bundler,
+        (_, ViaChoice::Owner) => Via::Owner,
+        (_, ViaChoice::HandleOps) => Via::HandleOps,
+    }
+}
+
+fn by_bundler(plan: &RevokePlan) -> bool {
+    plan.price().is_some_and(|price| matches!(price.way, Way::Sponsor | Way::Bundler))
+}
+
+const fn question(wish: &Wish) -> &'static str {
+    match wish {
+        Wish::Keys(_) => "Revoke now?",
+        Wish::All => "End every key of this account now?",
+        Wish::Panic => "Stop every key of this account now?",
+        Wish::LiftPanic { .. } => "Lift the panic now?",
+    }
+}
+
+fn preview(plan: &RevokePlan) -> Result<Value> {
+    let price = plan.price();
+    let mut preview = json!({
+        "plan": plan.steps, "also_revokes": plan.also_revokes, "passed_over": plan.passed_over,
+        "way": price.as_ref().map(|p| p.way), "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
+        "further_operations": plan.further, "notes": plan.warnings,
+    });
+    if price.is_none() {
+        preview["calls"] = json!(plan.printed()?);
+    }
+    Ok(preview)
+}
+
+fn report(mut revoked: Revoked, partial: &mut Partial) -> Result<Done> {
+    let mut data = render::operation(&revoked.operation);
+    data["plan"] = json!(revoked.plan);
+    data["also_revokes"] = json!(revoked.also_revokes);
+    data["way"] = json!(revoked.way);
+    data["proof"] = json!(revoked.proof);
+    data["proofs"] = json!(revoked.proofs);
+    data["paused"] = json!(revoked.paused);
+    if let Some(error) = revoked.not_proven.take() {
+        *partial = data;
+        return Err(error);
+    }
+    if revoked.operation.phase == "sent" {
+        *partial = data;
+        let hash = revoked.operation.user_op_hash;
+        return Err(Error::new(
+            Class::Chain,
+            "revoke.waiting",
+            "the revocation was sent, and is not in a block yet: the key is alive",
+        )
+        .hint(format!(
+            "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"
+        )));
+    }
+    finished(&revoked.operation, data, show::revoked(&revoked), partial)
+}

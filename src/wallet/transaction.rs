@@ -1,0 +1,240 @@
+//! A transaction that the owner's own address sends: the way to an account without any bundler (protocol.md 6).
+//!
+//! Like a UserOperation it is on record before it leaves. One that is stuck is replaced: same nonce, higher fee.
+
+use std::time::Duration;
+
+use alloy::{
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope, TxLegacy},
+    eips::{Encodable2718, eip2930::AccessList},
+    primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256},
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    chain::{At, CallRequest, ChainError, FeeCeiling, Fees, Market, node::Receipt},
+    error::{Class, Error, Result},
+    network::Services,
+    operation::refused,
+    signer::Signer,
+};
+use crate::kernel::faults::Fault;
+
+/// Percent added to a gas estimate: state may have moved by the time it is included. What is not used is not paid.
+const GAS_BUFFER: u64 = 25;
+/// Percent that a replacement must offer more, by the rules of every node.
+const REPLACEMENT: u128 = 13;
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// A transaction before its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedTransaction {
+    pub chain_id: u64,
+    pub from: Address,
+    pub nonce: u64,
+    pub to: Address,
+    pub data: Bytes,
+    /// Gas units.
+    pub gas_limit: u64,
+    pub(super) fees: Fees,
+    /// The chain has EIP-1559 fees.
+    pub dynamic_fees: bool,
+    /// Wei: most that any transaction was allowed to cost here.
+    pub ceiling: U256,
+    /// It takes the place of this one, which is stuck.
+    pub replaces: Option<B256>,
+}
+
+/// A transaction that left, or may have left, this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedTransaction {
+    pub hash: B256,
+    pub from: Address,
+    pub nonce: u64,
+    pub to: Address,
+    pub data: Bytes,
+    /// Wei per gas unit.
+    pub max_fee_per_gas: u128,
+    pub max_priority_fee_per_gas: u128,
+    /// EIP-2718 envelope.
+    pub raw: Bytes,
+    /// The UserOperation that it brings to the EntryPoint, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carries: Option<B256>,
+}
+
+/// What became of a transaction.
+pub(super) enum Landed {
+    Waiting,
+    /// Another transaction of the owner took its nonce.
+    Displaced,
+    In(Box<Receipt>),
+}
+
+impl PreparedTransaction {
+    /// Most wei it can cost. On rollups the fee for data comes on top; it cannot be bounded by a transaction.
+    pub fn max_cost(&self) -> U256 {
+        U256::from(self.gas_limit).saturating_mul(U256::from(self.fees.max_fee_per_gas))
+    }
+
+    /// What the owner signs.
+    pub fn signing_hash(&self) -> B256 {
+        match self.dynamic_fees {
+            true => self.eip1559().signature_hash(),
+            false => self.legacy().signature_hash(),
+        }
+    }
+
+    pub(super) fn sign(&self, signer: &dyn Signer) -> Result<SignedTransaction> {
+        let signature = Signature::from_raw_array(&signer.sign_hash(self.signing_hash())?).map_err(|e| {
+            Error::new(Class::Vault, "vault.sign", format!("the owner's signature cannot be used: {e}"))
+        })?;
+        let envelope: TxEnvelope = match self.dynamic_fees {
+            true => self.eip1559().into_signed(signature).into(),
+            false => self.legacy().into_signed(signature).into(),
+        };
+        let raw = Bytes::from(envelope.encoded_2718());
+        Ok(SignedTransaction {
+            hash: keccak256(&raw),
+            from: self.from,
+            nonce: self.nonce,
+            to: self.to,
+            data: self.data.clone(),
+            max_fee_per_gas: self.fees.max_fee_per_gas,
+            max_priority_fee_per_gas: self.fees.max_priority_fee_per_gas,
+            raw,
+            carries: None,
+        })
+    }
+
+    fn eip1559(&self) -> TxEip1559 {
+        TxEip1559 {
+            chain_id: self.chain_id,
+            nonce: self.nonce,
+            gas_limit: self.gas_limit,
+            max_fee_per_gas: self.fees.max_fee_per_gas,
+            max_priority_fee_per_gas: self.fees.max_priority_fee_per_gas,
+            to: TxKind::Call(self.to),
+            value: U256::ZERO,
+            access_list: AccessList::default(),
+            input: self.data.clone(),
+        }
+    }
+
+    fn legacy(&self) -> TxLegacy {
+        TxLegacy {
+            chain_id: Some(self.chain_id),
+            nonce: self.nonce,
+            gas_price: self.fees.max_fee_per_gas,
+            gas_limit: self.gas_limit,
+            to: TxKind::Call(self.to),
+            value: U256::ZERO,
+            input: self.data.clone(),
+        }
+    }
+}
+
+impl Services {
+    /// Completes a call by an owner's address up to its signature. `gas` is asked of the node where it is not known; `stuck` is
+    /// an earlier transaction that still waits.
+    pub(super) async fn prepare_transaction(
+        &self,
+        from: Address,
+        to: Address,
+        data: Bytes,
+        gas: Option<u64>,
+        max_cost: Option<U256>,
+        stuck: Option<&SignedTransaction>,
+    ) -> Result<PreparedTransaction> {
+        let block = self.node.latest_block().await?;
+        let market = Market::read(&self.node).await?;
+        let mut ceiling = FeeCeiling::from_market(&market);
+        if let Some(max_cost) = max_cost {
+            ceiling = ceiling.with_max_cost(max_cost);
+        }
+        let mut fees = Fees::from_market(&market).raised(&ceiling);
+        if let Some(stuck) = stuck {
+            let above = |fee: u128| fee.saturating_add(fee.saturating_mul(REPLACEMENT) / 100).saturating_add(1);
+            fees.max_fee_per_gas = fees.max_fee_per_gas.max(above(stuck.max_fee_per_gas));
+            fees.max_priority_fee_per_gas = fees.max_priority_fee_per_gas.max(above(stuck.max_priority_fee_per_gas));
+        }
+        let request = CallRequest { from: Some(from), ..CallRequest::new(to, data.clone()) };
+        let gas = match gas {
+            Some(gas) => gas,
+            None => self.node.estimate_gas(&request).await.map_err(refused)?,
+        };
+        let nonce = match stuck {
+            Some(stuck) => stuck.nonce,
+            None => self.node.nonce(from, At::Pending).await?,
+        };
+        let prepared = PreparedTransaction {
+            chain_id: self.network.chain_id,
+            from,
+            nonce,
+            to,
+            data,
+            gas_limit: gas.saturating_add(gas.saturating_mul(GAS_BUFFER) / 100),
+            fees,
+            dynamic_fees: block.base_fee.is_some(),
+            ceiling: ceiling.max_cost,
+            replaces: stuck.map(|s| s.hash),
+        };
+        let proposer = self.node.endpoint().origin();
+        ceiling.check_fees(proposer, &prepared.fees)?;
+        if prepared.max_cost() > ceiling.max_cost {
+            return Err(ChainError::AboveCeiling {
+                endpoint: proposer.into(),
+                what: "a total cost (wei)",
+                proposed: prepared.max_cost(),
+                ceiling: ceiling.max_cost,
+            }
+            .into());
+        }
+        self.owner_can_pay(&prepared).await?;
+        Ok(prepared)
+    }
+
+    async fn owner_can_pay(&self, prepared: &PreparedTransaction) -> Result<()> {
+        let balance = self.node.balance(prepared.from, At::Latest).await?;
+        let needed = prepared.max_cost();
+        if balance < needed {
+            return Err(Error::failed(
+                "funds.owner",
+                format!("the owner {} must be able to pay {needed} wei for gas, and has {balance} wei", prepared.from),
+            )
+            .hint("send ETH to the owner's address, or go through a bundler"));
+        }
+        Ok(())
+    }
+
+    /// Looks for a transaction until it is in a block, or `patience` is over.
+    pub(super) async fn follow_transaction(&self, sent: &SignedTransaction, patience: Duration) -> Result<Landed> {
+        let end = Instant::now() + patience;
+        let mut pause = FIRST_LOOK;
+        loop {
+            if let Some(receipt) = self.node.receipt(sent.hash).await? {
+                return Ok(Landed::In(Box::new(receipt)));
+            }
+            if self.node.nonce(sent.from, At::Latest).await? > sent.nonce {
+                // Mined between the two questions, or another one has its place.
+                return Ok(self.node.receipt(sent.hash).await?.map_or(Landed::Displaced, |r| Landed::In(Box::new(r))));
+            }
+            if Instant::now() + pause > end {
+                return Ok(Landed::Waiting);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Why a call reverts, asked of the state at a block; `None` when it does not say.
+    pub(super) async fn revert_reason(&self, from: Address, to: Address, data: Bytes, at: At) -> Option<String> {
+        let request = CallRequest { from: Some(from), ..CallRequest::new(to, data) };
+        match self.node.call("the reverted call", &request, at).await.err()?.fault()? {
+            Fault::CallReverts(revert) => Some(revert.to_string()),
+            _ => None,
+        }
+    }
+}
