@@ -183,8 +183,11 @@ impl State {
     }
 
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        // What is listed may have changed since it was looked up.
+        // What is listed may have changed since it was looked up. From the first key on, this very account is chosen.
         self.settle(cx);
+        if self.account.is_none() {
+            self.account = self.account(cx.data).map(|a| (a.network.clone(), a.address));
+        }
         let next = self.act(command, cx);
         self.settle(cx);
         next

@@ -20,7 +20,7 @@ use crate::{
     },
     wallet::{
         account::AccountView,
-        carry::{Price, Via, Way},
+        carry::{Payer, Price, Via, Way},
         enable::Step,
         error::{Class, Error},
         key::KeyView,
@@ -205,7 +205,7 @@ impl State {
                 self.stages.go(Stage::Review { plan: job, review });
             }
             Report::Revoked(revoked) => {
-                self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked)));
+                self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
             }
             Report::Failed(error) if sending && is_stale(error) => {
                 self.stale = Some(error.clone());
@@ -364,13 +364,17 @@ fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Ro
 
 /// The most an operation can cost, who pays it, and what is signed.
 pub fn cost_rows(price: &Price) -> Vec<Row> {
+    let payer = match price.payer {
+        Payer::Account => String::new(),
+        Payer::Paymaster(sponsor) => format!("the sponsor (paymaster) is {sponsor}; "),
+        Payer::Owner(owner) => format!("paid by the owner's address {owner}; "),
+    };
     vec![
         Row::Head("What it costs".into()),
         Row::Item(format!("at most {}", sentence::amount(price.max_cost, "ETH"))),
         Row::Item(format!("sent {}", price.way.words())),
         Row::Note(format!(
-            "paid by {}; fees from {}; nothing here may cost more than {}",
-            price.payer,
+            "{payer}fees from {}; nothing here may cost more than {}",
             price.fee_source,
             sentence::amount(price.ceiling, "ETH")
         )),
@@ -379,7 +383,7 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
     ]
 }
 
-fn result_rows(wish: &Wish, what: &str, revoked: &Revoked) -> Vec<Row> {
+fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
     let operation = &revoked.operation;
     let mut rows = Vec::new();
     let (done, not) = match wish {
@@ -397,6 +401,9 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked) -> Vec<Row> {
     }));
     rows.push(Row::Blank);
     for proof in &revoked.proofs {
+        if revoked.proofs.len() > 1 {
+            rows.push(Row::Text(data.key(&proof.key_id).map_or_else(|| proof.key_id.clone(), |k| k.label.clone())));
+        }
         if !proof.before.is_empty() {
             let before = format!("tried before, at block {}: {}", proof.before_block, proof.before);
             rows.push(Row::Item(before));
