@@ -1,4 +1,5 @@
-//! What keyleash takes, beside its budgets: `cargo bench`. Medians over repeats; never a test, for a slow machine is no fault.
+//! What keyleash takes, beside its budgets (design.md 6): `cargo bench --bench budgets`. Medians over repeats; never a test, for
+//! a slow machine is no fault.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,8 +14,11 @@
 use std::{
     env, fs,
     hint::black_box,
+    io::{Read, Write},
     path::Path,
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -36,6 +40,7 @@ use keyleash::{
         send::{Actor, SendIntent},
     },
 };
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 /// The binary that is measured.
 const KEYLEASH: &str = env!("CARGO_BIN_EXE_keyleash");
@@ -51,10 +56,11 @@ fn main() {
         assert!(!black_box(text).is_empty());
         return;
     }
-    println!("{:<58} {:>10} {:>10}", "", "median", "budget");
+    println!("{:<62} {:>12} {:>10}", "", "measured", "budget");
     kernel();
     sandbox();
     binary();
+    screen();
 }
 
 fn kernel() {
@@ -87,8 +93,178 @@ fn sandbox() {
 fn binary() {
     row("--version", median(25, || run(Command::new(KEYLEASH).arg("--version"))), Some(10));
     row("demo", median(5, || run(Command::new(KEYLEASH).args(["demo", "--json"]))), Some(3000));
-    let megabytes = fs::metadata(KEYLEASH).expect("the binary").len() / 1_000_000;
-    println!("{:<58} {:>7} MB {:>7} MB", "the binary", megabytes, 15);
+    let megabytes = fs::metadata(KEYLEASH).expect("the binary").len() as f64 / 1e6;
+    line("the binary", &format!("{megabytes:.1} MB"), "15 MB", megabytes > 15.0);
+}
+
+/// The terminal front end, in a terminal of 80x24.
+fn screen() {
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    let first = median(15, || {
+        let start = Screen::open(&empty.path().join("none"));
+        start.close();
+    });
+    row("first frame in a terminal, and gone again", first, Some(30));
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let home = folder.path().join("home");
+    run(Command::new(KEYLEASH).arg("--home").arg(&home).args(["--json", "init", "--sandbox"]));
+    let mut open = Screen::open(&home);
+    open.settle("treasury");
+    let (before, written) = (open.processor_time(), open.written());
+    thread::sleep(IDLE);
+    let busy = (open.processor_time() - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let written = open.written() - written;
+    line("idle for 10 s: processor", &format!("{busy:.1} %"), "0.0 %", busy > 0.0);
+    line("idle for 10 s: written to the terminal", &format!("{written} bytes"), "0 bytes", written > 0);
+    open.close();
+
+    fill(&home, 500);
+    let mut open = Screen::open(&home);
+    open.settle("505");
+    let mebibytes = open.resident() as f64 / 1024.0;
+    line("resident memory, 500 keys", &format!("{mebibytes:.1} MiB"), "25 MiB", mebibytes > 25.0);
+    open.close();
+
+    fill(&home, 10_000);
+    let mut open = Screen::open(&home);
+    open.settle("10005");
+    open.press("jl");
+    let stroke = median(25, || open.press("j"));
+    row("10,000 keys: a keystroke, until its frame is on the terminal", stroke, Some(4));
+    open.close();
+}
+
+/// How long nothing is done.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The program on a terminal of its own.
+struct Screen {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    /// What it writes, as it comes.
+    output: mpsc::Receiver<Vec<u8>>,
+    seen: vt100::Parser,
+    written: usize,
+}
+
+impl Screen {
+    /// Returns when the first frame is there.
+    fn open(home: &Path) -> Self {
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pty = native_pty_system().openpty(size).expect("a pseudo-terminal");
+        let mut command = CommandBuilder::new(KEYLEASH);
+        command.env("TERM", "xterm-256color");
+        command.env("KEYLEASH_HOME", home);
+        let mut reader = pty.master.try_clone_reader().expect("the terminal's output");
+        let keyboard = pty.master.take_writer().expect("the terminal's keyboard");
+        let (tell, output) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = vec![0; 65_536];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if tell.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let child = pty.slave.spawn_command(command).expect("the program starts");
+        let seen = vt100::Parser::new(24, 80, 0);
+        let mut open = Self { child, master: pty.master, keyboard, output, seen, written: 0 };
+        open.wait_for("keyleash");
+        open
+    }
+
+    fn take(&mut self, patience: Duration) -> bool {
+        let Ok(bytes) = self.output.recv_timeout(patience) else { return false };
+        self.written += bytes.len();
+        self.seen.process(&bytes);
+        true
+    }
+
+    fn wait_for(&mut self, what: &str) {
+        while !self.seen.screen().contents().contains(what) {
+            let more = self.take(Duration::from_secs(120));
+            assert!(more, "never saw {what} in:\n{}", self.seen.screen().contents());
+        }
+    }
+
+    /// Waits until this is on the screen and nothing is written any more.
+    fn settle(&mut self, what: &str) {
+        self.wait_for(what);
+        while self.take(Duration::from_secs(4)) {}
+    }
+
+    /// Returns when what a key changes is on the terminal.
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("the keyboard");
+        assert!(self.take(Duration::from_secs(30)), "nothing came of {keys}");
+        while self.take(Duration::ZERO) {}
+    }
+
+    fn written(&mut self) -> usize {
+        while self.take(Duration::ZERO) {}
+        self.written
+    }
+
+    fn status(&self, file: &str) -> String {
+        let process = self.child.process_id().expect("a process");
+        fs::read_to_string(format!("/proc/{process}/{file}")).expect("what Linux says of the process")
+    }
+
+    /// Used so far, in ticks of 10 ms.
+    fn processor_time(&self) -> Duration {
+        let text = self.status("stat");
+        let fields: Vec<&str> = text.rsplit(") ").next().expect("fields").split(' ').collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("ticks")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// KiB.
+    fn resident(&self) -> u64 {
+        let text = self.status("status");
+        let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of KiB")
+    }
+
+    fn close(mut self) {
+        self.keyboard.write_all(b"\x03").expect("the keyboard");
+        self.child.wait().expect("an end");
+        drop(self.master);
+    }
+}
+
+/// Copies the example key `mint-bot` until its account has so many keys `k00000`, each with an approval and a turn of its own.
+fn fill(home: &Path, keys: u32) {
+    let mut records = rusqlite::Connection::open(home.join("records.db")).expect("the records");
+    let records = records.transaction().expect("a transaction");
+    let read = "SELECT key.id, key.network, key.account, key.record, approval.record FROM key JOIN approval ON key_id = key.id \
+                WHERE label = 'mint-bot'";
+    let (id, network, account, key, approval): (String, String, Vec<u8>, String, String) = records
+        .query_row(read, [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
+        .expect("the example key");
+    for n in 0..keys {
+        let session_key = Address::left_padding_from(&(n + 1).to_be_bytes());
+        let new_id = format!("{n:08x}");
+        let mut key: serde_json::Value = serde_json::from_str(&key).expect("a record");
+        key["id"] = new_id.clone().into();
+        key["label"] = format!("k{n:05}").into();
+        key["session_key"] = session_key.to_string().into();
+        let mut approval: serde_json::Value = serde_json::from_str(&approval.replace(&id, &new_id)).expect("a record");
+        approval["request"]["enable"]["nonce"] = (n + 100).into();
+        let inserted = records.execute(
+            "INSERT OR IGNORE INTO key (id, network, account, session_key, label, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            rusqlite::params![new_id, network, account, session_key.as_slice(), format!("k{n:05}"), key.to_string()],
+        );
+        if inserted.expect("a key") == 1 {
+            let digest = keccak256(n.to_be_bytes());
+            let values = rusqlite::params![new_id, digest.as_slice(), approval.to_string()];
+            records
+                .execute("INSERT INTO approval (key_id, digest, record) VALUES (?1, ?2, ?3)", values)
+                .expect("an approval");
+        }
+    }
+    records.commit().expect("the records");
 }
 
 /// A session key mints on an account that is deployed.
@@ -179,8 +355,11 @@ fn median(repeats: usize, mut work: impl FnMut()) -> Duration {
 }
 
 fn row(what: &str, took: Duration, budget_ms: Option<u64>) {
-    let milliseconds = took.as_secs_f64() * 1000.0;
     let beside = budget_ms.map_or_else(String::new, |ms| format!("{ms} ms"));
-    let over = if budget_ms.is_some_and(|ms| took > Duration::from_millis(ms)) { "  over" } else { "" };
-    println!("{what:<58} {milliseconds:>7.2} ms {beside:>10}{over}");
+    let over = budget_ms.is_some_and(|ms| took > Duration::from_millis(ms));
+    line(what, &format!("{:.2} ms", took.as_secs_f64() * 1000.0), &beside, over);
+}
+
+fn line(what: &str, measured: &str, budget: &str, over: bool) {
+    println!("{what:<62} {measured:>12} {budget:>10}{}", if over { "  over" } else { "" });
 }

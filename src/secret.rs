@@ -7,7 +7,11 @@ use alloy::{
 use zeroize::{Zeroize, Zeroizing};
 
 /// A secp256k1 private key of 32 bytes, known to be valid.
-pub struct Secret(Box<Zeroizing<[u8; 32]>>);
+pub struct Secret {
+    bytes: Box<Zeroizing<[u8; 32]>>,
+    /// Computed once: it is asked for often, and costs as much as a signature.
+    address: Address,
+}
 
 /// Why text or bytes are not a private key. Never says what they were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,8 +31,8 @@ impl Secret {
             let mut bytes = Box::new(Zeroizing::new([0u8; 32]));
             getrandom::fill(bytes.as_mut_slice()).map_err(SecretError::NoRandomness)?;
             // All but 2^-128 of the draws are valid keys; the loop is for the rest.
-            if is_valid(&bytes) {
-                return Ok(Self(bytes));
+            if let Some(address) = address_of(&bytes) {
+                return Ok(Self { bytes, address });
             }
         }
     }
@@ -38,7 +42,8 @@ impl Secret {
         let mut bytes = Box::new(Zeroizing::new([0u8; 32]));
         bytes.copy_from_slice(source);
         source.zeroize();
-        if is_valid(&bytes) { Ok(Self(bytes)) } else { Err(SecretError::OutOfRange) }
+        let address = address_of(&bytes).ok_or(SecretError::OutOfRange)?;
+        Ok(Self { bytes, address })
     }
 
     /// Reads 64 hex digits, with or without `0x`, white space around them ignored. The caller wipes `text`.
@@ -55,7 +60,7 @@ impl Secret {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = Zeroizing::new(String::with_capacity(66));
         text.push_str("0x");
-        for byte in self.0.iter() {
+        for byte in self.bytes.iter() {
             for nibble in [byte >> 4, byte & 15] {
                 text.push(char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?')));
             }
@@ -65,11 +70,11 @@ impl Secret {
 
     /// The raw bytes, for encryption by a vault.
     pub fn expose(&self) -> &[u8; 32] {
-        &self.0
+        &self.bytes
     }
 
     pub fn address(&self) -> Address {
-        self.with_signer(PrivateKeySigner::address)
+        self.address
     }
 
     /// Signs a 32-byte hash as it is (EIP-712 digests): `r ‖ s ‖ v`, v 27 or 28, s in the lower half.
@@ -85,7 +90,7 @@ impl Secret {
     /// Builds a signer for one use. It wipes itself on drop, and is never stored: a moved signer leaves copies behind
     /// (measured, stack.md "secrets in memory").
     fn with_signer<T>(&self, use_it: impl FnOnce(&PrivateKeySigner) -> T) -> T {
-        match on_wiped_stack(|| PrivateKeySigner::from_slice(self.0.as_slice()).map(|signer| use_it(&signer))) {
+        match on_wiped_stack(|| PrivateKeySigner::from_slice(self.bytes.as_slice()).map(|signer| use_it(&signer))) {
             Ok(result) => result,
             // Checked when the Secret was made.
             Err(_) => unreachable!("a Secret holds a valid key"),
@@ -93,8 +98,9 @@ impl Secret {
     }
 }
 
-fn is_valid(bytes: &[u8; 32]) -> bool {
-    on_wiped_stack(|| PrivateKeySigner::from_slice(bytes.as_slice()).is_ok())
+/// `None`: the bytes are no private key.
+fn address_of(bytes: &[u8; 32]) -> Option<Address> {
+    on_wiped_stack(|| PrivateKeySigner::from_slice(bytes.as_slice()).ok().map(|signer| signer.address()))
 }
 
 /// Runs what handles a key, then overwrites the stack it ran on: a signer wipes itself when dropped, but not the places it

@@ -679,6 +679,27 @@ fn a_new_sandbox_has_keys_in_different_states() {
     sandbox.refused(&["init", "--sandbox"], 1, "home.exists");
 }
 
+/// Killed anywhere on its way: there is a whole sandbox or none, and the next try makes one.
+#[test]
+fn a_sandbox_whose_making_is_killed_is_made_anew() {
+    // What the program has done by then; the last is there only when all is done.
+    for step in ["sandbox.making", "records.db", "vault/index.json", "sandbox.json", "config.toml"] {
+        let sandbox = Sandbox::bare();
+        let mut making = sandbox.command(&["init", "--sandbox"]);
+        let mut child = making.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("keyleash starts");
+        while !sandbox.home().join(step).exists() && child.try_wait().expect("a child").is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ = child.kill();
+        child.wait().expect("an end");
+        if !sandbox.home().join("config.toml").exists() {
+            assert_eq!(sandbox.run(&["key", "ls"]).exits(1).code(), "home.none");
+            sandbox.ok(&["init", "--sandbox"]);
+        }
+        assert_eq!(sandbox.ok(&["key", "ls"]).as_array().expect("a list").len(), 6, "killed at {step}");
+    }
+}
+
 #[test]
 fn a_reset_begins_anew() {
     let sandbox = Sandbox::new();

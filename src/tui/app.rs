@@ -6,7 +6,7 @@ use ratatui::{Frame, layout::Rect, text::Span};
 
 pub use super::data::{AccountRow, Data};
 use super::{
-    effects::{Effect, EnablePreview, GrantPreview, RevokePreview},
+    effects::{Effect, EnablePreview, GrantPreview, RevokePreview, SendView},
     input::{Input, Key, Moment},
     keymap::{self, Command, Place},
     screen::{
@@ -17,10 +17,11 @@ use super::{
     widget::frame,
 };
 use crate::{
-    kernel::text::is_unsafe,
+    kernel::{abi::Interface, text::is_unsafe},
     wallet::{
-        Question, account::AccountView, elsewhere::Completed, enable::Enabled, error::Error, grant::Granted,
-        key::KeyView, model::Operation, network::NetworkView, network::Probe, revoke::Revoked, secrets::BackendView,
+        Question, account::AccountView, agent::AgentView, elsewhere::Completed, enable::Enabled, error::Error,
+        grant::Granted, inspect::Inspection, key::KeyView, model::Operation, network::NetworkView, network::Probe,
+        operation::OperationOutcome, revoke::Revoked, secrets::BackendView, send::Judging,
     },
 };
 
@@ -42,6 +43,8 @@ pub enum Msg {
     Asked(Question),
     Typed(usize),
     Answered,
+    /// So many characters were pasted and are held by the loop: they may be a secret.
+    Held(usize),
     /// The operating system's keyring has not answered yet.
     KeyringWaits,
 }
@@ -60,6 +63,29 @@ pub enum Report {
     Keys(Vec<KeyView>),
     GrantPlanned(Box<GrantPreview>),
     Granted(Box<Granted>),
+    /// A JSON ABI that was read.
+    Abi(Box<Interface>),
+    /// The serialized approvals of a key, without its private half.
+    ApprovalText(Vec<String>),
+    /// An approval was written to a file.
+    Exported {
+        file: String,
+        with_secret: bool,
+    },
+    /// What a verdict on a call needs; the screen that asked takes it.
+    Judging(Option<Box<Judging>>),
+    SendPlanned(Box<SendView>),
+    Sent(Box<OperationOutcome>),
+    Agents {
+        agents: Vec<AgentView>,
+        networks: Vec<String>,
+    },
+    AgentMade(Box<AgentView>),
+    Inspected(Vec<Inspection>),
+    TakenIn {
+        keys: Vec<KeyView>,
+        warnings: Vec<String>,
+    },
     RevokePlanned(Box<RevokePreview>),
     Revoked(Box<Revoked>),
     EnablePlanned(Box<EnablePreview>),
@@ -311,6 +337,11 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 asked.typed = typed;
             }
         }
+        Msg::Held(characters) => {
+            if let Screen::Approval(state) = model.above.last_mut().unwrap_or(&mut model.root) {
+                state.held(characters);
+            }
+        }
         Msg::Answered => model.asked = None,
         Msg::KeyringWaits => model.notice = Some(Notice::say("waiting for your keyring…")),
     }
@@ -328,7 +359,8 @@ fn on_input(model: &mut Model, input: Input, at: Moment, effects: &mut Vec<Effec
             model.settle(effects);
         }
         Input::Paste(text) => {
-            if let Some(palette) = model.palette.as_mut().filter(|_| model.asked.is_none()) {
+            let secret = pastes_are_secret(model);
+            if let Some(palette) = model.palette.as_mut().filter(|_| model.asked.is_none() && !secret) {
                 palette.field().paste(&text);
                 palette.edited();
             } else if model.is_screen_on_top() {
@@ -389,7 +421,8 @@ fn on_command(model: &mut Model, command: Command, at: Moment, effects: &mut Vec
             cover(model, effects);
         }
         Command::Colour => model.theme.colour = !model.theme.colour,
-        Command::Copy => copy(model, effects),
+        // Other screens copy in their own way.
+        Command::Copy if model.screen().copyable(model).is_some() => copy(model, effects),
         Command::Save => save(model, effects),
         command => {
             model.notice = None;
@@ -457,6 +490,15 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Whether a paste may be a secret, which never comes into the model.
+pub fn holds_paste(model: &Model) -> bool {
+    model.is_screen_on_top() && pastes_are_secret(model)
+}
+
+fn pastes_are_secret(model: &Model) -> bool {
+    matches!(model.screen(), Screen::Approval(state) if state.holds_paste())
+}
+
 /// Where keys have their meaning now, the innermost first.
 pub fn places(model: &Model) -> Vec<Place> {
     if model.asked.is_some() {
@@ -505,7 +547,7 @@ pub fn next_change(model: &Model) -> Option<u64> {
     counting.flat_map(count_down).map(super::format::seconds_to_change).min()
 }
 
-fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Effect>) {
+fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Vec<Effect>) {
     if let Report::Phase(phase) = report {
         if let Some(job) = model.jobs.list.iter_mut().find(|j| j.id == job) {
             job.phase = phase;
@@ -532,10 +574,37 @@ fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Ef
             now: model.now,
             at: Moment::default(),
         };
-        taken |= screen.report(job, &report, &mut cx);
+        taken |= screen.report(job, &mut report, &mut cx);
     }
     match report {
-        Report::Phase(_) => {}
+        // For the screen that asked.
+        Report::Phase(_)
+        | Report::Abi(_)
+        | Report::ApprovalText(_)
+        | Report::Exported { .. }
+        | Report::Judging(_)
+        | Report::Agents { .. }
+        | Report::AgentMade(_)
+        | Report::Inspected(_) => {}
+        Report::TakenIn { keys, .. } => {
+            model.data.merge(keys, model.now);
+            effects.push(model.load());
+        }
+        Report::Sent(outcome) => {
+            if !taken {
+                model.notice = Some(match outcome.success {
+                    Some(true) => Notice::say("the call was made"),
+                    Some(false) => Notice::trouble("the operation was mined, but its call failed"),
+                    None => Notice::trouble("sent, and not in a block yet"),
+                });
+            }
+            effects.push(model.load());
+        }
+        Report::SendPlanned(_) => {
+            if !taken {
+                effects.push(Effect::Forget { plan: job });
+            }
+        }
         Report::SandboxReady | Report::HomeReady => {
             model.root = Screen::Home(home::State::default());
             model.above.clear();

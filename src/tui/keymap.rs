@@ -30,6 +30,16 @@ pub enum Command {
     Grant,
     Revoke,
     Raw,
+    Send,
+    /// Keys made here for others' accounts.
+    Agents,
+    /// An approval that is pasted or in a file.
+    Approval,
+    /// Hands an approval over: a file, or the clipboard.
+    Deliver,
+    /// The serialized approval.
+    Text,
+    Copy,
     /// The one key that signs or sends what is being reviewed.
     Confirm,
     /// Goes to the phrase that must be typed.
@@ -48,8 +58,6 @@ pub enum Command {
     Networks,
     Activity,
     Settings,
-    /// To the clipboard, where the terminal lets us.
-    Copy,
     /// What would be copied, to a file.
     Save,
     Add,
@@ -95,6 +103,16 @@ pub enum Place {
     Form,
     /// A line of a form that offers a few answers.
     Choice,
+    /// A line of a form that offers many answers.
+    List,
+    /// What kind of key to give.
+    Menu,
+    /// Keys made here for others' accounts.
+    Agents,
+    /// An approval that was read.
+    Approval,
+    /// An approval that was taken in.
+    Taken,
     Review,
     /// A review that wants a phrase typed.
     Blocked,
@@ -104,8 +122,6 @@ pub enum Place {
     /// Something long that can be scrolled.
     Sheet,
     Palette,
-    /// A list, and what is done with the chosen line of it.
-    List,
     Accounts,
     Networks,
     Activity,
@@ -119,12 +135,17 @@ pub enum Place {
 }
 
 impl Place {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Home,
         Self::Filter,
         Self::Inspect,
         Self::Form,
         Self::Choice,
+        Self::List,
+        Self::Menu,
+        Self::Agents,
+        Self::Approval,
+        Self::Taken,
         Self::Review,
         Self::Blocked,
         Self::Phrase,
@@ -132,7 +153,6 @@ impl Place {
         Self::Copyable,
         Self::Sendable,
         Self::Sheet,
-        Self::List,
         Self::Accounts,
         Self::Networks,
         Self::Activity,
@@ -154,6 +174,10 @@ impl Place {
             Self::Inspect => "Looking at a key",
             Self::Form => "Forms",
             Self::Choice => "Choices in forms",
+            Self::Menu => "Menus",
+            Self::Agents => "Keys made here",
+            Self::Approval => "Looking at an approval",
+            Self::Taken => "An approval that was taken in",
             Self::Review => "Reviews, before anything is signed or sent",
             Self::Blocked => "Reviews that want a phrase typed",
             Self::Phrase => "A phrase that must be typed",
@@ -237,6 +261,8 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Home, ENTER, "↵", Command::Open, "inspect").about("look at the chosen key"),
     shown(Place::Home, &[Key::char('x')], "x", Command::Revoke, "revoke")
         .about("take back the chosen key, or what is marked"),
+    shown(Place::Home, &[Key::char('s')], "s", Command::Send, "send")
+        .about("send a call: as the chosen key, or among the accounts as the owner"),
     shown(Place::Home, &[Key::char('!')], "!", Command::Panic, "panic")
         .about("panic: switch all session keys off, or on again"),
     shown(Place::Home, &[Key::char('/')], "/", Command::Filter, "filter").about("show only keys with some letters"),
@@ -256,6 +282,8 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Home, &[Key::char('r')], "r", Command::Refresh, "refresh")
         .about("read everything from the chains again"),
     shown(Place::Home, &[Key::char(',')], ",", Command::Settings, "settings").about("settings: vault, folder, colour"),
+    quiet(Place::Home, &[Key::char('a')], "a", Command::Agents, "keys made here for others' accounts"),
+    quiet(Place::Home, &[Key::char('i')], "i", Command::Approval, "look at an approval, or take one in"),
     quiet(Place::Home, UP, "↑ k", Command::Up, "one up"),
     quiet(Place::Home, DOWN, "↓ j", Command::Down, "one down"),
     quiet(Place::Home, &[code(KeyCode::Left), Key::char('h')], "← h", Command::Left, "accounts"),
@@ -273,13 +301,37 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Inspect, &[Key::char('x')], "x", Command::Revoke, "revoke").about("take it back"),
     shown(Place::Inspect, &[Key::char('e')], "e", Command::Enable, "enable")
         .about("enable it now, without waiting for its holder"),
+    shown(Place::Inspect, &[Key::char('s')], "s", Command::Send, "send"),
+    shown(Place::Inspect, &[Key::char('d')], "d", Command::Deliver, "deliver")
+        .about("hand the approval over: a file, or the clipboard"),
     shown(Place::Inspect, &[Key::char('c')], "c", Command::Raw, "raw conditions")
         .about("the conditions as the chain compares them"),
+    quiet(Place::Inspect, &[Key::char('a')], "a", Command::Text, "the approval as text"),
+    quiet(Place::Inspect, &[Key::char('y')], "y", Command::Copy, "copy the session key's address"),
     shown(Place::Inspect, &[Key::char('r')], "r", Command::Refresh, "refresh"),
     shown(Place::Choice, &[code(KeyCode::Right), Key::char('l'), Key::char(' ')], "←→", Command::Right, "other answer"),
     quiet(Place::Choice, &[code(KeyCode::Left), Key::char('h')], "← h", Command::Left, "answer before"),
+    shown(Place::List, UP, "↑↓", Command::Up, "choose"),
+    quiet(Place::List, DOWN, "↓ j", Command::Down, "one down"),
+    quiet(Place::List, &[code(KeyCode::PageUp)], "PgUp", Command::PageUp, "a page up"),
+    quiet(Place::List, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "a page down"),
+    quiet(Place::List, &[code(KeyCode::Home), Key::char('g')], "Home g", Command::First, "first"),
+    quiet(Place::List, &[code(KeyCode::End), Key::char('G')], "End G", Command::Last, "last"),
+    shown(Place::Menu, UP, "↑↓", Command::Up, "choose"),
+    quiet(Place::Menu, DOWN, "↓ j", Command::Down, "one down"),
+    quiet(Place::Menu, TAB, "Tab", Command::Down, "one down"),
+    shown(Place::Menu, ENTER, "↵", Command::Open, "go on"),
+    shown(Place::Agents, UP, "↑↓", Command::Up, "choose"),
+    quiet(Place::Agents, DOWN, "↓ j", Command::Down, "one down"),
+    shown(Place::Agents, &[Key::char('n')], "n", Command::Grant, "make a key"),
+    shown(Place::Agents, &[Key::char('y')], "y", Command::Copy, "copy its address"),
+    shown(Place::Agents, &[Key::char('i')], "i", Command::Approval, "take an approval in"),
+    shown(Place::Approval, &[Key::char('t')], "t", Command::Open, "take it in"),
+    shown(Place::Approval, &[Key::char('c')], "c", Command::Raw, "raw conditions"),
+    shown(Place::Taken, &[Key::char('s')], "s", Command::Send, "use it"),
     shown(Place::Form, ENTER, "↵", Command::Open, "next"),
     shown(Place::Form, TAB, "Tab", Command::Next, "next field"),
+    shown(Place::Form, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "go on"),
     quiet(Place::Form, &[code(KeyCode::Down)], "↓", Command::Down, "next field"),
     quiet(Place::Form, BACK_TAB, "Shift-Tab", Command::Previous, "field before"),
     quiet(Place::Form, &[code(KeyCode::Up)], "↑", Command::Up, "field before"),
@@ -294,12 +346,6 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Copyable, &[Key::char('Y')], "Y", Command::Save, "write to a file").about("write it to a file"),
     shown(Place::Sendable, &[Key::char('p')], "p", Command::Print, "send it from elsewhere")
         .about("show the calls, for the owner's wallet to send from elsewhere"),
-    quiet(Place::List, UP, "↑ k", Command::Up, "one up"),
-    quiet(Place::List, DOWN, "↓ j", Command::Down, "one down"),
-    quiet(Place::List, &[code(KeyCode::PageUp)], "PgUp", Command::PageUp, "a page up"),
-    quiet(Place::List, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "a page down"),
-    quiet(Place::List, &[code(KeyCode::Home), Key::char('g')], "Home g", Command::First, "first"),
-    quiet(Place::List, &[code(KeyCode::End), Key::char('G')], "End G", Command::Last, "last"),
     shown(Place::Accounts, &[Key::char('n')], "n", Command::Add, "add")
         .about("make a new account, or add one that exists"),
     shown(Place::Accounts, &[Key::char('d')], "d", Command::Remove, "take off the list"),
@@ -385,6 +431,7 @@ mod tests {
             Command::RevokeAll,
             Command::Panic,
             Command::Enable,
+            Command::Send,
             Command::Remove,
             Command::Palette,
         ];

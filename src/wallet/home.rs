@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `config.toml`: vault backend, networks | `~/.config/keyleash` |
 //! | `records.db`, `vault/` | `~/.local/share/keyleash` |
+//! | of a sandbox: `sandbox.json`, and `sandbox.making` until it is whole | `~/.local/share/keyleash/sandbox` |
 //!
 //! `--home DIR` or `KEYLEASH_HOME` puts both under one folder. Files are 0600, folders 0700, replaced atomically.
 
@@ -82,22 +83,95 @@ impl Home {
 
     /// Removes what a sandbox home holds, so that it can be made anew. Refused on any other home.
     pub fn clear_sandbox(&self) -> Result<()> {
-        if !self.load_config()?.sandbox {
+        let half_made = !self.is_initialized() && self.making_file().exists();
+        if !half_made && !self.load_config()?.sandbox {
             return Err(Error::usage("sandbox.only", "this home is for live networks; it is never thrown away"));
         }
+        self.remove_play_data()?;
+        // These last: while one of them is there, a second try finds a sandbox to clear.
+        remove_if_there(&self.config_file())?;
+        remove_if_there(&self.making_file())
+    }
+
+    /// While this file is there and no config is, a sandbox is being made, or was when its process was killed.
+    fn making_file(&self) -> PathBuf {
+        self.data.join("sandbox.making")
+    }
+
+    /// Begins a sandbox home. It is one only from [`finish_sandbox`](Self::finish_sandbox) on; what a killed process left is
+    /// cleared away first. While the answer lives, no other process begins one here.
+    pub(super) fn begin_sandbox(&self) -> Result<fs::File> {
+        let making = self.making_file();
+        // Play data says that it is: whatever else is here is somebody's, and no sandbox begins on top of it.
+        let left_over = making.exists();
+        if !left_over && let Some(found) = [self.records_file(), self.vault_folder()].iter().find(|path| path.exists())
+        {
+            return Err(Error::failed(
+                "home.exists",
+                format!(
+                    "{} is there, without a config that says what it belongs to; nothing was changed",
+                    found.display()
+                ),
+            )
+            .hint("name another folder with --home"));
+        }
+        self.create_folders()?;
+        let lock = private_file(&making).map_err(|e| io_error("open", &making, &e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::failed(
+                    "home.busy",
+                    format!("another keyleash is making a sandbox in {} now", self.data.display()),
+                )
+                .hint("wait until it is done"));
+            }
+            Err(fs::TryLockError::Error(e)) => return Err(io_error("lock", &making, &e)),
+        }
+        // The other process was done before this one had the lock.
+        if self.is_initialized() {
+            return Err(exists(self));
+        }
+        if left_over {
+            self.remove_play_data()?;
+        }
+        Ok(lock)
+    }
+
+    /// Makes a whole sandbox out of one that was begun: now there is a home.
+    pub(super) fn finish_sandbox(&self, config: toml_edit::Table) -> Result<()> {
+        self.edit_config(|document| {
+            if document.contains_key("vault") {
+                return Err(exists(self));
+            }
+            document.extend(config);
+            Ok(())
+        })?;
+        remove_if_there(&self.making_file())
+    }
+
+    /// Clears away what is left of a sandbox whose making was cut off, so that no live home begins with play keys.
+    pub(super) fn clear_half_made_sandbox(&self) -> Result<()> {
+        if self.is_initialized() || !self.making_file().exists() {
+            return Ok(());
+        }
+        let _lock = self.begin_sandbox()?;
+        remove_if_there(&self.making_file())
+    }
+
+    fn vault_folder(&self) -> PathBuf {
+        self.data.join("vault")
+    }
+
+    fn remove_play_data(&self) -> Result<()> {
         let records = self.records_file();
         let beside = |suffix: &str| records.with_file_name(format!("records.db{suffix}"));
-        // The config goes last: while it is there, a second try finds a sandbox to clear.
-        let files =
-            [records.clone(), beside("-wal"), beside("-shm"), self.data.join("sandbox.json"), self.config_file()];
-        let vault = self.data.join("vault");
+        let vault = self.vault_folder();
         if vault.exists() {
             fs::remove_dir_all(&vault).map_err(|e| io_error("remove", &vault, &e))?;
         }
-        for file in files.iter().filter(|f| f.exists()) {
-            fs::remove_file(file).map_err(|e| io_error("remove", file, &e))?;
-        }
-        Ok(())
+        let files = [beside("-wal"), beside("-shm"), records.clone(), self.data.join("sandbox.json")];
+        files.iter().try_for_each(|file| remove_if_there(file))
     }
 
     pub fn load_config(&self) -> Result<Config> {
@@ -128,6 +202,19 @@ impl Home {
         })?;
         change(&mut document)?;
         replace(&path, document.to_string().as_bytes())
+    }
+}
+
+/// There is a home already.
+pub(super) fn exists(home: &Home) -> Error {
+    Error::failed("home.exists", format!("{} is set up already", home.config_folder().display()))
+        .hint("nothing was changed; use it, or name another folder with --home")
+}
+
+fn remove_if_there(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("remove", file, &e)),
+        _ => Ok(()),
     }
 }
 
@@ -168,8 +255,17 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::usage("file.not_text", format!("{} is not UTF-8 text", path.display())))
 }
 
-/// Replaces a file as a whole: a crash leaves the old or the new one. Mode 0600.
+/// Replaces a file as a whole: a crash leaves the old or the new one, a power cut too. Mode 0600.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    put_in_place(path, content, true)
+}
+
+/// The same for play data, which a power cut may take: nobody waits for the disk.
+pub fn replace_play(path: &Path, content: &[u8]) -> Result<()> {
+    put_in_place(path, content, false)
+}
+
+fn put_in_place(path: &Path, content: &[u8], synced: bool) -> Result<()> {
     let work = || -> io::Result<()> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -177,14 +273,16 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
         let written = (|| {
             let mut file = private_options().create_new(true).open(&temporary)?;
             file.write_all(content)?;
-            file.sync_all()?;
+            if synced {
+                file.sync_all()?;
+            }
             fs::rename(&temporary, path)
         })();
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }
         written?;
-        fs::File::open(folder)?.sync_all()
+        if synced { fs::File::open(folder)?.sync_all() } else { Ok(()) }
     };
     work().map_err(|e| io_error("write", path, &e))
 }

@@ -1,6 +1,9 @@
 //! Keys on record: listed, shown, found, exported.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::Path,
+};
 
 use alloy::primitives::{Address, U256};
 use serde::Serialize;
@@ -48,6 +51,9 @@ pub struct KeyView {
     pub as_of: Option<u64>,
 }
 
+/// What was seen of each account; `None` where its chain could not be asked.
+type Pictures = BTreeMap<(String, Address), Option<Picture>>;
+
 /// A key with everything on record about it.
 pub(super) struct KeyFile {
     pub key: Key,
@@ -62,22 +68,40 @@ impl Wallet {
             Some(a) => r.keys_of(&a.network, a.address, false),
             None => r.keys(),
         })?;
-        let mut pictures: BTreeMap<(String, Address), Option<Picture>> = BTreeMap::new();
-        let mut views = Vec::with_capacity(keys.len());
+        let mut pictures = Pictures::new();
         for key in &keys {
-            let place = (key.network.clone(), key.account);
-            if !pictures.contains_key(&place) {
-                let picture = self.picture_for(key).await.ok();
-                pictures.insert(place.clone(), picture);
+            if let Entry::Vacant(missing) = pictures.entry((key.network.clone(), key.account)) {
+                missing.insert(self.picture_for(key).await.ok());
             }
-            views.push(self.key_view(key, pictures.get(&place).and_then(Option::as_ref))?);
         }
-        Ok(views)
+        self.key_views(&keys, &pictures)
     }
 
     /// What is on record, without asking any chain: no state is known then. For a first look.
     pub fn recorded_keys(&self) -> Result<Vec<KeyView>> {
-        self.store.read(|r| r.keys())?.iter().map(|key| self.key_view(key, None)).collect()
+        self.key_views(&self.store.read(|r| r.keys())?, &Pictures::new())
+    }
+
+    /// Each account's turns are read once, however many keys it has.
+    fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
+        let place = |key: &Key| (key.network.clone(), key.account, key.generation);
+        let mut holders = BTreeMap::new();
+        for key in keys {
+            if let Entry::Vacant(missing) = holders.entry(place(key)) {
+                missing.insert(self.turns(&key.network, key.account, key.generation)?);
+            }
+        }
+        let turns: BTreeMap<_, state::Turns<'_>> = holders
+            .iter()
+            .map(|(place, turns)| (place, turns.iter().map(|(nonce, label)| (*nonce, label.as_str())).collect()))
+            .collect();
+        let none = state::Turns::new();
+        keys.iter()
+            .map(|key| {
+                let picture = pictures.get(&(key.network.clone(), key.account)).and_then(Option::as_ref);
+                self.key_view_among(key, picture, turns.get(&place(key)).unwrap_or(&none))
+            })
+            .collect()
     }
 
     pub async fn key(&self, wanted: &str) -> Result<KeyView> {
@@ -110,12 +134,16 @@ impl Wallet {
     }
 
     pub(super) fn key_view(&self, key: &Key, picture: Option<&Picture>) -> Result<KeyView> {
-        let approvals = self.store.read(|r| r.approvals(&key.id))?;
         let turns = self.turns(&key.network, key.account, key.generation)?;
-        let turns: state::Turns<'_> = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
-        let standing = state::of_key(key, &approvals, picture, &turns);
+        self.key_view_among(key, picture, &turns.iter().map(|(n, l)| (*n, l.as_str())).collect())
+    }
+
+    /// `turns`: those of the key's account.
+    fn key_view_among(&self, key: &Key, picture: Option<&Picture>, turns: &state::Turns<'_>) -> Result<KeyView> {
+        let approvals = self.store.read(|r| r.approvals(&key.id))?;
+        let standing = state::of_key(key, &approvals, picture, turns);
         let each: Vec<(Standing, &ApprovalRecord)> =
-            approvals.iter().map(|a| (state::of_approval(key, a, picture, &turns), a)).collect();
+            approvals.iter().map(|a| (state::of_approval(key, a, picture, turns), a)).collect();
         let about = each.iter().find(|(s, _)| s.state == standing.state).or(each.first());
         let functions = parse_functions(&key.functions);
         Ok(KeyView {

@@ -58,6 +58,8 @@ pub struct Wallet {
     vault: Vault,
     /// The chain inside this program, on a sandbox home.
     sandbox: Option<InProcess>,
+    /// Of a sandbox home that is being made: keeps other processes from making it too.
+    making: Option<std::fs::File>,
     /// Opened for one command, which needs no secret any more once its operation is signed.
     for_one_command: bool,
 }
@@ -66,16 +68,16 @@ impl Wallet {
     /// Sets a home up. Refused when there is one already, and when the backend chosen for secrets is not there.
     pub fn init(home: &Home, backend: Backend) -> Result<()> {
         if home.is_initialized() {
-            return Err(Error::failed("home.exists", format!("{} is set up already", home.config_folder().display()))
-                .hint("nothing was changed; use it, or name another folder with --home"));
+            return Err(home::exists(home));
         }
         if backend == Backend::Keyring {
             keyring_is_there(home)?;
         }
+        home.clear_half_made_sandbox()?;
         home.create_folders()?;
         home.edit_config(|document| {
             if document.contains_key("vault") {
-                return Err(Error::failed("home.exists", "another keyleash has just set this home up"));
+                return Err(home::exists(home));
             }
             document.insert("vault", toml_edit::value(backend.to_string()));
             Ok(())
@@ -93,15 +95,22 @@ impl Wallet {
         }
         home.create_folders()?;
         let config = home.load_config()?;
+        Self::open_with(home, config, passphrase)
+    }
+
+    fn open_with(home: Home, config: Config, passphrase: PassphraseSource) -> Result<Self> {
         let records = home.records_file();
         home::private_file(&records).map_err(|e| home::io_error("open", &records, &e))?;
-        let store = Store::open(&records)?;
-        let vault = match config.sandbox {
-            true => Vault::of_play_keys(home.data()),
-            false => Vault::open(home.data(), config.vault, passphrase),
+        let (store, vault, sandbox) = match config.sandbox {
+            true => (
+                Store::open_play(&records)?,
+                Vault::of_play_keys(home.data()),
+                Some(playground::open_chain(home.data())),
+            ),
+            false => (Store::open(&records)?, Vault::open(home.data(), config.vault, passphrase), None),
         };
-        let sandbox = config.sandbox.then(|| playground::open_chain(home.data()));
-        Ok(Self { home, config: RwLock::new(config), store, vault, sandbox, for_one_command: false })
+        let making = None;
+        Ok(Self { home, config: RwLock::new(config), store, vault, sandbox, making, for_one_command: false })
     }
 
     /// The vault's passphrase is forgotten as soon as an operation is signed, not when the wallet is dropped: following the

@@ -3,7 +3,7 @@
 //! Such a home is closed: it knows no live network, because its keys are sealed with a passphrase that everybody knows and the
 //! sandbox's addresses equal live ones. Resetting the chain and moving its time are offered only here.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use alloy::{
     primitives::{Address, Bytes, U256},
@@ -12,12 +12,12 @@ use alloy::{
 };
 
 use super::{
-    PassphraseSource, Wallet,
+    Backend, PassphraseSource, Wallet,
     account::OwnerSource,
     chain::in_process::{InProcess, KeepError},
     error::{Class, Error, Result},
     grant::{Accepted, GrantIntent, Holder},
-    home::Home,
+    home::{self, Config, Home},
     model::{Network, PaymasterKind},
     policy::Policy,
     revoke::RevokeIntent,
@@ -105,23 +105,32 @@ fn network() -> Network {
 }
 
 impl Wallet {
-    /// Sets a sandbox home up: no question, no passphrase, no network.
+    /// Begins a sandbox home: no question, no passphrase, no network. It is there for other processes once
+    /// [`seed_sandbox`](Self::seed_sandbox) is through, and what is left of one that was killed before is cleared away.
     pub fn init_sandbox(home: &Home) -> Result<Self> {
         if home.is_initialized() {
-            return Err(Error::failed("home.exists", format!("{} is set up already", home.config_folder().display()))
-                .hint("use it, or name another folder with --home"));
+            return Err(home::exists(home));
         }
-        home.create_folders()?;
-        home.edit_config(|document| {
-            document.insert("vault", toml_edit::value("file"));
-            document.insert("sandbox", toml_edit::value(true));
-            let mut networks = toml_edit::Table::new();
-            networks.set_implicit(true);
-            networks.insert(NAME, toml_edit::Item::Table(super::network::to_table(&network())));
-            document.insert("network", toml_edit::Item::Table(networks));
-            Ok(())
-        })?;
-        Self::open(home.clone(), PassphraseSource::StandardInput)
+        let making = home.begin_sandbox()?;
+        let config =
+            Config { vault: Backend::File, sandbox: true, network: BTreeMap::from([(NAME.to_owned(), network())]) };
+        let wallet = Self::open_with(home.clone(), config, PassphraseSource::StandardInput)?;
+        Ok(Self { making: Some(making), ..wallet })
+    }
+
+    /// The sandbox is whole: from here on there is a home.
+    fn finish_sandbox(&self) -> Result<()> {
+        if self.making.is_none() {
+            return Ok(());
+        }
+        let mut config = toml_edit::Table::new();
+        config.insert("vault", toml_edit::value("file"));
+        config.insert("sandbox", toml_edit::value(true));
+        let mut networks = toml_edit::Table::new();
+        networks.set_implicit(true);
+        networks.insert(NAME, toml_edit::Item::Table(super::network::to_table(&network())));
+        config.insert("network", toml_edit::Item::Table(networks));
+        self.home.finish_sandbox(config)
     }
 
     /// Whether everything here is play.
@@ -137,7 +146,8 @@ impl Wallet {
         })
     }
 
-    /// A demo account and keys in different states, so that every screen and command has something to show.
+    /// A demo account and keys in different states, so that every screen and command has something to show. With them the
+    /// sandbox home is whole.
     pub async fn seed_sandbox(&self) -> Result<()> {
         let controls = self.controls()?;
         let treasury = self.new_account("treasury", NAME, OwnerSource::New, KernelVersion::DEFAULT, U256::ZERO).await?;
@@ -155,7 +165,8 @@ impl Wallet {
         self.execute_revoke(plan).await?;
         self.give("treasury", &watcher_policy(treasury.address)).await?;
         self.give("treasury", &mint_policy("event-bot", treasury.address, "12h", &SPONSOR.to_string())).await?;
-        self.give("game", &mint_policy("session", game.address, "1h", &SPONSOR.to_string())).await
+        self.give("game", &mint_policy("session", game.address, "1h", &SPONSOR.to_string())).await?;
+        self.finish_sandbox()
     }
 
     async fn give(&self, account: &str, policy: &str) -> Result<()> {
@@ -201,4 +212,74 @@ fn watcher_policy(account: Address) -> String {
          [[permission.when]]\narg = \"amount\"\nop = \"lte\"\nvalue = \"500\"\n\n\
          [[permission]]\ntarget = \"{DEMO_LENDING}\"\nfunction = \"closeIfAtRisk()\"\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const EXAMPLE_KEYS: usize = 6;
+
+    fn empty() -> (tempfile::TempDir, Home) {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(&folder.path().join("home"));
+        (folder, home)
+    }
+
+    async fn keys_of(home: &Home) -> usize {
+        let wallet = Wallet::open(home.clone(), PassphraseSource::StandardInput).unwrap();
+        wallet.keys(None).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_whose_making_was_cut_off_is_no_home_and_the_next_try_begins_anew() {
+        let (_folder, home) = empty();
+        let cut_off = Wallet::init_sandbox(&home).unwrap();
+        cut_off.new_account("treasury", NAME, OwnerSource::New, KernelVersion::DEFAULT, U256::ZERO).await.unwrap();
+        cut_off.give("treasury", &token_policy("rebalancer")).await.unwrap();
+        drop(cut_off);
+        assert!(!home.is_initialized());
+
+        let wallet = Wallet::init_sandbox(&home).unwrap();
+        assert_eq!(wallet.keys(None).await.unwrap().len(), 0);
+        wallet.seed_sandbox().await.unwrap();
+        drop(wallet);
+        assert!(home.is_initialized() && !home.data().join("sandbox.making").exists());
+        assert_eq!(keys_of(&home).await, EXAMPLE_KEYS);
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_that_another_process_is_making_is_left_alone() {
+        let (_folder, home) = empty();
+        let first = Wallet::init_sandbox(&home).unwrap();
+        for refused in [Wallet::init_sandbox(&home).map(|_| ()), Wallet::init(&home, Backend::File)] {
+            assert_eq!(refused.unwrap_err().code, "home.busy");
+        }
+        first.seed_sandbox().await.unwrap();
+        assert_eq!(Wallet::init_sandbox(&home).map(|_| ()).unwrap_err().code, "home.exists");
+        assert_eq!(keys_of(&home).await, EXAMPLE_KEYS);
+    }
+
+    #[test]
+    fn no_live_home_begins_with_what_is_left_of_a_sandbox() {
+        let (_folder, home) = empty();
+        let left = Wallet::init_sandbox(&home).unwrap();
+        left.new_agent("bot").unwrap();
+        drop(left);
+        Wallet::init(&home, Backend::File).unwrap();
+        let live = Wallet::open(home, PassphraseSource::StandardInput).unwrap();
+        assert!(!live.is_sandbox() && live.secrets().unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_sandbox_begins_on_top_of_a_live_vault_that_lost_its_config() {
+        let (_folder, home) = empty();
+        Wallet::init(&home, Backend::File).unwrap();
+        drop(Wallet::open(home.clone(), PassphraseSource::StandardInput).unwrap());
+        fs::remove_file(home.config_file()).unwrap();
+        assert_eq!(Wallet::init_sandbox(&home).map(|_| ()).unwrap_err().code, "home.exists");
+        assert!(home.records_file().exists());
+    }
 }

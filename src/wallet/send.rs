@@ -12,7 +12,7 @@ use super::{
     key::KeyFile,
     model::{Account, ApprovalRecord, Key, Purpose},
     network::Services,
-    operation::{OperationOutcome, Pay, Prepared, Wanted, random_nonce_key},
+    operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
     signer,
     state::Picture,
 };
@@ -68,6 +68,41 @@ enum Signer {
     Session { key: Box<Key>, frame: Frame },
 }
 
+/// What the judge needs to answer for a key, read once: for a verdict while a call is still being written. No secret is in it.
+pub struct Judging {
+    file: KeyFile,
+    picture: Picture,
+    pay: Pay,
+}
+
+/// What the judge says of a call that the key may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// It goes through `executeBatch`, because that is what the key's approval opens.
+    pub batch: bool,
+    /// The approval is enabled in the same operation.
+    pub enables: bool,
+    pub deploys: bool,
+}
+
+impl Judging {
+    /// Whether the chain would run this call, as of when the facts were read; else which rule says no.
+    pub fn verdict(&self, call: Call) -> Result<Verdict> {
+        let deploys = !self.picture.deployed;
+        let verdict = |batch, path| Verdict { batch, enables: path == Path::Enable, deploys };
+        match self.judged(&AccountCall::Execute(call.clone())) {
+            Ok((_, path, _)) => Ok(verdict(false, path)),
+            Err(refused) => match self.judged(&AccountCall::ExecuteBatch(vec![call])) {
+                Ok((_, path, _)) => Ok(verdict(true, path)),
+                Err(_) => Err(refused),
+            },
+        }
+    }
+}
+
+/// What an operation goes through, in this order, as it is told while it runs.
+pub const PHASES: [&str; 3] = ["signing", "sending", "waiting for a block"];
+
 /// How a session signature is put together.
 #[derive(Clone)]
 struct Frame {
@@ -111,6 +146,10 @@ impl SendPlan {
         }
     }
 
+    pub fn chain_id(&self) -> u64 {
+        self.services.network.chain_id
+    }
+
     pub fn preview(&self) -> SendPreview {
         SendPreview {
             user_op_hash: self.prepared.user_op_hash,
@@ -137,6 +176,12 @@ impl Wallet {
     }
 
     pub async fn execute_send(&self, plan: SendPlan, wait: bool) -> Result<OperationOutcome> {
+        self.execute_send_telling(plan, wait, &|_| {}).await
+    }
+
+    /// The same, and says which of [`PHASES`] it is in.
+    pub async fn execute_send_telling(&self, plan: SendPlan, wait: bool, tell: &Tell<'_>) -> Result<OperationOutcome> {
+        tell("signing");
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
             Signer::Owner(account) => (signature::sudo(&self.owner_signer(account)?.sign_message_hash(hash)?), None),
@@ -144,7 +189,28 @@ impl Wallet {
                 (frame.assemble(&self.session_signer(key)?.sign_message_hash(hash)?), Some(key.id.clone()))
             }
         };
-        self.execute_operation(&plan.services, plan.prepared, Purpose::Send { key_id }, signature, wait).await
+        let purpose = Purpose::Send { key_id };
+        self.execute_operation_telling(&plan.services, plan.prepared, purpose, signature, wait, tell).await
+    }
+
+    /// The facts about a key, for verdicts while a call is being written.
+    pub async fn judging(&self, wanted: &str) -> Result<Judging> {
+        let file = self.find_key(wanted)?;
+        if file.key.secret.is_none() {
+            return Err(Error::new(
+                Class::Vault,
+                "vault.no_session_key",
+                format!("the private half of {} ({}) is not here", file.key.label, file.key.session_key),
+            )
+            .hint("its holder can act with it; the owner can with `send --as-owner`"));
+        }
+        let services = self.services_of(&file.key.network, file.key.chain_id).await?;
+        let mut picture = self.picture_for(&file.key).await?;
+        for approval in &file.approvals {
+            services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
+        }
+        let pay = who_pays(&file.key, &services)?;
+        Ok(Judging { file, picture, pay })
     }
 
     async fn plan_as_owner(&self, name: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
@@ -200,22 +266,11 @@ impl Wallet {
     }
 
     async fn plan_as_key(&self, wanted: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
-        let file = self.find_key(wanted)?;
-        if file.key.secret.is_none() {
-            return Err(Error::new(
-                Class::Vault,
-                "vault.no_session_key",
-                format!("the private half of {} ({}) is not here", file.key.label, file.key.session_key),
-            )
-            .hint("its holder can act with it; the owner can with `send --as-owner`"));
-        }
+        let judging = self.judging(wanted).await?;
+        let (approval, path, accepted) = judging.judged(&account_call)?;
+        let approval = approval.clone();
+        let Judging { file, picture, pay } = judging;
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
-        let mut picture = self.picture_for(&file.key).await?;
-        for approval in &file.approvals {
-            services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
-        }
-        let pay = who_pays(&file.key, &services)?;
-        let (approval, path, accepted) = self.judged(&file, &picture, &account_call, pay)?;
         let shown = match (&account_call, accepted.shown.as_slice()) {
             (_, []) if file.key.scope.permissions.is_empty() => Shown::Nothing,
             (AccountCall::ExecuteBatch(_), positions) => Shown::Batch(positions),
@@ -227,10 +282,8 @@ impl Wallet {
         let enables = path == Path::Enable;
         let frame = Frame {
             session_key: file.key.session_key,
-            approval: enables.then(|| Approval {
-                request: approval.request.clone(),
-                signature: approval.signature.clone().unwrap_or_default(),
-            }),
+            approval: enables
+                .then(|| Approval { request: approval.request, signature: approval.signature.unwrap_or_default() }),
             proof,
         };
         let wanted = Wanted {
@@ -271,15 +324,12 @@ impl Wallet {
         }
         Ok(Box::new(secret))
     }
+}
 
+impl Judging {
     /// Asks the judge with every approval of the key; the first acceptance wins, else the most telling refusal.
-    fn judged<'a>(
-        &self,
-        file: &'a KeyFile,
-        picture: &Picture,
-        call: &AccountCall,
-        pay: Pay,
-    ) -> Result<(&'a ApprovalRecord, Path, Accepted)> {
+    fn judged(&self, call: &AccountCall) -> Result<(&ApprovalRecord, Path, Accepted)> {
+        let Self { file, picture, pay } = self;
         let called = call.selector().unwrap_or_default();
         let mut refusal: Option<(u8, Error)> = None;
         for approval in &file.approvals {
@@ -302,7 +352,7 @@ impl Wallet {
                 stale(&file.key, approval, picture)?;
             }
             let window = approval_window(approval);
-            let paymaster_and_data = expected_paymaster_data(&file.key, pay);
+            let paymaster_and_data = expected_paymaster_data(&file.key, *pay);
             let facts = picture.facts(generation, enable, path, window, called, paymaster_and_data);
             let key = judge::Key {
                 generation,

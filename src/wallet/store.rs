@@ -1,6 +1,6 @@
 //! Records, in SQLite: accounts, keys, approvals, agents, operations, proofs. Never a secret.
 //!
-//! WAL with synchronous=FULL, so that what was reported survives a crash; writers take their turn with BEGIN IMMEDIATE,
+//! WAL with synchronous=FULL, so that what was reported survives a crash (a sandbox's records need not survive a power cut); writers take their turn with BEGIN IMMEDIATE,
 //! so that two processes never plan the same nonce. Rows hold a record as JSON beside the columns that are searched.
 
 use std::{
@@ -52,11 +52,20 @@ pub struct Store {
 impl Store {
     /// Opens the records at `path`, making or upgrading them as needed. The file must exist already, with its permissions.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, "FULL")
+    }
+
+    /// The records of a sandbox home: they survive the end of this process at any moment, and nobody waits for the disk.
+    pub fn open_play(path: &Path) -> Result<Self> {
+        Self::open_with(path, "OFF")
+    }
+
+    fn open_with(path: &Path, synchronous: &str) -> Result<Self> {
         let open = || -> rusqlite::Result<Connection> {
             let mut connection = Connection::open(path)?;
             connection.busy_timeout(Duration::from_secs(10))?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "synchronous", synchronous)?;
             connection.pragma_update(None, "foreign_keys", true)?;
             migrate(&mut connection)?;
             Ok(connection)

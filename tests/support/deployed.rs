@@ -19,6 +19,7 @@ use keyleash::kernel::{
     signature,
     user_op::UserOperation,
 };
+use keyleash::sandbox::contracts;
 use revm::{
     Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext,
     context::{
@@ -285,6 +286,23 @@ impl Deployed {
             }
         }
         Some(chain)
+    }
+
+    /// The sandbox's contracts - ours - in the place of the deployed ones.
+    pub fn ours() -> Self {
+        static CHAIN: OnceLock<Deployed> = OnceLock::new();
+        let replay = || {
+            let genesis = contracts::genesis(NOW, Address::ZERO).unwrap();
+            let mut chain = Self { db: CacheDB::new(EmptyDB::new()), timestamp: NOW };
+            for contract in contracts::contracts().unwrap() {
+                chain.set_code(contract.address, &contract.runtime);
+                for (slot, value) in genesis.storage_slots(contract.address) {
+                    chain.set_storage(contract.address, slot.into(), value.into());
+                }
+            }
+            chain
+        };
+        CHAIN.get_or_init(replay).clone()
     }
 
     /// Sends a transaction from any address and keeps what it does.

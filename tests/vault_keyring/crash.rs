@@ -113,3 +113,14 @@ fn a_removal_that_is_killed_leaves_all_or_nothing() {
     assert_seen(kill_everywhere(&["put-keyring"], "rm", all_or_nothing), &[IN_KEYRING, NOWHERE]);
     assert_seen(kill_everywhere(&["put-file"], "rm", all_or_nothing), &[IN_FILE, NOWHERE]);
 }
+
+/// A live vault waits for the disk: killed as it first asks the system to, a put has come to nothing yet.
+#[test]
+fn a_live_secret_is_on_the_disk_before_it_counts() {
+    if !strace_works() {
+        return;
+    }
+    let Some(desktop) = Desktop::unlocked() else { return };
+    assert!(killed_at(&desktop, &format!("put-file {ID}"), "fsync", 1));
+    assert!(desktop.run(&format!("aftermath {ID}")).ends_with(NOWHERE));
+}

@@ -1,6 +1,5 @@
 //! The editing state of one line of text: printable keys type, readline keys edit, a paste is one event.
 
-#[allow(dead_code, clippy::wrong_self_convention, reason = "the grant wizard uses the rest")]
 pub mod page;
 pub mod secret;
 
@@ -99,7 +98,7 @@ impl Field {
 
     /// Control and bidi characters fall out; line breaks too, so a paste never submits.
     pub fn paste(&mut self, text: &str) {
-        for c in text.trim().chars() {
+        for c in text.trim().chars().take(MAX_FIELD) {
             self.insert(c);
         }
     }

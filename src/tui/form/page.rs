@@ -109,6 +109,17 @@ impl<K> Row<K> {
         Self::new(key, label, Control::Button, "")
     }
 
+    /// Replaces what an empty field says.
+    pub fn example(&mut self, text: &str) {
+        if let Control::Cells(cells) = &mut self.control {
+            for cell in cells {
+                if let Cell::Text { example, .. } = cell {
+                    text.clone_into(example);
+                }
+            }
+        }
+    }
+
     fn cells(&self) -> usize {
         match &self.control {
             Control::Cells(cells) => cells.len().min(self.open),
@@ -152,7 +163,7 @@ impl<K: Copy + PartialEq> Form<K> {
     }
 
     /// To the first line that is shown.
-    pub fn to_top(&mut self) {
+    pub fn focus_first(&mut self) {
         self.row = self.rows.iter().position(|r| !r.hidden).unwrap_or(0);
         self.cell = 0;
     }
@@ -304,6 +315,11 @@ impl<K: Copy + PartialEq> Form<K> {
                     return Did::Turned(here);
                 }
                 return Did::Nothing;
+            }
+            // On with the page, from wherever one is.
+            Command::PageDown => {
+                let button = self.rows.iter().find(|r| r.control == Control::Button && !r.hidden).map(|r| r.key);
+                return button.map_or(Did::Nothing, Did::Pressed);
             }
             Command::Open if matches!(self.rows.get(row).map(|r| &r.control), Some(Control::Button)) => {
                 return Did::Pressed(here);

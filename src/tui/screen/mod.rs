@@ -2,9 +2,13 @@
 
 pub mod accounts;
 pub mod activity;
+pub mod agents;
+pub mod approval;
+pub mod deliver;
 pub mod enable;
 pub mod first_run;
 pub mod grant;
+mod granting;
 pub mod help;
 pub mod home;
 pub mod inspect;
@@ -12,8 +16,10 @@ pub mod networks;
 pub mod palette;
 pub mod review;
 pub mod revoke;
+pub mod send;
 pub mod settings;
 pub mod stages;
+pub mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
 
@@ -29,7 +35,12 @@ pub enum Screen {
     FirstRun(first_run::State),
     Home(home::State),
     Inspect(inspect::State),
-    Grant(grant::State),
+    Grant(Box<grant::State>),
+    Wizard(Box<wizard::State>),
+    Deliver(Box<deliver::State>),
+    Send(Box<send::State>),
+    Agents(Box<agents::State>),
+    Approval(Box<approval::State>),
     Revoke(revoke::State),
     Enable(enable::State),
     Accounts(accounts::State),
@@ -64,6 +75,11 @@ impl Screen {
             Self::Home(state) => state.places(),
             Self::Inspect(_) => vec![Place::Inspect, Place::Sheet],
             Self::Grant(state) => state.places(),
+            Self::Wizard(state) => state.places(),
+            Self::Deliver(state) => state.places(),
+            Self::Send(state) => state.places(),
+            Self::Agents(state) => state.places(),
+            Self::Approval(state) => state.places(),
             Self::Revoke(state) => state.places(),
             Self::Enable(state) => state.places(),
             Self::Accounts(state) => state.places(),
@@ -83,6 +99,11 @@ impl Screen {
         match self {
             Self::Home(state) => state.field(),
             Self::Grant(state) => state.field(),
+            Self::Wizard(state) => state.field(),
+            Self::Deliver(state) => state.field(),
+            Self::Send(state) => state.field(),
+            Self::Agents(state) => state.field(),
+            Self::Approval(state) => state.field(),
             Self::Accounts(state) => state.field(),
             Self::Networks(state) => state.field(),
             Self::FirstRun(_)
@@ -100,6 +121,11 @@ impl Screen {
             Self::Home(state) => state.command(command, cx),
             Self::Inspect(state) => state.command(command, cx),
             Self::Grant(state) => state.command(command, cx),
+            Self::Wizard(state) => state.command(command, cx),
+            Self::Deliver(state) => state.command(command, cx),
+            Self::Send(state) => state.command(command, cx),
+            Self::Agents(state) => state.command(command, cx),
+            Self::Approval(state) => state.command(command, cx),
             Self::Revoke(state) => state.command(command, cx),
             Self::Enable(state) => state.command(command, cx),
             Self::Accounts(state) => state.command(command, cx),
@@ -134,6 +160,11 @@ impl Screen {
         match self {
             Self::Home(state) => state.settle(cx),
             Self::Grant(state) => state.edited(),
+            Self::Wizard(state) => state.edited(cx),
+            Self::Deliver(state) => state.edited(),
+            Self::Send(state) => state.edited(),
+            Self::Agents(state) => state.edited(),
+            Self::Approval(state) => state.edited(),
             Self::Accounts(state) => state.edited(),
             Self::Networks(state) => state.edited(),
             _ => {}
@@ -144,6 +175,9 @@ impl Screen {
     pub fn resized(&mut self, cx: &mut Cx<'_>) {
         match self {
             Self::Grant(state) => state.resized(),
+            Self::Wizard(state) => state.resized(),
+            Self::Send(state) => state.resized(),
+            Self::Deliver(_) | Self::Agents(_) | Self::Approval(_) => {}
             Self::Revoke(state) => state.resized(),
             Self::Enable(state) => state.resized(),
             Self::Accounts(state) => state.resized(),
@@ -165,6 +199,8 @@ impl Screen {
     pub fn drawn(&mut self, cx: &mut Cx<'_>) {
         match self {
             Self::Grant(state) => state.drawn(cx),
+            Self::Wizard(state) => state.drawn(cx),
+            Self::Send(state) => state.drawn(cx),
             Self::Revoke(state) => state.drawn(cx),
             Self::Enable(state) => state.drawn(cx),
             Self::Accounts(state) => state.drawn(cx),
@@ -174,12 +210,17 @@ impl Screen {
     }
 
     /// A job has ended; answers whether it was this screen's.
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    pub fn report(&mut self, job: JobId, report: &mut Report, cx: &mut Cx<'_>) -> bool {
         match self {
             Self::FirstRun(state) => state.report(job, report),
             Self::Home(_) => false,
             Self::Inspect(state) => state.report(job, report),
             Self::Grant(state) => state.report(job, report, cx),
+            Self::Wizard(state) => state.report(job, report, cx),
+            Self::Deliver(state) => state.report(job, report, cx),
+            Self::Send(state) => state.report(job, report, cx),
+            Self::Agents(state) => state.report(job, report, cx),
+            Self::Approval(state) => state.report(job, report, cx),
             Self::Revoke(state) => state.report(job, report, cx),
             Self::Enable(state) => state.report(job, report, cx),
             Self::Accounts(state) => state.report(job, report, cx),
@@ -193,6 +234,10 @@ impl Screen {
     pub fn leave(&mut self, effects: &mut Vec<Effect>) {
         match self {
             Self::Grant(state) => state.leave(effects),
+            Self::Wizard(state) => state.leave(effects),
+            Self::Send(state) => state.leave(effects),
+            Self::Agents(state) => state.leave(effects),
+            Self::Approval(state) => state.leave(effects),
             Self::Revoke(state) => state.leave(effects),
             Self::Enable(state) => state.leave(effects),
             _ => {}
@@ -208,6 +253,13 @@ impl Screen {
                 key.and_then(|k| model.data.account_of(k)).map(|a| heading(model, a)).unwrap_or_default()
             }
             Self::Grant(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Wizard(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Send(state) => state.account_row(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Agents(_) | Self::Approval(_) => Heading::default(),
+            Self::Deliver(state) => {
+                let key = model.data.key(&state.key_id);
+                key.and_then(|k| model.data.account_of(k)).map(|a| heading(model, a)).unwrap_or_default()
+            }
             Self::Revoke(state) => named(model, &state.account),
             Self::Enable(state) => named(model, &state.account),
             Self::Accounts(_) => titled("accounts"),
@@ -232,6 +284,11 @@ impl Screen {
             Self::Home(state) => state.render(model, frame, area),
             Self::Inspect(state) => state.render(model, frame, area),
             Self::Grant(state) => state.render(model, frame, area),
+            Self::Wizard(state) => state.render(model, frame, area),
+            Self::Deliver(state) => state.render(model, frame, area),
+            Self::Send(state) => state.render(model, frame, area),
+            Self::Agents(state) => state.render(model, frame, area),
+            Self::Approval(state) => state.render(model, frame, area),
             Self::Revoke(state) => state.render(model, frame, area),
             Self::Enable(state) => state.render(model, frame, area),
             Self::Accounts(state) => state.render(model, frame, area),

@@ -144,6 +144,16 @@ fn job_of(effect: &Effect) -> Option<app::JobId> {
         | Effect::InitSandbox { job }
         | Effect::PlanGrant { job, .. }
         | Effect::SignGrant { job, .. }
+        | Effect::ReadAbi { job, .. }
+        | Effect::ReadApproval { job, .. }
+        | Effect::Export { job, .. }
+        | Effect::ReadJudging { job, .. }
+        | Effect::PlanSend { job, .. }
+        | Effect::SendCall { job, .. }
+        | Effect::ReadAgents { job }
+        | Effect::NewAgent { job, .. }
+        | Effect::InspectApproval { job, .. }
+        | Effect::TakeIn { job, .. }
         | Effect::PlanRevoke { job, .. }
         | Effect::SendRevoke { job, .. }
         | Effect::PlanEnable { job, .. }
@@ -159,7 +169,12 @@ fn job_of(effect: &Effect) -> Option<app::JobId> {
         | Effect::InitHome { job, .. }
         | Effect::VaultStatus { job }
         | Effect::Save { job, .. } => *job,
-        Effect::Forget { .. } | Effect::Cancel { .. } | Effect::Copy { .. } | Effect::Suspend | Effect::Quit => {
+        Effect::Forget { .. }
+        | Effect::Cancel { .. }
+        | Effect::Copy { .. }
+        | Effect::DropHeld
+        | Effect::Suspend
+        | Effect::Quit => {
             return None;
         }
     })

@@ -4,12 +4,15 @@ use crossterm::event::KeyCode;
 use proptest::prelude::*;
 
 use super::{Bench, made_up};
-use crate::tui::{
-    app::{Msg, Report},
-    effects::Effect,
-    input::{Input, Key},
-    keymap,
-    screen::review::QUIET,
+use crate::{
+    kernel::abi::Interface,
+    tui::{
+        app::{Msg, Report},
+        effects::Effect,
+        input::{Input, Key},
+        keymap,
+        screen::review::QUIET,
+    },
 };
 
 #[derive(Debug, Clone)]
@@ -74,6 +77,9 @@ fn answer(bench: &mut Bench, fail: bool) {
         Some(Effect::InitHome { .. }) => Report::HomeReady,
         Some(Effect::VaultStatus { .. }) => Report::Vault(made_up::vault()),
         Some(Effect::Save { .. }) => Report::Saved("/home/ana/copies/address-1.txt".into()),
+        Some(Effect::ReadAbi { .. }) => Report::Abi(Box::new(Interface::known("erc20").unwrap())),
+        Some(Effect::ReadApproval { .. }) => Report::ApprovalText(vec!["e30=".into()]),
+        Some(Effect::Export { file, with_secret, .. }) => Report::Exported { file, with_secret },
         _ => Report::Keys(made_up::keys()),
     };
     bench.send(Msg::Job(job, report));
@@ -149,11 +155,33 @@ proptest! {
         bench.send(Msg::Input(Input::Resize(80, 24), bench.at));
         let quits = |bench: &Bench| bench.asked_for.iter().filter(|e| **e == Effect::Quit).count();
         let before = quits(&bench);
-        for _ in 0..8 {
+        // A wizard with many permissions has many pages to go back through.
+        for _ in 0..400 {
+            if bench.model.is_at_root() {
+                break;
+            }
             bench.press(Key::plain(KeyCode::Esc));
         }
         prop_assert!(bench.model.is_at_root());
         prop_assert_eq!(quits(&bench), before, "Esc never quits");
+    }
+
+    #[test]
+    fn no_keys_break_the_wizard_or_sign_without_its_review(
+        width in 1u16..=200, height in 1u16..=60, start in 0usize..3,
+        acts in prop::collection::vec(act(), 1..160),
+    ) {
+        let mut bench = Bench::at_home(width, height, true);
+        bench.model.data.sandbox = height % 2 == 0;
+        bench.keys("n");
+        for _ in 0..start {
+            bench.keys("↓");
+        }
+        bench.keys("↵");
+        let mut watch = Watch::default();
+        for act in acts {
+            watch.act(&mut bench, act)?;
+        }
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::transport::{Answering, Answers, Call, ChainError, Transport};
 use crate::{
     sandbox::rpc::{RpcFault, Service},
-    wallet::home::{private_file, replace},
+    wallet::home::{private_file, replace_play},
 };
 
 /// What errors call the sandbox.
@@ -77,6 +77,15 @@ impl Inner {
     fn with<T>(&self, work: impl FnOnce(&mut Service) -> T) -> Result<T, KeepError> {
         let mut held = self.service.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = self.file.as_deref().map(Self::lock).transpose()?;
+        self.use_held(&mut held, work)
+    }
+
+    /// For whoever has the file's lock.
+    fn use_held<T>(
+        &self,
+        held: &mut MutexGuard<'_, Option<Service>>,
+        work: impl FnOnce(&mut Service) -> T,
+    ) -> Result<T, KeepError> {
         let mut service = match (held.take(), &self.file) {
             (Some(service), Some(file)) if self.revision_on_disk(file)? != Some(service.revision()) => {
                 self.read(file)?
@@ -95,7 +104,7 @@ impl Inner {
         {
             self.write(file, &service)?;
         }
-        *held = Some(service);
+        **held = Some(service);
         Ok(result)
     }
 
@@ -134,7 +143,7 @@ impl Inner {
 
     fn write(&self, file: &Path, service: &Service) -> Result<(), KeepError> {
         let text = format!("{}\n{}", service.revision(), service.to_json()?);
-        replace(file, text.as_bytes()).map_err(|error| KeepError::File {
+        replace_play(file, text.as_bytes()).map_err(|error| KeepError::File {
             what: "write",
             path: file.to_path_buf(),
             reason: error.to_string(),
@@ -142,23 +151,39 @@ impl Inner {
     }
 
     fn answer(&self, calls: &[Call]) -> Answers {
-        let one = |service: &mut Service, call: &Call| {
-            service
-                .answer(call.method, &call.params)
-                .map_err(|RpcFault { code, message, data }| ChainError::rpc(ORIGIN, call.purpose, code, &message, data))
-        };
-        let answered = self.with(|service| calls.iter().map(|call| one(service, call)).collect());
-        answered.unwrap_or_else(|error| {
-            let unreachable = |call: &Call| {
-                Err(ChainError::Unreachable {
-                    endpoint: ORIGIN.into(),
-                    purpose: call.purpose,
-                    reason: error.to_string(),
-                })
-            };
-            calls.iter().map(unreachable).collect()
-        })
+        self.with(|service| answers(service, calls)).unwrap_or_else(|error| unreachable(calls, &error))
     }
+
+    /// `None` where one would have to wait for somebody.
+    fn answer_at_once(&self, calls: &[Call]) -> Option<Answers> {
+        let mut held = self.service.try_lock().ok()?;
+        let _lock = match self.file.as_deref().map(|file| private_file(&file.with_extension("lock"))) {
+            Some(opened) => {
+                let lock = opened.ok()?;
+                lock.try_lock().ok()?;
+                Some(lock)
+            }
+            None => None,
+        };
+        let answered = self.use_held(&mut held, |service| answers(service, calls));
+        Some(answered.unwrap_or_else(|error| unreachable(calls, &error)))
+    }
+}
+
+fn answers(service: &mut Service, calls: &[Call]) -> Answers {
+    let one = |call: &Call| {
+        service
+            .answer(call.method, &call.params)
+            .map_err(|RpcFault { code, message, data }| ChainError::rpc(ORIGIN, call.purpose, code, &message, data))
+    };
+    calls.iter().map(one).collect()
+}
+
+fn unreachable(calls: &[Call], error: &KeepError) -> Answers {
+    let unreachable = |call: &Call| {
+        Err(ChainError::Unreachable { endpoint: ORIGIN.into(), purpose: call.purpose, reason: error.to_string() })
+    };
+    calls.iter().map(unreachable).collect()
 }
 
 impl Transport for InProcess {
@@ -167,10 +192,13 @@ impl Transport for InProcess {
     }
 
     fn request<'a>(&'a self, calls: &'a [Call]) -> Answering<'a> {
-        let (inner, calls) = (Arc::clone(&self.0), calls.to_vec());
         Box::pin(async move {
-            let lost = calls.clone();
+            if let Some(answers) = self.0.answer_at_once(calls) {
+                return answers;
+            }
             // off the runtime's threads: another process may hold the lock for a moment
+            let (inner, lost) = (Arc::clone(&self.0), calls);
+            let calls = calls.to_vec();
             let answers = tokio::task::spawn_blocking(move || inner.answer(&calls)).await;
             answers.unwrap_or_else(|_| {
                 let interrupted = |call: &Call| {

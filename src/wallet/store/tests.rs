@@ -350,3 +350,13 @@ fn a_damaged_record_is_named() {
         assert!(error.hint.contains("backup"), "{}", error.hint);
     }
 }
+
+#[test]
+fn live_records_wait_for_the_disk_and_only_a_sandboxs_do_not() {
+    let records = records();
+    let synchronous =
+        |store: &Store| -> i64 { store.lock().query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap() };
+    assert_eq!(synchronous(&records.store), 2, "FULL");
+    let play = Store::open_play(&records.folder.path().join("records.db")).unwrap();
+    assert_eq!(synchronous(&play), 0, "OFF");
+}

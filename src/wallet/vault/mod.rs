@@ -165,7 +165,8 @@ impl Vault {
         }
     }
 
-    /// The vault of a sandbox home: sealed files under a passphrase that everybody knows, so that nobody is asked.
+    /// The vault of a sandbox home: sealed files under a passphrase that everybody knows, so that nobody is asked, sealed
+    /// cheaply and without waiting for the disk. Never for keys of a live network.
     pub fn of_play_keys(data: &Path) -> Self {
         struct Known;
         impl AskPassphrase for Known {
@@ -174,6 +175,7 @@ impl Vault {
             }
         }
         let mut vault = Self::open(data, Backend::File, PassphraseSource::StandardInput);
+        vault.folder = PrivateFolder::of_play_keys(data.join("vault"));
         vault.sealed = SealedFiles::cheap(PassphraseSource::Prompt(Box::new(Known)));
         vault
     }

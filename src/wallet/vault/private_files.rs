@@ -19,6 +19,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 /// The folder of the vault, 0700.
 pub struct PrivateFolder {
     path: PathBuf,
+    /// Whether what was written has to survive a power cut too, and not only the end of this process.
+    synced: bool,
 }
 
 /// While this lives, no other process changes the vault.
@@ -29,7 +31,12 @@ pub struct FolderLock {
 impl PrivateFolder {
     /// Touches nothing; the folder is made when something is first written.
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, synced: true }
+    }
+
+    /// For play keys: the system writes them to the disk when it likes.
+    pub fn of_play_keys(path: PathBuf) -> Self {
+        Self { path, synced: false }
     }
 
     pub fn path(&self) -> &Path {
@@ -69,7 +76,7 @@ impl PrivateFolder {
         getrandom::fill(&mut random).map_err(VaultError::NoRandomness)?;
         let temp = self.join(&format!("{TEMP_PREFIX}{}", hex::encode(random)));
         let target = self.join(name);
-        let written = write_new(&temp, content)
+        let written = write_new(&temp, content, self.synced)
             .map_err(|e| VaultError::io("write", &temp, e))
             .and_then(|()| fs::rename(&temp, &target).map_err(|e| VaultError::io("replace", &target, e)));
         if written.is_err() {
@@ -153,6 +160,9 @@ impl PrivateFolder {
 
     /// A rename or removal is on the disk only when the folder is.
     fn sync(&self) -> Result<(), VaultError> {
+        if !self.synced {
+            return Ok(());
+        }
         #[cfg(unix)]
         File::open(&self.path)
             .and_then(|folder| folder.sync_all())
@@ -178,13 +188,13 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, VaultError> {
     if content.len() as u64 > max { Err(too_long()) } else { Ok(content) }
 }
 
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, content: &[u8], synced: bool) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create_new(true);
     private(&mut options);
     let mut file = options.open(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    if synced { file.sync_all() } else { Ok(()) }
 }
 
 /// 0600 from the first moment. On Windows the folder of the user's profile is what keeps others out.

@@ -617,3 +617,20 @@ fn the_vault_can_be_shared_between_threads() {
     fn shareable<T: Send + Sync>() {}
     shareable::<Vault>();
 }
+
+/// The N of scrypt that a sealed file says it was made with.
+fn sealed_with(data: &Path, id: &SecretId) -> u64 {
+    let file = fs::read_to_string(data.join("vault").join(format!("{id}.json"))).unwrap();
+    let keystore: serde_json::Value = serde_json::from_str(&file).unwrap();
+    keystore["crypto"]["kdfparams"]["n"].as_u64().unwrap()
+}
+
+#[test]
+fn a_live_secret_is_sealed_at_full_cost_and_only_a_play_key_cheaply() {
+    let (live, play) = (home(), home());
+    let id = SecretId::random().unwrap();
+    let passphrase = PassphraseSource::Prompt(Box::new(Script::new(&["correct horse", "correct horse"])));
+    Vault::open(live.path(), Backend::File, passphrase).put(&id, &anvil(), "owner").unwrap();
+    Vault::of_play_keys(play.path()).put(&id, &anvil(), "owner").unwrap();
+    assert_eq!((sealed_with(live.path(), &id), sealed_with(play.path(), &id)), (1 << 17, 16));
+}
