@@ -568,6 +568,42 @@ fn a_call_that_would_revert_is_found_out_before_it_is_sent() {
 // ---- approvals as files ----------------------------------------------------------------------------------------------------
 
 #[test]
+fn a_call_that_sends_more_than_the_account_has_says_what_is_missing() {
+    let sandbox = Sandbox::new();
+    let too_much = [json!({ "to": STRANGER, "value": "1eth" }), json!({ "to": STRANGER, "value": "1 eth" })];
+    let batch = sandbox.file("batch.json", &json!(too_much).to_string());
+    let to = STRANGER.to_string();
+    for arguments in [vec!["--to", &to, "--value", "2eth"], vec!["--batch", &batch]] {
+        let refused = sandbox.run(&[vec!["send", "--as-owner", "treasury"], arguments].concat()).exits(1);
+        assert_eq!(refused.code(), "funds.insufficient", "{refused:#?}");
+        let error = &refused.envelope["errors"][0];
+        let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
+        assert!(message.contains("sends 2 ETH") && message.contains("has 1.5 ETH"), "{message}");
+        assert!(hint.starts_with("0.5 ETH"), "{hint}");
+    }
+}
+
+#[test]
+fn a_preview_tells_functions_and_arguments() {
+    let sandbox = Sandbox::new();
+    let treasury = sandbox.ok(&["account", "show", "treasury"]);
+    let to = treasury["address"].as_str().unwrap();
+    let plan = sandbox.ok(&[mint("mint-bot", to.parse().unwrap()), vec!["--dry-run".into()]].concat());
+    assert_eq!(plan["calls"], json!([format!("calls {}: mint(to = {to}), with 0 ETH", DEMO.nft)]));
+}
+
+#[test]
+fn a_second_key_of_the_same_name_is_given_with_a_word_on_how_to_tell_them_apart() {
+    let sandbox = Sandbox::new();
+    let first = text(&sandbox.ok(&["key", "show", "event-bot"]), "key_id").to_owned();
+    let policy = sandbox.file("policy.toml", &mint_policy("event-bot", STRANGER));
+    let granted = sandbox.run(&["grant", "treasury", "--policy", &policy, "--new-key"]).exits(0);
+    let warnings = granted.envelope["warnings"].to_string();
+    assert!(warnings.contains("another key is called event-bot already") && warnings.contains(&first), "{warnings}");
+    sandbox.refused(&["key", "show", "event-bot"], 2, "key.ambiguous");
+}
+
+#[test]
 fn an_exported_approval_says_what_it_allows_in_both_formats() {
     let sandbox = Sandbox::new();
     let account = sandbox.account("mine", "0.2.4", false);

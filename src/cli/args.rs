@@ -442,9 +442,11 @@ pub enum ViaChoice {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RevokeArgs {
     pub account: String,
     /// Keys: id, label or address
+    #[arg(required_unless_present_any = ["all", "panic", "lift_panic"])]
     pub keys: Vec<String>,
     /// End every key of the account, also those that are not on record
     #[arg(long, conflicts_with = "keys")]

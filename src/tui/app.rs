@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 use ratatui::{Frame, layout::Rect, text::Span};
 
 use super::{
-    effects::{Effect, GrantPreview, RevokePreview},
+    effects::{Effect, GrantPreview, RevokePreview, SendView},
     input::{Input, Key, Moment},
     keymap::{self, Command, Place},
     screen::{Screen, first_run, help, home},
@@ -12,8 +12,11 @@ use super::{
     widget::frame,
 };
 use crate::{
-    kernel::text::is_unsafe,
-    wallet::{Question, account::AccountView, error::Error, grant::Granted, key::KeyView, revoke::Revoked},
+    kernel::{abi::Interface, text::is_unsafe},
+    wallet::{
+        Question, account::AccountView, agent::AgentView, error::Error, grant::Granted, inspect::Inspection,
+        key::KeyView, operation::OperationOutcome, revoke::Revoked, send::Judging,
+    },
 };
 
 /// Smallest screen that anything but one line is drawn on.
@@ -34,6 +37,8 @@ pub enum Msg {
     Asked(Question),
     Typed(usize),
     Answered,
+    /// So many characters were pasted and are held by the loop: they may be a secret.
+    Held(usize),
     /// The operating system's keyring has not answered yet.
     KeyringWaits,
 }
@@ -42,11 +47,39 @@ pub enum Msg {
 pub enum Report {
     Phase(&'static str),
     SandboxReady,
-    Records { accounts: Vec<AccountView>, keys: Vec<KeyView>, in_flight: usize, sandbox: bool },
+    Records {
+        accounts: Vec<AccountView>,
+        keys: Vec<KeyView>,
+        in_flight: usize,
+        sandbox: bool,
+    },
     Account(Box<AccountView>, Vec<KeyView>),
     Keys(Vec<KeyView>),
     GrantPlanned(Box<GrantPreview>),
     Granted(Box<Granted>),
+    /// A JSON ABI that was read.
+    Abi(Box<Interface>),
+    /// The serialized approvals of a key, without its private half.
+    ApprovalText(Vec<String>),
+    /// An approval was written to a file.
+    Exported {
+        file: String,
+        with_secret: bool,
+    },
+    /// What a verdict on a call needs; the screen that asked takes it.
+    Judging(Option<Box<Judging>>),
+    SendPlanned(Box<SendView>),
+    Sent(Box<OperationOutcome>),
+    Agents {
+        agents: Vec<AgentView>,
+        networks: Vec<String>,
+    },
+    AgentMade(Box<AgentView>),
+    Inspected(Vec<Inspection>),
+    TakenIn {
+        keys: Vec<KeyView>,
+        warnings: Vec<String>,
+    },
     RevokePlanned(Box<RevokePreview>),
     Revoked(Box<Revoked>),
     Failed(Error),
@@ -340,6 +373,11 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 asked.typed = typed;
             }
         }
+        Msg::Held(characters) => {
+            if let Screen::Approval(state) = model.above.last_mut().unwrap_or(&mut model.root) {
+                state.held(characters);
+            }
+        }
         Msg::Answered => model.asked = None,
         Msg::KeyringWaits => model.notice = Some(Notice::say("waiting for your keyring…")),
     }
@@ -357,9 +395,10 @@ fn on_input(model: &mut Model, input: Input, at: Moment, effects: &mut Vec<Effec
         }
         Input::Paste(text) => {
             if model.has_room() && model.help.is_none() && model.asked.is_none() {
-                model.on_screen(at, effects, |screen, _| {
+                model.on_screen(at, effects, |screen, cx| {
                     if let Some(field) = screen.field() {
                         field.paste(&text);
+                        screen.edited(cx);
                     }
                     Next::Stay
                 });
@@ -387,12 +426,12 @@ fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
         Command::Suspend => effects.push(Effect::Suspend),
         Command::Quit => quit(model, effects),
         _ if !model.has_room() || model.asked.is_some() => {}
-        Command::Help if model.help.is_some() => model.help = None,
+        Command::Help if model.help.is_some() => close_help(model, effects),
         Command::Help => model.help = Some(help::State::default()),
         _ if model.help.is_some() => {
             let body = frame::body(model.size);
             if model.help.as_mut().is_some_and(|help| !help.command(command, body, model.theme)) {
-                model.help = None;
+                close_help(model, effects);
             }
         }
         command => {
@@ -406,6 +445,15 @@ fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
     }
 }
 
+/// What was behind the help must be seen again before anything is confirmed.
+fn close_help(model: &mut Model, effects: &mut Vec<Effect>) {
+    model.help = None;
+    model.on_screen(Moment::default(), effects, |screen, cx| {
+        screen.resized(cx);
+        Next::Stay
+    });
+}
+
 /// Quitting while something is in flight says so once; it is found again at the next start.
 fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     let warning =
@@ -416,6 +464,12 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     } else {
         effects.push(Effect::Quit);
     }
+}
+
+/// Whether a paste may be a secret, which never comes into the model.
+pub fn holds_paste(model: &Model) -> bool {
+    let uncovered = model.has_room() && model.help.is_none() && model.asked.is_none();
+    uncovered && matches!(model.screen(), Screen::Approval(state) if state.holds_paste())
 }
 
 /// Where keys have their meaning now, the innermost first.
@@ -463,7 +517,7 @@ pub fn next_change(model: &Model) -> Option<u64> {
     counting.flat_map(count_down).map(super::format::seconds_to_change).min()
 }
 
-fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Effect>) {
+fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Vec<Effect>) {
     if let Report::Phase(phase) = report {
         if let Some(job) = model.jobs.list.iter_mut().find(|j| j.id == job) {
             job.phase = phase;
@@ -490,10 +544,37 @@ fn on_report(model: &mut Model, job: JobId, report: Report, effects: &mut Vec<Ef
             now: model.now,
             at: Moment::default(),
         };
-        taken |= screen.report(job, &report, &mut cx);
+        taken |= screen.report(job, &mut report, &mut cx);
     }
     match report {
-        Report::Phase(_) => {}
+        // For the screen that asked.
+        Report::Phase(_)
+        | Report::Abi(_)
+        | Report::ApprovalText(_)
+        | Report::Exported { .. }
+        | Report::Judging(_)
+        | Report::Agents { .. }
+        | Report::AgentMade(_)
+        | Report::Inspected(_) => {}
+        Report::TakenIn { keys, .. } => {
+            model.data.merge(keys, model.now);
+            effects.push(model.load());
+        }
+        Report::Sent(outcome) => {
+            if !taken {
+                model.notice = Some(match outcome.success {
+                    Some(true) => Notice::say("the call was made"),
+                    Some(false) => Notice::trouble("the operation was mined, but its call failed"),
+                    None => Notice::trouble("sent, and not in a block yet"),
+                });
+            }
+            effects.push(model.load());
+        }
+        Report::SendPlanned(_) => {
+            if !taken {
+                effects.push(Effect::Forget { plan: job });
+            }
+        }
         Report::SandboxReady => {
             model.root = Screen::Home(home::State::default());
             model.above.clear();

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
@@ -19,7 +19,12 @@ use zeroize::Zeroizing;
 
 use super::app::{JobId, Report};
 use crate::{
-    kernel::{account::selector, risk::Finding},
+    kernel::{
+        abi::Interface,
+        account::{Call, selector},
+        blob::Format,
+        risk::Finding,
+    },
     wallet::{
         AskPassphrase, PassphraseSource, Question, VaultError, Wallet,
         carry::{PassedOver, Price},
@@ -27,11 +32,17 @@ use crate::{
         error::{Error, Result},
         grant::{Accepted, GrantIntent, GrantPlan, Holder},
         home::{Home, read_bounded},
+        inspect::{InspectOptions, texts},
         policy::{MAX_POLICY, Policy},
         revoke::{RevokeIntent, RevokePlan},
+        send::{SendIntent, SendPlan},
     },
 };
 
+/// Largest ABI file that is read, in bytes.
+const MAX_ABI: u64 = 4 << 20;
+/// Largest approval that is read, in bytes.
+const MAX_APPROVAL: u64 = 16 << 20;
 /// How many jobs may ask chains at once.
 const READERS: usize = 4;
 
@@ -59,6 +70,60 @@ pub enum Effect {
         job: JobId,
         request: GrantRequest,
     },
+    /// Reads a JSON ABI from a file.
+    ReadAbi {
+        job: JobId,
+        file: String,
+    },
+    /// The serialized approvals of a key, without its private half.
+    ReadApproval {
+        job: JobId,
+        key: String,
+        format: Format,
+    },
+    /// Writes a key's approvals to a file that only its owner can read.
+    Export {
+        job: JobId,
+        key: String,
+        format: Format,
+        with_secret: bool,
+        file: String,
+    },
+    /// Reads what a verdict on a key's calls needs.
+    ReadJudging {
+        job: JobId,
+        key: String,
+    },
+    PlanSend {
+        job: JobId,
+        intent: SendIntent,
+    },
+    /// Signs and sends the call that was shown.
+    SendCall {
+        job: JobId,
+        plan: JobId,
+    },
+    /// The keys made here for others' accounts.
+    ReadAgents {
+        job: JobId,
+    },
+    NewAgent {
+        job: JobId,
+        label: String,
+    },
+    /// Reads an approval from elsewhere; nothing is written.
+    InspectApproval {
+        job: JobId,
+        source: Wrapped,
+    },
+    /// Verifies an approval from elsewhere and keeps it.
+    TakeIn {
+        job: JobId,
+        source: Wrapped,
+        label: Option<String>,
+    },
+    /// What was pasted is not wanted any more.
+    DropHeld,
     /// Signs the plan that was shown.
     SignGrant {
         job: JobId,
@@ -83,6 +148,10 @@ pub enum Effect {
     Cancel {
         job: JobId,
     },
+    /// To the terminal's clipboard (OSC 52).
+    Copy {
+        text: String,
+    },
     Suspend,
     Quit,
 }
@@ -91,9 +160,43 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRequest {
     pub account: String,
-    pub policy: String,
+    pub policy: PolicySource,
     pub holder: Holder,
     pub label: Option<String>,
+}
+
+/// What the owner asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A policy file, to be read.
+    File(String),
+    Made(Box<Policy>),
+}
+
+/// Where an approval from elsewhere is, and which network is asked about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrapped {
+    /// Missing: what was pasted last and is held here.
+    pub file: Option<String>,
+    /// Missing: no chain is asked.
+    pub network: Option<String>,
+}
+
+/// A call as it is reviewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendView {
+    pub account: Address,
+    pub network: String,
+    pub chain_id: u64,
+    pub calls: Vec<Call>,
+    pub enables: bool,
+    pub deploys: bool,
+    /// Wei.
+    pub max_cost: U256,
+    pub ceiling: U256,
+    pub paymaster: Option<Address>,
+    pub fee_source: &'static str,
+    pub user_op_hash: B256,
 }
 
 /// A grant as it is reviewed.
@@ -161,6 +264,7 @@ impl AskPassphrase for AskOnScreen {
 enum Plan {
     Grant(Box<GrantPlan>),
     Revoke(Box<RevokePlan>),
+    Send(Box<SendPlan>),
 }
 
 /// The plans that are under review.
@@ -172,7 +276,11 @@ pub struct Runner {
     desk: Desk,
     /// Dropping one stops the wait for its job.
     running: HashMap<JobId, oneshot::Sender<()>>,
+    /// What was pasted where it may be a secret.
+    held: Held,
 }
+
+type Held = Arc<Mutex<Option<Zeroizing<String>>>>;
 
 /// What every job needs.
 struct Shared {
@@ -240,7 +348,12 @@ impl Runner {
             tell,
             readers: Semaphore::new(READERS),
         };
-        Self { shared: Arc::new(shared), desk: Desk::default(), running: HashMap::new() }
+        Self { shared: Arc::new(shared), desk: Desk::default(), running: HashMap::new(), held: Held::default() }
+    }
+
+    /// Keeps a pasted text that may be a secret until it is asked for.
+    pub fn hold(&self, text: Zeroizing<String>) {
+        *lock(&self.held) = Some(text);
     }
 
     /// A job has said something; its last word ends it.
@@ -293,6 +406,77 @@ impl Runner {
                     Ok(Report::GrantPlanned(preview))
                 });
             }
+            Effect::ReadAbi { job, file } => self.start(job, move |_| async move {
+                let path = expand_home(&file);
+                let interface = Interface::from_json(&read_bounded(&path, MAX_ABI)?)
+                    .map_err(|e| Error::usage("abi.unreadable", format!("{}: {e}", path.display())))?;
+                Ok(Report::Abi(Box::new(interface)))
+            }),
+            Effect::ReadApproval { job, key, format } => self.start(job, move |shared| async move {
+                Ok(Report::ApprovalText(shared.wallet()?.approval_texts(&key, format).await?))
+            }),
+            Effect::Export { job, key, format, with_secret, file } => self.start(job, move |shared| async move {
+                let path = expand_home(&file);
+                shared.wallet()?.export_key(&key, format, with_secret, &path).await?;
+                Ok(Report::Exported { file: path.display().to_string(), with_secret })
+            }),
+            Effect::ReadJudging { job, key } => self.start(job, move |shared| async move {
+                Ok(Report::Judging(Some(Box::new(shared.wallet()?.judging(&key).await?))))
+            }),
+            Effect::PlanSend { job, intent } => {
+                let desk = Arc::clone(&self.desk);
+                self.start(job, move |shared| async move {
+                    let plan = shared.wallet()?.plan_send(intent).await?;
+                    let view = Box::new(send_view(&plan));
+                    lock(&desk).insert(job, Plan::Send(Box::new(plan)));
+                    Ok(Report::SendPlanned(view))
+                });
+            }
+            Effect::SendCall { job, plan } => {
+                let Some(Plan::Send(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                self.start(job, move |shared| async move {
+                    let wallet = shared.wallet()?;
+                    let tell = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Sent(Box::new(wallet.execute_send_telling(*plan, true, &tell).await?)))
+                });
+            }
+            Effect::ReadAgents { job } => self.start(job, move |shared| async move {
+                let wallet = shared.wallet()?;
+                let networks = wallet.networks().into_iter().map(|n| n.name).collect();
+                Ok(Report::Agents { agents: wallet.agents()?, networks })
+            }),
+            Effect::NewAgent { job, label } => self.start(job, move |shared| async move {
+                Ok(Report::AgentMade(Box::new(shared.wallet()?.new_agent(&label)?)))
+            }),
+            Effect::InspectApproval { job, source } => {
+                let held = Arc::clone(&self.held);
+                self.start(job, move |shared| async move {
+                    let text = wrapped(&source, &held)?;
+                    let wallet = shared.wallet()?;
+                    let options = InspectOptions { network: source.network, ..InspectOptions::default() };
+                    let mut found = Vec::new();
+                    for one in texts(&text) {
+                        found.push(wallet.inspect(one, &options).await?);
+                    }
+                    Ok(Report::Inspected(found))
+                });
+            }
+            Effect::TakeIn { job, source, label } => {
+                let held = Arc::clone(&self.held);
+                self.start(job, move |shared| async move {
+                    let text = wrapped(&source, &held)?;
+                    let wallet = shared.wallet()?;
+                    let (mut keys, mut warnings) = (Vec::new(), Vec::new());
+                    for one in texts(&text) {
+                        let network = source.network.as_deref();
+                        let (key, said) = wallet.import_approval(one, label.as_deref(), None, network).await?;
+                        keys.push(key);
+                        warnings.extend(said);
+                    }
+                    Ok(Report::TakenIn { keys, warnings })
+                });
+            }
+            Effect::DropHeld => *lock(&self.held) = None,
             Effect::SignGrant { job, plan, accepted } => {
                 let Some(Plan::Grant(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
@@ -323,7 +507,7 @@ impl Runner {
                 self.running.remove(&job);
             }
             // The loop's own.
-            Effect::Suspend | Effect::Quit => {}
+            Effect::Copy { .. } | Effect::Suspend | Effect::Quit => {}
         }
     }
 
@@ -364,12 +548,27 @@ impl Runner {
 }
 
 fn intent(request: GrantRequest) -> Result<GrantIntent> {
-    let file = expand_home(&request.policy);
-    let text = read_bounded(&file, MAX_POLICY)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let policy = Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
-        .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })?;
+    let policy = match request.policy {
+        PolicySource::Made(policy) => *policy,
+        PolicySource::File(name) => {
+            let file = expand_home(&name);
+            let text = read_bounded(&file, MAX_POLICY)?;
+            let folder = file.parent().unwrap_or(Path::new("."));
+            Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
+                .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })?
+        }
+    };
     Ok(GrantIntent { account: request.account, policy, holder: request.holder, label: request.label })
+}
+
+/// The text of an approval from elsewhere. It may carry a private key.
+fn wrapped(source: &Wrapped, held: &Held) -> Result<Zeroizing<String>> {
+    match &source.file {
+        Some(file) => Ok(Zeroizing::new(read_bounded(&expand_home(file), MAX_APPROVAL)?)),
+        None => lock(held)
+            .clone()
+            .ok_or_else(|| Error::usage("approval.none", "nothing was pasted").hint("paste the approval first")),
+    }
 }
 
 /// `~/` is the shell's business elsewhere; in a form there is no shell.
@@ -377,6 +576,23 @@ fn expand_home(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
         _ => PathBuf::from(path),
+    }
+}
+
+fn send_view(plan: &SendPlan) -> SendView {
+    let preview = plan.preview();
+    SendView {
+        account: plan.account,
+        network: plan.network.clone(),
+        chain_id: plan.chain_id(),
+        calls: plan.account_call.calls(),
+        enables: preview.enables,
+        deploys: preview.deploys,
+        max_cost: plan.prepared.max_cost,
+        ceiling: plan.prepared.ceiling,
+        paymaster: preview.paymaster,
+        fee_source: preview.fee_source,
+        user_op_hash: preview.user_op_hash,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// Longest paste that is looked at, in characters.
-const MAX_PASTE: usize = 16 * 1024;
+/// Longest paste that is looked at, in characters: approvals are long.
+const MAX_PASTE: usize = 1 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {

@@ -30,6 +30,16 @@ pub enum Command {
     Grant,
     Revoke,
     Raw,
+    Send,
+    /// Keys made here for others' accounts.
+    Agents,
+    /// An approval that is pasted or in a file.
+    Approval,
+    /// Hands an approval over: a file, or the clipboard.
+    Deliver,
+    /// The serialized approval.
+    Text,
+    Copy,
     /// The one key that signs or sends what is being reviewed.
     Confirm,
     /// Goes to the phrase that must be typed.
@@ -50,6 +60,16 @@ pub enum Place {
     Form,
     /// A line of a form that offers a few answers.
     Choice,
+    /// A line of a form that offers many answers.
+    List,
+    /// What kind of key to give.
+    Menu,
+    /// Keys made here for others' accounts.
+    Agents,
+    /// An approval that was read.
+    Approval,
+    /// An approval that was taken in.
+    Taken,
     Review,
     /// A review that wants a phrase typed.
     Blocked,
@@ -61,12 +81,17 @@ pub enum Place {
 }
 
 impl Place {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::Home,
         Self::Filter,
         Self::Inspect,
         Self::Form,
         Self::Choice,
+        Self::List,
+        Self::Menu,
+        Self::Agents,
+        Self::Approval,
+        Self::Taken,
         Self::Review,
         Self::Blocked,
         Self::Phrase,
@@ -87,6 +112,11 @@ impl Place {
             Self::Inspect => "Looking at a key",
             Self::Form => "Forms",
             Self::Choice => "Choices in forms",
+            Self::List => "Lists in forms",
+            Self::Menu => "Menus",
+            Self::Agents => "Keys made here",
+            Self::Approval => "Looking at an approval",
+            Self::Taken => "An approval that was taken in",
             Self::Review => "Reviews, before anything is signed or sent",
             Self::Blocked => "Reviews that want a phrase typed",
             Self::Phrase => "A phrase that must be typed",
@@ -145,8 +175,11 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Home, &[Key::char('n')], "n", Command::Grant, "new key"),
     shown(Place::Home, ENTER, "↵", Command::Open, "inspect"),
     shown(Place::Home, &[Key::char('x')], "x", Command::Revoke, "revoke"),
+    shown(Place::Home, &[Key::char('s')], "s", Command::Send, "send"),
     shown(Place::Home, &[Key::char('/')], "/", Command::Filter, "filter"),
     shown(Place::Home, &[Key::char('r')], "r", Command::Refresh, "refresh"),
+    quiet(Place::Home, &[Key::char('a')], "a", Command::Agents, "keys made here for others' accounts"),
+    quiet(Place::Home, &[Key::char('i')], "i", Command::Approval, "look at an approval, or take one in"),
     quiet(Place::Home, UP, "↑ k", Command::Up, "one up"),
     quiet(Place::Home, DOWN, "↓ j", Command::Down, "one down"),
     quiet(Place::Home, &[code(KeyCode::Left), Key::char('h')], "← h", Command::Left, "accounts"),
@@ -162,12 +195,35 @@ pub const TABLE: &[Binding] = &[
     quiet(Place::Filter, &[code(KeyCode::Up)], "↑", Command::Up, "one up"),
     quiet(Place::Filter, &[code(KeyCode::Down)], "↓", Command::Down, "one down"),
     shown(Place::Inspect, &[Key::char('x')], "x", Command::Revoke, "revoke"),
+    shown(Place::Inspect, &[Key::char('s')], "s", Command::Send, "send"),
+    shown(Place::Inspect, &[Key::char('d')], "d", Command::Deliver, "deliver"),
     shown(Place::Inspect, &[Key::char('c')], "c", Command::Raw, "raw conditions"),
+    quiet(Place::Inspect, &[Key::char('a')], "a", Command::Text, "the approval as text"),
+    quiet(Place::Inspect, &[Key::char('y')], "y", Command::Copy, "copy the session key's address"),
     shown(Place::Inspect, &[Key::char('r')], "r", Command::Refresh, "refresh"),
     shown(Place::Choice, &[code(KeyCode::Right), Key::char('l'), Key::char(' ')], "←→", Command::Right, "other answer"),
     quiet(Place::Choice, &[code(KeyCode::Left), Key::char('h')], "← h", Command::Left, "answer before"),
+    shown(Place::List, UP, "↑↓", Command::Up, "choose"),
+    quiet(Place::List, DOWN, "↓ j", Command::Down, "one down"),
+    quiet(Place::List, &[code(KeyCode::PageUp)], "PgUp", Command::PageUp, "a page up"),
+    quiet(Place::List, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "a page down"),
+    quiet(Place::List, &[code(KeyCode::Home), Key::char('g')], "Home g", Command::First, "first"),
+    quiet(Place::List, &[code(KeyCode::End), Key::char('G')], "End G", Command::Last, "last"),
+    shown(Place::Menu, UP, "↑↓", Command::Up, "choose"),
+    quiet(Place::Menu, DOWN, "↓ j", Command::Down, "one down"),
+    quiet(Place::Menu, TAB, "Tab", Command::Down, "one down"),
+    shown(Place::Menu, ENTER, "↵", Command::Open, "go on"),
+    shown(Place::Agents, UP, "↑↓", Command::Up, "choose"),
+    quiet(Place::Agents, DOWN, "↓ j", Command::Down, "one down"),
+    shown(Place::Agents, &[Key::char('n')], "n", Command::Grant, "make a key"),
+    shown(Place::Agents, &[Key::char('y')], "y", Command::Copy, "copy address"),
+    shown(Place::Agents, &[Key::char('i')], "i", Command::Approval, "take in"),
+    shown(Place::Approval, &[Key::char('t')], "t", Command::Open, "take it in"),
+    shown(Place::Approval, &[Key::char('c')], "c", Command::Raw, "raw conditions"),
+    shown(Place::Taken, &[Key::char('s')], "s", Command::Send, "use it"),
     shown(Place::Form, ENTER, "↵", Command::Open, "next"),
     shown(Place::Form, TAB, "Tab", Command::Next, "next field"),
+    shown(Place::Form, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "go on"),
     quiet(Place::Form, &[code(KeyCode::Down)], "↓", Command::Down, "next field"),
     quiet(Place::Form, BACK_TAB, "Shift-Tab", Command::Previous, "field before"),
     quiet(Place::Form, &[code(KeyCode::Up)], "↑", Command::Up, "field before"),
@@ -221,7 +277,7 @@ mod tests {
     fn what_confirms_never_opens_a_review() {
         let confirm: Vec<Key> =
             TABLE.iter().filter(|b| b.command == Command::Confirm).flat_map(|b| b.keys.to_vec()).collect();
-        let opens = [Command::Open, Command::Grant, Command::Revoke];
+        let opens = [Command::Open, Command::Grant, Command::Revoke, Command::Send];
         for binding in TABLE.iter().filter(|b| opens.contains(&b.command)) {
             assert!(binding.keys.iter().all(|k| !confirm.contains(k)), "{} opens and confirms", binding.shown);
         }

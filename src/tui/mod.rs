@@ -31,6 +31,8 @@ use std::{
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use zeroize::Zeroizing;
+
 use self::{
     app::{Model, Msg},
     effects::{Effect, Event, Reply, Runner},
@@ -115,6 +117,7 @@ async fn session(guard: &mut Guard, options: Options) -> std::io::Result<u8> {
                     guard.enter_again()?;
                     changed = true;
                 }
+                Effect::Copy { text } => guard.copy(&text)?,
                 effect => runner.run(effect),
             }
         }
@@ -153,7 +156,16 @@ async fn session(guard: &mut Guard, options: Options) -> std::io::Result<u8> {
                         }
                         Edit::Ignored => None,
                     },
-                    _ => Some(Msg::Input(input, at)),
+                    _ => Some(match input {
+                        // It may carry a private key: only how long it is goes on.
+                        Input::Paste(text) if app::holds_paste(&model) => {
+                            let text = Zeroizing::new(text);
+                            let characters = text.chars().count();
+                            runner.hold(text);
+                            Msg::Held(characters)
+                        }
+                        input => Msg::Input(input, at),
+                    }),
                 },
             },
             Some(event) = events.recv() => match event {

@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use crossterm::{
     cursor,
     event::{DisableBracketedPaste, EnableBracketedPaste},
@@ -42,6 +43,16 @@ impl Guard {
         // Not `clear()`: that asks the terminal where its cursor is, and the answer goes to the thread that reads keys.
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
+    }
+}
+
+impl Guard {
+    /// Asks the terminal to put the text on the clipboard (OSC 52). Whether it does cannot be known.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        let encoded = BASE64_STANDARD.encode(text);
+        let out = self.terminal.backend_mut();
+        write!(out, "\x1b]52;c;{encoded}\x07")?;
+        Write::flush(out)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     key::KeyFile,
     model::{Account, ApprovalRecord, Key, Purpose},
     network::Services,
-    operation::{OperationOutcome, Pay, Prepared, Wanted, random_nonce_key},
+    operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
     signer,
     state::Picture,
 };
@@ -68,6 +68,41 @@ enum Signer {
     Session { key: Box<Key>, frame: Frame },
 }
 
+/// What the judge needs to answer for a key, read once: for a verdict while a call is still being written. No secret is in it.
+pub struct Judging {
+    file: KeyFile,
+    picture: Picture,
+    pay: Pay,
+}
+
+/// What the judge says of a call that the key may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// It goes through `executeBatch`, because that is what the key's approval opens.
+    pub batch: bool,
+    /// The approval is enabled in the same operation.
+    pub enables: bool,
+    pub deploys: bool,
+}
+
+impl Judging {
+    /// Whether the chain would run this call, as of when the facts were read; else which rule says no.
+    pub fn verdict(&self, call: Call) -> Result<Verdict> {
+        let deploys = !self.picture.deployed;
+        let verdict = |batch, path| Verdict { batch, enables: path == Path::Enable, deploys };
+        match self.judged(&AccountCall::Execute(call.clone())) {
+            Ok((_, path, _)) => Ok(verdict(false, path)),
+            Err(refused) => match self.judged(&AccountCall::ExecuteBatch(vec![call])) {
+                Ok((_, path, _)) => Ok(verdict(true, path)),
+                Err(_) => Err(refused),
+            },
+        }
+    }
+}
+
+/// What an operation goes through, in this order, as it is told while it runs.
+pub const PHASES: [&str; 3] = ["signing", "sending", "waiting for a block"];
+
 /// How a session signature is put together.
 #[derive(Clone)]
 struct Frame {
@@ -100,6 +135,8 @@ pub struct SendPreview {
     pub paymaster: Option<Address>,
     pub fee_source: &'static str,
     pub call_data: Bytes,
+    /// Each call as a sentence.
+    pub calls: Vec<String>,
 }
 
 impl SendPlan {
@@ -109,6 +146,10 @@ impl SendPlan {
             Signer::Owner(account) => Some(account),
             Signer::Session { .. } => None,
         }
+    }
+
+    pub fn chain_id(&self) -> u64 {
+        self.services.network.chain_id
     }
 
     pub fn preview(&self) -> SendPreview {
@@ -122,7 +163,18 @@ impl SendPlan {
             paymaster: self.prepared.paymaster,
             fee_source: self.prepared.fee_source,
             call_data: self.prepared.user_op.call_data.clone(),
+            calls: self.calls_in_words(&[]),
         }
+    }
+
+    /// Each call as a sentence, read by the functions of the key's scope and by those that the caller knows besides.
+    pub fn calls_in_words(&self, functions: &[Function]) -> Vec<String> {
+        let of_key = match &self.signer {
+            Signer::Session { key, .. } => parse_functions(&key.functions),
+            Signer::Owner(_) => Vec::new(),
+        };
+        let functions: Vec<Function> = of_key.into_iter().flatten().chain(functions.iter().cloned()).collect();
+        calls_in_words(&self.account_call, &functions)
     }
 }
 
@@ -137,6 +189,12 @@ impl Wallet {
     }
 
     pub async fn execute_send(&self, plan: SendPlan, wait: bool) -> Result<OperationOutcome> {
+        self.execute_send_telling(plan, wait, &|_| {}).await
+    }
+
+    /// The same, and says which of [`PHASES`] it is in.
+    pub async fn execute_send_telling(&self, plan: SendPlan, wait: bool, tell: &Tell<'_>) -> Result<OperationOutcome> {
+        tell("signing");
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
             Signer::Owner(account) => (signature::sudo(&self.owner_signer(account)?.sign_message_hash(hash)?), None),
@@ -144,7 +202,28 @@ impl Wallet {
                 (frame.assemble(&self.session_signer(key)?.sign_message_hash(hash)?), Some(key.id.clone()))
             }
         };
-        self.execute_operation(&plan.services, plan.prepared, Purpose::Send { key_id }, signature, wait).await
+        let purpose = Purpose::Send { key_id };
+        self.execute_operation_telling(&plan.services, plan.prepared, purpose, signature, wait, tell).await
+    }
+
+    /// The facts about a key, for verdicts while a call is being written.
+    pub async fn judging(&self, wanted: &str) -> Result<Judging> {
+        let file = self.find_key(wanted)?;
+        if file.key.secret.is_none() {
+            return Err(Error::new(
+                Class::Vault,
+                "vault.no_session_key",
+                format!("the private half of {} ({}) is not here", file.key.label, file.key.session_key),
+            )
+            .hint("its holder can act with it; the owner can with `send --as-owner`"));
+        }
+        let services = self.services_of(&file.key.network, file.key.chain_id).await?;
+        let mut picture = self.picture_for(&file.key).await?;
+        for approval in &file.approvals {
+            services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
+        }
+        let pay = who_pays(&file.key, &services)?;
+        Ok(Judging { file, picture, pay })
     }
 
     async fn plan_as_owner(&self, name: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
@@ -164,7 +243,7 @@ impl Wallet {
             ));
         }
         let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
-        let prepared = services.prepare(&wanted).await?;
+        let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
             account: account.address,
             network: services.name.clone(),
@@ -200,22 +279,11 @@ impl Wallet {
     }
 
     async fn plan_as_key(&self, wanted: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
-        let file = self.find_key(wanted)?;
-        if file.key.secret.is_none() {
-            return Err(Error::new(
-                Class::Vault,
-                "vault.no_session_key",
-                format!("the private half of {} ({}) is not here", file.key.label, file.key.session_key),
-            )
-            .hint("its holder can act with it; the owner can with `send --as-owner`"));
-        }
+        let judging = self.judging(wanted).await?;
+        let (approval, path, accepted) = judging.judged(&account_call)?;
+        let approval = approval.clone();
+        let Judging { file, picture, pay } = judging;
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
-        let mut picture = self.picture_for(&file.key).await?;
-        for approval in &file.approvals {
-            services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
-        }
-        let pay = who_pays(&file.key, &services)?;
-        let (approval, path, accepted) = self.judged(&file, &picture, &account_call, pay)?;
         let shown = match (&account_call, accepted.shown.as_slice()) {
             (_, []) if file.key.scope.permissions.is_empty() => Shown::Nothing,
             (AccountCall::ExecuteBatch(_), positions) => Shown::Batch(positions),
@@ -227,10 +295,8 @@ impl Wallet {
         let enables = path == Path::Enable;
         let frame = Frame {
             session_key: file.key.session_key,
-            approval: enables.then(|| Approval {
-                request: approval.request.clone(),
-                signature: approval.signature.clone().unwrap_or_default(),
-            }),
+            approval: enables
+                .then(|| Approval { request: approval.request, signature: approval.signature.unwrap_or_default() }),
             proof,
         };
         let wanted = Wanted {
@@ -243,7 +309,7 @@ impl Wallet {
             urgent: false,
             assemble: &|s| frame.assemble(s),
         };
-        let prepared = services.prepare(&wanted).await?;
+        let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
             account: file.key.account,
             network: services.name.clone(),
@@ -271,15 +337,12 @@ impl Wallet {
         }
         Ok(Box::new(secret))
     }
+}
 
+impl Judging {
     /// Asks the judge with every approval of the key; the first acceptance wins, else the most telling refusal.
-    fn judged<'a>(
-        &self,
-        file: &'a KeyFile,
-        picture: &Picture,
-        call: &AccountCall,
-        pay: Pay,
-    ) -> Result<(&'a ApprovalRecord, Path, Accepted)> {
+    fn judged(&self, call: &AccountCall) -> Result<(&ApprovalRecord, Path, Accepted)> {
+        let Self { file, picture, pay } = self;
         let called = call.selector().unwrap_or_default();
         let mut refusal: Option<(u8, Error)> = None;
         for approval in &file.approvals {
@@ -302,7 +365,7 @@ impl Wallet {
                 stale(&file.key, approval, picture)?;
             }
             let window = approval_window(approval);
-            let paymaster_and_data = expected_paymaster_data(&file.key, pay);
+            let paymaster_and_data = expected_paymaster_data(&file.key, *pay);
             let facts = picture.facts(generation, enable, path, window, called, paymaster_and_data);
             let key = judge::Key {
                 generation,
@@ -325,6 +388,44 @@ impl Wallet {
             |(_, error)| error,
         ))
     }
+}
+
+/// Each call of an operation as a sentence.
+pub fn calls_in_words(account_call: &AccountCall, functions: &[Function]) -> Vec<String> {
+    let calls = account_call.calls();
+    if calls.is_empty() {
+        return vec![format!("account call {}", account_call.encode())];
+    }
+    calls.iter().map(|call| sentence::call(call, functions, "ETH")).collect()
+}
+
+async fn prepare(
+    services: &Services,
+    wanted: &Wanted<'_>,
+    account_call: &AccountCall,
+    picture: &Picture,
+) -> Result<Prepared> {
+    can_send(account_call, picture, None)?;
+    match services.prepare(wanted).await {
+        Err(failed) => Err(can_send(account_call, picture, Some(failed.clone())).err().unwrap_or(failed)),
+        prepared => prepared,
+    }
+}
+
+/// Stops a call that sends more than the account has. A batch may earn first what it spends then, so it is only asked why it
+/// fails when it does.
+fn can_send(account_call: &AccountCall, picture: &Picture, failed: Option<Error>) -> Result<()> {
+    let calls = account_call.calls();
+    let sent = calls.iter().fold(U256::ZERO, |sum, call| sum.saturating_add(call.value));
+    let missing = sent.saturating_sub(picture.balance);
+    let single = calls.len() == 1;
+    let explained = failed.as_ref().is_none_or(|error| error.code != "call.reverts");
+    if missing.is_zero() || (!single && explained) {
+        return failed.map_or(Ok(()), Err);
+    }
+    let [sent, has, missing] = [sent, picture.balance, missing].map(|wei| sentence::amount(wei, "ETH"));
+    Err(Error::failed("funds.insufficient", format!("the operation sends {sent}, and the account has {has}"))
+        .hint(format!("{missing} are missing; nothing was sent")))
 }
 
 fn account_call(intent: &SendIntent) -> Result<AccountCall> {

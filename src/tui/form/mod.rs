@@ -1,10 +1,14 @@
 //! The editing state of one line of text: printable keys type, readline keys edit, a paste is one event.
 
+pub mod page;
 pub mod secret;
 
 use crossterm::event::KeyCode;
 
-use super::input::Key;
+use super::{
+    format::{cut, width},
+    input::Key,
+};
 use crate::kernel::text::is_unsafe;
 
 /// Longest text in a field, in characters.
@@ -19,7 +23,6 @@ pub struct Field {
 }
 
 impl Field {
-    #[cfg(test)]
     pub fn new(text: &str) -> Self {
         let mut field = Self::default();
         field.paste(text);
@@ -42,6 +45,32 @@ impl Field {
     pub fn parts(&self) -> (String, String) {
         let (before, behind) = self.text.split_at_checked(self.cursor).unwrap_or((&self.text, &[]));
         (before.iter().collect(), behind.iter().collect())
+    }
+
+    /// What can be seen of the text in so many columns, "…" where something is beyond an end, and the cursor's column.
+    pub fn window(&self, columns: usize) -> (String, usize) {
+        let (before, behind) = self.parts();
+        let (left, all) = (width(&before), width(&before) + width(&behind));
+        if all < columns || columns < 4 {
+            return (cut(&format!("{before}{behind}"), columns), left.min(columns.saturating_sub(1)));
+        }
+        // The cursor keeps a third of the room behind it, so that what follows is in sight while editing in the middle.
+        let behind_it = (columns / 3).min(width(&behind));
+        let skipped = (left + behind_it + 2).saturating_sub(columns);
+        let mut start: String = String::new();
+        let mut dropped = 0;
+        for c in before.chars() {
+            if skipped > 0 && dropped <= skipped {
+                dropped += width(c.encode_utf8(&mut [0; 4]));
+            } else {
+                start.push(c);
+            }
+        }
+        if skipped > 0 {
+            start.insert(0, '…');
+        }
+        let column = width(&start);
+        (cut(&format!("{start}{behind}"), columns), column.min(columns.saturating_sub(1)))
     }
 
     /// Takes one key; answers whether it meant anything here.
@@ -69,7 +98,7 @@ impl Field {
 
     /// Control and bidi characters fall out; line breaks too, so a paste never submits.
     pub fn paste(&mut self, text: &str) {
-        for c in text.trim().chars() {
+        for c in text.trim().chars().take(MAX_FIELD) {
             self.insert(c);
         }
     }
@@ -140,6 +169,22 @@ mod tests {
         assert_eq!(typed("one two", &[ctrl('a'), Key::alt('f'), ctrl('u')]), "| two");
         assert_eq!(typed("one", &[ctrl('a'), ctrl('d'), Key::char('O'), ctrl('e'), ctrl('h')]), "On|");
         assert_eq!(typed("", &[ctrl('w'), ctrl('h'), ctrl('d'), Key::plain(KeyCode::Delete)]), "|");
+    }
+
+    #[test]
+    fn a_long_text_scrolls_so_that_the_cursor_is_always_in_sight() {
+        let text: String = (0..100).map(|i| char::from(b'a' + i % 26)).collect();
+        let mut field = Field::new(&text);
+        for _ in 0..=100 {
+            let (shown, column) = field.window(20);
+            assert!(width(&shown) <= 20 && column < 20, "{shown} {column}");
+            let (_, behind) = field.parts();
+            let under: String = shown.chars().skip(column).take(1).collect();
+            assert!(behind.is_empty() || under == "…" || behind.starts_with(&under), "{shown}: {under}");
+            field.key(Key::plain(KeyCode::Left));
+        }
+        assert_eq!(field.window(20), (format!("{}…", text.get(..19).unwrap_or_default()), 0));
+        assert_eq!(Field::new("short").window(20), ("short".to_owned(), 5));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ratatui::{
     widgets::{Block, Paragraph},
 };
 
-use super::{grant, inspect, revoke};
+use super::{agents, approval, inspect, revoke, send, wizard};
 use crate::{
     kernel::sentence,
     tui::{
@@ -119,6 +119,14 @@ impl State {
             Command::Open => return self.open(cx),
             Command::Grant => return self.grant(cx),
             Command::Revoke => return self.revoke(cx),
+            Command::Send => return self.send(cx),
+            Command::Agents => return Next::Open(Box::new(Screen::Agents(Box::new(agents::State::open(cx))))),
+            Command::Approval => {
+                let mut networks: Vec<String> = cx.data.accounts.iter().map(|a| a.network.clone()).collect();
+                networks.sort_unstable();
+                networks.dedup();
+                return Next::Open(Box::new(Screen::Approval(Box::new(approval::State::open(networks)))));
+            }
             _ => {}
         }
         self.settle(cx);
@@ -182,12 +190,25 @@ impl State {
     }
 
     fn grant(&self, cx: &mut Cx<'_>) -> Next {
-        match grant::State::open(self.account(cx.data), cx.data) {
-            Ok(state) => Next::Open(Box::new(Screen::Grant(state))),
+        match wizard::State::open(self.account(cx.data), cx.data) {
+            Ok(state) => Next::Open(Box::new(Screen::Wizard(Box::new(state)))),
             Err(why) => {
                 *cx.notice = Some(Notice::trouble(why));
                 Next::Stay
             }
+        }
+    }
+
+    /// As the key that is chosen, or - among the accounts - as the owner.
+    fn send(&self, cx: &mut Cx<'_>) -> Next {
+        if self.pane == Pane::Keys
+            && let Some(key) = self.key(cx.data)
+        {
+            return send::State::as_key(key, cx);
+        }
+        match self.account(cx.data) {
+            Some(account) => send::State::as_owner(account, cx),
+            None => Next::Stay,
         }
     }
 

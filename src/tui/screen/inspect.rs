@@ -2,9 +2,13 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::revoke;
+use super::{Screen, deliver, revoke, send};
 use crate::{
-    kernel::{permission::Operation, sentence},
+    kernel::{
+        blob::Format,
+        permission::{Operation, Permission},
+        sentence,
+    },
     tui::{
         app::{Cx, Data, JobId, Model, Next, Notice, Report},
         attention::{attention, pays_gas},
@@ -23,12 +27,22 @@ pub struct State {
     scroll: Scroll,
     reading: Option<JobId>,
     failed: Option<Error>,
+    /// The serialized approvals, where they were asked for.
+    text: Vec<String>,
+    reading_text: Option<JobId>,
 }
 
 impl State {
     pub fn open(key_id: &str, cx: &mut Cx<'_>) -> Self {
-        let mut state =
-            Self { key_id: key_id.to_owned(), raw: false, scroll: Scroll::default(), reading: None, failed: None };
+        let mut state = Self {
+            key_id: key_id.to_owned(),
+            raw: false,
+            scroll: Scroll::default(),
+            reading: None,
+            failed: None,
+            text: Vec::new(),
+            reading_text: None,
+        };
         state.read(cx);
         state
     }
@@ -53,15 +67,50 @@ impl State {
                 Some(key) => return revoke::State::open(key, cx),
                 None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
             },
+            Command::Send => match cx.data.key(&self.key_id) {
+                Some(key) => return send::State::as_key(key, cx),
+                None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
+            },
+            Command::Copy => {
+                if let Some(key) = cx.data.key(&self.key_id) {
+                    cx.effects.push(Effect::Copy { text: key.session_key.to_string() });
+                    let text = format!("{} sent to the terminal's clipboard", key.session_key);
+                    *cx.notice = Some(Notice::say(text));
+                }
+            }
+            Command::Text => self.text(cx),
+            Command::Deliver => match cx.data.key(&self.key_id) {
+                Some(key) => return Next::Open(Box::new(Screen::Deliver(Box::new(deliver::State::again(key))))),
+                None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
+            },
             command => {
-                let lines = sheet::lay_out(&self.rows(cx.data, cx.now), columns(cx.body), cx.theme).len();
+                let lines = sheet::lay_out(&self.rows(cx.data, cx.now), sheet::columns(cx.body), cx.theme).len();
                 self.scroll.command(command, lines, usize::from(cx.body.height));
             }
         }
         Next::Stay
     }
 
+    /// The approval as it is handed over, without the private half.
+    fn text(&mut self, cx: &mut Cx<'_>) {
+        if !self.text.is_empty() {
+            self.text.clear();
+        } else if self.reading_text.is_none() {
+            let job = cx.jobs.start("reading the approval", false);
+            cx.effects.push(Effect::ReadApproval { job, key: self.key_id.clone(), format: Format::V4 });
+            self.reading_text = Some(job);
+        }
+    }
+
     pub fn report(&mut self, job: JobId, report: &Report) -> bool {
+        if self.reading_text == Some(job) {
+            self.reading_text = None;
+            if let Report::ApprovalText(texts) = report {
+                self.text.clone_from(texts);
+                self.scroll = Scroll(usize::MAX / 2);
+            }
+            return !matches!(report, Report::Failed(_));
+        }
         if self.reading != Some(job) {
             return false;
         }
@@ -90,7 +139,12 @@ impl State {
         rows.push(Row::Head("What it may do".into()));
         // The last two sentences are about the window and the gas; they have their own headings below.
         let calls = key.sentences.len().saturating_sub(2);
-        rows.extend(key.sentences.iter().take(calls).map(|s| Row::Item(s.clone())));
+        for (i, sentence) in key.sentences.iter().take(calls).enumerate() {
+            rows.push(Row::Item(sentence.clone()));
+            if let (Some(Some(uses)), Some(permission)) = (key.uses.get(i), key.permissions.get(i)) {
+                rows.push(Row::Note(format!("used {uses} of {} times so far", permission.execution_rule.runs)));
+            }
+        }
         rows.push(Row::Blank);
         rows.push(Row::Head("When".into()));
         rows.extend(key.sentences.iter().skip(calls).take(1).map(|s| Row::Item(s.clone())));
@@ -108,23 +162,23 @@ impl State {
         rows.push(Row::Item(undo(key, data)));
         rows.push(Row::Blank);
         rows.extend(facts(key));
+        for text in &self.text {
+            rows.push(Row::Blank);
+            rows.push(Row::Head("The approval as it is handed over, without the key".into()));
+            rows.push(Row::Text(text.clone()));
+        }
         if self.raw {
             rows.push(Row::Blank);
-            rows.extend(raw(key));
+            rows.extend(raw(&key.permissions));
         }
         rows
     }
 
     pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let lines = sheet::lay_out(&self.rows(&model.data, model.now), columns(area), model.theme);
+        let lines = sheet::lay_out(&self.rows(&model.data, model.now), sheet::columns(area), model.theme);
         let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
         sheet::render(frame, inner, lines, self.scroll, model.theme);
     }
-}
-
-/// Columns for text: a margin on the left, and the mark for more on the right.
-fn columns(area: Rect) -> usize {
-    usize::from(area.width).saturating_sub(3)
 }
 
 fn capital(text: &str) -> String {
@@ -179,12 +233,12 @@ fn facts(key: &KeyView) -> Vec<Row> {
 }
 
 /// The permissions as the chain holds them: words of 32 bytes.
-fn raw(key: &KeyView) -> Vec<Row> {
+pub fn raw(permissions: &[Permission]) -> Vec<Row> {
     let mut rows = vec![Row::Head("As the chain compares it".into())];
-    if key.permissions.is_empty() {
+    if permissions.is_empty() {
         rows.push(Row::Bad("no permission list at all: the fingerprint (Merkle root) is zero".into()));
     }
-    for permission in &key.permissions {
+    for permission in permissions {
         rows.push(Row::Text(format!("permission {}", permission.index + 1)));
         rows.push(Row::Fact("contract", permission.target.to_string()));
         rows.push(Row::Fact("function", permission.sig.to_string()));

@@ -1,12 +1,18 @@
 //! The screens: one file each with its state, what keys do to it, and how it is drawn.
 
+pub mod agents;
+pub mod approval;
+pub mod deliver;
 pub mod first_run;
 pub mod grant;
+mod granting;
 pub mod help;
 pub mod home;
 pub mod inspect;
 pub mod review;
 pub mod revoke;
+pub mod send;
+pub mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
 
@@ -22,7 +28,12 @@ pub enum Screen {
     FirstRun(first_run::State),
     Home(home::State),
     Inspect(inspect::State),
-    Grant(grant::State),
+    Grant(Box<grant::State>),
+    Wizard(Box<wizard::State>),
+    Deliver(Box<deliver::State>),
+    Send(Box<send::State>),
+    Agents(Box<agents::State>),
+    Approval(Box<approval::State>),
     Revoke(revoke::State),
 }
 
@@ -42,6 +53,11 @@ impl Screen {
             Self::Home(state) => state.places(),
             Self::Inspect(_) => vec![Place::Inspect, Place::Sheet],
             Self::Grant(state) => state.places(),
+            Self::Wizard(state) => state.places(),
+            Self::Deliver(state) => state.places(),
+            Self::Send(state) => state.places(),
+            Self::Agents(state) => state.places(),
+            Self::Approval(state) => state.places(),
             Self::Revoke(state) => state.places(),
         }
     }
@@ -57,6 +73,11 @@ impl Screen {
             Self::FirstRun(_) | Self::Inspect(_) => None,
             Self::Home(state) => state.field(),
             Self::Grant(state) => state.field(),
+            Self::Wizard(state) => state.field(),
+            Self::Deliver(state) => state.field(),
+            Self::Send(state) => state.field(),
+            Self::Agents(state) => state.field(),
+            Self::Approval(state) => state.field(),
             Self::Revoke(_) => None,
         }
     }
@@ -67,6 +88,11 @@ impl Screen {
             Self::Home(state) => state.command(command, cx),
             Self::Inspect(state) => state.command(command, cx),
             Self::Grant(state) => state.command(command, cx),
+            Self::Wizard(state) => state.command(command, cx),
+            Self::Deliver(state) => state.command(command, cx),
+            Self::Send(state) => state.command(command, cx),
+            Self::Agents(state) => state.command(command, cx),
+            Self::Approval(state) => state.command(command, cx),
             Self::Revoke(state) => state.command(command, cx),
         }
     }
@@ -76,6 +102,11 @@ impl Screen {
         match self {
             Self::Home(state) => state.settle(cx),
             Self::Grant(state) => state.edited(),
+            Self::Wizard(state) => state.edited(cx),
+            Self::Deliver(state) => state.edited(),
+            Self::Send(state) => state.edited(),
+            Self::Agents(state) => state.edited(),
+            Self::Approval(state) => state.edited(),
             Self::FirstRun(_) | Self::Inspect(_) | Self::Revoke(_) => {}
         }
     }
@@ -84,6 +115,9 @@ impl Screen {
     pub fn resized(&mut self, cx: &mut Cx<'_>) {
         match self {
             Self::Grant(state) => state.resized(),
+            Self::Wizard(state) => state.resized(),
+            Self::Send(state) => state.resized(),
+            Self::Deliver(_) | Self::Agents(_) | Self::Approval(_) => {}
             Self::Revoke(state) => state.resized(),
             Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) => self.settle(cx),
         }
@@ -100,18 +134,30 @@ impl Screen {
     pub fn drawn(&mut self, cx: &mut Cx<'_>) {
         match self {
             Self::Grant(state) => state.drawn(cx),
+            Self::Wizard(state) => state.drawn(cx),
+            Self::Send(state) => state.drawn(cx),
             Self::Revoke(state) => state.drawn(cx),
-            Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) => {}
+            Self::FirstRun(_)
+            | Self::Home(_)
+            | Self::Inspect(_)
+            | Self::Deliver(_)
+            | Self::Agents(_)
+            | Self::Approval(_) => {}
         }
     }
 
     /// A job has ended; answers whether it was this screen's.
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    pub fn report(&mut self, job: JobId, report: &mut Report, cx: &mut Cx<'_>) -> bool {
         match self {
             Self::FirstRun(state) => state.report(job, report),
             Self::Home(_) => false,
             Self::Inspect(state) => state.report(job, report),
             Self::Grant(state) => state.report(job, report, cx),
+            Self::Wizard(state) => state.report(job, report, cx),
+            Self::Deliver(state) => state.report(job, report, cx),
+            Self::Send(state) => state.report(job, report, cx),
+            Self::Agents(state) => state.report(job, report, cx),
+            Self::Approval(state) => state.report(job, report, cx),
             Self::Revoke(state) => state.report(job, report, cx),
         }
     }
@@ -120,8 +166,12 @@ impl Screen {
     pub fn leave(&mut self, effects: &mut Vec<Effect>) {
         match self {
             Self::Grant(state) => state.leave(effects),
+            Self::Wizard(state) => state.leave(effects),
+            Self::Send(state) => state.leave(effects),
+            Self::Agents(state) => state.leave(effects),
+            Self::Approval(state) => state.leave(effects),
             Self::Revoke(state) => state.leave(effects),
-            Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) => {}
+            Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) | Self::Deliver(_) => {}
         }
     }
 
@@ -134,6 +184,14 @@ impl Screen {
                 key.and_then(|k| model.data.account_of(k)).map(|a| heading(model, a)).unwrap_or_default()
             }
             Self::Grant(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Wizard(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Send(state) => state.account_row(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
+            Self::Agents(_) => Heading { place: ["keys made here", "", "", ""].map(str::to_owned), as_of: None },
+            Self::Approval(_) => Heading { place: ["an approval", "", "", ""].map(str::to_owned), as_of: None },
+            Self::Deliver(state) => {
+                let key = model.data.key(&state.key_id);
+                key.and_then(|k| model.data.account_of(k)).map(|a| heading(model, a)).unwrap_or_default()
+            }
             Self::Revoke(state) => {
                 let account = model.data.accounts.iter().find(|a| a.name == state.account);
                 account.map(|a| heading(model, a)).unwrap_or_default()
@@ -155,6 +213,11 @@ impl Screen {
             Self::Home(state) => state.render(model, frame, area),
             Self::Inspect(state) => state.render(model, frame, area),
             Self::Grant(state) => state.render(model, frame, area),
+            Self::Wizard(state) => state.render(model, frame, area),
+            Self::Deliver(state) => state.render(model, frame, area),
+            Self::Send(state) => state.render(model, frame, area),
+            Self::Agents(state) => state.render(model, frame, area),
+            Self::Approval(state) => state.render(model, frame, area),
             Self::Revoke(state) => state.render(model, frame, area),
         }
     }

@@ -6,7 +6,7 @@ use super::{Bench, NOW, made_up};
 use crate::{
     tui::{
         app::{self, Msg, Report},
-        effects::Effect,
+        effects::{Effect, PolicySource},
         input::{Input, Key},
         screen::review::QUIET,
     },
@@ -89,7 +89,7 @@ fn what_help_covers_has_not_been_read() {
 #[test]
 fn a_finding_that_blocks_wants_its_phrase_word_for_word() {
     let mut bench = Bench::at_home(80, 50, true);
-    bench.keys("n");
+    bench.keys("n↓↓↓↵");
     bench.paste("p.toml");
     bench.keys("⇥→⇥↵↵");
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
@@ -105,7 +105,7 @@ fn a_finding_that_blocks_wants_its_phrase_word_for_word() {
 #[test]
 fn a_finding_that_refuses_is_never_signed() {
     let mut bench = Bench::at_home(80, 50, true);
-    bench.keys("n");
+    bench.keys("n↓↓↓↵");
     bench.paste("p.toml");
     bench.keys("⇥→⇥↵↵");
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
@@ -119,13 +119,13 @@ fn a_finding_that_refuses_is_never_signed() {
 #[test]
 fn the_form_keeps_what_was_typed_when_the_plan_fails() {
     let mut bench = Bench::at_home(80, 24, true);
-    bench.keys("n");
+    bench.keys("n↓↓↓↵");
     bench.paste("policy.toml");
     bench.keys("⇥⇥");
     bench.paste(" 0x70997970C51812dc3A010C7d01b50e0d17dc79C8\n");
     bench.keys("⇥bot⇥↵");
     let Some(Effect::PlanGrant { job, request }) = bench.asked_for.last().cloned() else { panic!("no plan") };
-    assert_eq!((request.account.as_str(), request.policy.as_str()), ("treasury", "policy.toml"));
+    assert_eq!((request.account.as_str(), request.policy), ("treasury", PolicySource::File("policy.toml".into())));
     assert!(matches!(request.holder, Holder::Agent(_)));
     assert_eq!(request.label.as_deref(), Some("bot"));
     bench.report(job, Report::Failed(crate::wallet::error::Error::failed("file.io", "could not read policy.toml")));
@@ -136,7 +136,7 @@ fn the_form_keeps_what_was_typed_when_the_plan_fails() {
 #[test]
 fn an_address_with_a_wrong_letter_is_refused() {
     let mut bench = Bench::at_home(80, 24, true);
-    bench.keys("n");
+    bench.keys("n↓↓↓↵");
     bench.paste("policy.toml");
     bench.keys("⇥⇥");
     bench.paste("0x70997970c51812dc3A010C7d01b50e0d17dc79C8");
@@ -148,7 +148,7 @@ fn an_address_with_a_wrong_letter_is_refused() {
 #[test]
 fn printable_keys_are_text_in_a_field() {
     let mut bench = Bench::at_home(80, 24, true);
-    bench.keys("nq?rx/");
+    bench.keys("n↓↓↓↵q?rx/");
     assert!(bench.text().contains("q?rx/"), "{}", bench.text());
     assert!(!bench.asked_for.contains(&Effect::Quit));
     bench.press(Key::ctrl('c'));

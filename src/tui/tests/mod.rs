@@ -1,6 +1,7 @@
 //! The terminal UI as a person meets it: what is drawn for data made by hand, what keys do, and what no keys can do.
 
 mod behaviour;
+mod giving;
 mod made_up;
 mod pictures;
 mod properties;
@@ -126,8 +127,25 @@ fn job_of(effect: &Effect) -> Option<app::JobId> {
         | Effect::InitSandbox { job }
         | Effect::PlanGrant { job, .. }
         | Effect::SignGrant { job, .. }
+        | Effect::ReadAbi { job, .. }
+        | Effect::ReadApproval { job, .. }
+        | Effect::Export { job, .. }
+        | Effect::ReadJudging { job, .. }
+        | Effect::PlanSend { job, .. }
+        | Effect::SendCall { job, .. }
+        | Effect::ReadAgents { job }
+        | Effect::NewAgent { job, .. }
+        | Effect::InspectApproval { job, .. }
+        | Effect::TakeIn { job, .. }
         | Effect::PlanRevoke { job, .. }
         | Effect::SendRevoke { job, .. } => *job,
-        Effect::Forget { .. } | Effect::Cancel { .. } | Effect::Suspend | Effect::Quit => return None,
+        Effect::Forget { .. }
+        | Effect::Cancel { .. }
+        | Effect::Copy { .. }
+        | Effect::DropHeld
+        | Effect::Suspend
+        | Effect::Quit => {
+            return None;
+        }
     })
 }

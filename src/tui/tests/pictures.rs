@@ -36,7 +36,7 @@ fn reviewing_revoke(width: u16, height: u16) -> Bench {
 
 fn granting(width: u16, height: u16) -> Bench {
     let mut bench = Bench::at_home(width, height, true);
-    bench.keys("n");
+    bench.keys("n↓↓↓↵");
     bench.paste("~/policies/mint-bot.toml");
     bench
 }

@@ -4,12 +4,16 @@ use crossterm::event::KeyCode;
 use proptest::prelude::*;
 
 use super::{Bench, made_up};
-use crate::tui::{
-    app::{Msg, Report},
-    effects::Effect,
-    input::{Input, Key},
-    keymap,
-    screen::review::QUIET,
+use crate::{
+    kernel::abi::Interface,
+    tui::{
+        app::{Msg, Report},
+        effects::Effect,
+        input::{Input, Key},
+        keymap,
+        screen::review::QUIET,
+    },
+    wallet::{agent::AgentView, key::KeyView},
 };
 
 #[derive(Debug, Clone)]
@@ -62,6 +66,21 @@ fn answer(bench: &mut Bench, fail: bool) {
         Some(Effect::SignGrant { .. }) => Report::Granted(Box::new(made_up::granted())),
         Some(Effect::PlanRevoke { .. }) => Report::RevokePlanned(Box::new(made_up::revoke_preview())),
         Some(Effect::SendRevoke { .. }) => Report::Revoked(Box::new(made_up::revoked())),
+        Some(Effect::ReadAbi { .. }) => Report::Abi(Box::new(Interface::known("erc20").unwrap())),
+        Some(Effect::ReadApproval { .. }) => Report::ApprovalText(vec!["e30=".into()]),
+        Some(Effect::Export { file, with_secret, .. }) => Report::Exported { file, with_secret },
+        Some(Effect::ReadJudging { .. }) => Report::Judging(None),
+        Some(Effect::PlanSend { .. }) => Report::SendPlanned(Box::new(made_up::send_view())),
+        Some(Effect::SendCall { .. }) => Report::Sent(Box::new(made_up::revoked().operation)),
+        Some(Effect::ReadAgents { .. }) => {
+            let agent = AgentView { label: "bot".into(), address: made_up::TREASURY };
+            Report::Agents { agents: vec![agent], networks: vec!["sepolia".into()] }
+        }
+        Some(Effect::NewAgent { label, .. }) => {
+            Report::AgentMade(Box::new(AgentView { label, address: made_up::TREASURY }))
+        }
+        Some(Effect::InspectApproval { .. }) => Report::Inspected(vec![made_up::inspection(Some(made_up::TREASURY))]),
+        Some(Effect::TakeIn { .. }) => Report::TakenIn { keys: made_up::keys(), warnings: Vec::new() },
         _ => Report::Keys(made_up::keys()),
     };
     bench.send(Msg::Job(job, report));
@@ -98,10 +117,11 @@ impl Watch {
             Act::Draw => {
                 bench.draw();
                 let text = bench.text();
-                self.offered = text.contains("y to revoke") || text.contains("y to sign");
+                self.offered = ["y to revoke", "y to sign", "y to send"].iter().any(|offer| text.contains(offer));
             }
         }
-        let acts = |e: &Effect| matches!(e, Effect::SendRevoke { .. } | Effect::SignGrant { .. });
+        let acts =
+            |e: &Effect| matches!(e, Effect::SendRevoke { .. } | Effect::SignGrant { .. } | Effect::SendCall { .. });
         if bench.asked_for.get(before..).unwrap_or_default().iter().any(acts) {
             prop_assert!(self.offered, "the screen did not offer it");
             prop_assert!(fresh, "the confirming key was not let go before");
@@ -128,11 +148,53 @@ proptest! {
         bench.send(Msg::Input(Input::Resize(80, 24), bench.at));
         let quits = |bench: &Bench| bench.asked_for.iter().filter(|e| **e == Effect::Quit).count();
         let before = quits(&bench);
-        for _ in 0..8 {
+        // A wizard with many permissions has many pages to go back through.
+        for _ in 0..400 {
+            if bench.model.is_at_root() {
+                break;
+            }
             bench.press(Key::plain(KeyCode::Esc));
         }
         prop_assert!(bench.model.is_at_root());
         prop_assert_eq!(quits(&bench), before, "Esc never quits");
+    }
+
+    #[test]
+    fn no_keys_break_the_wizard_or_sign_without_its_review(
+        width in 1u16..=200, height in 1u16..=60, start in 0usize..3,
+        acts in prop::collection::vec(act(), 1..160),
+    ) {
+        let mut bench = Bench::at_home(width, height, true);
+        bench.model.data.sandbox = height % 2 == 0;
+        bench.keys("n");
+        for _ in 0..start {
+            bench.keys("↓");
+        }
+        bench.keys("↵");
+        let mut watch = Watch::default();
+        for act in acts {
+            watch.act(&mut bench, act)?;
+        }
+    }
+
+    #[test]
+    fn no_keys_send_a_call_without_its_review(
+        width in 40u16..=200, height in 10u16..=60, owner: bool,
+        acts in prop::collection::vec(act(), 1..80),
+    ) {
+        let mut bench = Bench::at_home(width, height, true);
+        let job = bench.model.jobs.start("reading", false);
+        let held = made_up::keys().into_iter().map(|k| KeyView { has_secret: true, ..k }).collect();
+        bench.report(job, Report::Keys(held));
+        bench.keys(if owner { "s" } else { "→s" });
+        answer(&mut bench, false);
+        bench.paste("0x5FbDB2315678afecb367f032d93F642f64180aa3");
+        bench.keys("⇟");
+        answer(&mut bench, false);
+        let mut watch = Watch::default();
+        for act in acts {
+            watch.act(&mut bench, act)?;
+        }
     }
 
     #[test]

@@ -108,6 +108,17 @@ impl Scroll {
     }
 }
 
+/// Columns for text: a margin on the left, and the mark for more on the right.
+pub fn columns(area: Rect) -> usize {
+    usize::from(area.width).saturating_sub(3)
+}
+
+/// Lays rows out with a margin on the left, and draws them.
+pub fn render_rows(frame: &mut Frame<'_>, area: Rect, rows: &[Row], scroll: Scroll, theme: Theme) {
+    let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
+    render(frame, inner, lay_out(rows, columns(area), theme), scroll, theme);
+}
+
 /// Draws the part that can be seen; a mark in the last column says where there is more.
 pub fn render(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: Scroll, theme: Theme) {
     let height = usize::from(area.height);

@@ -1,0 +1,336 @@
+//! An approval that comes from elsewhere: pasted or in a file, looked at, and - when it is for a key made here - taken in.
+//!
+//! It may carry a private key, so the pasted text never comes here: the loop holds it, and this screen knows how long it is.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::{review, revoke::failure_rows, send};
+use crate::{
+    tui::{
+        app::{Cx, JobId, Model, Next, Notice, Report},
+        effects::{Effect, Wrapped},
+        form::{
+            Field,
+            page::{Did, Form, Row as Entry},
+        },
+        keymap::{Command, Place},
+        widget::sheet::{self, Row, Scroll},
+    },
+    wallet::{error::Error, inspect::Inspection, policy::check_label},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    From,
+    Paste,
+    File,
+    Network,
+    Label,
+    Go,
+}
+
+#[derive(Debug)]
+enum Step {
+    Form,
+    Reading(JobId),
+    Shown(Vec<Inspection>),
+    TakingIn(JobId, Vec<Inspection>),
+    Taken(String, Vec<Row>),
+}
+
+#[derive(Debug)]
+pub struct State {
+    form: Form<Ask>,
+    /// Characters that were pasted and are held elsewhere.
+    held: usize,
+    raw: bool,
+    step: Step,
+    failed: Option<Error>,
+    scroll: Scroll,
+}
+
+impl State {
+    pub fn open(networks: Vec<String>) -> Self {
+        let asks: Vec<&str> = ["no chain"].into_iter().chain(networks.iter().map(String::as_str)).collect();
+        let at = usize::from(networks.len() == 1);
+        let mut state = Self {
+            form: Form::new(vec![
+                Entry::choice(Ask::From, "where is it", &["I paste it", "in a file"], 0, ""),
+                Entry::text(
+                    Ask::Paste,
+                    "approval",
+                    "",
+                    "paste it now",
+                    "one long line; it is not shown, as it may carry a key",
+                ),
+                Entry::text(Ask::File, "file", "", "~/key.approval", "as `keyleash key export` or an SDK wrote it"),
+                Entry::choice(Ask::Network, "ask", &asks, at, "a chain tells whether it can still be enabled"),
+                Entry::text(
+                    Ask::Label,
+                    "call it",
+                    "",
+                    "a name, if you take it in",
+                    "for your eyes only; a key made here keeps its name",
+                ),
+                Entry::button(Ask::Go, "Look at it"),
+            ]),
+            held: 0,
+            raw: false,
+            step: Step::Form,
+            failed: None,
+            scroll: Scroll::default(),
+        };
+        state.settle();
+        state.form.focus_on(Ask::Paste);
+        state
+    }
+
+    fn settle(&mut self) {
+        let file = self.form.chosen(Ask::From) == 1;
+        self.form.show(Ask::Paste, !file);
+        self.form.show(Ask::File, file);
+        self.form.settle();
+    }
+
+    /// Whether a paste is to be held by the loop instead of coming here.
+    pub fn holds_paste(&self) -> bool {
+        matches!(self.step, Step::Form) && self.form.focus() == Some(Ask::Paste)
+    }
+
+    /// So many characters are held.
+    pub fn held(&mut self, characters: usize) {
+        self.held = characters;
+        self.form.mark(Ask::Paste, None);
+        self.form.hint(Ask::Paste, "↵ and on to \"Look at it\"; pasting again replaces it");
+        if let Some(row) = self.form.get_mut(Ask::Paste) {
+            row.example(&format!("{characters} characters are here"));
+        }
+    }
+
+    pub fn places(&self) -> Vec<Place> {
+        match &self.step {
+            Step::Form => self.form.places(),
+            Step::Shown(_) => vec![Place::Approval, Place::Sheet],
+            Step::Taken(..) => vec![Place::Taken, Place::Outcome, Place::Sheet],
+            Step::Reading(_) | Step::TakingIn(..) => vec![Place::Sheet],
+        }
+    }
+
+    pub fn field(&mut self) -> Option<&mut Field> {
+        match (&self.step, self.form.focus()) {
+            (Step::Form, Some(focus)) if focus != Ask::Paste => self.form.field(),
+            _ => None,
+        }
+    }
+
+    pub fn edited(&mut self) {
+        self.form.edited();
+    }
+
+    fn source(&self) -> Wrapped {
+        let network = match self.form.chosen(Ask::Network) {
+            0 => None,
+            _ => self.form.choice_of(Ask::Network).map(|c| c.text().to_owned()),
+        };
+        let file = (self.form.chosen(Ask::From) == 1).then(|| self.form.text(Ask::File));
+        Wrapped { file, network }
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match &mut self.step {
+            Step::Form if command == Command::Back => return Next::Back,
+            Step::Form => match self.form.command(command) {
+                Did::Pressed(_) => self.look(cx),
+                Did::Turned(_) => self.settle(),
+                Did::Left(_) | Did::Nothing => {}
+            },
+            Step::Reading(job) if command == Command::Back => {
+                cx.effects.push(Effect::Cancel { job: *job });
+                self.step = Step::Form;
+            }
+            Step::Shown(_) if command == Command::Back => self.step = Step::Form,
+            Step::Shown(found) if command == Command::Open => {
+                let found = std::mem::take(found);
+                self.take_in(found, cx);
+            }
+            Step::Taken(key, _) if command == Command::Send => {
+                return match cx.data.key(key) {
+                    Some(key) => send::State::as_key(key, cx),
+                    None => Next::Stay,
+                };
+            }
+            Step::Taken(..) | Step::TakingIn(..) if command == Command::Back => return Next::Back,
+            _ if command == Command::Raw => self.raw = !self.raw,
+            _ => {
+                let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
+                self.scroll.command(command, lines, usize::from(cx.body.height));
+            }
+        }
+        Next::Stay
+    }
+
+    fn look(&mut self, cx: &mut Cx<'_>) {
+        self.failed = None;
+        let source = self.source();
+        if source.file.as_ref().is_some_and(String::is_empty) {
+            return self.form.refuse(Ask::File, "name the file".into());
+        }
+        if source.file.is_none() && self.held == 0 {
+            return self.form.refuse(Ask::Paste, "nothing was pasted here yet".into());
+        }
+        if let (false, Err(error)) =
+            (self.form.text(Ask::Label).is_empty(), check_label("the name", &self.form.text(Ask::Label)))
+        {
+            return self.form.refuse(Ask::Label, error.message);
+        }
+        let job = cx.jobs.start("reading the approval", false);
+        cx.effects.push(Effect::InspectApproval { job, source });
+        self.step = Step::Reading(job);
+    }
+
+    fn take_in(&mut self, found: Vec<Inspection>, cx: &mut Cx<'_>) {
+        if found.iter().any(|f| f.owner.is_none()) {
+            *cx.notice = Some(Notice::trouble("it is not verified: no owner's signature over this scope was found"));
+            self.step = Step::Shown(found);
+            return;
+        }
+        let label = Some(self.form.text(Ask::Label)).filter(|l| !l.is_empty());
+        let job = cx.jobs.start("taking the approval in", false);
+        cx.effects.push(Effect::TakeIn { job, source: self.source(), label });
+        self.step = Step::TakingIn(job, found);
+    }
+
+    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if !matches!(self.step, Step::Reading(waiting) | Step::TakingIn(waiting, _) if waiting == job) {
+            return false;
+        }
+        *cx.notice = None;
+        self.scroll = Scroll::default();
+        match (report, std::mem::replace(&mut self.step, Step::Form)) {
+            (Report::Inspected(found), _) => self.step = Step::Shown(found.clone()),
+            (Report::TakenIn { keys, warnings }, _) => {
+                let Some(key) = keys.last() else { return true };
+                let mut rows = vec![
+                    Row::Head(format!("{} is taken in", key.label)),
+                    Row::Good(format!("{}: {}", key.state, key.state_reason)),
+                ];
+                rows.extend(warnings.iter().map(|w| Row::Caution(w.clone())));
+                rows.push(Row::Blank);
+                let next = if key.has_secret {
+                    "s uses it; it is on the list of the account now"
+                } else {
+                    "its private half is not here: only the one who holds it can use it"
+                };
+                rows.push(Row::Way(next.into()));
+                self.step = Step::Taken(key.key_id.clone(), rows);
+            }
+            (Report::Failed(error), Step::TakingIn(_, found)) => {
+                *cx.notice = Some(Notice::failure(error));
+                self.step = Step::Shown(found);
+            }
+            (Report::Failed(error), _) => self.failed = Some(error.clone()),
+            (_, before) => {
+                self.step = before;
+                return false;
+            }
+        }
+        true
+    }
+
+    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+        if let Step::Reading(job) = &self.step {
+            effects.push(Effect::Cancel { job: *job });
+        }
+        effects.push(Effect::DropHeld);
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        match &self.step {
+            Step::Form => Vec::new(),
+            Step::Reading(_) => vec![Row::Head("Reading the approval…".into())],
+            Step::TakingIn(..) => vec![Row::Head("Taking it in…".into())],
+            Step::Taken(_, rows) => rows.clone(),
+            Step::Shown(found) => {
+                let mut rows = Vec::new();
+                for one in found {
+                    rows.extend(sheet_of(one, self.raw));
+                    rows.push(Row::Blank);
+                }
+                rows
+            }
+        }
+    }
+
+    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        let theme = model.theme;
+        if !matches!(self.step, Step::Form) {
+            sheet::render_rows(frame, area, &self.rows(), self.scroll, theme);
+            return;
+        }
+        let columns = sheet::columns(area);
+        let heading = [
+            Row::Head("Look at an approval".into()),
+            Row::Dim(
+                "What it allows, who signed it, and whether it still can be used. Looking takes nothing in.".into(),
+            ),
+            Row::Blank,
+        ];
+        let mut footing = Vec::new();
+        if let Some(error) = &self.failed {
+            footing.push(Row::Blank);
+            footing.extend(failure_rows("It cannot be read", error));
+        }
+        let heading = sheet::lay_out(&heading, columns, theme);
+        self.form.render(frame, area, heading, sheet::lay_out(&footing, columns, theme), theme);
+    }
+}
+
+/// What was found, as for a key on record.
+fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
+    let mut rows = vec![match found.owner {
+        Some(_) => Row::Head(format!("An approval for {}", found.account)),
+        None => Row::Head(format!("NOT VERIFIED: an approval for {}", found.account)),
+    }];
+    match found.owner {
+        Some(owner) => rows.push(Row::Good(format!("signed by the account's owner {owner}"))),
+        None => rows.push(Row::Bad("no owner's signature over this scope was found: do not rely on it".into())),
+    }
+    rows.push(Row::Text(format!("{}: {}", found.state, found.state_reason)));
+    if found.has_secret {
+        rows.push(Row::Bad("it carries the session key itself: whoever reads it can act".into()));
+    }
+    rows.push(Row::Blank);
+    rows.push(Row::Head("What it allows".into()));
+    rows.extend(found.sentences.iter().map(|s| Row::Item(s.clone())));
+    rows.push(Row::Blank);
+    if !found.risks.is_empty() || !found.warnings.is_empty() {
+        rows.push(Row::Head("What could go wrong".into()));
+        rows.extend(review::findings(&found.risks));
+        rows.extend(found.warnings.iter().map(|w| Row::Caution(w.clone())));
+        rows.push(Row::Blank);
+    }
+    rows.push(match found.session_key {
+        Some(key) => Row::Fact("session key", key.to_string()),
+        None => Row::Fact("session key", "not known: the text does not say".into()),
+    });
+    if let Some(chain) = found.chain_id {
+        rows.push(Row::Fact("chain", chain.to_string()));
+    }
+    if let Some(nonce) = &found.nonce {
+        rows.push(Row::Fact("turn", format!("{nonce} (nonce), opens {}", found.selector)));
+    }
+    if let (Some(kernel), Some(validator)) = (found.kernel_version, found.validator) {
+        rows.push(Row::Fact("made for", format!("Kernel {kernel}, validator {validator} {}", validator.address())));
+    }
+    rows.push(Row::Fact("written as", found.format.clone()));
+    rows.extend(found.assumptions.iter().map(|a| Row::Dim(format!("assumed: {a}"))));
+    if let Some(digest) = found.digest {
+        rows.push(Row::Text("digest (EIP-712)".into()));
+        rows.push(Row::Note(digest.to_string()));
+    }
+    if raw {
+        rows.push(Row::Blank);
+        rows.extend(super::inspect::raw(&found.permissions));
+    }
+    rows
+}

@@ -1,0 +1,599 @@
+//! Acting: as a session key, with a form made from what it may do and the judge's verdict while typing; or as the owner.
+
+use alloy::primitives::{Address, Bytes, U256};
+use ratatui::{Frame, layout::Rect};
+
+use super::{
+    Screen,
+    review::{Answer, Review},
+    revoke::failure_rows,
+};
+use crate::{
+    kernel::{
+        abi::{Function, parse_address},
+        account::Call,
+        condition::{ReadBack, read_back},
+        permission::{ANY_TARGET, Condition, Permission},
+        sentence::{self, parse_amount},
+    },
+    tui::{
+        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
+        effects::{Effect, SendView},
+        form::{
+            Field,
+            page::{Did, Form, Row as Entry},
+        },
+        format,
+        keymap::{Command, Place},
+        widget::sheet::{self, Row, Scroll},
+    },
+    wallet::{
+        error::Error,
+        key::KeyView,
+        operation::OperationOutcome,
+        send::{Actor, Judging, PHASES, SendIntent, Verdict},
+    },
+};
+
+/// Most arguments that get a line of their own.
+const MOST_ARGUMENTS: usize = 32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Permission,
+    To,
+    Signature,
+    Argument(usize),
+    Data,
+    Value,
+    Go,
+}
+
+enum Step {
+    Reading(JobId),
+    Form,
+    Planning(JobId),
+    Review {
+        plan: JobId,
+        review: Review,
+    },
+    Sending(JobId),
+    Done(Vec<Row>),
+    /// The key cannot be used here at all.
+    Failed(Error),
+}
+
+pub struct State {
+    actor: Actor,
+    /// Who acts, in words.
+    who: String,
+    pub account: Address,
+    pub network: String,
+    /// What the key may do; empty for the owner.
+    permissions: Vec<Permission>,
+    functions: Vec<Option<Function>>,
+    /// The function that the argument lines are for.
+    function: Option<Function>,
+    form: Form<Ask>,
+    judging: Option<Box<Judging>>,
+    verdict: Option<Result<Verdict, String>>,
+    failed: Option<Error>,
+    step: Step,
+    scroll: Scroll,
+}
+
+impl State {
+    /// As a session key whose private half is here.
+    pub fn as_key(key: &KeyView, cx: &mut Cx<'_>) -> Next {
+        if !key.has_secret {
+            let text = format!("{} is held by somebody else: its private half is not here", key.label);
+            *cx.notice = Some(Notice::trouble(text));
+            return Next::Stay;
+        }
+        let functions = key.functions.iter().map(|f| f.as_deref().and_then(|f| Function::parse(f).ok())).collect();
+        let job = cx.jobs.start(format!("reading what {} may do now", key.label), false);
+        cx.effects.push(Effect::ReadJudging { job, key: key.key_id.clone() });
+        let mut state = Self {
+            actor: Actor::Key(key.key_id.clone()),
+            who: format!("the session key {}", key.label),
+            account: key.account,
+            network: key.network.clone(),
+            permissions: key.permissions.clone(),
+            functions,
+            function: None,
+            form: Form::new(Vec::new()),
+            judging: None,
+            verdict: None,
+            failed: None,
+            step: Step::Reading(job),
+            scroll: Scroll::default(),
+        };
+        state.build(0);
+        Next::Open(Box::new(Screen::Send(Box::new(state))))
+    }
+
+    /// As the owner of an account.
+    pub fn as_owner(account: &AccountRow, cx: &mut Cx<'_>) -> Next {
+        let Some(view) = account.view.as_ref().filter(|v| !v.watch_only) else {
+            let text = format!("{}: its owner's key is not here", account.name);
+            *cx.notice = Some(Notice::trouble(text));
+            return Next::Stay;
+        };
+        let mut state = Self {
+            actor: Actor::Owner(view.name.clone()),
+            who: format!("the owner of {}", view.name),
+            account: view.address,
+            network: view.network.clone(),
+            permissions: Vec::new(),
+            functions: Vec::new(),
+            function: None,
+            form: Form::new(Vec::new()),
+            judging: None,
+            verdict: None,
+            failed: None,
+            step: Step::Form,
+            scroll: Scroll::default(),
+        };
+        state.build(0);
+        Next::Open(Box::new(Screen::Send(Box::new(state))))
+    }
+
+    /// The form for one of the key's permissions, or the free form of an owner.
+    fn build(&mut self, chosen: usize) {
+        let permission = self.permissions.get(chosen);
+        let mut rows = Vec::new();
+        if self.permissions.len() > 1 {
+            let options: Vec<String> =
+                self.permissions.iter().zip(&self.functions).map(|(p, f)| name_of(p, f.as_ref())).collect();
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            rows.push(Entry::choice(
+                Ask::Permission,
+                "what",
+                &options,
+                chosen,
+                "what this key may call; ←→ for the others",
+            ));
+        }
+        let target = permission.map(|p| p.target).filter(|t| *t != ANY_TARGET);
+        let to = target.map(|t| t.to_string()).unwrap_or_default();
+        let to_hint =
+            if target.is_some() { "the contract that the key may call" } else { "the contract, or who gets the ETH" };
+        let to_name = if permission.is_some() { "contract" } else { "to" };
+        rows.push(Entry::text(Ask::To, to_name, &to, "0x…", to_hint));
+        self.function = match permission {
+            Some(_) => self.functions.get(chosen).cloned().flatten(),
+            None => None,
+        };
+        if permission.is_none() {
+            let hint = "the function's signature; empty = only send ETH";
+            rows.push(Entry::text(Ask::Signature, "function", "", "transfer(address to, uint256 amount)", hint));
+        } else if self.function.is_none() {
+            rows.push(Entry::text(
+                Ask::Data,
+                "call data",
+                "",
+                "0x…",
+                "the function's name is not known here: the whole call as hex",
+            ));
+        }
+        rows.extend(argument_rows(self.function.as_ref(), permission));
+        let limit = permission.map_or_else(
+            || "0.1 eth, 5 gwei, or wei".to_owned(),
+            |p| format!("{} (0.1 eth, 5 gwei, or wei)", sentence::value_limit(p.value_limit, "ETH")),
+        );
+        rows.push(Entry::text(Ask::Value, "ETH with it", "0", "0", &limit));
+        rows.push(Entry::button(Ask::Go, "Review it"));
+        self.form = Form::new(rows);
+        self.judge();
+    }
+
+    /// An owner's function has changed: its arguments get lines.
+    fn rebuild_arguments(&mut self) {
+        if !self.permissions.is_empty() || self.form.get(Ask::Signature).is_none() {
+            return;
+        }
+        let function = Function::parse(&self.form.text(Ask::Signature)).ok();
+        if function == self.function {
+            return;
+        }
+        self.form.rows.retain(|r| !matches!(r.key, Ask::Argument(_)));
+        let at = self.form.rows.iter().position(|r| r.key == Ask::Value).unwrap_or(self.form.rows.len());
+        let rows = argument_rows(function.as_ref(), None);
+        self.form.rows.splice(at..at, rows);
+        self.function = function;
+        self.form.settle();
+    }
+
+    fn call(&self) -> Result<Call, (Ask, String)> {
+        let to = match self.form.text(Ask::To).as_str() {
+            "" => return Err((Ask::To, "which address?".into())),
+            text => parse_address(text).map_err(|e| (Ask::To, e.to_string()))?,
+        };
+        let value = match self.form.text(Ask::Value).as_str() {
+            "" => U256::ZERO,
+            text => parse_amount(text).map_err(|e| (Ask::Value, e.to_string()))?,
+        };
+        Ok(Call { to, value, data: self.data()? })
+    }
+
+    fn data(&self) -> Result<Bytes, (Ask, String)> {
+        if self.form.get(Ask::Data).is_some() {
+            let text = self.form.text(Ask::Data);
+            return text.parse().map_err(|_| (Ask::Data, "expected 0x and an even number of hex digits".into()));
+        }
+        let Some(function) = &self.function else {
+            return match self.form.text(Ask::Signature).as_str() {
+                "" => Ok(Bytes::new()),
+                text => Err((Ask::Signature, Function::parse(text).err().map_or_else(String::new, |e| e.to_string()))),
+            };
+        };
+        let mut arguments = Vec::new();
+        for (i, input) in function.inputs().iter().enumerate() {
+            let text = self.form.text(Ask::Argument(i));
+            // An empty text is a value of its own kind; anything else must be said.
+            if text.is_empty() && input.ty.canonical() != "string" {
+                return Err((
+                    Ask::Argument(i),
+                    format!("a value of type {} is missing", format::clean(&input.ty.to_string())),
+                ));
+            }
+            let me = text == "me" && input.ty.canonical() == "address";
+            arguments.push(if me { self.account.to_string() } else { text });
+        }
+        function.encode_call(&arguments).map_err(|e| (Ask::Argument(culprit(function, &arguments)), e.to_string()))
+    }
+
+    /// The judge's word on what is filled in now.
+    fn judge(&mut self) {
+        self.verdict = match (&self.judging, self.call()) {
+            (Some(judging), Ok(call)) => Some(judging.verdict(call).map_err(|e| e.message)),
+            _ => None,
+        };
+    }
+
+    pub fn places(&self) -> Vec<Place> {
+        match &self.step {
+            Step::Form => self.form.places(),
+            Step::Review { review, .. } => review.places(),
+            Step::Done(_) | Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
+            Step::Reading(_) | Step::Planning(_) | Step::Sending(_) => vec![Place::Sheet],
+        }
+    }
+
+    pub fn field(&mut self) -> Option<&mut Field> {
+        match &mut self.step {
+            Step::Form => self.form.field(),
+            Step::Review { review, .. } => review.field(),
+            _ => None,
+        }
+    }
+
+    pub fn edited(&mut self) {
+        if matches!(self.step, Step::Form) {
+            self.form.edited();
+            self.rebuild_arguments();
+            self.judge();
+        }
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match &mut self.step {
+            Step::Form => return self.in_form(command, cx),
+            Step::Review { plan, review } => match review.command(command, cx) {
+                Answer::Nothing => {}
+                Answer::Back => {
+                    cx.effects.push(Effect::Forget { plan: *plan });
+                    self.step = Step::Form;
+                }
+                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
+                Answer::Confirmed(_) => {
+                    let job = cx.jobs.start(format!("sending as {}", self.who), true);
+                    cx.effects.push(Effect::SendCall { job, plan: *plan });
+                    self.step = Step::Sending(job);
+                }
+            },
+            Step::Planning(job) if command == Command::Back => {
+                cx.effects.push(Effect::Cancel { job: *job });
+                self.step = Step::Form;
+            }
+            _ if command == Command::Back => return Next::Back,
+            _ => {
+                let lines = sheet::lay_out(&self.rows(""), sheet::columns(cx.body), cx.theme).len();
+                self.scroll.command(command, lines, usize::from(cx.body.height));
+            }
+        }
+        Next::Stay
+    }
+
+    fn in_form(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if command == Command::Back {
+            return Next::Back;
+        }
+        match self.form.command(command) {
+            Did::Turned(Ask::Permission) => self.build(self.form.chosen(Ask::Permission)),
+            Did::Left(left) => {
+                let wrong = self.call().err().filter(|(ask, _)| *ask == left).map(|(_, why)| why);
+                self.form.mark(left, wrong);
+            }
+            Did::Pressed(_) => self.submit(cx),
+            Did::Turned(_) | Did::Nothing => {}
+        }
+        Next::Stay
+    }
+
+    fn submit(&mut self, cx: &mut Cx<'_>) {
+        self.failed = None;
+        let call = match self.call() {
+            Ok(call) => call,
+            Err((ask, why)) => return self.form.refuse(ask, why),
+        };
+        let batch = matches!(self.verdict, Some(Ok(Verdict { batch: true, .. })));
+        let intent = SendIntent { actor: self.actor.clone(), calls: vec![call], batch, max_cost: None };
+        let job = cx.jobs.start("working out the operation", false);
+        cx.effects.push(Effect::PlanSend { job, intent });
+        self.step = Step::Planning(job);
+    }
+
+    pub fn resized(&mut self) {
+        if let Step::Review { review, .. } = &mut self.step {
+            review.resized();
+        }
+    }
+
+    pub fn drawn(&mut self, cx: &Cx<'_>) {
+        if let Step::Review { review, .. } = &mut self.step {
+            review.drawn(cx);
+        }
+    }
+
+    /// Takes what the job has found; the facts for the judge are moved out of the report.
+    pub fn report(&mut self, job: JobId, report: &mut Report, cx: &mut Cx<'_>) -> bool {
+        let waits = match self.step {
+            Step::Reading(waiting) | Step::Planning(waiting) | Step::Sending(waiting) => waiting == job,
+            _ => false,
+        };
+        if !waits {
+            return false;
+        }
+        *cx.notice = None;
+        self.scroll = Scroll::default();
+        self.step = match report {
+            Report::Judging(judging) => {
+                self.judging = judging.take();
+                self.judge();
+                Step::Form
+            }
+            Report::SendPlanned(view) => {
+                let rows = plan_rows(&self.who, self.function.as_ref(), view);
+                Step::Review { plan: job, review: Review::new("send", rows, &[]) }
+            }
+            Report::Sent(outcome) => Step::Done(result_rows(outcome)),
+            Report::Failed(error) if matches!(self.step, Step::Planning(_)) => {
+                self.failed = Some(error.clone());
+                Step::Form
+            }
+            Report::Failed(error) => Step::Failed(error.clone()),
+            _ => return false,
+        };
+        true
+    }
+
+    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+        match &self.step {
+            Step::Reading(job) | Step::Planning(job) => effects.push(Effect::Cancel { job: *job }),
+            Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
+            Step::Form | Step::Sending(_) | Step::Done(_) | Step::Failed(_) => {}
+        }
+    }
+
+    pub fn account_row<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
+        data.accounts.iter().find(|a| a.address == self.account && a.network == self.network)
+    }
+
+    fn rows(&self, phase: &str) -> Vec<Row> {
+        match &self.step {
+            Step::Reading(_) => vec![
+                Row::Head(format!("Send as {}", self.who)),
+                Row::Text("Reading from the chain what the key may do now…".into()),
+            ],
+            Step::Planning(_) => vec![
+                Row::Head(format!("Send as {}", self.who)),
+                Row::Text("Trying it out, and working out the most it can cost…".into()),
+                Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
+            ],
+            Step::Sending(_) => {
+                let mut rows = vec![Row::Head(format!("Sending as {}", self.who))];
+                let now = PHASES.iter().position(|p| *p == phase);
+                for (i, name) in PHASES.iter().enumerate() {
+                    rows.push(match now {
+                        Some(now) if i < now => Row::Good((*name).to_owned()),
+                        Some(now) if i == now => Row::Item(format!("{name}…")),
+                        _ => Row::Note((*name).to_owned()),
+                    });
+                }
+                rows.push(Row::Blank);
+                rows.push(Row::Dim("Esc goes back; this goes on, and is found again after a restart.".into()));
+                rows
+            }
+            Step::Done(rows) => rows.clone(),
+            Step::Failed(error) => failure_rows("Nothing more can be said", error),
+            Step::Form | Step::Review { .. } => Vec::new(),
+        }
+    }
+
+    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        let theme = model.theme;
+        match &self.step {
+            Step::Review { review, .. } => review.render(frame, area, theme),
+            Step::Form => {
+                let columns = sheet::columns(area);
+                let heading = [
+                    Row::Head(format!("Send as {}", self.who)),
+                    Row::Dim("Nothing is signed or sent before you have reviewed it.".into()),
+                    Row::Blank,
+                ];
+                let heading = sheet::lay_out(&heading, columns, theme);
+                self.form.render(frame, area, heading, sheet::lay_out(&self.word(), columns, theme), theme);
+            }
+            _ => {
+                let phase = match self.step {
+                    Step::Sending(job) => model.jobs.get(job).map_or("", |j| j.phase),
+                    _ => "",
+                };
+                sheet::render_rows(frame, area, &self.rows(phase), self.scroll, theme);
+            }
+        }
+    }
+
+    /// The verdict, or what went wrong, beneath the form.
+    fn word(&self) -> Vec<Row> {
+        let mut rows = vec![Row::Blank];
+        match (&self.failed, &self.verdict) {
+            (Some(error), _) => rows.extend(failure_rows("That did not work; nothing was sent", error)),
+            (None, Some(Ok(verdict))) => {
+                rows.push(Row::Good("allowed: the chain would take this call from the key".into()));
+                if verdict.enables {
+                    rows.push(Row::Item("it is the key's first use: it is enabled in the same operation".into()));
+                }
+                if verdict.deploys {
+                    rows.push(Row::Item("the account is deployed in the same operation".into()));
+                }
+            }
+            (None, Some(Err(why))) => rows.push(Row::Bad(format!("not allowed: {why}"))),
+            (None, None) if self.judging.is_some() => {
+                rows.push(Row::Dim("whether it is allowed is said here as soon as it is filled in".into()));
+            }
+            (None, None) => {}
+        }
+        rows
+    }
+}
+
+fn name_of(permission: &Permission, function: Option<&Function>) -> String {
+    function.map_or_else(|| permission.sig.to_string(), |f| f.signature().to_owned())
+}
+
+/// Which argument cannot be encoded: each is tried by itself.
+fn culprit(function: &Function, arguments: &[String]) -> usize {
+    let fails = |ty: String, text: &String| {
+        Function::parse(&format!("one({ty})")).is_ok_and(|one| one.encode_call(std::slice::from_ref(text)).is_err())
+    };
+    function.inputs().iter().zip(arguments).position(|(input, text)| fails(input.ty.canonical(), text)).unwrap_or(0)
+}
+
+/// A line for each argument, filled in where only one value is allowed.
+fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -> Vec<Entry<Ask>> {
+    let Some(function) = function else { return Vec::new() };
+    let readings = permission.map(|p| read_back(Some(function), &p.rules)).unwrap_or_default();
+    let mut rows = Vec::new();
+    for (i, input) in function.inputs().iter().take(MOST_ARGUMENTS).enumerate() {
+        let name = if input.name.is_empty() { i.to_string() } else { input.name.clone() };
+        let mut only = "";
+        let mut limits = Vec::new();
+        for reading in &readings {
+            let ReadBack::Argument { path, condition, value, .. } = reading else { continue };
+            let inside = path.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+            if inside {
+                limits.push(sentence::condition(reading));
+            }
+            if *path == name && *condition == Condition::Eq {
+                only = value;
+            }
+        }
+        let ty = format::clean(&input.ty.to_string());
+        let hint = if limits.is_empty() { ty.clone() } else { format!("{ty}: {}", limits.join(" and ")) };
+        let example = match ty.as_str() {
+            "address" => "0x…, or me",
+            "bool" => "true or false",
+            _ if ty.ends_with(']') => "[a, b]",
+            _ if ty.starts_with("uint") || ty.starts_with("int") => "a whole number",
+            _ if ty.starts_with('(') => "(a, b)",
+            _ => "0x…, or text",
+        };
+        rows.push(Entry::text(Ask::Argument(i), &name, only, example, &hint));
+    }
+    rows
+}
+
+fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row> {
+    let mut rows = vec![
+        Row::Head(format!("Send this as {who}?")),
+        Row::Fact("account", view.account.to_string()),
+        Row::Fact("network", format!("{} (chain {})", view.network, view.chain_id)),
+        Row::Blank,
+        Row::Head("What is done".into()),
+    ];
+    for call in &view.calls {
+        let value = if call.value.is_zero() { "no ETH".to_owned() } else { sentence::amount(call.value, "ETH") };
+        match function.and_then(|f| f.decode_call(&call.data).ok().map(|d| (f, d))) {
+            Some((function, decoded)) => {
+                rows.push(Row::Item(format!("calls {} on {}, sending {value}", function.signature(), call.to)));
+                for argument in decoded.arguments {
+                    rows.push(Row::Note(format!("{} = {}", argument.name, argument.value)));
+                }
+                if !decoded.canonical {
+                    rows.push(Row::Bad(
+                        "the bytes are not what an encoder writes: a contract may read them otherwise".into(),
+                    ));
+                }
+            }
+            None if call.data.is_empty() => rows.push(Row::Item(format!("sends {value} to {}", call.to))),
+            None => {
+                rows.push(Row::Item(format!("calls {}, sending {value} and these bytes:", call.to)));
+                rows.push(Row::Note(call.data.to_string()));
+            }
+        }
+    }
+    if view.enables {
+        rows.push(Row::Item("enables the key on chain: this is its first use".into()));
+    }
+    if view.deploys {
+        rows.push(Row::Item("deploys the account".into()));
+    }
+    rows.push(Row::Blank);
+    rows.push(Row::Head("What it costs".into()));
+    rows.push(Row::Item(format!("at most {}", sentence::amount(view.max_cost, "ETH"))));
+    rows.push(Row::Item(match view.paymaster {
+        Some(paymaster) => format!("paid by the sponsor (paymaster) {paymaster}"),
+        None => "paid by the account".to_owned(),
+    }));
+    rows.push(Row::Note(format!(
+        "fees from {}; nothing here may cost more than {}",
+        view.fee_source,
+        sentence::amount(view.ceiling, "ETH")
+    )));
+    rows.push(Row::Blank);
+    rows.push(Row::Head("What is signed".into()));
+    rows.push(Row::Text("the operation with the hash".into()));
+    rows.push(Row::Note(view.user_op_hash.to_string()));
+    rows
+}
+
+fn result_rows(outcome: &OperationOutcome) -> Vec<Row> {
+    let at = outcome.block.map_or_else(String::new, |b| format!(" at block {b}"));
+    let mut rows = vec![match outcome.success {
+        Some(true) => Row::Head("Done".into()),
+        Some(false) => Row::Head("It was mined, but the call itself failed".into()),
+        None => Row::Head("Sent, and not in a block yet".into()),
+    }];
+    match outcome.success {
+        Some(true) => rows.push(Row::Good(format!("the call was made{at}"))),
+        Some(false) => {
+            let reason = outcome.revert_reason.as_deref().unwrap_or("no reason given");
+            rows.push(Row::Bad(format!("reason: {reason}")));
+            rows.push(Row::Way("the gas is spent, and a run of a limited key too".into()));
+        }
+        None => rows.push(Row::Caution("it is found again at the next start, and with `keyleash status`".into())),
+    }
+    rows.push(Row::Blank);
+    if let Some(cost) = outcome.gas_cost {
+        rows.push(Row::Fact("gas paid", sentence::amount(cost, "ETH")));
+    }
+    rows.push(Row::Text("operation".into()));
+    rows.push(Row::Note(outcome.user_op_hash.to_string()));
+    if let Some(transaction) = outcome.transaction_hash {
+        rows.push(Row::Text("transaction".into()));
+        rows.push(Row::Note(transaction.to_string()));
+    }
+    rows
+}
