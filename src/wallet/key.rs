@@ -62,7 +62,7 @@ pub struct KeyView {
 }
 
 /// What was seen of each account; `None` where its chain could not be asked.
-type Pictures = BTreeMap<(String, Address), Option<Picture>>;
+pub(super) type Pictures = BTreeMap<(String, Address), Option<Picture>>;
 
 /// A key with everything on record about it.
 pub(super) struct KeyFile {
@@ -104,7 +104,7 @@ impl Wallet {
     }
 
     /// Each account's turns are read once, however many keys it has.
-    fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
+    pub(super) fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
         let place = |key: &Key| (key.network.clone(), key.account, key.generation);
         let mut holders = BTreeMap::new();
         for key in keys {
