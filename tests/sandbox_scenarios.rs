@@ -568,6 +568,42 @@ fn a_call_that_would_revert_is_found_out_before_it_is_sent() {
 // ---- approvals as files ----------------------------------------------------------------------------------------------------
 
 #[test]
+fn a_call_that_sends_more_than_the_account_has_says_what_is_missing() {
+    let sandbox = Sandbox::new();
+    let too_much = [json!({ "to": STRANGER, "value": "1eth" }), json!({ "to": STRANGER, "value": "1 eth" })];
+    let batch = sandbox.file("batch.json", &json!(too_much).to_string());
+    let to = STRANGER.to_string();
+    for arguments in [vec!["--to", &to, "--value", "2eth"], vec!["--batch", &batch]] {
+        let refused = sandbox.run(&[vec!["send", "--as-owner", "treasury"], arguments].concat()).exits(1);
+        assert_eq!(refused.code(), "funds.insufficient", "{refused:#?}");
+        let error = &refused.envelope["errors"][0];
+        let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
+        assert!(message.contains("sends 2 ETH") && message.contains("has 1.5 ETH"), "{message}");
+        assert!(hint.starts_with("0.5 ETH"), "{hint}");
+    }
+}
+
+#[test]
+fn a_preview_tells_functions_and_arguments() {
+    let sandbox = Sandbox::new();
+    let treasury = sandbox.ok(&["account", "show", "treasury"]);
+    let to = treasury["address"].as_str().unwrap();
+    let plan = sandbox.ok(&[mint("mint-bot", to.parse().unwrap()), vec!["--dry-run".into()]].concat());
+    assert_eq!(plan["calls"], json!([format!("calls {}: mint(to = {to}), with 0 ETH", DEMO.nft)]));
+}
+
+#[test]
+fn a_second_key_of_the_same_name_is_given_with_a_word_on_how_to_tell_them_apart() {
+    let sandbox = Sandbox::new();
+    let first = text(&sandbox.ok(&["key", "show", "event-bot"]), "key_id").to_owned();
+    let policy = sandbox.file("policy.toml", &mint_policy("event-bot", STRANGER));
+    let granted = sandbox.run(&["grant", "treasury", "--policy", &policy, "--new-key"]).exits(0);
+    let warnings = granted.envelope["warnings"].to_string();
+    assert!(warnings.contains("another key is called event-bot already") && warnings.contains(&first), "{warnings}");
+    sandbox.refused(&["key", "show", "event-bot"], 2, "key.ambiguous");
+}
+
+#[test]
 fn an_exported_approval_says_what_it_allows_in_both_formats() {
     let sandbox = Sandbox::new();
     let account = sandbox.account("mine", "0.2.4", false);
@@ -858,4 +894,58 @@ fn the_demo_needs_no_network() {
 fn say(line: &str) {
     use std::io::Write as _;
     let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
+}
+
+// ---- keys that only the chain knows ------------------------------------------------------------------------------------------
+
+#[test]
+fn another_home_recovers_keys_from_the_chain_names_them_and_takes_them_back() {
+    /// anvil's well-known account 0.
+    const OWNER_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    let sandbox = Sandbox::new();
+    let owner = sandbox.file("owner.key", OWNER_KEY);
+    let made = sandbox.ok(&["account", "new", "mine", "--owner-key-file", &owner]);
+    let account: Address = text(&made, "address").parse().expect("an address");
+    let minter = sandbox.key("mine", &mint_policy("minter", account));
+    let two = policy("two", WEEK, &(may_mint(account) + &may_call(DEMO.token, "mint(address to, uint256 amount)")));
+    let two = sandbox.key("mine", &two);
+    sandbox.ok(&mint(&minter, account));
+    sandbox.ok(&mint(&minter, account));
+    sandbox.ok(&mint(&two, account));
+    assert_eq!(
+        sandbox.ok(&["key", "scan", "mine"])["keys"].as_array().map(Vec::len),
+        Some(2),
+        "both are on record here"
+    );
+
+    // A home that knows the chain and the owner, and none of the keys.
+    let other = Sandbox::new();
+    let kept = |of: &Sandbox| {
+        let places = ["data/sandbox.json", "sandbox.json"].map(|name| of.home().join(name));
+        places.into_iter().find(|place| place.exists()).expect("the kept sandbox")
+    };
+    fs::copy(kept(&sandbox), kept(&other)).expect("the same chain");
+    let owner = other.file("owner.key", OWNER_KEY);
+    let added = ["account", "add", "found", "--address", &account.to_string(), "--owner-key-file", &owner];
+    other.ok(&added);
+    let scan = other.ok(&["key", "scan", "found"]);
+    assert_eq!((scan["complete"].as_bool(), scan["operations"].as_u64()), (Some(true), Some(3)), "{scan}");
+    let keys = scan["keys"].as_array().expect("keys");
+    assert_eq!(keys.len(), 2);
+    for (key, (uses, scope_known)) in keys.iter().zip([(2, true), (1, false)]) {
+        assert_eq!((key["uses"].as_u64(), key["known"].as_bool()), (Some(uses), Some(false)), "{key}");
+        assert_eq!((text(key, "state"), key["scope_known"].as_bool()), ("active", Some(scope_known)), "{key}");
+        assert!(text(key, "label").starts_with("unknown-") && key["last_use"]["time"].is_u64(), "{key}");
+        assert_eq!(key["turns"][0]["enabled_by"], "holder");
+    }
+    let id = text(&keys[0], "key_id");
+    assert_eq!(text(&other.ok(&["key", "name", id, "mint bot"]), "label"), "mint bot");
+    assert_eq!(text(&other.ok(&["key", "show", "mint bot"]), "key_id"), id);
+    other.refused(&["key", "rm", "mint bot"], 1, "key.on_chain");
+
+    let revoked = other.ok(&["revoke", "found", "mint bot"]);
+    assert_proven(&revoked, id, "session key not enabled");
+    let scan = other.ok(&["key", "scan", "found"]);
+    let states: Vec<&str> = scan["keys"].as_array().expect("keys").iter().map(|k| text(k, "state")).collect();
+    assert_eq!((states, scan["complete"].as_bool()), (vec!["revoked", "active"], Some(true)));
 }

@@ -291,6 +291,23 @@ pub enum KeyCommand {
     },
     /// Remove a draft or a key taken in from elsewhere
     Rm { key: String },
+    /// Give a key another label
+    Name {
+        /// Id, label or address
+        key: String,
+        label: String,
+    },
+    /// Recover the keys that only the chain knows
+    #[command(long_about = "Recover the keys that only the chain knows\n\n\
+        Reads the account's operations and those transactions of its owner that leave a trace. Keys that are not on record join \
+        it as unknown-…, until they are named. A scan that was cut off goes on where it was, and a later one reads only what is \
+        new. It says plainly when something is left unexplained.")]
+    Scan {
+        account: String,
+        /// Begin at this block, not where the account was deployed or the last scan ended
+        #[arg(long, value_name = "N")]
+        from_block: Option<u64>,
+    },
     /// The owner enables approvals on chain now, in their order
     Enable {
         #[arg(required = true)]
@@ -425,9 +442,11 @@ pub enum ViaChoice {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RevokeArgs {
     pub account: String,
     /// Keys: id, label or address
+    #[arg(required_unless_present_any = ["all", "panic", "lift_panic"])]
     pub keys: Vec<String>,
     /// End every key of the account, also those that are not on record
     #[arg(long, conflicts_with = "keys")]

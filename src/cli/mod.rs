@@ -3,10 +3,12 @@
 #![allow(clippy::indexing_slicing, reason = "the JSON objects of results are made here; lists are read with get")]
 
 pub mod args;
+mod man;
 pub mod output;
 mod owner;
 mod render;
 mod revoke;
+mod scan;
 mod show;
 
 use std::{
@@ -183,11 +185,9 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
             done(json!({ "script": String::from_utf8_lossy(&text) }), String::from_utf8_lossy(&text))
         }
         Command::Man => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut text)
-                .map_err(|e| Error::failed("man", format!("the manual page could not be written: {e}")))?;
-            done(json!({ "man": String::from_utf8_lossy(&text) }), String::from_utf8_lossy(&text))
+            let text =
+                man::page().map_err(|e| Error::failed("man", format!("the manual page could not be written: {e}")))?;
+            done(json!({ "man": text }), text)
         }
     }
 }
@@ -690,6 +690,15 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             );
             done(json!({ "removed": key }), text)
         }
+        KeyCommand::Name { key, label } => {
+            let view = wallet.name_key(&key, &label)?;
+            let text = format!("{key} is called {} now.", view.label);
+            done(render::key(&view), text)
+        }
+        KeyCommand::Scan { account, from_block } => {
+            let (data, text) = scan::scan(&wallet, &account, from_block, output).await?;
+            done(data, text)
+        }
         KeyCommand::Enable { keys, max_cost, dry_run, unsigned: _, out } => {
             let plan = wallet.plan_enable(&keys, amount("--max-cost", max_cost.as_deref())?).await?;
             let preview = json!({ "plan": plan.steps, "max_cost": plan.prepared.max_cost.to_string() });
@@ -804,11 +813,13 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     let plan = wallet.plan_send(intent).await?;
     let preview = serde_json::to_value(plan.preview()).unwrap_or_default();
     *partial = preview.clone();
+    let called: Vec<Function> = args.call.iter().filter_map(|call| Function::parse(call).ok()).collect();
+    let text = show::send_plan(&plan, &called);
     if args.dry_run {
-        return done(preview, show::send_plan(&plan));
+        return done(preview, text);
     }
     if !output.is_json() {
-        output.say(&show::send_plan(&plan));
+        output.say(&text);
     }
     if let Some(out) = &args.out {
         return write_unsigned(&wallet.unsigned_send(&plan)?, out);

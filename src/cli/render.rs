@@ -53,6 +53,7 @@ pub fn key(key: &KeyView) -> Value {
         "nonce": key.nonce, "valid_after": key.valid_after, "valid_until": key.valid_until,
         "paymaster": key.paymaster.to_string(), "validator": key.validator.address().to_string(),
         "generation": key.validator, "has_secret": key.has_secret, "imported": key.imported,
+        "discovered": key.discovered, "scope_known": key.partial_root.is_none(),
         "permissions": permissions(&key.permissions), "sentences": key.sentences, "approvals": key.approvals,
         "as_of": key.as_of,
     })

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::output::table;
 use crate::{
     kernel::{
-        account::AccountCall,
+        abi::Function,
         risk::{Effect, Finding},
         sentence,
     },
@@ -24,7 +24,7 @@ use crate::{
         proof::{Paused, Proof},
         revoke::{RevokePlan, Revoked},
         secrets::{BackendView, SecretFinding, SecretView},
-        send::SendPlan,
+        send::{SendPlan, calls_in_words},
         story::Scene,
     },
 };
@@ -345,9 +345,10 @@ fn way_and_price(price: &Price, further: usize) -> Vec<String> {
     lines
 }
 
-pub fn send_plan(plan: &SendPlan) -> String {
+/// `functions`: those that the person named besides the key's own.
+pub fn send_plan(plan: &SendPlan, functions: &[Function]) -> String {
     let mut lines = vec![format!("From {} on {}:", plan.account, plan.network)];
-    lines.extend(inner_calls(&plan.account_call));
+    lines.extend(plan.calls_in_words(functions).iter().map(|call| format!("  · {call}")));
     if plan.deploys {
         lines.push("  · deploys the account first".into());
     }
@@ -378,24 +379,9 @@ pub fn operation(outcome: &OperationOutcome) -> String {
 pub fn unsigned(operation: &UnsignedOperation) -> String {
     let mut lines = vec![format!("From {} on {}:", operation.user_op.sender, operation.network)];
     let call = Wallet::unsigned_account_call(operation);
-    lines.extend(inner_calls(&call));
+    lines.extend(calls_in_words(&call, &[]).iter().map(|call| format!("  · {call}")));
     lines.push(format!("It can cost at most {}.", sentence::amount(operation.user_op.max_cost(), "ETH")));
     lines.join("\n")
-}
-
-fn inner_calls(call: &AccountCall) -> Vec<String> {
-    let calls = call.calls();
-    if calls.is_empty() {
-        return vec![format!("  · account call {}", call.encode())];
-    }
-    calls
-        .iter()
-        .map(|c| {
-            let value = sentence::amount(c.value, "ETH");
-            let selector = c.data.get(..4).map_or_else(|| "no function".to_owned(), alloy::hex::encode_prefixed);
-            format!("  · calls {} ({selector}) with {value} and {} bytes of data", c.to, c.data.len())
-        })
-        .collect()
 }
 
 pub fn scene(step: usize, scene: &Scene) -> String {

@@ -207,24 +207,30 @@ impl AccountCall {
 /// ABI-encoded arguments, read as the contracts read them: anything that lies within the data goes, whether or not an
 /// encoder would have put it there (no padding at the end, shared or overlapping parts). A stricter reader would not see
 /// calls that the chain makes, and one that copies would let a small batch unfold into gigabytes.
-struct Arguments(Bytes);
+pub(super) struct Arguments(pub(super) Bytes);
 
 impl Arguments {
-    fn word(&self, at: usize) -> Option<U256> {
+    pub(super) fn word(&self, at: usize) -> Option<U256> {
         self.0.get(at..at.checked_add(32)?).map(U256::from_be_slice)
     }
 
     /// The low 20 bytes of a word, whatever is above them.
-    fn address(&self, at: usize) -> Option<Address> {
+    pub(super) fn address(&self, at: usize) -> Option<Address> {
         self.word(at).map(|word| Address::from_word(word.into()))
     }
 
-    fn offset(&self, at: usize) -> Option<usize> {
+    /// The `bytes4` at the start of a word.
+    pub(super) fn selector(&self, at: usize) -> Option<Selector> {
+        self.word(at)?;
+        self.0.get(at..at.checked_add(4)?).map(Selector::from_slice)
+    }
+
+    pub(super) fn offset(&self, at: usize) -> Option<usize> {
         self.word(at)?.try_into().ok()
     }
 
     /// `bytes` whose offset, counted from `base`, is at `at`. Shares the buffer.
-    fn bytes(&self, base: usize, at: usize) -> Option<Bytes> {
+    pub(super) fn bytes(&self, base: usize, at: usize) -> Option<Bytes> {
         let length_at = base.checked_add(self.offset(at)?)?;
         let start = length_at.checked_add(32)?;
         let end = start.checked_add(self.offset(length_at)?)?;

@@ -312,6 +312,9 @@ pub enum PaymasterFault {
     SignatureRefused,
 }
 
+/// Kernel 0.2.4, when the owner's signature over an approval cannot be read; older versions say nothing (run on the bytecode).
+const OWNER_SIGNATURE_TEXT: &str = "Kernel::_validateSignature: failed to validate signature";
+
 /// The validator's texts, after `SessionKeyValidator: `.
 const VALIDATOR_TEXTS: [(&str, Fault); 10] = [
     ("target mismatch", Fault::TargetMismatch),
@@ -500,7 +503,7 @@ impl fmt::Display for Fault {
             Self::Expired => "the key has expired, or will within seconds",
             Self::NotYetValid => "the key is not valid yet",
             Self::OutsideWindow => "the operation is outside its time window (AA22)",
-            Self::SignatureRefused => "a signature, proof or approval does not hold (AA24)",
+            Self::SignatureRefused => "a signature, proof or approval does not hold (AA24, or AA23 on Kernel 0.2.4)",
             Self::NonceUsed => "the operation's nonce is used (AA25)",
             Self::Paymaster(PaymasterFault::NotDeployed) => "there is no paymaster at this address (AA30)",
             Self::Paymaster(PaymasterFault::DepositTooLow) => "the paymaster's deposit is too low (AA31)",
@@ -610,6 +613,9 @@ fn validation_fault(rest: &str) -> Fault {
     let reason = reason_after_reverted(rest);
     if reason.is_empty() {
         return Fault::ValidationSilent;
+    }
+    if reason == OWNER_SIGNATURE_TEXT {
+        return Fault::SignatureRefused;
     }
     reason
         .strip_prefix("SessionKeyValidator: ")
@@ -787,6 +793,14 @@ mod tests {
             }
             _ => return None,
         })
+    }
+
+    #[test]
+    fn kernel_0_2_4_says_in_a_text_that_the_owners_signature_does_not_hold() {
+        let text = "AA23 reverted: Kernel::_validateSignature: failed to validate signature";
+        assert_eq!(Fault::from_entry_point(text), Fault::SignatureRefused);
+        let answer = format!("UserOperation reverted during simulation with reason: {text}");
+        assert_eq!(Fault::from_answer(code::REJECTED_BY_ENTRY_POINT, &answer, None), Fault::SignatureRefused);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod blob;
 pub mod condition;
 pub mod faults;
 pub mod generation;
+pub mod history;
 pub mod judge;
 pub mod merkle;
 pub mod permission;

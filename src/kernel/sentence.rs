@@ -8,7 +8,8 @@ use alloy::primitives::{Address, B256, Selector, U256, utils::format_units};
 use thiserror::Error;
 
 use super::{
-    abi::{Function, format_word},
+    abi::{DecodedCall, Function, format_word, known_functions},
+    account::Call,
     condition::{ReadBack, read_back},
     generation::Generation,
     permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
@@ -442,6 +443,43 @@ pub fn paymaster(paymaster: Address) -> String {
     }
 }
 
+// --- calls -------------------------------------------------------------------------------------------------------
+
+/// What a call does. `functions` are those that a signed scope or a person names; where none of them fits, the known interfaces
+/// are asked, and the sentence says whose function it is then.
+pub fn call(call: &Call, functions: &[Function], symbol: &str) -> String {
+    let Call { to, value, data } = call;
+    let value = amount(*value, symbol);
+    let Some(selector) = data.first_chunk::<4>().map(Selector::from) else {
+        return match data.len() {
+            0 => format!("sends {value} to {to}, and calls no function"),
+            bytes => format!("sends {value} to {to} with {bytes} bytes of data, which name no function"),
+        };
+    };
+    let read = |function: &Function| function.decode_call(data).map(|decoded| arguments(function, &decoded));
+    let named = functions.iter().filter(|f| f.selector() == selector).map(read).find_map(Result::ok);
+    let guessed = || {
+        let guess = |(interface, f): (&str, Function)| Some(format!("{} (as in {interface})", read(&f).ok()?));
+        known_functions(selector).into_iter().find_map(guess)
+    };
+    match named.or_else(guessed) {
+        Some(function) => format!("calls {to}: {function}, with {value}"),
+        None => {
+            format!(
+                "calls {to}: {selector}, a function that is not known here, with {value} and {} bytes of data",
+                data.len()
+            )
+        }
+    }
+}
+
+/// `transfer(to = 0x…, amount = 5)`.
+fn arguments(function: &Function, decoded: &DecodedCall) -> String {
+    let shown: Vec<String> = decoded.arguments.iter().map(|a| format!("{} = {}", a.name, a.value)).collect();
+    let odd = if decoded.canonical { "" } else { " (oddly encoded: the contract may read it differently)" };
+    format!("{}({}){odd}", clean(function.name(), 64), shown.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -454,6 +492,43 @@ mod tests {
 
     fn transfer() -> Function {
         Function::parse("transfer(address to, uint256 amount)").unwrap()
+    }
+
+    fn calling(data: impl Into<alloy::primitives::Bytes>, wei: u64) -> Call {
+        Call { to: TOKEN, value: U256::from(wei), data: data.into() }
+    }
+
+    #[test]
+    fn a_call_is_told_by_its_function_and_arguments() {
+        let mint = Function::parse("mint(address to)").unwrap();
+        let data = mint.encode_call(&[FRIEND]).unwrap();
+        assert_eq!(
+            call(&calling(data, 5), std::slice::from_ref(&mint), "ETH"),
+            format!("calls {TOKEN}: mint(to = {FRIEND}), with 5 wei")
+        );
+    }
+
+    #[test]
+    fn a_function_that_nobody_named_is_read_by_the_known_interfaces_and_said_to_be_so() {
+        let data = transfer().encode_call(&[FRIEND, "5"]).unwrap();
+        let told = call(&calling(data.clone(), 0), &[], "ETH");
+        assert!(told.contains(&format!("transfer(to = {FRIEND}, amount = 5) (as in erc20)")), "{told}");
+        let surplus = [data.as_ref(), &[1]].concat();
+        assert!(call(&calling(surplus, 0), &[transfer()], "ETH").contains("oddly encoded"));
+    }
+
+    #[test]
+    fn a_call_that_names_no_known_function_is_told_as_it_is() {
+        for (data, expected) in [
+            (vec![], format!("sends 5 wei to {TOKEN}, and calls no function")),
+            (vec![1, 2], format!("sends 5 wei to {TOKEN} with 2 bytes of data, which name no function")),
+            (
+                vec![0xde, 0xad, 0xbe, 0xef, 1],
+                format!("calls {TOKEN}: 0xdeadbeef, a function that is not known here, with 5 wei and 5 bytes of data"),
+            ),
+        ] {
+            assert_eq!(call(&calling(data, 5), &[transfer()], "ETH"), expected);
+        }
     }
 
     fn limited_transfer() -> Permission {

@@ -7,7 +7,7 @@ use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use super::{
     account::{AccountCall, Call, selector},
     generation::Generation,
-    permission::{ANY_PAYMASTER, Operation, Permission, Scope},
+    permission::{ANY_PAYMASTER, ExecutionRule, Operation, Permission, Scope},
     signature::{Shown, proof_data},
 };
 
@@ -22,15 +22,16 @@ pub struct Witness {
     pub paymaster_and_data: Bytes,
 }
 
-/// A call through one account function that the scope allows. Where none can be made up, a plain call that shows nothing: what
-/// the chain answers to it still depends on whether the key is enabled.
+/// A call through one account function that the scope allows. Where none can be made up, or the scope is not known, a call with
+/// a permission that is not in it: the chain gets as far as the proof when the key is enabled, and no further than that
+/// otherwise.
 pub fn witness(scope: &Scope, function: Selector, generation: Generation) -> Witness {
     let wanted = if function == selector::EXECUTE_DELEGATE_CALL { Operation::DelegateCall } else { Operation::Call };
     let allowed = scope.permissions.iter().enumerate().filter(|(_, p)| p.operation == wanted).find_map(|(i, p)| {
         let shown = if function == selector::EXECUTE_BATCH { Shown::Batch(&[i]) } else { Shown::One(i) };
         Some((allowed_call(p)?, proof_data(&scope.permissions, shown, generation)?))
     });
-    let (call, proof) = allowed.unwrap_or_default();
+    let (call, proof) = allowed.unwrap_or_else(|| foreign_call(function, generation));
     let account_call = match function {
         selector::EXECUTE_BATCH => AccountCall::ExecuteBatch(vec![call]),
         selector::EXECUTE_DELEGATE_CALL => AccountCall::ExecuteDelegateCall { to: call.to, data: call.data },
@@ -42,6 +43,25 @@ pub fn witness(scope: &Scope, function: Selector, generation: Generation) -> Wit
         exactly => Bytes::copy_from_slice(exactly.as_slice()),
     };
     Witness { call_data: account_call.encode(), proof, paymaster_and_data }
+}
+
+fn foreign_call(function: Selector, generation: Generation) -> (Call, Bytes) {
+    let delegates = function == selector::EXECUTE_DELEGATE_CALL;
+    let permission = Permission {
+        index: 0,
+        target: Address::repeat_byte(0x11),
+        sig: Selector::ZERO,
+        value_limit: U256::ZERO,
+        rules: Vec::new(),
+        execution_rule: ExecutionRule::default(),
+        operation: if delegates { Operation::DelegateCall } else { Operation::Call },
+    };
+    let proof = match function {
+        selector::EXECUTE_BATCH => Permission::encode_batch_with_proofs(&[&permission], &[Vec::new()], generation),
+        _ => permission.encode_with_proof(&[], generation),
+    };
+    let call = Call { to: permission.target, value: U256::ZERO, data: permission.sig.to_vec().into() };
+    (call, proof.into())
 }
 
 /// Arguments that satisfy every rule of a permission, found by trying the words that stand in the rules and their neighbours.
@@ -74,7 +94,7 @@ fn allowed_call(permission: &Permission) -> Option<Call> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::permission::{Condition, ExecutionRule, Rule};
+    use crate::kernel::permission::{Condition, Rule};
 
     fn scope(rules: Vec<(u64, Condition, u64)>) -> Scope {
         let rules = rules
@@ -112,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_met_gets_a_call_that_shows_nothing() {
+    fn what_cannot_be_met_gets_a_call_with_a_foreign_permission() {
         let impossible = scope(vec![(0, Condition::Eq, 1), (0, Condition::Eq, 2)]);
         let made = witness(&impossible, selector::EXECUTE, Generation::G2);
         assert_eq!(

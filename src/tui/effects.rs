@@ -585,7 +585,7 @@ fn send_view(plan: &SendPlan) -> SendView {
         account: plan.account,
         network: plan.network.clone(),
         chain_id: plan.chain_id(),
-        calls: plan.account_call.calls().to_vec(),
+        calls: plan.account_call.calls(),
         enables: preview.enables,
         deploys: preview.deploys,
         max_cost: plan.prepared.max_cost,

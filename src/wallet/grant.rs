@@ -132,7 +132,8 @@ impl Wallet {
         let key_has_code = !services.code(session_key).await?.is_empty();
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;
-        let resolved = intent.policy.resolve(picture.timestamp, generation)?;
+        let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
+        resolved.warnings.extend(self.taken_label(&label)?);
         let selectors = needed_selectors(&intent.policy.selectors, generation, &picture);
         let functions = functions(&resolved);
         let also_on = self.also_on(session_key, &account)?;
@@ -293,6 +294,7 @@ impl Wallet {
             secret,
             generation: plan.generation,
             scope: plan.resolved.scope.clone(),
+            partial: None,
             functions: plan.resolved.functions.clone(),
             origin: Origin::Granted,
             init_code: plan.account.init_code(),
@@ -341,6 +343,19 @@ impl Wallet {
             findings: plan.findings,
             warnings: plan.resolved.warnings,
         })
+    }
+
+    /// A label says which key is meant only while one key has it.
+    fn taken_label(&self, label: &str) -> Result<Option<String>> {
+        let keys = self.store.read(|r| r.keys())?;
+        let same: Vec<&str> = keys.iter().filter(|k| k.label == label).map(|k| k.id.as_str()).collect();
+        Ok((!same.is_empty()).then(|| {
+            format!(
+                "another key is called {label} already ({}): the name alone will not say which one is meant, so give this one a \
+                 label of its own (--label), or name both by their ids",
+                same.join(", ")
+            )
+        }))
     }
 
     /// Labels of the other accounts that the session key may act for, from our records.
@@ -532,6 +547,16 @@ fn next_nonce(
     nonces.last.max(nonces.invalid).max(reserved.unwrap_or(0)).saturating_add(1)
 }
 
+/// One phrase answers every finding with the same id and phrase: which permissions those are, where there are several.
+fn answered_together(findings: &[Finding], one: &Finding) -> String {
+    let same = findings.iter().filter(|f| f.id == one.id && f.effect == one.effect);
+    let places: Vec<String> = same.filter_map(|f| f.permission).map(|p| (p + 1).to_string()).collect();
+    match places.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!(" for permissions {} and {last} alike", rest.join(", ")),
+        _ => String::new(),
+    }
+}
+
 /// Refuses what must not be signed, and what the owner has not accepted word for word.
 pub fn check_findings(findings: &[Finding], accepted: &Accepted) -> Result<()> {
     for finding in findings {
@@ -553,7 +578,12 @@ pub fn check_findings(findings: &[Finding], accepted: &Accepted) -> Result<()> {
                     &format!("risk.{}", finding.id),
                     format!("{}: {at}{}", finding.id, finding.message),
                 )
-                .hint(format!("{}; or, if you mean it: --accept \"{}={phrase}\"", finding.advice, finding.id)));
+                .hint(format!(
+                    "{}; or, if you mean it{}: --accept \"{}={phrase}\"",
+                    finding.advice,
+                    answered_together(findings, finding),
+                    finding.id
+                )));
             }
         }
     }

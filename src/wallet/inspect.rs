@@ -188,6 +188,7 @@ impl Wallet {
             session_key: request.enable.session_key,
             secret,
             generation: request.validator,
+            partial: None,
             functions: functions(&blob).iter().map(|f| f.as_ref().map(ToString::to_string)).collect(),
             scope: blob.scope.clone(),
             origin: Origin::Imported,
@@ -269,6 +270,18 @@ struct Found {
     picture: Option<Picture>,
 }
 
+/// How many chains to try and how far to count where nothing tells chain and nonce: a search with the wrong key must end within
+/// a second or two. The chains of this home are always tried.
+fn worth_trying(own_chains: usize, chains: usize, session_keys: usize) -> (usize, u128) {
+    /// Candidates in all; each costs two signature recoveries.
+    const TRIES: usize = 4_000;
+    const FEWEST_NONCES: usize = 4;
+    let each_chain = Generation::ALL.len() * KernelVersion::ALL.len() * session_keys.max(1);
+    let affordable = TRIES / (each_chain * FEWEST_NONCES);
+    let chains = chains.min(affordable.max(own_chains).max(1));
+    (chains, (TRIES / (each_chain * chains.max(1))).clamp(FEWEST_NONCES, 64) as u128)
+}
+
 /// Finds out what the text leaves out, trying likely answers until the owner's signature verifies.
 async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Result<Found> {
     let session_keys: Vec<Option<Address>> = match &blob.secret {
@@ -284,6 +297,11 @@ async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
         None => known.chains.iter().copied().chain(known_chains().iter().map(|c| c.id)).collect(),
     });
     search.owner = known.owner;
+    if services.is_none() {
+        let (chains, nonces) = worth_trying(known.chains.len(), search.chain_ids.len(), session_keys.len());
+        search.chain_ids.truncate(chains);
+        search.nonces = 1..=nonces;
+    }
     let mut picture = None;
     if let Some(services) = services {
         let planned = blob.seed().and_then(|(_, implementation)| KernelVersion::from_implementation(implementation));
@@ -428,6 +446,7 @@ fn standing(blob: &Blob, found: &Found, picture: &Picture) -> state::Standing {
         secret: None,
         generation: request.validator,
         scope: blob.scope.clone(),
+        partial: None,
         functions: Vec::new(),
         origin: Origin::Imported,
         init_code: None,
@@ -447,4 +466,21 @@ fn standing(blob: &Blob, found: &Found, picture: &Picture) -> state::Standing {
 /// Functions of the permissions, where a known interface has one with that selector.
 fn functions(blob: &Blob) -> Vec<Option<Function>> {
     blob.scope.permissions.iter().map(|p| known_functions(p.sig).into_iter().next().map(|(_, f)| f)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worth_trying;
+
+    #[test]
+    fn a_search_without_a_chain_to_ask_is_bounded_whatever_the_home_holds() {
+        let settings = 12;
+        for keys in [1, 2, 20, 80] {
+            let (chains, nonces) = worth_trying(0, 22, keys);
+            assert!(chains * keys * settings * usize::try_from(nonces).unwrap() <= 4_000, "{keys} keys");
+        }
+        assert_eq!(worth_trying(1, 1, 1), (1, 64), "one chain: as far as ever");
+        assert_eq!(worth_trying(0, 22, 1), (22, 15), "no home: every known chain");
+        assert_eq!(worth_trying(2, 24, 500), (2, 4), "the home's own chains in any case");
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, B256, U256};
 use serde::Serialize;
 
 use super::{
@@ -14,14 +14,17 @@ use super::{
     grant::{ApprovalView, approval_view, parse_functions, sentences},
     home,
     model::{ApprovalRecord, Key, Origin},
+    policy::check_label,
     state::{self, Picture, Standing, State},
 };
 use crate::kernel::{
+    abi::Function,
     account::AccountSeed,
     approval::Approval,
     blob::{self, Format},
     generation::Generation,
     permission::Permission,
+    sentence,
 };
 
 /// A key as it is shown.
@@ -42,6 +45,11 @@ pub struct KeyView {
     pub validator: Generation,
     pub has_secret: bool,
     pub imported: bool,
+    /// Found on the chain by a scan.
+    pub discovered: bool,
+    /// The fingerprint of the whole scope, set where `permissions` are only those that were shown on chain. None shown does
+    /// not mean "everything" then.
+    pub partial_root: Option<B256>,
     pub permissions: Vec<Permission>,
     /// Full signature of each permission's function where it is known, in their order.
     pub functions: Vec<Option<String>>,
@@ -163,9 +171,11 @@ impl Wallet {
             validator: key.generation,
             has_secret: key.secret.is_some(),
             imported: key.origin == Origin::Imported,
+            discovered: key.origin == Origin::Discovered,
+            partial_root: key.partial.as_ref().map(|p| p.merkle_root),
             permissions: key.scope.permissions.clone(),
             functions: key.functions.clone(),
-            sentences: sentences(&key.scope, &functions, key.generation),
+            sentences: key_sentences(key, &functions),
             uses: uses(key, about.map(|(_, a)| a.nonce()), picture),
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             as_of: picture.map(|p| p.timestamp),
@@ -221,6 +231,19 @@ impl Wallet {
         }
     }
 
+    /// Gives a key a label of the owner's choice.
+    pub fn name_key(&self, wanted: &str, label: &str) -> Result<KeyView> {
+        let label = check_label("LABEL", label)?;
+        let id = self.find_key(wanted)?.key.id;
+        let key = self.store.write(|w| {
+            let named = w.read().key(&id)?.map(|key| Key { label, ..key });
+            named.as_ref().map_or(Ok(()), |key| w.put_key(key))?;
+            Ok(named)
+        })?;
+        let key = key.ok_or_else(|| Error::usage("key.unknown", "the key was removed meanwhile"))?;
+        self.key_view(&key, None)
+    }
+
     /// Takes a draft, or a key taken in from elsewhere, off the lists. A signed approval of ours stays: it can still be used.
     pub fn remove_key(&self, wanted: &str) -> Result<()> {
         let file = self.find_key(wanted)?;
@@ -232,6 +255,10 @@ impl Wallet {
                 format!("{} is a key of an account of yours", file.key.label),
             )
             .hint("removing the record would not take it back; use `keyleash revoke`"));
+        }
+        if file.key.origin == Origin::Discovered {
+            return Err(Error::failed("key.on_chain", format!("{} is a key that the chain knows", file.key.label))
+                .hint("removing the record would not take it back; use `keyleash revoke`"));
         }
         let draft = file.approvals.iter().all(|a| a.signature.is_none());
         if file.key.origin == Origin::Granted && !draft {
@@ -313,6 +340,23 @@ impl Wallet {
         }
         home::replace(out, content.as_bytes())
     }
+}
+
+/// The scope in plain words; where only a part of it is known, that is said and nothing is concluded from it.
+pub(super) fn key_sentences(key: &Key, functions: &[Option<Function>]) -> Vec<String> {
+    let Some(partial) = &key.partial else { return sentences(&key.scope, functions, key.generation) };
+    let unknown = match key.scope.permissions.len() {
+        0 => "what it may call is not known: it never showed a permission on chain".to_owned(),
+        n => format!("it may be allowed more than these {n}: only what it showed on chain is known"),
+    };
+    let unknown = format!("{unknown} (fingerprint of the whole scope {})", partial.merkle_root);
+    if key.scope.permissions.is_empty() {
+        let window = sentence::window(key.scope.valid_after, key.scope.valid_until);
+        return vec![unknown, window, sentence::paymaster(key.scope.paymaster)];
+    }
+    let mut sentences = sentences(&key.scope, functions, key.generation);
+    sentences.insert(key.scope.permissions.len().min(sentences.len()), unknown);
+    sentences
 }
 
 /// The run counters of an approval. The chain counts only where runs are limited.

@@ -23,6 +23,7 @@ pub mod playground;
 pub mod policy;
 pub mod proof;
 pub mod revoke;
+pub mod scan;
 pub mod secrets;
 pub mod send;
 mod signer;

@@ -95,6 +95,17 @@ pub enum Origin {
     Granted,
     /// Taken in by an agent from somebody else's owner.
     Imported,
+    /// Found on the chain by a scan: who granted it, and to whom, only the owner knows.
+    Discovered,
+}
+
+/// What is known of a scope when only a part of its permissions was ever shown on chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialScope {
+    /// The whole tree's, as the chain holds it; the permissions on record do not rebuild it.
+    pub merkle_root: B256,
+    /// The siblings that prove each permission on record, in their order.
+    pub proofs: Vec<Vec<B256>>,
 }
 
 /// A session key and its scope for one account.
@@ -113,6 +124,9 @@ pub struct Key {
     pub secret: Option<SecretId>,
     pub generation: Generation,
     pub scope: Scope,
+    /// Set where the scope's permissions are only those that were shown: an empty list does not mean "everything" then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<PartialScope>,
     /// Full function signature of each permission where it is known, in their order; for showing arguments by name.
     pub functions: Vec<Option<String>>,
     pub origin: Origin,

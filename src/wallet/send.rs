@@ -135,6 +135,8 @@ pub struct SendPreview {
     pub paymaster: Option<Address>,
     pub fee_source: &'static str,
     pub call_data: Bytes,
+    /// Each call as a sentence.
+    pub calls: Vec<String>,
 }
 
 impl SendPlan {
@@ -161,7 +163,18 @@ impl SendPlan {
             paymaster: self.prepared.paymaster,
             fee_source: self.prepared.fee_source,
             call_data: self.prepared.user_op.call_data.clone(),
+            calls: self.calls_in_words(&[]),
         }
+    }
+
+    /// Each call as a sentence, read by the functions of the key's scope and by those that the caller knows besides.
+    pub fn calls_in_words(&self, functions: &[Function]) -> Vec<String> {
+        let of_key = match &self.signer {
+            Signer::Session { key, .. } => parse_functions(&key.functions),
+            Signer::Owner(_) => Vec::new(),
+        };
+        let functions: Vec<Function> = of_key.into_iter().flatten().chain(functions.iter().cloned()).collect();
+        calls_in_words(&self.account_call, &functions)
     }
 }
 
@@ -230,7 +243,7 @@ impl Wallet {
             ));
         }
         let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
-        let prepared = services.prepare(&wanted).await?;
+        let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
             account: account.address,
             network: services.name.clone(),
@@ -296,7 +309,7 @@ impl Wallet {
             urgent: false,
             assemble: &|s| frame.assemble(s),
         };
-        let prepared = services.prepare(&wanted).await?;
+        let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
             account: file.key.account,
             network: services.name.clone(),
@@ -375,6 +388,44 @@ impl Judging {
             |(_, error)| error,
         ))
     }
+}
+
+/// Each call of an operation as a sentence.
+pub fn calls_in_words(account_call: &AccountCall, functions: &[Function]) -> Vec<String> {
+    let calls = account_call.calls();
+    if calls.is_empty() {
+        return vec![format!("account call {}", account_call.encode())];
+    }
+    calls.iter().map(|call| sentence::call(call, functions, "ETH")).collect()
+}
+
+async fn prepare(
+    services: &Services,
+    wanted: &Wanted<'_>,
+    account_call: &AccountCall,
+    picture: &Picture,
+) -> Result<Prepared> {
+    can_send(account_call, picture, None)?;
+    match services.prepare(wanted).await {
+        Err(failed) => Err(can_send(account_call, picture, Some(failed.clone())).err().unwrap_or(failed)),
+        prepared => prepared,
+    }
+}
+
+/// Stops a call that sends more than the account has. A batch may earn first what it spends then, so it is only asked why it
+/// fails when it does.
+fn can_send(account_call: &AccountCall, picture: &Picture, failed: Option<Error>) -> Result<()> {
+    let calls = account_call.calls();
+    let sent = calls.iter().fold(U256::ZERO, |sum, call| sum.saturating_add(call.value));
+    let missing = sent.saturating_sub(picture.balance);
+    let single = calls.len() == 1;
+    let explained = failed.as_ref().is_none_or(|error| error.code != "call.reverts");
+    if missing.is_zero() || (!single && explained) {
+        return failed.map_or(Ok(()), Err);
+    }
+    let [sent, has, missing] = [sent, picture.balance, missing].map(|wei| sentence::amount(wei, "ETH"));
+    Err(Error::failed("funds.insufficient", format!("the operation sends {sent}, and the account has {has}"))
+        .hint(format!("{missing} are missing; nothing was sent")))
 }
 
 fn account_call(intent: &SendIntent) -> Result<AccountCall> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use alloy::primitives::{Address, Selector, U256};
 use serde::Serialize;
 
-use super::model::{ApprovalRecord, Key};
+use super::model::{ApprovalRecord, Key, Origin};
 use crate::kernel::{
     approval::EnableData,
     generation::{Generation, KernelVersion},
@@ -128,10 +128,22 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// The standing of one approval. `picture` is `None` where there is no chain to ask.
 pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
-    if approval.signature.is_none() {
+    let held = picture.is_some_and(|p| p.holds(key.generation, &approval.request.enable));
+    if approval.signature.is_none() && !held {
+        if key.origin == Origin::Discovered && picture.is_none() {
+            return standing(State::Unknown, "no chain was asked");
+        }
         let over = picture.is_some_and(|p| approval.nonce() <= p.nonces(key.generation).last);
         return match over {
             true => past(key, &approval.request.enable, picture.map(|p| p.nonces(key.generation)).unwrap_or_default()),
+            false if key.origin == Origin::Discovered => standing(
+                State::Unknown,
+                format!(
+                    "the chain does not hold it any more, and its turn {} is free again: if an approval of it was signed, \
+                     that can be used",
+                    approval.nonce()
+                ),
+            ),
             false => standing(State::Draft, "the owner has not signed it yet"),
         };
     }
@@ -210,7 +222,8 @@ fn expired(valid_until: u64, now: u64) -> Option<Standing> {
 
 fn spent(key: &Key, nonce: u128, picture: &Picture) -> bool {
     let permissions = &key.scope.permissions;
-    !permissions.is_empty()
+    key.partial.is_none()
+        && !permissions.is_empty()
         && permissions.iter().all(|p| {
             let limit = p.execution_rule.runs;
             limit > 0

@@ -20,7 +20,7 @@ use super::{
 use crate::kernel::text::clean;
 
 /// Version of the schema below, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE account (
@@ -42,6 +42,12 @@ CREATE TABLE operation (
 CREATE TABLE proof (
     id INTEGER PRIMARY KEY, key_id TEXT NOT NULL REFERENCES key (id), created_at INTEGER NOT NULL,
     record TEXT NOT NULL) STRICT;
+";
+
+/// How far an account's history was read, and what it came to. New in version 2.
+const SCAN: &str = "
+CREATE TABLE scan (
+    network TEXT NOT NULL, account BLOB NOT NULL, record TEXT NOT NULL, PRIMARY KEY (network, account)) STRICT;
 ";
 
 /// The open record file.
@@ -103,8 +109,11 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match version {
-        0 => {
-            transaction.execute_batch(SCHEMA)?;
+        0 | 1 => {
+            if version == 0 {
+                transaction.execute_batch(SCHEMA)?;
+            }
+            transaction.execute_batch(SCAN)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.commit()
         }
@@ -236,6 +245,14 @@ impl Read<'_> {
         self.many("SELECT record, 'proof of key ' || key_id FROM proof WHERE key_id = ?1 ORDER BY id", params![key_id])
     }
 
+    /// What the last scan of an account kept.
+    pub fn scan<T: DeserializeOwned>(&self, network: &str, account: Address) -> Result<Option<T>> {
+        self.one(
+            "SELECT record, 'scan of 0x' || lower(hex(account)) FROM scan WHERE network = ?1 AND account = ?2",
+            params![network, account.as_slice()],
+        )
+    }
+
     fn many<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<T>> {
         let rows = || -> rusqlite::Result<Vec<(String, String)>> {
             self.connection.prepare_cached(sql)?.query_map(params, named_record)?.collect()
@@ -332,6 +349,14 @@ impl Write<'_> {
         self.run(
             "INSERT INTO proof (key_id, created_at, record) VALUES (?1, ?2, ?3)",
             params![key_id, i64::try_from(created_at).unwrap_or(i64::MAX), json(proof)?],
+        )
+    }
+
+    pub fn put_scan(&self, network: &str, account: Address, scan: &impl Serialize) -> Result<()> {
+        self.run(
+            "INSERT INTO scan (network, account, record) VALUES (?1, ?2, ?3)
+             ON CONFLICT (network, account) DO UPDATE SET record = ?3",
+            params![network, account.as_slice(), json(scan)?],
         )
     }
 

@@ -94,6 +94,7 @@ impl House {
             secret: None,
             generation,
             scope: Scope { valid_after: 0, valid_until: 0, paymaster: Address::ZERO, permissions: Vec::new() },
+            partial: None,
             functions: Vec::new(),
             origin: Origin::Granted,
             init_code: None,
@@ -518,6 +519,14 @@ fn a_blocking_finding_is_answered_only_with_its_own_phrase() {
             error.hint
         );
     }
+}
+
+#[test]
+fn a_phrase_that_answers_for_several_permissions_says_for_which() {
+    let at = |permission| Finding { permission: Some(permission), ..finding(Effect::Block("I mean it")) };
+    let hint = |findings: &[Finding]| check_findings(findings, &Accepted::new()).unwrap_err().hint;
+    assert!(hint(&[at(0), at(2), at(5)]).contains("if you mean it for permissions 1, 3 and 6 alike: --accept"));
+    assert!(hint(&[at(0)]).contains("if you mean it: --accept"));
 }
 
 #[test]

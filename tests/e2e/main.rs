@@ -18,6 +18,7 @@ mod harness;
 mod scenarios_denied;
 mod scenarios_leaks;
 mod scenarios_life;
+mod scenarios_revoke;
 mod scenarios_sdk;
 mod scenarios_secrets;
 mod scenarios_trouble;

@@ -93,7 +93,7 @@ impl Function {
         });
         let arguments_in_words = decoded.collect();
         let padded = self.inputs().iter().zip(&values).all(|(input, value)| is_clean(&input.ty, value));
-        // Overlaps, gaps and surplus bytes show as a difference from what an encoder writes. Overlaps, gaps and surplus bytes all show as a difference from what an encoder writes.
+        // Overlaps, gaps and surplus bytes all show as a difference from what an encoder writes.
         let canonical = padded && DynSolValue::Tuple(values).abi_encode_params() == arguments;
         Ok(DecodedCall { arguments: arguments_in_words, canonical })
     }

@@ -96,6 +96,8 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
         validator: Generation::G2,
         has_secret: false,
         imported: false,
+        discovered: false,
+        partial_root: None,
         permissions,
         functions: signatures.iter().map(|s| Some((*s).to_owned())).collect(),
         sentences,

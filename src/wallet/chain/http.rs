@@ -1,6 +1,7 @@
 //! JSON-RPC over HTTP: deadlines, bounded answers, patience with busy endpoints, batches where they are taken.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -50,6 +51,8 @@ impl Default for Patience {
 
 /// Calls in one HTTP request. Public endpoints cut at 100 or below.
 const BATCH: usize = 50;
+/// Batches at a time, once the endpoint is known to take them: a picture of an account with hundreds of keys is one round trip.
+const BATCHES_ABREAST: usize = 16;
 /// HTTP requests at a time when the endpoint does not take batches.
 const ABREAST: usize = 6;
 
@@ -65,6 +68,8 @@ struct Line {
     secrets: Vec<String>,
     patience: Patience,
     takes_batches: AtomicBool,
+    /// Set by the first batch that was answered as one.
+    answered_a_batch: AtomicBool,
     next_id: AtomicU64,
 }
 
@@ -98,6 +103,7 @@ impl Http {
             origin,
             patience,
             takes_batches: AtomicBool::new(true),
+            answered_a_batch: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
         })))
     }
@@ -118,12 +124,19 @@ impl Transport for Http {
                 }
                 return answers;
             }
-            for chunk in calls.chunks(BATCH) {
+            let mut left = calls;
+            while !left.is_empty() {
+                let batches = match self.0.answered_a_batch.load(Ordering::Relaxed) {
+                    true => BATCHES_ABREAST,
+                    false => 1,
+                };
+                let (now, later) = left.split_at(left.len().min(batches * BATCH));
                 if self.0.takes_batches.load(Ordering::Relaxed) {
-                    answers.extend(self.0.batch(chunk).await);
+                    answers.extend(self.0.batches(now).await);
                 } else {
-                    answers.extend(self.0.abreast(chunk).await);
+                    answers.extend(self.0.abreast(now).await);
                 }
+                left = later;
             }
             answers
         })
@@ -131,6 +144,27 @@ impl Transport for Http {
 }
 
 impl Line {
+    /// Several batches at a time.
+    async fn batches(self: &Arc<Self>, calls: &[Call]) -> Answers {
+        if calls.len() <= BATCH {
+            return self.batch(calls).await;
+        }
+        let mut running = JoinSet::new();
+        for (place, chunk) in calls.chunks(BATCH).map(<[Call]>::to_vec).enumerate() {
+            let line = Arc::clone(self);
+            running.spawn(async move { (place, line.batch(&chunk).await) });
+        }
+        let mut done: BTreeMap<usize, Answers> = BTreeMap::new();
+        while let Some(finished) = running.join_next().await {
+            done.extend(finished.ok());
+        }
+        let unanswered = |chunk: &[Call]| {
+            chunk.iter().map(|call| Err(self.malformed(call, "the answer", "one answer for each call"))).collect()
+        };
+        let chunks = calls.chunks(BATCH).enumerate();
+        chunks.flat_map(|(place, chunk)| done.remove(&place).unwrap_or_else(|| unanswered(chunk))).collect()
+    }
+
     /// One batch. Calls that the endpoint does not answer as part of it are asked one by one.
     async fn batch(self: &Arc<Self>, calls: &[Call]) -> Answers {
         let started = Instant::now();
@@ -200,6 +234,7 @@ impl Line {
             }
             answers.push(answer);
         }
+        self.answered_a_batch.store(true, Ordering::Relaxed);
         (Some(answers), pause)
     }
 

@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(bundler.by_hash(hash).await.unwrap().unwrap().operation, op);
         let transaction = node.transaction(included.transaction_hash).await.unwrap().unwrap();
         assert_eq!(transaction.to, Some(ENTRY_POINT));
-        let query = LogQuery { address: Some(ENTRY_POINT), topics: vec![None, Some(hash)] };
+        let query = [LogQuery { address: Some(ENTRY_POINT), topics: vec![vec![], vec![hash]] }];
         let chunk = node.logs(&query, 0, included.block_number).await.unwrap();
         assert_eq!(chunk.logs.len(), 2, "AccountDeployed and UserOperationEvent");
         let picture = node.account_picture(seed.address(), &[Generation::G2.address()], &[SOMEONE]).await.unwrap();

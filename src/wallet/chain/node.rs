@@ -167,7 +167,7 @@ impl Receipt {
 }
 
 /// A transaction as it was sent.
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
+#[allow(dead_code, reason = "a client of the whole node: who reads a transaction takes what it needs")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     pub hash: B256,
@@ -181,7 +181,6 @@ pub struct Transaction {
     pub block_number: Option<u64>,
 }
 
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 impl Transaction {
     fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
         Ok(Self {
@@ -204,20 +203,23 @@ pub struct FeeHistory {
     pub rewards: Vec<Vec<u128>>,
 }
 
-/// Which logs are wanted. A topic that is `None` may be anything.
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
+/// Which logs are wanted. At each place one of these topics; none named: anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogQuery {
     pub address: Option<Address>,
-    pub topics: Vec<Option<B256>>,
+    pub topics: Vec<Vec<B256>>,
 }
 
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 impl LogQuery {
     #[allow(clippy::indexing_slicing, reason = "an object that is made here")]
     fn json(&self, from: u64, to: u64) -> Value {
-        let mut query =
-            json!({ "fromBlock": At::Block(from).tag(), "toBlock": At::Block(to).tag(), "topics": self.topics });
+        let topic = |wanted: &Vec<B256>| match wanted.as_slice() {
+            [] => Value::Null,
+            [one] => json!(one),
+            several => json!(several),
+        };
+        let topics: Vec<Value> = self.topics.iter().map(topic).collect();
+        let mut query = json!({ "fromBlock": At::Block(from).tag(), "toBlock": At::Block(to).tag(), "topics": topics });
         if let Some(address) = self.address {
             query["address"] = json!(address);
         }
@@ -229,7 +231,7 @@ impl LogQuery {
             .topics
             .iter()
             .enumerate()
-            .all(|(i, wanted)| wanted.is_none_or(|wanted| log.topics.get(i) == Some(&wanted)));
+            .all(|(i, wanted)| wanted.is_empty() || log.topics.get(i).is_some_and(|topic| wanted.contains(topic)));
         topics_fit
             && (from..=to).contains(&log.block_number)
             && self.address.is_none_or(|address| address == log.address)
@@ -237,7 +239,6 @@ impl LogQuery {
 }
 
 /// The logs of a stretch of blocks, and where the stretch ended.
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogChunk {
     pub logs: Vec<Log>,
@@ -339,7 +340,6 @@ impl Deployed {
 pub struct Node {
     endpoint: Endpoint,
     /// Blocks a log query may span here, as far as is known.
-    #[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
     log_span: Arc<AtomicU64>,
 }
 
@@ -449,6 +449,29 @@ impl Node {
         Ok(transaction)
     }
 
+    /// Several transactions, in order.
+    pub async fn transactions(&self, hashes: &[B256]) -> Result<Vec<Option<Transaction>>, ChainError> {
+        let calls: Vec<_> = hashes.iter().map(|hash| Call::read("eth_getTransactionByHash", json!([hash]))).collect();
+        let found = self.all(&calls, |answer| maybe(answer, Transaction::read)).await?;
+        for (ours, theirs) in hashes.iter().zip(&found) {
+            self.same_hash("the transaction asked for", *ours, theirs.as_ref().map(|t| t.hash))?;
+        }
+        Ok(found)
+    }
+
+    /// Several blocks by number, in order; `None` for one that the node does not have.
+    pub async fn blocks(&self, numbers: &[u64]) -> Result<Vec<Option<Block>>, ChainError> {
+        let call = |number: &u64| Call::read("eth_getBlockByNumber", json!([At::Block(*number).tag(), false]));
+        let calls: Vec<_> = numbers.iter().map(call).collect();
+        let blocks = self.all(&calls, |answer| maybe(answer, read_block)).await?;
+        for (ours, block) in numbers.iter().zip(&blocks) {
+            if let Some(theirs) = block.map(|b| b.number).filter(|theirs| theirs != ours) {
+                return Err(ChainError::mismatch(self.endpoint.origin(), "the block asked for", ours, theirs));
+            }
+        }
+        Ok(blocks)
+    }
+
     fn same_hash(&self, what: &'static str, ours: B256, theirs: Option<B256>) -> Result<(), ChainError> {
         match theirs {
             Some(theirs) if theirs != ours => Err(ChainError::mismatch(self.endpoint.origin(), what, ours, theirs)),
@@ -496,23 +519,17 @@ impl Node {
         self.one(Call::read("eth_gasPrice", json!([])), |answer| answer.u128()).await
     }
 
-    /// The logs from block `from` on, as far towards `to` as the node answers at once. Ask again from `through + 1`.
-    pub async fn logs(&self, query: &LogQuery, from: u64, to: u64) -> Result<LogChunk, ChainError> {
+    /// The logs from block `from` on that fit any of the queries, in their order on chain, as far towards `to` as the node
+    /// answers at once. Ask again from `through + 1`.
+    pub async fn logs(&self, queries: &[LogQuery], from: u64, to: u64) -> Result<LogChunk, ChainError> {
         if from > to {
             return Ok(LogChunk { logs: Vec::new(), through: to });
         }
         loop {
             let span = self.log_span.load(Ordering::Relaxed).max(1);
             let through = to.min(from.saturating_add(span - 1));
-            let call = Call::read("eth_getLogs", json!([query.json(from, through)]));
-            match self.one(call, Log::read_list).await {
-                Ok(logs) => {
-                    if logs.iter().any(|log| !query.wants(log, from, through)) {
-                        let what = "which logs were asked for";
-                        return Err(ChainError::mismatch(self.endpoint.origin(), what, "only those", "others too"));
-                    }
-                    return Ok(LogChunk { logs, through });
-                }
+            match self.logs_at_once(queries, from, through).await {
+                Ok(logs) => return Ok(LogChunk { logs, through }),
                 // Endpoints limit blocks, logs or bytes, each in its own words: halve until one fits.
                 Err(error) if through > from && may_be_too_long(&error) => {
                     self.log_span.store((through - from).div_ceil(2), Ordering::Relaxed);
@@ -520,6 +537,21 @@ impl Node {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn logs_at_once(&self, queries: &[LogQuery], from: u64, through: u64) -> Result<Vec<Log>, ChainError> {
+        let calls: Vec<_> = queries.iter().map(|q| Call::read("eth_getLogs", json!([q.json(from, through)]))).collect();
+        let mut logs = Vec::new();
+        for (query, found) in queries.iter().zip(self.all(&calls, Log::read_list).await?) {
+            if found.iter().any(|log| !query.wants(log, from, through)) {
+                let what = "which logs were asked for";
+                return Err(ChainError::mismatch(self.endpoint.origin(), what, "only those", "others too"));
+            }
+            logs.extend(found);
+        }
+        logs.sort_by_key(|log| (log.block_number, log.log_index));
+        logs.dedup();
+        Ok(logs)
     }
 
     /// The EntryPoint's next nonce for a nonce key (192 bits) of an account, the key included.
@@ -824,7 +856,6 @@ fn is_block_missing(answer: &Result<Value, ChainError>) -> bool {
 }
 
 /// Whether a log query may have failed for its length alone.
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 fn may_be_too_long(error: &ChainError) -> bool {
     match error {
         ChainError::TooLarge { .. } | ChainError::Timeout { .. } => true,
@@ -1009,7 +1040,7 @@ mod tests {
             let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
             assert!(node.account_picture(ACCOUNT, &[G2], &[KEY]).await.is_err());
             assert!(
-                node.logs(&LogQuery::default(), 1, 2).await.is_err()
+                node.logs(&[LogQuery::default()], 1, 2).await.is_err()
                     || node.endpoint.call(chain_id_call()).await == Ok(json!([]))
             );
         }
@@ -1063,16 +1094,16 @@ mod tests {
             }
             Ok(json!([log_at(from, B256::ZERO)]))
         });
-        let chunk = node.logs(&LogQuery::default(), 100, 50_000).await.unwrap();
+        let chunk = node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap();
         assert_eq!((chunk.logs.len(), chunk.through), (1, 100 + 2500 - 1));
         // What was learnt is kept.
-        node.logs(&LogQuery::default(), chunk.through + 1, 50_000).await.unwrap();
+        node.logs(&[LogQuery::default()], chunk.through + 1, 50_000).await.unwrap();
         assert_eq!(*asked.lock().unwrap(), [10_000, 5000, 2500, 2500]);
     }
 
     #[tokio::test]
     async fn logs_that_were_not_asked_for_are_refused() {
-        let query = LogQuery { address: Some(ACCOUNT), topics: vec![Some(B256::repeat_byte(1))] };
+        let query = [LogQuery { address: Some(ACCOUNT), topics: vec![vec![B256::repeat_byte(1)]] }];
         let fitting = saying(json!([log_at(5, B256::repeat_byte(1))]));
         assert_eq!(fitting.logs(&query, 1, 9).await.unwrap().logs.len(), 1);
         for log in [log_at(5, B256::ZERO), log_at(10, B256::repeat_byte(1))] {

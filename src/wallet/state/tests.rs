@@ -45,6 +45,7 @@ fn key() -> Key {
             paymaster: Address::ZERO,
             permissions: vec![limited(0, 2), limited(1, 1)],
         },
+        partial: None,
         functions: Vec::new(),
         origin: Origin::Granted,
         init_code: None,

@@ -73,6 +73,7 @@ fn key(id: &str) -> Key {
         secret: None,
         generation: Generation::G3,
         scope: Scope { valid_after: 0, valid_until: 7, paymaster: OTHER, permissions: Vec::new() },
+        partial: None,
         functions: vec![None, Some("transfer(address to, uint256 amount)".into())],
         origin: Origin::Imported,
         init_code: Some(Bytes::from_static(&[1, 2])),
@@ -307,6 +308,23 @@ fn records_of_a_newer_version_are_left_alone() {
     let error = records.again().map(|_| ()).unwrap_err();
     assert!(error.message.contains("newer keyleash") && error.message.contains("99"), "{error}");
     assert!(error.hint.contains("records.db"), "{}", error.hint);
+}
+
+#[test]
+fn records_of_the_first_version_are_upgraded_and_nothing_is_lost() {
+    let records = records();
+    let (key, account) = (key("a"), account("treasury", ACCOUNT));
+    records.store.write(|w| w.put_account(&account).and_then(|()| w.put_key(&key))).unwrap();
+    // The first version had no scans, and its keys said nothing about a scope that is known in part.
+    records.tamper("DROP TABLE scan; PRAGMA user_version = 1");
+    let store = records.again().unwrap();
+    assert_eq!(store.read(|r| r.key("a")).unwrap(), Some(key));
+    assert_eq!(store.read(|r| r.scan::<String>("local", ACCOUNT)).unwrap(), None);
+    store.write(|w| w.put_scan("local", ACCOUNT, &"one").and_then(|()| w.put_scan("local", ACCOUNT, &"two"))).unwrap();
+    drop(store);
+    let again = records.again().unwrap();
+    assert_eq!(again.read(|r| r.scan::<String>("local", ACCOUNT)).unwrap().as_deref(), Some("two"));
+    assert_eq!(again.read(|r| r.accounts()).unwrap(), [account]);
 }
 
 #[test]

@@ -55,6 +55,11 @@ impl TestAccount {
         account
     }
 
+    /// Another handle on the account.
+    pub fn same_as(other: &Self) -> Self {
+        Self { owner: other.owner, seed: other.seed, kernel: other.kernel, address: other.address }
+    }
+
     pub fn is_deployed(&self, world: &World) -> bool {
         !world.chain.code(self.address).is_empty()
     }

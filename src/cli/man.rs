@@ -1,0 +1,91 @@
+//! The manual: one page with every command, from the definitions that parse the arguments.
+
+use std::io::{self, Write};
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+
+use super::args::Cli;
+
+/// The page in roff: the program first, then each command under a heading of its own.
+pub fn page() -> io::Result<String> {
+    let mut program = Cli::command();
+    program.build();
+    let man = Man::new(program.clone());
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for command in program.get_subcommands() {
+        add(&mut page, command)?;
+    }
+    man.render_version_section(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+fn add(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
+    if command.get_name() == HELP {
+        return Ok(());
+    }
+    // What every command takes is said once, for the program.
+    let own = command.clone().mut_args(|argument| {
+        let everywhere = argument.is_global_set() || [HELP, "version"].contains(&argument.get_id().as_str());
+        argument.hide(everywhere)
+    });
+    let has_arguments = own.get_arguments().any(|argument| !argument.is_hide_set());
+    let man = Man::new(own);
+    let mut section = Vec::new();
+    man.render_description_section(&mut section)?;
+    man.render_synopsis_section(&mut section)?;
+    if has_arguments {
+        man.render_options_section(&mut section)?;
+    }
+    // One level down, and without the preamble that each section brings along.
+    let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
+    let name = command.get_bin_name().unwrap_or(command.get_name());
+    writeln!(page, ".SH \"{}\"", name.to_uppercase())?;
+    for line in section.lines().filter(|line| !line.starts_with(".ie ") && !line.starts_with(".el ")) {
+        writeln!(page, "{line}")?;
+    }
+    command.get_subcommands().try_for_each(|further| add(page, further))
+}
+
+/// What clap adds by itself.
+const HELP: &str = "help";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every<'a>(command: &'a Command, found: &mut Vec<&'a Command>) {
+        for further in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            found.push(further);
+            every(further, found);
+        }
+    }
+
+    #[test]
+    fn the_manual_names_every_command_and_every_option() {
+        let page = page().unwrap();
+        let mut program = Cli::command();
+        program.build();
+        let mut commands = Vec::new();
+        every(&program, &mut commands);
+        assert!(commands.len() > 40, "{}", commands.len());
+        for command in commands {
+            let name = command.get_bin_name().unwrap().to_uppercase();
+            let section =
+                page.split(&format!(".SH \"{name}\"\n")).nth(1).unwrap_or_else(|| panic!("{name} is missing"));
+            let section = section.split(".SH ").next().unwrap();
+            for argument in command.get_arguments().filter(|a| !a.is_global_set()) {
+                let Some(long) = argument.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                    continue;
+                };
+                // roff writes a dash as \-
+                let option = format!("--{long}").replace('-', "\\-");
+                assert!(section.contains(&option), "{name} {option} in {section}");
+            }
+        }
+    }
+}
