@@ -70,8 +70,10 @@ fn sandbox() -> Session {
 
 /// Chooses an account, in whichever order they stand.
 fn choose_account(session: &mut Session, name: &str) {
-    let first = session.screen().lines().position(|l| l.contains("│▸ ")).expect("an account is chosen");
-    let wanted = session.screen().lines().position(|l| l.contains(&format!(" {name} "))).expect("it is on the list");
+    let screen = session.screen();
+    let row = |start: &[String]| screen.lines().position(|l| start.iter().any(|s| l.starts_with(s.as_str())));
+    let first = row(&["│▸ ".into()]).expect("an account is chosen");
+    let wanted = row(&[format!("│  {name} "), format!("│▸ {name} ")]).expect("it is on the list");
     let step = if wanted > first { "j" } else { "k" };
     for _ in 0..wanted.abs_diff(first) {
         session.keys(step);
@@ -143,7 +145,7 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
     walk(&mut session, &[("", "▸ range-bot"), ("s", "as the session key range-bot"), ("\t\t\t20", "✓ allowed")]);
     walk(&mut session, &[(GO_ON, "enables the key on chain"), ("G", "y to send")]);
     confirm(&mut session, "✓ the call was made");
-    walk(&mut session, &[("\r", "▸ range-bot active"), ("x", "Revoke range-bot"), ("G", "y to revoke")]);
+    walk(&mut session, &[("\r", "▸ range-bot expiring"), ("x", "Revoke range-bot"), ("G", "y to revoke")]);
     confirm(&mut session, "range-bot is revoked, and that is proven");
     session.keys("q");
     assert_eq!(session.end(), 0);
