@@ -62,7 +62,7 @@ pub struct KeyView {
 }
 
 /// What was seen of each account; `None` where its chain could not be asked.
-type Pictures = BTreeMap<(String, Address), Option<Picture>>;
+pub(super) type Pictures = BTreeMap<(String, Address), Option<Picture>>;
 
 /// A key with everything on record about it.
 pub(super) struct KeyFile {
@@ -92,8 +92,19 @@ impl Wallet {
         self.key_views(&self.store.read(|r| r.keys())?, &Pictures::new())
     }
 
+    /// Keys of one account in a picture of it; `None` where its chain could not be asked.
+    pub(super) fn views_in(
+        &self,
+        keys: &[Key],
+        network: &str,
+        account: Address,
+        picture: Option<&Picture>,
+    ) -> Result<Vec<KeyView>> {
+        self.key_views(keys, &Pictures::from([((network.to_owned(), account), picture.cloned())]))
+    }
+
     /// Each account's turns are read once, however many keys it has.
-    fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
+    pub(super) fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
         let place = |key: &Key| (key.network.clone(), key.account, key.generation);
         let mut holders = BTreeMap::new();
         for key in keys {

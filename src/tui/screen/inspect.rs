@@ -2,7 +2,7 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::{Screen, deliver, revoke, send};
+use super::{Screen, deliver, enable, revoke, send};
 use crate::{
     kernel::{
         blob::Format,
@@ -64,9 +64,14 @@ impl State {
             }
             Command::Refresh => self.read(cx),
             Command::Revoke => match cx.data.key(&self.key_id) {
-                Some(key) => return revoke::State::open(key, cx),
+                Some(key) => return revoke::State::open(&[key], cx),
                 None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
             },
+            Command::Enable => {
+                if let Some(key) = cx.data.key(&self.key_id) {
+                    return enable::State::open(&[key], cx);
+                }
+            }
             Command::Send => match cx.data.key(&self.key_id) {
                 Some(key) => return send::State::as_key(key, cx),
                 None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
@@ -89,6 +94,16 @@ impl State {
             }
         }
         Next::Stay
+    }
+
+    /// Why a command cannot be done now.
+    pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
+        let key = data.key(&self.key_id)?;
+        match command {
+            Command::Revoke => revoke::why_not(&[key], data),
+            Command::Enable => enable::why_not(&[key], data),
+            _ => None,
+        }
     }
 
     /// The approval as it is handed over, without the private half.
