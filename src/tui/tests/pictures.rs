@@ -239,6 +239,24 @@ fn activity() {
 }
 
 #[test]
+fn scan() {
+    let reading = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("u");
+        let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+        bench.report(job, Report::Scanning(made_up::SCANNING));
+        bench
+    };
+    picture("scan_reading", reading);
+    picture("scan_done", |w, h| {
+        let mut bench = reading(w, h);
+        let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+        bench.report(job, Report::Scanned(Box::new(made_up::scan())));
+        bench
+    });
+}
+
+#[test]
 fn settings() {
     picture("settings", |w, h| {
         let mut bench = Bench::at_home(w, h, true);
