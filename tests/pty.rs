@@ -25,7 +25,7 @@ fn an_empty_home_offers_the_sandbox_and_q_leaves_the_terminal_as_it_was() {
     session.wait_for("Try it in the sandbox");
     assert!(contains(&session.raw(), b"\x1b[?1049h"));
     session.keys("?");
-    session.wait_for("keep the filter");
+    session.wait_for("give a new session key");
     session.keys("\x1b");
     session.wait_for("Try it in the sandbox");
     session.keys("q");

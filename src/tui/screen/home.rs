@@ -369,13 +369,13 @@ impl State {
     /// What needs a look first.
     pub fn remark(&self, model: &Model) -> (String, Style) {
         let theme = model.theme;
-        if self.filtering || !self.filter.is_empty() {
-            return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
-        }
-        if !self.marked.is_empty() {
+        if !self.marked.is_empty() && !self.filtering {
             let paused = self.account(&model.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
             let lift = if paused { ", ! lifts the panic and keeps them" } else { "" };
             return (format!("{} marked: x revokes them{lift}, Esc unmarks", self.marked.len()), theme.accent());
+        }
+        if self.filtering || !self.filter.is_empty() {
+            return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
         }
         let Some(account) = self.account(&model.data) else {
             let text = if model.data.loaded { "" } else { "reading the records…" };

@@ -139,8 +139,10 @@ fn result_rows(scan: &Scan) -> Vec<Row> {
     let new = scan.keys.iter().filter(|k| !k.known).count();
     let mut rows = vec![Row::Head(match (scan.keys.len(), new) {
         (0, _) => format!("{}: no session key was ever enabled", scan.account),
-        (all, 0) => format!("{}: {all} key(s), all of them on your list already", scan.account),
-        (all, new) => format!("{}: {all} key(s), {new} of them new here", scan.account),
+        (1, 0) => format!("{}: 1 key, which is on your list already", scan.account),
+        (all, 0) => format!("{}: {all} keys, all of them on your list already", scan.account),
+        (1, _) => format!("{}: 1 key, which is new here", scan.account),
+        (all, new) => format!("{}: {all} keys, {new} of them new here", scan.account),
     })];
     rows.push(if scan.complete {
         Row::Good("every turn is explained: these are all the keys that were ever enabled".into())
@@ -174,7 +176,8 @@ fn key_rows(found: &FoundKey) -> Vec<Row> {
     let used = match (&found.last_use, found.uses) {
         (Some(last), uses) => {
             let when = last.time.map_or_else(|| format!("in block {}", last.block), format::date);
-            format!("used {uses} time(s), last {when}")
+            let times = if uses == 1 { "once".to_owned() } else { format!("{uses} times") };
+            format!("used {times}, last {when}")
         }
         (None, _) => "never used".to_owned(),
     };

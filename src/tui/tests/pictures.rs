@@ -433,6 +433,12 @@ fn without_colour_nothing_has_one() {
         assert!(bench.buffer().content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset));
     }
     let mut mono = Bench::at_home(80, 24, false);
+    mono.choose("mint-bot");
+    mono.keys("x");
+    let job = mono.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+    mono.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    insta::assert_snapshot!("revoke_review_mono", format!("{:?}", mono.buffer()));
+    let mut mono = Bench::at_home(80, 24, false);
     mono.keys("→");
     insta::assert_snapshot!("home_keys_mono", format!("{:?}", mono.buffer()));
 }
