@@ -14,33 +14,46 @@
 use std::{
     env, fs,
     hint::black_box,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use alloy::primitives::{Address, B256, Bytes, FixedBytes, U256, keccak256};
+use alloy::{
+    primitives::{Address, B256, Bytes, FixedBytes, U256, keccak256},
+    sol,
+    sol_types::SolCall,
+};
 use keyleash::{
     kernel::{
-        account::{AccountSeed, Call, selector},
+        account::{AccountCall, AccountSeed, Call, selector},
         approval::{Approval, ApprovalRequest, EnableData},
         blob,
-        generation::{Generation, KernelVersion},
+        generation::{ENTRY_POINT, Generation, KernelVersion},
         permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+        signature,
+        user_op::UserOperation,
     },
-    sandbox::{CHAIN_ID, rpc::Service},
+    sandbox::{CHAIN_ID, evm::Request, rpc::Service},
     secret::Secret,
     wallet::{
-        Wallet,
+        Backend, PassphraseSource, Wallet,
         home::Home,
         playground::DEMO,
+        scan::ScanOptions,
         send::{Actor, SendIntent},
     },
 };
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use serde_json::{Value, json};
 
 /// The binary that is measured.
 const KEYLEASH: &str = env!("CARGO_BIN_EXE_keyleash");
@@ -61,6 +74,7 @@ fn main() {
     sandbox();
     binary();
     screen();
+    over_a_node();
 }
 
 fn kernel() {
@@ -362,4 +376,208 @@ fn row(what: &str, took: Duration, budget_ms: Option<u64>) {
 
 fn line(what: &str, measured: &str, budget: &str, over: bool) {
     println!("{what:<62} {measured:>12} {budget:>10}{}", if over { "  over" } else { "" });
+}
+
+// ---- a node that is 50 ms away ------------------------------------------------------------------------------------------------
+
+/// How far away the node is.
+const AWAY: Duration = Duration::from_millis(50);
+const BUNDLER: Address = Address::repeat_byte(0xb0);
+
+sol! {
+    struct PackedOperation {
+        address sender; uint256 nonce; bytes initCode; bytes callData; uint256 callGasLimit; uint256 verificationGasLimit;
+        uint256 preVerificationGas; uint256 maxFeePerGas; uint256 maxPriorityFeePerGas; bytes paymasterAndData; bytes signature;
+    }
+    function handleOps(PackedOperation[] ops, address beneficiary);
+}
+
+/// One account with 500 keys and 10,000 operations: found on the chain, then shown.
+fn over_a_node() {
+    const KEYS: u32 = 500;
+    const OPERATIONS: u32 = 10_000;
+    let (service, account) = busy_account(KEYS, OPERATIONS);
+    let node = DistantNode::start(service);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let home = Home::at(folder.path());
+    Wallet::init(&home, Backend::File).expect("a home");
+    let config = home.config_folder().join("config.toml");
+    let kept = fs::read_to_string(&config).expect("the config");
+    // A live home refuses the sandbox's chain id when it is asked to add it; a person may still write it down.
+    let network = format!("{kept}\n[network.local]\nchain_id = {CHAIN_ID}\nrpc = \"{}\"\n", node.url);
+    fs::write(&config, network).expect("the config");
+    let wallet = Wallet::open(home, PassphraseSource::StandardInput).expect("the home");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(wallet.add_account("busy", "local", account, None)).expect("the account");
+
+    let before = node.requests();
+    let start = Instant::now();
+    let scan = runtime.block_on(wallet.scan("busy", ScanOptions::default(), &|_| {})).expect("a scan");
+    let took = start.elapsed();
+    assert_eq!((scan.operations, scan.keys.len(), scan.complete), (u64::from(OPERATIONS), KEYS as usize, true));
+    let requests = node.requests() - before;
+    row(&format!("a scan of 10,000 operations, node 50 ms away ({requests} requests)"), took, None);
+    let start = Instant::now();
+    runtime.block_on(wallet.scan("busy", ScanOptions::default(), &|_| {})).expect("a scan");
+    row("  the next scan", start.elapsed(), None);
+
+    let before = node.requests();
+    let mut shown = 0;
+    let time = median(5, || shown = runtime.block_on(wallet.keys(Some("busy"))).expect("keys").len());
+    assert_eq!(shown, KEYS as usize);
+    let requests = (node.requests() - before) / 6;
+    row(&format!("500 keys with their state, node 50 ms away ({requests} requests)"), time, None);
+}
+
+/// An account whose keys were enabled by their holders and then used in turn, one operation a transaction.
+fn busy_account(keys: u32, operations: u32) -> (Service, Address) {
+    let mut service = Service::new(1_800_000_000).expect("a fresh sandbox");
+    let owner = Secret::from_bytes(&mut [1; 32]).expect("a private key");
+    let seed = AccountSeed { owner: owner.address(), index: U256::ZERO };
+    let account = seed.address();
+    service.fund(account, U256::from(10u64.pow(18)));
+    let holders: Vec<Secret> = (0..keys).map(|_| Secret::random().expect("a private key")).collect();
+    let target = Address::left_padding_from(&1u32.to_be_bytes());
+    for number in 0..operations {
+        let (turn, first) = (number % keys, number < keys);
+        let holder = &holders[turn as usize];
+        let scope = scope_of_one(target);
+        let enable = EnableData::new(holder.address(), &scope, u128::from(turn) + 1, Generation::G2);
+        let call = AccountCall::Execute(Call { to: target, value: U256::ZERO, data: vec![1, 2, 3, 4].into() });
+        let mut op = UserOperation {
+            sender: account,
+            nonce: U256::from(number + 1) << 64,
+            call_data: call.encode(),
+            call_gas_limit: U256::from(100_000),
+            verification_gas_limit: U256::from(1_000_000),
+            pre_verification_gas: U256::from(50_000),
+            max_fee_per_gas: U256::ONE,
+            max_priority_fee_per_gas: U256::ONE,
+            ..UserOperation::default()
+        };
+        if number == 0 {
+            op.init_code = seed.init_code(KernelVersion::DEFAULT);
+        }
+        let signed = holder.sign_message_hash(op.hash(ENTRY_POINT, CHAIN_ID)).expect("a signature");
+        let proof =
+            signature::proof_data(&scope.permissions, signature::Shown::One(0), Generation::G2).expect("a proof");
+        let session = signature::session(holder.address(), &signed, &proof);
+        op.signature = match first {
+            true => signature::enable_and_use(&approval_of(&owner, account, enable), &session),
+            false => signature::use_enabled(&session),
+        };
+        let mined = service.act(&Request::to(ENTRY_POINT, handle_ops(op)).from(BUNDLER)).expect("a transaction");
+        assert!(mined.success, "{}", mined.output);
+    }
+    (service, account)
+}
+
+fn approval_of(owner: &Secret, account: Address, enable: EnableData) -> Approval {
+    let request = ApprovalRequest {
+        chain_id: CHAIN_ID,
+        account,
+        kernel: KernelVersion::DEFAULT,
+        validator: Generation::G2,
+        selector: selector::EXECUTE,
+        executor: Address::ZERO,
+        plugin_window: FixedBytes::ZERO,
+        enable,
+    };
+    let signature = Bytes::copy_from_slice(&owner.sign_hash(request.digest()).expect("a signature"));
+    Approval { request, signature }
+}
+
+fn scope_of_one(target: Address) -> Scope {
+    let permission =
+        Permission { target, sig: [1, 2, 3, 4].into(), rules: Vec::new(), ..scope(1).permissions.remove(0) };
+    Scope { permissions: vec![permission], ..scope(0) }
+}
+
+fn handle_ops(op: UserOperation) -> Vec<u8> {
+    let packed = PackedOperation {
+        sender: op.sender,
+        nonce: op.nonce,
+        initCode: op.init_code,
+        callData: op.call_data,
+        callGasLimit: op.call_gas_limit,
+        verificationGasLimit: op.verification_gas_limit,
+        preVerificationGas: op.pre_verification_gas,
+        maxFeePerGas: op.max_fee_per_gas,
+        maxPriorityFeePerGas: op.max_priority_fee_per_gas,
+        paymasterAndData: op.paymaster_and_data,
+        signature: op.signature,
+    };
+    handleOpsCall { ops: vec![packed], beneficiary: BUNDLER }.abi_encode()
+}
+
+/// A sandbox behind HTTP on this machine, which takes its time over each request and answers several at once.
+struct DistantNode {
+    url: String,
+    requests: Arc<AtomicUsize>,
+}
+
+impl DistantNode {
+    fn start(service: Service) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("the port"));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (service, counted) = (Arc::new(Mutex::new(service)), Arc::clone(&requests));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
+                thread::spawn(move || serve(stream, &service, &counted));
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+fn serve(stream: TcpStream, service: &Mutex<Service>, requests: &AtomicUsize) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        requests.fetch_add(1, Ordering::Relaxed);
+        thread::sleep(AWAY);
+        let body: Value = serde_json::from_slice(&body).ok()?;
+        let answer = {
+            let mut service = service.lock().expect("the sandbox");
+            let mut one = |call: &Value| {
+                let answered = service.answer(call["method"].as_str().unwrap_or_default(), &call["params"]);
+                match answered {
+                    Ok(result) => json!({ "jsonrpc": "2.0", "id": call["id"], "result": result }),
+                    Err(fault) => {
+                        let error = json!({ "code": fault.code, "message": fault.message, "data": fault.data });
+                        json!({ "jsonrpc": "2.0", "id": call["id"], "error": error })
+                    }
+                }
+            };
+            match body.as_array() {
+                Some(calls) => calls.iter().map(&mut one).collect(),
+                None => one(&body),
+            }
+        };
+        let text = answer.to_string();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
+        let stream = reader.get_mut();
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes())).ok()?;
+    }
 }

@@ -262,7 +262,9 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]))
 }
 
-fn worlds() -> Vec<(&'static str, Deployed, Vec<(KernelVersion, Generation)>)> {
+type World = (&'static str, Deployed, Vec<(KernelVersion, Generation)>);
+
+fn worlds() -> Vec<World> {
     use KernelVersion::{V0_2_1, V0_2_2, V0_2_3, V0_2_4};
     let mut worlds = vec![("ours", Deployed::ours(), vec![(V0_2_2, Generation::G2), (V0_2_4, Generation::G2)])];
     if let Some(deployed) = Deployed::load() {

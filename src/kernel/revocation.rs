@@ -308,6 +308,9 @@ impl Move {
 pub const PANIC: u32 = u32::MAX;
 const LIFTED: u32 = 0;
 
+/// The bits of the disabled mode that stop session keys: enabled ones, and approvals that would be enabled.
+pub const SESSION_MODES: u32 = 0b11;
+
 /// `disableMode(0xffffffff)` on the account itself: no session key can act or be enabled until it is lifted. The owner can.
 pub fn panic(account: Address) -> Call {
     Call { to: account, value: U256::ZERO, data: disable_mode(PANIC) }

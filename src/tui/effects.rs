@@ -519,10 +519,10 @@ impl Runner {
             Effect::Refresh { job, account } => self.start(job, move |shared| async move {
                 let wallet = shared.wallet()?;
                 let _turn = shared.readers.acquire().await;
-                let view = wallet.account(&account).await?;
-                // Without a chain the keys would be asked for in vain, and wait as long again.
-                let keys = if view.unknown_because.is_none() { wallet.keys(Some(&account)).await? } else { Vec::new() };
-                Ok(Report::Account(Box::new(view), keys))
+                let found = wallet.inventory(&account).await?;
+                // Without a chain nothing new is known of the keys.
+                let keys = if found.account.unknown_because.is_none() { found.keys } else { Vec::new() };
+                Ok(Report::Account(Box::new(found.account), keys))
             }),
             Effect::ReadKeys { job, keys } => self.start(job, move |shared| async move {
                 let wallet = shared.wallet()?;
@@ -786,7 +786,7 @@ fn send_view(plan: &SendPlan) -> SendView {
         account: plan.account,
         network: plan.network.clone(),
         chain_id: plan.chain_id(),
-        calls: plan.account_call.calls().to_vec(),
+        calls: plan.account_call.calls(),
         enables: preview.enables,
         deploys: preview.deploys,
         max_cost: plan.prepared.max_cost,

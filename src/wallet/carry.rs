@@ -64,6 +64,7 @@ pub struct PassedOver {
 
 /// An owner's call that is ready to be signed, on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one for each plan, never in a list")]
 pub enum Carriage {
     Bundler(Prepared),
     Owner(PreparedTransaction),

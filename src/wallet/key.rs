@@ -54,13 +54,15 @@ pub struct KeyView {
     /// Full signature of each permission's function where it is known, in their order.
     pub functions: Vec<Option<String>>,
     pub sentences: Vec<String>,
+    /// How often each permission was used, where the chain counts it and was asked.
+    pub uses: Vec<Option<u64>>,
     pub approvals: Vec<ApprovalView>,
     /// Chain time the state is as of, unix seconds.
     pub as_of: Option<u64>,
 }
 
 /// What was seen of each account; `None` where its chain could not be asked.
-type Pictures = BTreeMap<(String, Address), Option<Picture>>;
+pub(super) type Pictures = BTreeMap<(String, Address), Option<Picture>>;
 
 /// A key with everything on record about it.
 pub(super) struct KeyFile {
@@ -90,8 +92,19 @@ impl Wallet {
         self.key_views(&self.store.read(|r| r.keys())?, &Pictures::new())
     }
 
+    /// Keys of one account in a picture of it; `None` where its chain could not be asked.
+    pub(super) fn views_in(
+        &self,
+        keys: &[Key],
+        network: &str,
+        account: Address,
+        picture: Option<&Picture>,
+    ) -> Result<Vec<KeyView>> {
+        self.key_views(keys, &Pictures::from([((network.to_owned(), account), picture.cloned())]))
+    }
+
     /// Each account's turns are read once, however many keys it has.
-    fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
+    pub(super) fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
         let place = |key: &Key| (key.network.clone(), key.account, key.generation);
         let mut holders = BTreeMap::new();
         for key in keys {
@@ -174,6 +187,7 @@ impl Wallet {
             permissions: key.scope.permissions.clone(),
             functions: key.functions.clone(),
             sentences: key_sentences(key, &functions),
+            uses: uses(key, about.map(|(_, a)| a.nonce()), picture),
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             as_of: picture.map(|p| p.timestamp),
         })
@@ -354,6 +368,15 @@ pub(super) fn key_sentences(key: &Key, functions: &[Option<Function>]) -> Vec<St
     let mut sentences = sentences(&key.scope, functions, key.generation);
     sentences.insert(key.scope.permissions.len().min(sentences.len()), unknown);
     sentences
+}
+
+/// The run counters of an approval. The chain counts only where runs are limited.
+fn uses(key: &Key, nonce: Option<u128>, picture: Option<&Picture>) -> Vec<Option<u64>> {
+    let counted = |p: &Permission| {
+        let status = picture?.statuses.get(&(key.generation, nonce?, p.index))?;
+        (p.execution_rule.runs > 0).then_some(status.runs)
+    };
+    key.scope.permissions.iter().map(counted).collect()
 }
 
 fn planned_kernel(key: &Key) -> Option<crate::kernel::generation::KernelVersion> {

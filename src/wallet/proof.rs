@@ -23,6 +23,7 @@ use crate::kernel::{
     faults::{Fault, Revert},
     generation::{ENTRY_POINT, Generation},
     permission::Scope,
+    revocation::SESSION_MODES,
     signature::{self, DUMMY_SIGNATURE},
     user_op::UserOperation,
     witness::witness,
@@ -359,7 +360,7 @@ impl Wallet {
         operation: &OperationOutcome,
     ) -> Result<Paused> {
         let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
-        if picture.disabled_mode & 3 != 3 {
+        if picture.disabled_mode & SESSION_MODES != SESSION_MODES {
             return Err(Error::failed(
                 "revoke.not_proven",
                 format!("the panic was mined, but the account answers mode {:#010x}", picture.disabled_mode),

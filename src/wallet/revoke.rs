@@ -422,7 +422,7 @@ impl Wallet {
         };
         match wish {
             Wish::Keys(keys) => Ok(revocation::Wish::These(named(keys)?)),
-            Wish::LiftPanic { .. } if picture.disabled_mode & 3 == 0 => {
+            Wish::LiftPanic { .. } if picture.disabled_mode & revocation::SESSION_MODES == 0 => {
                 Err(Error::failed("revoke.not_paused", format!("no panic is on for {}", account.name))
                     .hint("nothing was sent"))
             }
@@ -602,7 +602,7 @@ async fn raced(account: &Account, services: &Services, planned: &[(Generation, u
 
 async fn still_paused(account: &Account, services: &Services) -> Result<Option<Error>> {
     let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
-    Ok((picture.disabled_mode & 3 != 0)
+    Ok((picture.disabled_mode & revocation::SESSION_MODES != 0)
         .then(|| Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")))
 }
 

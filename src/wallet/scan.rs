@@ -23,7 +23,7 @@ use super::{
         node::{Log, LogQuery, Transaction},
     },
     error::Result,
-    key::KeyView,
+    key::{KeyView, Pictures},
     model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
     network::Services,
     now, short_id,
@@ -738,7 +738,10 @@ impl Wallet {
         Extent { from, whole, through, silent }: Extent,
     ) -> Result<Scan> {
         let mut keys = Vec::with_capacity(joined.len() + ledger.strays.len());
-        for Joined { key, was_known, enabled } in &joined {
+        let on_record: Vec<Key> = joined.iter().map(|j| j.key.clone()).collect();
+        let pictures = Pictures::from([((account.network.clone(), account.address), Some(picture.clone()))]);
+        let views = self.key_views(&on_record, &pictures)?;
+        for (Joined { key, was_known, enabled }, view) in joined.iter().zip(views) {
             let history: Vec<&Enabled> = enabled.iter().filter_map(|at| ledger.enabled.get(*at)).collect();
             let uses = together(history.iter().map(|e| e.uses));
             let label = &key.label;
@@ -752,7 +755,7 @@ impl Wallet {
             }
             keys.push(FoundKey {
                 session_key: key.session_key,
-                key: Some(self.key_view(key, Some(picture))?),
+                key: Some(view),
                 known: *was_known,
                 validator: Some(key.generation),
                 merkle_root: history.first().map(|e| e.enable.merkle_root),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     tui::{
         app::{Cx, JobId, Model, Notice, Report},
-        effects::{Effect, GrantPreview, GrantRequest},
+        effects::{Effect, GrantPreview, GrantRequest, PolicySource},
         form::Field,
         keymap::{Command, Place},
         widget::sheet::{self, Row, Scroll},
@@ -132,7 +132,11 @@ impl Granting {
         self.scroll = Scroll::default();
         match report {
             Report::GrantPlanned(preview) => {
-                let rows = plan_rows(preview, self.changed.take());
+                let step = match self.request.policy {
+                    PolicySource::Made(_) => "Step 6 of 6 · ",
+                    PolicySource::File(_) => "",
+                };
+                let rows = plan_rows(step, preview, self.changed.take());
                 self.step = Step::Review { plan: job, review: Review::new("sign", rows, &preview.findings) };
             }
             Report::Granted(granted) => {
@@ -181,10 +185,10 @@ impl Granting {
     }
 }
 
-fn plan_rows(preview: &GrantPreview, changed: Option<String>) -> Vec<Row> {
+fn plan_rows(step: &str, preview: &GrantPreview, changed: Option<String>) -> Vec<Row> {
     let held = if preview.made_here { " (made here, when you sign)" } else { "" };
     let mut rows = vec![
-        Row::Head(format!("Give {} this power?", preview.label)),
+        Row::Head(format!("{step}give {} this power?", preview.label)),
         Row::Dim("Signing sends nothing and costs nothing: the first use of the key does.".into()),
     ];
     if let Some(changed) = changed {

@@ -155,7 +155,12 @@ impl State {
         rows.push(Row::Head("What it may do".into()));
         // The last two sentences are about the window and the gas; they have their own headings below.
         let calls = key.sentences.len().saturating_sub(2);
-        rows.extend(key.sentences.iter().take(calls).map(|s| Row::Item(s.clone())));
+        for (i, sentence) in key.sentences.iter().take(calls).enumerate() {
+            rows.push(Row::Item(sentence.clone()));
+            if let (Some(Some(uses)), Some(permission)) = (key.uses.get(i), key.permissions.get(i)) {
+                rows.push(Row::Note(format!("used {uses} of {} times so far", permission.execution_rule.runs)));
+            }
+        }
         rows.push(Row::Blank);
         rows.push(Row::Head("When".into()));
         rows.extend(key.sentences.iter().skip(calls).take(1).map(|s| Row::Item(s.clone())));

@@ -263,7 +263,8 @@ impl Screen {
             Self::Grant(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
             Self::Wizard(state) => state.account(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
             Self::Send(state) => state.account_row(&model.data).map(|a| heading(model, a)).unwrap_or_default(),
-            Self::Agents(_) | Self::Approval(_) => Heading::default(),
+            Self::Agents(_) => Heading { place: ["keys made here", "", "", ""].map(str::to_owned), as_of: None },
+            Self::Approval(_) => Heading { place: ["an approval", "", "", ""].map(str::to_owned), as_of: None },
             Self::Deliver(state) => {
                 let key = model.data.key(&state.key_id);
                 key.and_then(|k| model.data.account_of(k)).map(|a| heading(model, a)).unwrap_or_default()

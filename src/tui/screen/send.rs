@@ -158,7 +158,8 @@ impl State {
         let to = target.map(|t| t.to_string()).unwrap_or_default();
         let to_hint =
             if target.is_some() { "the contract that the key may call" } else { "the contract, or who gets the ETH" };
-        rows.push(Entry::text(Ask::To, "to", &to, "0x…", to_hint));
+        let to_name = if permission.is_some() { "contract" } else { "to" };
+        rows.push(Entry::text(Ask::To, to_name, &to, "0x…", to_hint));
         self.function = match permission {
             Some(_) => self.functions.get(chosen).cloned().flatten(),
             None => None,
@@ -180,7 +181,7 @@ impl State {
             || "0.1 eth, 5 gwei, or wei".to_owned(),
             |p| format!("{} (0.1 eth, 5 gwei, or wei)", sentence::value_limit(p.value_limit, "ETH")),
         );
-        rows.push(Entry::text(Ask::Value, "ETH along with it", "0", "0", &limit));
+        rows.push(Entry::text(Ask::Value, "ETH with it", "0", "0", &limit));
         rows.push(Entry::button(Ask::Go, "Review it"));
         self.form = Form::new(rows);
         self.judge();
@@ -239,16 +240,7 @@ impl State {
             let me = text == "me" && input.ty.canonical() == "address";
             arguments.push(if me { self.account.to_string() } else { text });
         }
-        function.encode_call(&arguments).map_err(|e| (self.culprit(function, &arguments), e.to_string()))
-    }
-
-    /// The argument that cannot be encoded.
-    fn culprit(&self, function: &Function, arguments: &[String]) -> Ask {
-        let words = function.inputs().iter().zip(arguments).enumerate();
-        let wrong = words.filter_map(|(i, (input, text))| {
-            crate::kernel::abi::parse_word(&input.ty, text).and_then(Result::err).map(|_| i)
-        });
-        Ask::Argument(wrong.min().unwrap_or(0))
+        function.encode_call(&arguments).map_err(|e| (Ask::Argument(culprit(function, &arguments)), e.to_string()))
     }
 
     /// The judge's word on what is filled in now.
@@ -481,6 +473,14 @@ fn name_of(permission: &Permission, function: Option<&Function>) -> String {
     function.map_or_else(|| permission.sig.to_string(), |f| f.signature().to_owned())
 }
 
+/// Which argument cannot be encoded: each is tried by itself.
+fn culprit(function: &Function, arguments: &[String]) -> usize {
+    let fails = |ty: String, text: &String| {
+        Function::parse(&format!("one({ty})")).is_ok_and(|one| one.encode_call(std::slice::from_ref(text)).is_err())
+    };
+    function.inputs().iter().zip(arguments).position(|(input, text)| fails(input.ty.canonical(), text)).unwrap_or(0)
+}
+
 /// A line for each argument, filled in where only one value is allowed.
 fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -> Vec<Entry<Ask>> {
     let Some(function) = function else { return Vec::new() };
@@ -505,8 +505,8 @@ fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -
         let example = match ty.as_str() {
             "address" => "0x…, or me",
             "bool" => "true or false",
-            _ if ty.starts_with("uint") || ty.starts_with("int") => "a whole number",
             _ if ty.ends_with(']') => "[a, b]",
+            _ if ty.starts_with("uint") || ty.starts_with("int") => "a whole number",
             _ if ty.starts_with('(') => "(a, b)",
             _ => "0x…, or text",
         };
@@ -527,7 +527,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
         let value = if call.value.is_zero() { "no ETH".to_owned() } else { sentence::amount(call.value, "ETH") };
         match function.and_then(|f| f.decode_call(&call.data).ok().map(|d| (f, d))) {
             Some((function, decoded)) => {
-                rows.push(Row::Item(format!("calls {} on {}, with {value}", function.signature(), call.to)));
+                rows.push(Row::Item(format!("calls {} on {}, sending {value}", function.signature(), call.to)));
                 for argument in decoded.arguments {
                     rows.push(Row::Note(format!("{} = {}", argument.name, argument.value)));
                 }
@@ -539,7 +539,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
             }
             None if call.data.is_empty() => rows.push(Row::Item(format!("sends {value} to {}", call.to))),
             None => {
-                rows.push(Row::Item(format!("calls {}, with {value} and these bytes:", call.to)));
+                rows.push(Row::Item(format!("calls {}, sending {value} and these bytes:", call.to)));
                 rows.push(Row::Note(call.data.to_string()));
             }
         }

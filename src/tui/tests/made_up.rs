@@ -6,6 +6,7 @@ use super::NOW;
 use crate::{
     kernel::{
         abi::Function,
+        account::Call,
         generation::{Generation, KernelVersion},
         history::ledger::EnabledBy,
         permission::{Operation, Permission},
@@ -13,7 +14,7 @@ use crate::{
         sentence,
         user_op::UserOperation,
     },
-    tui::effects::{EnablePreview, GrantPreview, RevokePreview},
+    tui::effects::{EnablePreview, GrantPreview, RevokePreview, SendView},
     wallet::{
         Backend,
         account::AccountView,
@@ -21,6 +22,7 @@ use crate::{
         elsewhere::Completed,
         enable::{Enabled, Step},
         grant::{ApprovalView, Granted},
+        inspect::Inspection,
         key::KeyView,
         model::{self, PaymasterKind, Progress, Purpose},
         network::{NetworkView, Probe},
@@ -107,6 +109,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
         permissions,
         functions: signatures.iter().map(|s| Some((*s).to_owned())).collect(),
         sentences,
+        uses: vec![None; signatures.len()],
         approvals: vec![ApprovalView {
             selector: "execute",
             nonce: "5".to_owned(),
@@ -439,5 +442,65 @@ pub fn revoked() -> Revoked {
         proof: Some(proof.clone()),
         not_proven: None,
         proofs: vec![proof],
+    }
+}
+
+/// A key whose private half is here.
+pub fn key_of_mine() -> KeyView {
+    let mut key = keys().remove(0);
+    key.has_secret = true;
+    key
+}
+
+/// A call as it is reviewed.
+pub fn send_view() -> SendView {
+    let key = key_of_mine();
+    let data = Function::parse("mint(address to)").unwrap();
+    SendView {
+        account: key.account,
+        network: key.network,
+        chain_id: 11_155_111,
+        calls: vec![Call {
+            to: key.permissions[0].target,
+            value: U256::ZERO,
+            data: data.encode_call(&[key.account.to_string()]).unwrap(),
+        }],
+        enables: true,
+        deploys: false,
+        max_cost: U256::from(1_200_000_000_000_000_u64),
+        ceiling: U256::from(50_000_000_000_000_000_u64),
+        paymaster: Some(Address::repeat_byte(0x3c)),
+        fee_source: "eth_gasPrice",
+        user_op_hash: B256::repeat_byte(0x77),
+    }
+}
+
+/// An approval from elsewhere; without an owner nobody has signed it.
+pub fn inspection(owner: Option<Address>) -> Inspection {
+    let key = keys().remove(0);
+    Inspection {
+        format: "v4".into(),
+        account: key.account,
+        session_key: Some(key.session_key),
+        refuted: owner.is_none(),
+        has_secret: true,
+        owner,
+        chain_id: Some(11_155_111),
+        kernel_version: Some(KernelVersion::V0_2_4),
+        validator: Some(Generation::G2),
+        nonce: Some("5".into()),
+        selector: "execute".into(),
+        valid_after: 0,
+        valid_until: NOW + 86_400,
+        paymaster: key.paymaster,
+        merkle_root: Some(B256::repeat_byte(1)),
+        digest: Some(B256::repeat_byte(0x5a)),
+        state: State::Pending,
+        state_reason: "signed and not used yet; its holder can enable it with the first call".into(),
+        permissions: key.permissions,
+        sentences: key.sentences,
+        assumptions: vec!["the turn (nonce) is 5".into()],
+        risks: findings().into_iter().take(1).collect(),
+        warnings: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! The terminal UI as a person meets it: what is drawn for data made by hand, what keys do, and what no keys can do.
 
 mod behaviour;
+mod giving;
 pub mod made_up;
 mod pictures;
 mod properties;

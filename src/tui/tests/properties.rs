@@ -13,6 +13,7 @@ use crate::{
         keymap,
         screen::review::QUIET,
     },
+    wallet::{agent::AgentView, key::KeyView},
 };
 
 #[derive(Debug, Clone)]
@@ -81,6 +82,18 @@ fn answer(bench: &mut Bench, fail: bool) {
         Some(Effect::ReadAbi { .. }) => Report::Abi(Box::new(Interface::known("erc20").unwrap())),
         Some(Effect::ReadApproval { .. }) => Report::ApprovalText(vec!["e30=".into()]),
         Some(Effect::Export { file, with_secret, .. }) => Report::Exported { file, with_secret },
+        Some(Effect::ReadJudging { .. }) => Report::Judging(None),
+        Some(Effect::PlanSend { .. }) => Report::SendPlanned(Box::new(made_up::send_view())),
+        Some(Effect::SendCall { .. }) => Report::Sent(Box::new(made_up::revoked().operation)),
+        Some(Effect::ReadAgents { .. }) => {
+            let agent = AgentView { label: "bot".into(), address: made_up::TREASURY };
+            Report::Agents { agents: vec![agent], networks: vec!["sepolia".into()] }
+        }
+        Some(Effect::NewAgent { label, .. }) => {
+            Report::AgentMade(Box::new(AgentView { label, address: made_up::TREASURY }))
+        }
+        Some(Effect::InspectApproval { .. }) => Report::Inspected(vec![made_up::inspection(Some(made_up::TREASURY))]),
+        Some(Effect::TakeIn { .. }) => Report::TakenIn { keys: made_up::keys(), warnings: Vec::new() },
         _ => Report::Keys(made_up::keys()),
     };
     bench.send(Msg::Job(job, report));
@@ -125,6 +138,7 @@ impl Watch {
                 e,
                 Effect::SendRevoke { .. }
                     | Effect::SignGrant { .. }
+                    | Effect::SendCall { .. }
                     | Effect::SendEnable { .. }
                     | Effect::RemoveAccount { .. }
                     | Effect::RemoveNetwork { .. }
@@ -179,6 +193,26 @@ proptest! {
             bench.keys("↓");
         }
         bench.keys("↵");
+        let mut watch = Watch::default();
+        for act in acts {
+            watch.act(&mut bench, act)?;
+        }
+    }
+
+    #[test]
+    fn no_keys_send_a_call_without_its_review(
+        width in 40u16..=200, height in 10u16..=60, owner: bool,
+        acts in prop::collection::vec(act(), 1..80),
+    ) {
+        let mut bench = Bench::at_home(width, height, true);
+        let job = bench.model.jobs.start("reading", false);
+        let held = made_up::keys().into_iter().map(|k| KeyView { has_secret: true, ..k }).collect();
+        bench.report(job, Report::Keys(held));
+        bench.keys(if owner { "s" } else { "→s" });
+        answer(&mut bench, false);
+        bench.paste("0x5FbDB2315678afecb367f032d93F642f64180aa3");
+        bench.keys("⇟");
+        answer(&mut bench, false);
         let mut watch = Watch::default();
         for act in acts {
             watch.act(&mut bench, act)?;

@@ -11,7 +11,7 @@ use std::{
 
 use reqwest::{Client, StatusCode, header, redirect};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{sync::Mutex, task::JoinSet};
 use url::{Host, Url};
 
 use super::transport::{Answering, Answers, Call, ChainError, SHOWN, Transport};
@@ -51,8 +51,8 @@ impl Default for Patience {
 
 /// Calls in one HTTP request. Public endpoints cut at 100 or below.
 const BATCH: usize = 50;
-/// Batches at a time, once the endpoint is known to take them: a picture of an account with hundreds of keys is one round trip.
-const BATCHES_ABREAST: usize = 16;
+/// Batches at a time: a picture of an account with 500 keys is one round trip.
+const BATCHES_ABREAST: usize = 32;
 /// HTTP requests at a time when the endpoint does not take batches.
 const ABREAST: usize = 6;
 
@@ -68,8 +68,8 @@ struct Line {
     secrets: Vec<String>,
     patience: Patience,
     takes_batches: AtomicBool,
-    /// Set by the first batch that was answered as one.
-    answered_a_batch: AtomicBool,
+    /// Held while calls of a refused batch are asked on their own: several refused batches take turns.
+    one_by_one: Mutex<()>,
     next_id: AtomicU64,
 }
 
@@ -103,7 +103,7 @@ impl Http {
             origin,
             patience,
             takes_batches: AtomicBool::new(true),
-            answered_a_batch: AtomicBool::new(false),
+            one_by_one: Mutex::new(()),
             next_id: AtomicU64::new(1),
         })))
     }
@@ -124,19 +124,12 @@ impl Transport for Http {
                 }
                 return answers;
             }
-            let mut left = calls;
-            while !left.is_empty() {
-                let batches = match self.0.answered_a_batch.load(Ordering::Relaxed) {
-                    true => BATCHES_ABREAST,
-                    false => 1,
-                };
-                let (now, later) = left.split_at(left.len().min(batches * BATCH));
+            for chunk in calls.chunks(BATCHES_ABREAST * BATCH) {
                 if self.0.takes_batches.load(Ordering::Relaxed) {
-                    answers.extend(self.0.batches(now).await);
+                    answers.extend(self.0.batches(chunk).await);
                 } else {
-                    answers.extend(self.0.abreast(now).await);
+                    answers.extend(self.0.abreast(chunk).await);
                 }
-                left = later;
             }
             answers
         })
@@ -173,8 +166,14 @@ impl Line {
             let open: Vec<usize> = (0..calls.len()).filter(|i| answers.get(*i).is_some_and(Option::is_none)).collect();
             let asked: Vec<&Call> = open.iter().filter_map(|i| calls.get(*i)).collect();
             let (round, pause) = self.batch_once(&asked).await;
-            let Some(round) = round else {
-                self.takes_batches.store(false, Ordering::Relaxed);
+            // Too much for one answer says nothing about batches: only these calls are asked on their own.
+            let too_large = |round: &Answers| round.iter().any(|a| matches!(a, Err(ChainError::TooLarge { .. })));
+            let in_parts = asked.len() > 1 && round.as_ref().is_some_and(too_large);
+            let Some(round) = round.filter(|_| !in_parts) else {
+                if !in_parts {
+                    self.takes_batches.store(false, Ordering::Relaxed);
+                }
+                let _turn = self.one_by_one.lock().await;
                 let left: Vec<Call> = asked.into_iter().cloned().collect();
                 for (slot, answer) in open.into_iter().zip(self.abreast(&left).await) {
                     if let Some(place) = answers.get_mut(slot) {
@@ -212,7 +211,7 @@ impl Line {
             Ok(Value::Array(items)) => items,
             // A lone object is how endpoints refuse a batch, or refuse us altogether: asked one by one, each call
             // gets its own reason.
-            Ok(_) | Err(ChainError::Malformed { .. } | ChainError::TooLarge { .. }) => return (None, pause),
+            Ok(_) | Err(ChainError::Malformed { .. }) => return (None, pause),
             Err(ChainError::HttpStatus { status, .. }) if refuses_batches(status) => return (None, pause),
             Err(error) => {
                 return (Some(calls.iter().map(|call| Err(about(error.clone(), call.purpose))).collect()), pause);
@@ -234,7 +233,6 @@ impl Line {
             }
             answers.push(answer);
         }
-        self.answered_a_batch.store(true, Ordering::Relaxed);
         (Some(answers), pause)
     }
 
@@ -615,13 +613,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_calls_than_a_batch_holds_are_several_batches() {
-        let server = StubServer::start(|_, body| Reply::Json(body.as_array().unwrap().iter().map(echo).collect()));
+    async fn more_calls_than_a_batch_holds_are_several_batches_at_once() {
+        let all_are_here = std::sync::Barrier::new(3);
+        let server = StubServer::start(move |_, body| {
+            all_are_here.wait();
+            Reply::Json(body.as_array().unwrap().iter().map(echo).collect())
+        });
         let patience = Patience { answer_bytes: 100_000, ..hasty() };
         let endpoint = Endpoint::new(Http::with_patience(&server.url, patience).unwrap());
         let answers = endpoint.calls(&reads(120)).await;
         assert_eq!(echoes(&answers), (0..120).collect::<Vec<_>>());
         assert_eq!(server.seen().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_batch_with_too_large_an_answer_is_asked_in_parts_and_batches_go_on() {
+        let long = |call: &Value| result(call, json!("x".repeat(900)));
+        let server = StubServer::start(move |n, body| match body {
+            Value::Array(calls) if n == 0 => Reply::Json(calls.iter().map(long).collect()),
+            Value::Array(calls) => Reply::Json(calls.iter().map(echo).collect()),
+            call => Reply::Json(long(call)),
+        });
+        let endpoint = endpoint(&server);
+        assert!(endpoint.calls(&reads(3)).await.iter().all(Result::is_ok));
+        assert_eq!(server.seen().len(), 4);
+        assert_eq!(echoes(&endpoint.calls(&reads(3)).await), [0, 1, 2]);
+        assert_eq!(server.seen().len(), 5);
     }
 
     #[tokio::test]

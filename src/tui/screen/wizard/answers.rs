@@ -389,7 +389,7 @@ impl PermissionForm {
             self.check_word(i, me).map_err(|why| (Ask::Arg(i, 0), why))?;
         }
         let when = self.conditions(me, None)?;
-        let mut rules = compile(function, &when).map_err(|e| (Ask::Next, e.to_string()))?.rules;
+        let mut rules = compile(function, &when).map_err(|e| (Ask::Next, plain(&e.to_string())))?.rules;
         rules.extend(compile_words(Some(function), &words).map_err(|e| (Ask::Raw(0), e.to_string()))?.rules);
         match contradictory_word(&rules) {
             None => Ok(()),
@@ -406,7 +406,7 @@ impl PermissionForm {
     fn check_word(&self, i: usize, me: Address) -> Result<(), String> {
         let Some(function) = &self.built_for else { return Ok(()) };
         let conditions = self.conditions(me, Some(i)).map_err(|(_, why)| why)?;
-        compile(function, &conditions).map(|_| ()).map_err(|e| e.to_string())
+        compile(function, &conditions).map(|_| ()).map_err(|e| plain(&e.to_string()))
     }
 
     fn limit(&self) -> Result<Limit, (Ask, String)> {
@@ -475,6 +475,17 @@ const NUMBERS: [(&str, Option<Condition>); 7] = [
     ("more than", Some(Condition::Gt)),
     ("less than", Some(Condition::Lt)),
 ];
+
+/// The compiler's reasons name comparisons as policy files do; here they read as in the form.
+fn plain(reason: &str) -> String {
+    NUMBERS.iter().filter_map(|(words, op)| Some((words, (*op)?.name()))).fold(
+        reason.to_owned(),
+        |text, (words, name)| {
+            text.replace(&format!(" {name} "), &format!(" {words} "))
+                .replace(&format!("`{name}`"), &format!("\"{words}\""))
+        },
+    )
+}
 
 fn choice_in(row: &Row<Ask>) -> Option<&Choice> {
     match &row.control {

@@ -108,7 +108,7 @@ fn conditions_that_nothing_can_meet_are_refused_at_their_line() {
     limit(&mut answers, 1, 1, "at most", "10");
     let wrong = refused(&answers);
     assert_eq!((wrong.page, wrong.ask), (Page::Arguments(0), Ask::Arg(1, 0)));
-    assert!(wrong.why.contains("nothing can meet"), "{}", wrong.why);
+    assert!(wrong.why.contains("at least 500 and at most 10"), "{}", wrong.why);
 }
 
 #[test]
