@@ -11,7 +11,8 @@ use super::{
     model::{Account, Purpose},
     network::Services,
     operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key, refused},
-    transaction::PreparedTransaction,
+    signer::Signer,
+    transaction::{PreparedTransaction, SignedTransaction},
 };
 use crate::kernel::{
     account::{AccountCall, handle_ops},
@@ -244,11 +245,7 @@ impl Wallet {
     }
 
     /// A transaction of the owner that we sent and that still waits.
-    async fn stuck_transaction(
-        &self,
-        services: &Services,
-        owner: Address,
-    ) -> Result<Option<super::transaction::SignedTransaction>> {
+    async fn stuck_transaction(&self, services: &Services, owner: Address) -> Result<Option<SignedTransaction>> {
         let Some(sent) = self.waiting_transaction(&services.name, owner)? else { return Ok(None) };
         let next = services.node.nonce(owner, At::Latest).await?;
         Ok((sent.nonce >= next).then_some(sent))
@@ -264,24 +261,39 @@ impl Wallet {
         tell: &Tell<'_>,
     ) -> Result<OperationOutcome> {
         tell("signing");
-        let signer = self.owner_signer(account)?;
-        match carriage {
-            Carriage::Bundler(prepared) => {
-                let signature = signature::sudo(&signer.sign_message_hash(prepared.user_op_hash)?);
+        // The owner's key is dropped before anything is awaited: following an operation may take minutes.
+        let signed = sign(self.owner_signer(account)?.as_ref(), account, carriage)?;
+        match signed {
+            Signed::Operation(prepared, signature) => {
                 self.execute_operation_telling(services, prepared, purpose, signature, true, tell).await
             }
-            Carriage::Owner(transaction) => {
-                let signed = transaction.sign(signer.as_ref())?;
+            Signed::Transaction(signed) => {
                 self.execute_transaction(services, account.address, signed, purpose, tell).await
             }
-            Carriage::HandleOps { operation, transaction } => {
-                let signature = signature::sudo(&signer.sign_message_hash(operation.user_op_hash)?);
-                let user_op = UserOperation { signature, ..operation.user_op };
-                let transaction = PreparedTransaction { data: handle_ops(&user_op, account.owner), ..transaction };
-                let mut signed = transaction.sign(signer.as_ref())?;
-                signed.carries = Some(operation.user_op_hash);
-                self.execute_transaction(services, account.address, signed, purpose, tell).await
-            }
+        }
+    }
+}
+
+/// A carriage with the owner's signature.
+enum Signed {
+    Operation(Prepared, Bytes),
+    Transaction(SignedTransaction),
+}
+
+fn sign(signer: &dyn Signer, account: &Account, carriage: Carriage) -> Result<Signed> {
+    match carriage {
+        Carriage::Bundler(prepared) => {
+            let signature = signature::sudo(&signer.sign_message_hash(prepared.user_op_hash)?);
+            Ok(Signed::Operation(prepared, signature))
+        }
+        Carriage::Owner(transaction) => Ok(Signed::Transaction(transaction.sign(signer)?)),
+        Carriage::HandleOps { operation, transaction } => {
+            let signature = signature::sudo(&signer.sign_message_hash(operation.user_op_hash)?);
+            let user_op = UserOperation { signature, ..operation.user_op };
+            let transaction = PreparedTransaction { data: handle_ops(&user_op, account.owner), ..transaction };
+            let mut signed = transaction.sign(signer)?;
+            signed.carries = Some(operation.user_op_hash);
+            Ok(Signed::Transaction(signed))
         }
     }
 }
