@@ -69,7 +69,7 @@ fn from_an_empty_home_to_a_revoked_key() {
     session.wait_for("you, at any time: x revokes it");
     session.keys("x");
     session.wait_for("y to revoke");
-    confirm(&mut session, "mint-bot: revoked, and that is proven");
+    confirm(&mut session, "mint-bot is revoked, and that is proven");
     session.keys("y");
     session.wait_for_raw("\x1b]52;c;");
     session.keys("\x1b");
@@ -116,7 +116,7 @@ fn several_keys_are_marked_and_revoked_together() {
     session.wait_for("What is sent");
     session.keys("G");
     session.wait_for("y to revoke");
-    confirm(&mut session, "2 keys: revoked, and that is proven");
+    confirm(&mut session, "2 keys are revoked, and that is proven");
     session.keys("q");
     assert_eq!(session.end(), 0);
 }

@@ -386,17 +386,21 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
 fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
     let operation = &revoked.operation;
     let mut rows = Vec::new();
+    let are = match wish {
+        Wish::Keys(keys) if keys.len() == 1 => "is",
+        _ => "are",
+    };
     let (done, not) = match wish {
-        Wish::Keys(_) | Wish::All => ("revoked", "NOT revoked"),
-        Wish::Panic => ("switched off", "NOT switched off"),
-        Wish::LiftPanic { .. } => ("the panic is lifted", "the panic is NOT lifted"),
+        Wish::Keys(_) | Wish::All => (format!("{what} {are} revoked"), format!("{what} {are} NOT revoked")),
+        Wish::Panic => (format!("{what} {are} switched off"), format!("{what} {are} NOT switched off")),
+        Wish::LiftPanic { .. } => ("the panic is lifted".to_owned(), "the panic is NOT lifted".to_owned()),
     };
     let proven = !revoked.proofs.is_empty() || revoked.paused.is_some();
     rows.push(Row::Head(match (operation.success, &revoked.not_proven) {
-        (Some(true), None) if proven => format!("{what}: {done}, and that is proven"),
-        (Some(true), None) if !revoked.ends_keys => format!("{what}: {done}"),
+        (Some(true), None) if proven => format!("{done}, and that is proven"),
+        (Some(true), None) if !revoked.ends_keys => done,
         (Some(true), _) => format!("{what}: mined, but NOT PROVEN"),
-        (Some(false), _) => format!("{what}: {not}, the operation failed"),
+        (Some(false), _) => format!("{not}: the operation failed"),
         (None, _) => format!("{what}: sent, and not in a block yet"),
     }));
     rows.push(Row::Blank);
