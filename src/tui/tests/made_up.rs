@@ -201,6 +201,7 @@ pub fn price() -> Price {
         payer: Payer::Account,
         fee_source: "eth_gasPrice",
         signing_hash: B256::repeat_byte(0x77),
+        replaces: None,
     }
 }
 
