@@ -397,6 +397,15 @@ fn a_network_is_asked_for_by_its_parts_or_by_a_project() {
 }
 
 #[test]
+fn page_down_goes_on_from_any_line_of_a_form_and_says_what_is_missing() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("wn⇟");
+    assert!(bench.text().contains("give it a name"), "{}", bench.text());
+    bench.keys("base⇥8453⇥→⇥my-project⇟");
+    assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::AddNetwork { .. })), "{}", bench.text());
+}
+
+#[test]
 fn what_is_copied_is_offered_as_a_file_too() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.choose("mint-bot");
