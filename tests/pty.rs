@@ -217,8 +217,14 @@ fn a_resize_storm_ends_in_a_whole_screen() {
 }
 
 #[test]
-fn no_color_writes_no_colour_and_keeps_the_selection() {
-    let mut session = Session::start(&[("NO_COLOR", "1")]);
+fn no_color_and_a_dumb_terminal_get_no_colour_and_keep_the_selection() {
+    for environment in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        without_colour(environment);
+    }
+}
+
+fn without_colour(environment: (&str, &str)) {
+    let mut session = Session::start(&[environment]);
     session.wait_for("Try it in the sandbox");
     let mut parser = vt100::Parser::new(24, 80, 0);
     parser.process(&session.raw());

@@ -204,6 +204,11 @@ impl State {
                 let review = Box::new(Review::new(verb(&self.wish), rows, &[]));
                 self.stages.go(Stage::Review { plan: job, review });
             }
+            // Somebody was faster, and the whole of it was reverted.
+            Report::Revoked(revoked) if revoked.not_proven.as_ref().is_some_and(|e| e.code == "revoke.raced") => {
+                self.stale.clone_from(&revoked.not_proven);
+                self.plan(cx);
+            }
             Report::Revoked(revoked) => {
                 self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
             }
@@ -277,10 +282,10 @@ pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
     rows
 }
 
-/// A plan that was confirmed does not hold any more: why, and how the new one differs in what it sends and may cost (wei).
+/// A plan that was confirmed did not come about: why, and how the new one differs in what it sends and may cost (wei).
 pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
     let mut rows = vec![
-        Row::Bad("The plan you confirmed does not hold any more; nothing was sent".into()),
+        Row::Bad("What you confirmed did not come about; this is the new plan".into()),
         Row::Note(why.message.clone()),
     ];
     let mut changed = Vec::new();
