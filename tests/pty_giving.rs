@@ -169,11 +169,14 @@ fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof
         ],
     );
     confirm(&mut session, "mint-session is signed");
-    walk(&mut session, &[(ESC, "Session keys ── 6"), ("l", "▸ mint-bot"), ("G", "▸ mint-sessi")]);
+    walk(&mut session, &[(ESC, "Session keys ── 6"), ("l/mint-session\r", "▸ mint-sessi")]);
     // Its turn comes after the others'.
     walk(&mut session, &[("s", "not allowed: mint-session: it is not this approval's turn"), (ESC, "▸ mint-sessi")]);
     // A key whose turn it is: inside, then outside.
-    walk(&mut session, &[("g", "▸ mint-bot"), ("s", "✓ allowed"), (GO_ON, "Send this as"), ("G", "y to send")]);
+    walk(
+        &mut session,
+        &[("/\x15mint-bot\r", "▸ mint-bot"), ("s", "✓ allowed"), (GO_ON, "Send this as"), ("G", "y to send")],
+    );
     confirm(&mut session, "✓ the call was made");
     walk(&mut session, &[("\r", "▸ mint-bot"), ("s", "✓ allowed")]);
     session.keys("\t\x15");
