@@ -19,9 +19,23 @@ use super::{
 use crate::{
     kernel::{abi::Interface, text::is_unsafe},
     wallet::{
-        Question, account::AccountView, agent::AgentView, elsewhere::Completed, enable::Enabled, error::Error,
-        grant::Granted, inspect::Inspection, key::KeyView, model::Operation, network::NetworkView, network::Probe,
-        operation::OperationOutcome, revoke::Revoked, secrets::BackendView, send::Judging,
+        Question,
+        account::AccountView,
+        agent::AgentView,
+        elsewhere::Completed,
+        enable::Enabled,
+        error::Error,
+        grant::Granted,
+        inspect::Inspection,
+        key::KeyView,
+        model::Operation,
+        network::NetworkView,
+        network::Probe,
+        operation::OperationOutcome,
+        revoke::Revoked,
+        scan::{Scan, ScanProgress},
+        secrets::BackendView,
+        send::Judging,
     },
 };
 
@@ -101,9 +115,18 @@ pub enum Report {
     AccountRemoved(String),
     HomeReady,
     Vault(Vec<BackendView>),
+    Scanning(ScanProgress),
+    Scanned(Box<Scan>),
     /// The file that was written.
     Saved(PathBuf),
     Failed(Error),
+}
+
+impl Report {
+    /// Whether the job goes on after this.
+    pub const fn is_progress(&self) -> bool {
+        matches!(self, Self::Phase(_) | Self::Scanning(_))
+    }
 }
 
 /// A job under way.
@@ -555,7 +578,9 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         return;
     }
     let known = model.jobs.get(job).is_some();
-    model.jobs.list.retain(|j| j.id != job);
+    if !report.is_progress() {
+        model.jobs.list.retain(|j| j.id != job);
+    }
     if !known {
         // Given up in the meantime; a plan that nobody waits for is forgotten.
         effects.push(Effect::Forget { plan: job });
@@ -579,6 +604,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
     match report {
         // For the screen that asked.
         Report::Phase(_)
+        | Report::Scanning(_)
         | Report::Abi(_)
         | Report::ApprovalText(_)
         | Report::Exported { .. }
@@ -643,7 +669,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             }
             effects.push(model.load());
         }
-        Report::Followed(_) => effects.push(model.load()),
+        Report::Followed(_) | Report::Scanned(_) => effects.push(model.load()),
         Report::AccountAdded(view) => {
             model.notice = Some(Notice::say(format!("{} is on the list", view.name)));
             effects.push(model.load());

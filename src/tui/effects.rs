@@ -40,6 +40,7 @@ use crate::{
         network::zerodev,
         policy::{MAX_POLICY, Policy},
         revoke::{PrintedCall, RevokeIntent, RevokePlan},
+        scan::{ScanOptions, ScanProgress},
         send::{SendIntent, SendPlan},
     },
 };
@@ -165,6 +166,11 @@ pub enum Effect {
     Follow {
         job: JobId,
         operation: B256,
+    },
+    /// Recovers the keys of an account from its history, and takes in those that are new.
+    Scan {
+        job: JobId,
+        account: String,
     },
     Networks {
         job: JobId,
@@ -494,7 +500,7 @@ impl Runner {
 
     /// A job has said something; its last word ends it.
     pub fn heard(&mut self, job: JobId, report: &Report) {
-        if !matches!(report, Report::Phase(_)) {
+        if !report.is_progress() {
             self.running.remove(&job);
         }
     }
@@ -656,6 +662,11 @@ impl Runner {
             }),
             Effect::Follow { job, operation } => self.start(job, move |shared| async move {
                 Ok(Report::Followed(Box::new(shared.wallet()?.status(operation, PATIENCE).await?)))
+            }),
+            Effect::Scan { job, account } => self.start(job, move |shared| async move {
+                let wallet = shared.wallet()?;
+                let tell = |progress: &ScanProgress| shared.report(job, Report::Scanning(*progress));
+                Ok(Report::Scanned(Box::new(wallet.scan(&account, ScanOptions::default(), &tell).await?)))
             }),
             Effect::Networks { job } => {
                 self.start(job, move |shared| async move { Ok(Report::Networks(shared.wallet()?.networks())) });

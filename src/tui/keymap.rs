@@ -58,6 +58,8 @@ pub enum Command {
     Networks,
     Activity,
     Settings,
+    /// Looks for keys that nobody here knows.
+    Scan,
     /// What would be copied, to a file.
     Save,
     Add,
@@ -277,6 +279,8 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Home, &[Key::char('w')], "w", Command::Networks, "networks").about("networks: add, check, forget"),
     shown(Place::Home, &[Key::char('t')], "t", Command::Activity, "activity")
         .about("activity: what was sent, and what became of it"),
+    shown(Place::Home, &[Key::char('u')], "u", Command::Scan, "unknown keys")
+        .about("look for unknown keys in the account's history"),
     shown(Place::Home, &[Key::char('o')], "o", Command::Order, "other order")
         .about("order: what needs a look, what ends first, by name"),
     shown(Place::Home, &[Key::char('r')], "r", Command::Refresh, "refresh")

@@ -89,6 +89,8 @@ pub struct Price {
     pub fee_source: &'static str,
     /// The hash that is signed: the UserOperation's, or the transaction's.
     pub signing_hash: B256,
+    /// A transaction of the owner that is stuck, and whose place it takes.
+    pub replaces: Option<B256>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -135,6 +137,7 @@ impl Carriage {
             payer: Payer::Owner(transaction.from),
             fee_source: "eth_feeHistory",
             signing_hash,
+            replaces: transaction.replaces,
         };
         match self {
             Self::Bundler(prepared) => Price {
@@ -144,6 +147,7 @@ impl Carriage {
                 payer: prepared.paymaster.map_or(Payer::Account, Payer::Paymaster),
                 fee_source: prepared.fee_source,
                 signing_hash: prepared.user_op_hash,
+                replaces: None,
             },
             Self::Owner(transaction) => by_owner(transaction, Way::Owner, transaction.signing_hash()),
             Self::HandleOps { operation, transaction } => by_owner(transaction, Way::HandleOps, operation.user_op_hash),

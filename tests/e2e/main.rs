@@ -19,6 +19,7 @@ mod scenarios_denied;
 mod scenarios_leaks;
 mod scenarios_life;
 mod scenarios_revoke;
+mod scenarios_scan;
 mod scenarios_sdk;
 mod scenarios_secrets;
 mod scenarios_trouble;

@@ -48,6 +48,18 @@ pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
     Some(format!("{} is {}: {}", other.label, other.state, other.state_reason))
 }
 
+/// The keys whose turns come before that of a key that is queued: it cannot be enabled without them.
+fn waits_for<'a>(key: &KeyView, data: &'a Data) -> Vec<&'a KeyView> {
+    let turn = |k: &KeyView| k.nonce.parse::<u128>().ok();
+    let Some(account) = data.account_of(key).filter(|_| key.state == KeyState::Queued) else { return Vec::new() };
+    let before = |k: &&KeyView| {
+        k.validator == key.validator
+            && matches!(k.state, KeyState::Pending | KeyState::Queued)
+            && turn(k).zip(turn(key)).is_some_and(|(one, other)| one < other)
+    };
+    data.keys_of(account).filter(before).collect()
+}
+
 impl State {
     pub fn open(keys: &[&KeyView], cx: &mut Cx<'_>) -> Next {
         let why = why_not(keys, cx.data);
@@ -56,11 +68,13 @@ impl State {
             *cx.notice = Some(Notice::trouble(why.unwrap_or_else(|| "choose the key to enable first".into())));
             return Next::Stay;
         };
-        let what = match keys {
-            [only] => only.label.clone(),
-            several => format!("{} keys", several.len()),
+        let before = keys.first().filter(|_| keys.len() == 1).map(|key| waits_for(key, cx.data)).unwrap_or_default();
+        let what = match (keys, before.len()) {
+            ([only], 0) => only.label.clone(),
+            ([only], n) => format!("{} and the {n} that must come first", only.label),
+            (several, _) => format!("{} keys", several.len()),
         };
-        let keys: Vec<String> = keys.iter().map(|k| k.key_id.clone()).collect();
+        let keys: Vec<String> = before.iter().chain(keys).map(|k| k.key_id.clone()).collect();
         let job = cx.jobs.start(format!("planning to enable {what}"), false);
         cx.effects.push(Effect::PlanEnable { job, keys: keys.clone() });
         let stages = Stages::planning(format!("Enable {what}"), &PHASES, job);

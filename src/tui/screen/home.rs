@@ -19,7 +19,7 @@ use ratatui::{
 };
 
 use super::{
-    Copyable, accounts, activity, agents, approval, enable, inspect, networks, revoke, send, settings, wizard,
+    Copyable, accounts, activity, agents, approval, enable, inspect, networks, revoke, scan, send, settings, wizard,
 };
 use crate::{
     kernel::sentence,
@@ -166,6 +166,7 @@ impl State {
                 keys => enable::why_not(keys, data),
             },
             Command::Panic | Command::RevokeAll => revoke::why_not_all(account),
+            Command::Scan => scan::why_not(account),
             Command::Mark | Command::Open if self.pane == Pane::Keys && self.key(data).is_none() => {
                 Some("there is no session key here".into())
             }
@@ -233,6 +234,7 @@ impl State {
                 let wish = if paused { Wish::LiftPanic { keep } } else { Wish::Panic };
                 return revoke::State::open_all(account, wish, cx);
             }
+            Command::Scan => return scan::State::open(self.account(cx.data), cx),
             Command::Accounts => return Next::Open(Box::new(Screen::Accounts(accounts::State::default()))),
             Command::Networks => return Next::Open(Box::new(Screen::Networks(networks::State::open(cx)))),
             Command::Activity => return Next::Open(Box::new(Screen::Activity(activity::State::open(cx)))),
@@ -367,13 +369,13 @@ impl State {
     /// What needs a look first.
     pub fn remark(&self, model: &Model) -> (String, Style) {
         let theme = model.theme;
-        if self.filtering || !self.filter.is_empty() {
-            return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
-        }
-        if !self.marked.is_empty() {
+        if !self.marked.is_empty() && !self.filtering {
             let paused = self.account(&model.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
             let lift = if paused { ", ! lifts the panic and keeps them" } else { "" };
             return (format!("{} marked: x revokes them{lift}, Esc unmarks", self.marked.len()), theme.accent());
+        }
+        if self.filtering || !self.filter.is_empty() {
+            return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
         }
         let Some(account) = self.account(&model.data) else {
             let text = if model.data.loaded { "" } else { "reading the records…" };
@@ -574,6 +576,7 @@ fn until(key: &KeyView, now: u64) -> String {
 /// What the key may call, in a few letters.
 pub fn may_call(key: &KeyView) -> String {
     match key.permissions.as_slice() {
+        [] if key.partial_root.is_some() => "not known".to_owned(),
         [] => "EVERYTHING".to_owned(),
         [only] => match key.functions.first() {
             Some(Some(signature)) => format::clean(&short_signature(signature)),

@@ -1,5 +1,6 @@
 //! One key: what it may do in sentences, its state and why, when, who pays, and - when asked - the words the chain compares.
 
+use alloy::primitives::B256;
 use ratatui::{Frame, layout::Rect};
 
 use super::{Screen, deliver, enable, revoke, send};
@@ -184,7 +185,7 @@ impl State {
         }
         if self.raw {
             rows.push(Row::Blank);
-            rows.extend(raw(&key.permissions));
+            rows.extend(raw(&key.permissions, key.partial_root));
         }
         rows
     }
@@ -248,9 +249,14 @@ fn facts(key: &KeyView) -> Vec<Row> {
 }
 
 /// The permissions as the chain holds them: words of 32 bytes.
-pub fn raw(permissions: &[Permission]) -> Vec<Row> {
+pub fn raw(permissions: &[Permission], partial_root: Option<B256>) -> Vec<Row> {
     let mut rows = vec![Row::Head("As the chain compares it".into())];
-    if permissions.is_empty() {
+    if let Some(root) = partial_root {
+        rows.push(Row::Caution(
+            "only what was shown on chain is known, and the fingerprint (Merkle root) of it all".into(),
+        ));
+        rows.push(Row::Note(root.to_string()));
+    } else if permissions.is_empty() {
         rows.push(Row::Bad("no permission list at all: the fingerprint (Merkle root) is zero".into()));
     }
     for permission in permissions {

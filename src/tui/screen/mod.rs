@@ -16,6 +16,7 @@ pub mod networks;
 pub mod palette;
 pub mod review;
 pub mod revoke;
+pub mod scan;
 pub mod send;
 pub mod settings;
 pub mod stages;
@@ -47,6 +48,7 @@ pub enum Screen {
     Networks(networks::State),
     Activity(activity::State),
     Settings(settings::State),
+    Scan(Box<scan::State>),
 }
 
 /// Something that may be wanted elsewhere. Never a secret.
@@ -86,6 +88,7 @@ impl Screen {
             Self::Networks(state) => state.places(),
             Self::Activity(state) => state.places(),
             Self::Settings(_) => vec![Place::Settings, Place::Sheet],
+            Self::Scan(state) => state.places(),
         }
     }
 
@@ -111,7 +114,8 @@ impl Screen {
             | Self::Revoke(_)
             | Self::Enable(_)
             | Self::Activity(_)
-            | Self::Settings(_) => None,
+            | Self::Settings(_)
+            | Self::Scan(_) => None,
         }
     }
 
@@ -132,6 +136,7 @@ impl Screen {
             Self::Networks(state) => state.command(command, cx),
             Self::Activity(state) => state.command(command, cx),
             Self::Settings(state) => state.command(command, cx),
+            Self::Scan(state) => state.command(command, cx),
         }
     }
 
@@ -151,6 +156,7 @@ impl Screen {
             Self::Revoke(state) => state.copyable(),
             Self::Enable(state) => state.copyable(),
             Self::Activity(state) => state.copyable(),
+            Self::Scan(state) => state.copyable(),
             _ => None,
         }
     }
@@ -227,6 +233,7 @@ impl Screen {
             Self::Networks(state) => state.report(job, report, cx),
             Self::Activity(state) => state.report(job, report, cx),
             Self::Settings(state) => state.report(job, report),
+            Self::Scan(state) => state.report(job, report),
         }
     }
 
@@ -240,6 +247,7 @@ impl Screen {
             Self::Approval(state) => state.leave(effects),
             Self::Revoke(state) => state.leave(effects),
             Self::Enable(state) => state.leave(effects),
+            Self::Scan(state) => state.leave(effects),
             _ => {}
         }
     }
@@ -263,6 +271,7 @@ impl Screen {
             }
             Self::Revoke(state) => named(model, &state.account),
             Self::Enable(state) => named(model, &state.account),
+            Self::Scan(state) => named(model, &state.account),
             Self::Accounts(_) => titled("accounts"),
             Self::Networks(_) => titled("networks"),
             Self::Activity(_) => titled("activity"),
@@ -296,6 +305,7 @@ impl Screen {
             Self::Networks(state) => state.render(model, frame, area),
             Self::Activity(state) => state.render(model, frame, area),
             Self::Settings(state) => state.render(model, frame, area),
+            Self::Scan(state) => state.render(model, frame, area),
         }
     }
 }

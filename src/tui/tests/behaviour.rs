@@ -482,3 +482,16 @@ fn an_owner_elsewhere_gets_the_calls_and_nothing_is_signed() {
     let Some(Effect::Save { text, .. }) = bench.asked_for.last() else { panic!("no file") };
     assert!(text.contains(&format!("0x{}", "ab".repeat(100))), "the calldata is whole: {text}");
 }
+
+#[test]
+fn a_queued_key_is_enabled_with_what_must_come_first() {
+    let mut bench = Bench::at_home(80, 24, true);
+    let mut queued = made_up::keys().remove(0);
+    (queued.state, queued.nonce) = (State::Queued, "6".into());
+    let job = bench.model.jobs.start("reading", false);
+    bench.report(job, Report::Keys(vec![queued]));
+    bench.choose("mint-bot");
+    bench.keys("e");
+    let Some(Effect::PlanEnable { keys, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    assert_eq!(keys, &["k3", "k1"], "watcher has turn 5");
+}

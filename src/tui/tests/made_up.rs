@@ -8,6 +8,7 @@ use crate::{
         abi::Function,
         account::Call,
         generation::{Generation, KernelVersion},
+        history::ledger::EnabledBy,
         permission::{Operation, Permission},
         risk::{Effect as Consequence, Finding, Severity},
         sentence,
@@ -28,6 +29,7 @@ use crate::{
         operation::OperationOutcome,
         proof::{Paused, Proof},
         revoke::{PrintedCall, Revoked},
+        scan::{FoundKey, FoundTurn, Moment, Scan, ScanFinding, ScanProgress},
         secrets::BackendView,
         state::State,
     },
@@ -199,6 +201,7 @@ pub fn price() -> Price {
         payer: Payer::Account,
         fee_source: "eth_gasPrice",
         signing_hash: B256::repeat_byte(0x77),
+        replaces: None,
     }
 }
 
@@ -330,6 +333,47 @@ pub fn operations() -> Vec<model::Operation> {
         operation(4, DAY, by("k1"), Progress::Refused { message: "AA21 the account cannot pay".into() }),
         operation(5, 2 * DAY, Purpose::Send { key_id: None }, Progress::Signed),
     ]
+}
+
+pub const SCANNING: ScanProgress =
+    ScanProgress { from_block: 6_000_000, through_block: 6_061_728, to_block: 6_123_456, operations: 41, keys: 2 };
+
+pub fn scan() -> Scan {
+    let found = |key: Option<KeyView>, known, uses| FoundKey {
+        session_key: key.as_ref().map_or(SPONSOR, |k| k.session_key),
+        key,
+        known,
+        validator: Some(Generation::G2),
+        merkle_root: Some(B256::repeat_byte(1)),
+        turns: vec![FoundTurn { nonce: 4, enabled_by: EnabledBy::Holder, at: None, held: true }],
+        held: true,
+        uses,
+        first_use: None,
+        last_use: (uses > 0).then_some(Moment {
+            block: 6_123_000,
+            time: Some(NOW - HOUR),
+            transaction_hash: B256::repeat_byte(0x99),
+        }),
+    };
+    Scan {
+        account: "treasury".into(),
+        address: TREASURY,
+        network: "sepolia".into(),
+        from_block: 6_000_000,
+        through_block: 6_123_456,
+        operations: 83,
+        keys: vec![
+            found(keys().into_iter().next(), true, 12),
+            found(Some(KeyView { label: "unknown-1".into(), ..keys().remove(1) }), false, 0),
+        ],
+        unexplained: Vec::new(),
+        complete: false,
+        findings: vec![ScanFinding {
+            code: "scan.turns",
+            message: "turn 3 has no enabling that could be found".into(),
+        }],
+        changes: Vec::new(),
+    }
 }
 
 pub fn followed() -> Completed {

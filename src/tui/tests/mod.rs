@@ -162,6 +162,7 @@ fn job_of(effect: &Effect) -> Option<app::JobId> {
         | Effect::Operations { job }
         | Effect::Follow { job, .. }
         | Effect::Networks { job }
+        | Effect::Scan { job, .. }
         | Effect::CheckNetwork { job, .. }
         | Effect::AddNetwork { job, .. }
         | Effect::RemoveNetwork { job, .. }

@@ -239,6 +239,24 @@ fn activity() {
 }
 
 #[test]
+fn scan() {
+    let reading = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("u");
+        let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+        bench.report(job, Report::Scanning(made_up::SCANNING));
+        bench
+    };
+    picture("scan_reading", reading);
+    picture("scan_done", |w, h| {
+        let mut bench = reading(w, h);
+        let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+        bench.report(job, Report::Scanned(Box::new(made_up::scan())));
+        bench
+    });
+}
+
+#[test]
 fn settings() {
     picture("settings", |w, h| {
         let mut bench = Bench::at_home(w, h, true);
@@ -414,6 +432,12 @@ fn without_colour_nothing_has_one() {
         let bench = build();
         assert!(bench.buffer().content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset));
     }
+    let mut mono = Bench::at_home(80, 24, false);
+    mono.choose("mint-bot");
+    mono.keys("x");
+    let job = mono.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+    mono.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    insta::assert_snapshot!("revoke_review_mono", format!("{:?}", mono.buffer()));
     let mut mono = Bench::at_home(80, 24, false);
     mono.keys("→");
     insta::assert_snapshot!("home_keys_mono", format!("{:?}", mono.buffer()));

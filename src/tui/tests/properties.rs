@@ -69,6 +69,7 @@ fn answer(bench: &mut Bench, fail: bool) {
         Some(Effect::PlanEnable { .. }) => Report::EnablePlanned(Box::new(made_up::enable_preview())),
         Some(Effect::SendEnable { .. }) => Report::Enabled(Box::new(made_up::enabled())),
         Some(Effect::Operations { .. }) => Report::Operations(made_up::operations()),
+        Some(Effect::Scan { .. }) => Report::Scanned(Box::new(made_up::scan())),
         Some(Effect::Follow { .. }) => Report::Followed(Box::new(made_up::followed())),
         Some(Effect::Networks { .. } | Effect::RemoveNetwork { .. }) => Report::Networks(made_up::networks()),
         Some(Effect::CheckNetwork { .. }) => Report::Checked(made_up::probes()),
