@@ -153,7 +153,7 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     walk(&mut session, &[("\r", "Session keys ── 2"), ("", "range-bot pending")]);
     choose_key(&mut session, "range-bot");
-    walk(&mut session, &[("s", "as the session key range-bot")]);
+    walk(&mut session, &[("s", "as soon as it is filled in")]);
     // What is fixed is filled in; the judge says of the rest whether it is allowed.
     walk(
         &mut session,
@@ -164,7 +164,7 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
         ],
     );
     session.keys(ESC);
-    walk(&mut session, &[("", "▸ range-bot"), ("s", "as the session key range-bot"), ("\t\t\t20", "✓ allowed")]);
+    walk(&mut session, &[("", "▸ range-bot"), ("s", "as soon as it is filled in"), ("\t\t\t20", "✓ allowed")]);
     walk(&mut session, &[(GO_ON, "enables the key on chain"), ("G", "y to send")]);
     confirm(&mut session, "✓ the call was made");
     walk(&mut session, &[("\r", "▸ range-bot expiring"), ("x", "Revoke range-bot"), ("G", "y to revoke")]);
