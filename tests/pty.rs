@@ -25,37 +25,137 @@ fn an_empty_home_offers_the_sandbox_and_q_leaves_the_terminal_as_it_was() {
     session.wait_for("Try it in the sandbox");
     assert!(contains(&session.raw(), b"\x1b[?1049h"));
     session.keys("?");
-    session.wait_for("keep the filter");
+    session.wait_for("give a new session key");
     session.keys("\x1b");
     session.wait_for("Try it in the sandbox");
     session.keys("q");
     assert_eq!(session.end(), 0);
 }
 
-#[test]
-fn from_an_empty_home_to_a_revoked_key() {
+/// A sandbox with something to look at, from an empty home.
+fn sandbox() -> Session {
     let mut session = Session::start(&[]);
     session.wait_for("Try it in the sandbox");
     session.keys("\r");
     session.wait_for("SANDBOX");
-    session.wait_for("treasury    5 !!");
-    session.keys("jl");
+    session.wait_for("▸ treasury    5 !!");
+    session
+}
+
+/// Confirms what is reviewed, with presses that nobody can take for a held key, until the screen says so.
+fn confirm(session: &mut Session, until: &str) {
+    let start = Instant::now();
+    while !session.screen().contains(until) {
+        assert!(start.elapsed() < PATIENCE, "never saw {until:?} in:\n{}", session.screen());
+        session.keys("y");
+        let pressed = Instant::now();
+        while pressed.elapsed() < Duration::from_millis(1_200) && !session.screen().contains(until) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn paste(session: &mut Session, text: &str) {
+    session.keys(&format!("\x1b[200~{text}\x1b[201~"));
+}
+
+#[test]
+fn from_an_empty_home_to_a_revoked_key() {
+    let mut session = sandbox();
+    session.keys("/mint-bot\r");
     session.wait_for("▸ mint-bot    active");
     session.keys("\r");
     session.wait_for("mint-bot is active");
     session.wait_for("you, at any time: x revokes it");
     session.keys("x");
     session.wait_for("y to revoke");
-    // A press that comes too soon is not taken.
+    confirm(&mut session, "mint-bot: revoked, and that is proven");
     session.keys("y");
-    session.wait_for("too soon");
-    std::thread::sleep(Duration::from_millis(1_000));
-    session.keys("y");
-    session.wait_for("mint-bot is revoked, and that is proven");
+    session.wait_for_raw("\x1b]52;c;");
     session.keys("\x1b");
     session.wait_for("Taken back");
     session.keys("\x1b");
     session.wait_for("▸ mint-bot    revoked");
+    session.keys("t");
+    session.wait_for("revoke mint-bot");
+    session.keys("\r");
+    session.wait_for("done: the call went through");
+    session.keys("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn panic_is_two_keys_from_home_and_lifting_it_ends_what_would_come_back() {
+    let mut session = sandbox();
+    session.keys("!");
+    session.wait_for("y to switch them all off");
+    confirm(&mut session, "switched off, and that is proven");
+    session.keys("\x1b");
+    session.wait_for("panic is on");
+    session.keys("!");
+    session.wait_for("Lift the panic");
+    session.wait_for("scroll to the end");
+    session.keys("G");
+    session.wait_for("y to lift the panic");
+    confirm(&mut session, "the panic is lifted");
+    session.keys("\x1b");
+    session.wait_for("rebalancer  revoked");
+    session.keys("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn several_keys_are_marked_and_revoked_together() {
+    let mut session = sandbox();
+    session.keys("l/bot\r");
+    session.wait_for("── 2 ");
+    session.keys("  ");
+    session.wait_for("2 marked");
+    session.keys("x");
+    session.wait_for("Revoke 2 keys");
+    session.wait_for("What is sent");
+    session.keys("G");
+    session.wait_for("y to revoke");
+    confirm(&mut session, "2 keys: revoked, and that is proven");
+    session.keys("q");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn a_paste_of_a_hostile_name_and_of_an_address_in_lines_fills_the_form_and_submits_nothing() {
+    let mut session = sandbox();
+    session.keys("m");
+    session.wait_for("▸ treasury");
+    session.keys("n");
+    session.wait_for("Add an account");
+    session.keys("\x1b[C");
+    session.wait_for("one that exists");
+    session.keys("\t");
+    paste(&mut session, "old\u{202e}\u{7}-one\r\n\r\n");
+    session.wait_for("old-one");
+    session.keys("\t\t");
+    paste(&mut session, "0x70997970C51812dc\r\n3A010C7d01b50e0d\n17dc79C8\n");
+    session.wait_for("0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
+    assert!(session.screen().contains("[ Add it ]"), "{}", session.screen());
+    assert!(!session.screen().contains("That did not work"), "nothing was submitted");
+    session.keys("\t\t\r");
+    session.wait_for("there is no contract at");
+    assert!(session.screen().contains("old-one"), "what was typed is kept: {}", session.screen());
+    session.keys("\x03");
+    assert_eq!(session.end(), 0);
+}
+
+#[test]
+fn the_palette_finds_what_to_do_and_looks_for_unknown_keys() {
+    let mut session = sandbox();
+    session.keys(":unknown");
+    session.wait_for("▸ u      look for unknown keys");
+    session.keys("\r");
+    session.wait_for("every turn is explained");
+    session.keys("\x1b");
+    session.wait_for("Session keys");
+    session.keys(",");
+    session.wait_for("Where secrets are kept");
     session.keys("q");
     assert_eq!(session.end(), 0);
 }

@@ -12,86 +12,141 @@
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use terminal::Session;
+use std::{
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use terminal::{PATIENCE, Session};
 
 const DOWN: &str = "\x1b[B";
 const RIGHT: &str = "\x1b[C";
 const GO_ON: &str = "\x1b[6~";
 const ESC: &str = "\x1b";
 
+/// What the screen says, wherever its lines are broken.
+fn says(session: &Session, what: &str) -> bool {
+    session.screen().split_whitespace().collect::<Vec<_>>().join(" ").contains(what)
+}
+
+/// Waits until the screen says so, however slow the machine is.
+fn wait_for(session: &Session, what: &str) {
+    let start = Instant::now();
+    while !says(session, what) {
+        assert!(start.elapsed() < 2 * PATIENCE, "never saw {what:?} in:\n{}", session.screen());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Keys, and the text that shows that they were taken in.
 fn walk(session: &mut Session, steps: &[(&str, &str)]) {
     for (keys, then) in steps {
         session.keys(keys);
-        session.wait_for(then);
+        wait_for(session, then);
     }
 }
 
 /// Presses the confirming key until it is taken: one that comes too soon is not, however slow the machine is.
 fn confirm(session: &mut Session, then: &str) {
-    for _ in 0..20 {
-        if session.screen().contains(then) {
+    for _ in 0..30 {
+        if says(session, then) {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(1_000));
+        std::thread::sleep(Duration::from_millis(1_000));
         if session.screen().contains("y to ") {
             session.keys("y");
         }
     }
-    session.wait_for(then);
+    wait_for(session, then);
 }
 
 fn sandbox() -> Session {
     let mut session = Session::start(&[]);
-    session.wait_for("Try it in the sandbox");
-    walk(&mut session, &[("\r", "treasury    5 !!"), ("j", "▸ treasury")]);
+    wait_for(&session, "Try it in the sandbox");
+    walk(&mut session, &[("\r", "treasury 5 !!")]);
     session
+}
+
+/// Chooses an account, in whichever order they stand.
+fn choose_account(session: &mut Session, name: &str) {
+    let screen = session.screen();
+    let row = |start: &[String]| screen.lines().position(|l| start.iter().any(|s| l.starts_with(s.as_str())));
+    let first = row(&["│▸ ".into()]).expect("an account is chosen");
+    let wanted = row(&[format!("│  {name} "), format!("│▸ {name} ")]).expect("it is on the list");
+    let step = if wanted > first { "j" } else { "k" };
+    for _ in 0..wanted.abs_diff(first) {
+        session.keys(step);
+    }
+    wait_for(session, &format!("│▸ {name} "));
 }
 
 #[test]
 fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back() {
     let mut session = sandbox();
-    // The watcher's template has two permissions; its amount becomes a range.
+    // The key before it in the account's queue is used, so that the new one's turn comes.
+    choose_account(&mut session, "game");
+    walk(&mut session, &[("l", "▸ session"), ("s", "✓ allowed"), (GO_ON, "Send this as"), ("G", "y to send")]);
+    confirm(&mut session, "✓ the call was made");
     walk(
         &mut session,
         &[
+            ("\r", "▸ session"),
             ("n", "What is it for?"),
             (DOWN, "▸ An automation watcher"),
+            (DOWN, "▸ Something else"),
             ("\r", "Step 1 of 6"),
+            ("\t\trange-bot", "call it range-bot"),
             (GO_ON, "Step 2 of 6"),
-            (GO_ON, "Step 3 of 6"),
-            // owner: choice, value; amount: choice, value; and: choice.
-            ("\t\t\t\t", "▸ and"),
-            (RIGHT, "‹ is ›"),
-            (&RIGHT.repeat(2), "‹ at least ›"),
+            (RIGHT, "‹ the sandbox's dollar (a token) ›"),
+            ("\t\t", "▸ which one 1 of 3"),
+            (DOWN, "▸ mint(address to, uint256 amount)"),
+            ("\t", "▸ [ Next ]"),
+            ("\r", "Step 3 of 6"),
+            (RIGHT, "▸ to ‹ is ›"),
+            ("\tme", "‹ is › me"),
+            (&format!("\t{}", RIGHT.repeat(3)), "▸ amount ‹ at least ›"),
             ("\t10", "‹ at least › 10"),
-            (GO_ON, "amount is at most 500 and amount is at least 10"),
-            (GO_ON, "permission 2 of 2"),
-            (GO_ON, "takes no arguments"),
-            (GO_ON, "may call closeIfAtRisk()"),
+            (&format!("\t{}", RIGHT.repeat(4)), "▸ and ‹ at most ›"),
+            ("\t500", "‹ at most › 500"),
+            (GO_ON, "amount is at least 10 and amount is at most 500"),
+            ("\t\t\t\t", "▸ [ Allow something else too ]"),
+            ("\r", "permission 2 of 2"),
+            (GO_ON, "Step 3 of 6"),
+            (RIGHT, "▸ to ‹ is ›"),
+            ("\tme", "‹ is › me"),
+            (GO_ON, "may call mint(address to) on"),
             (GO_ON, "Step 5 of 6"),
-            (GO_ON, "give loan-watcher this power?"),
+            (GO_ON, "give range-bot this power?"),
             ("G", "y to sign"),
         ],
     );
-    confirm(&mut session, "loan-watcher is signed");
+    confirm(&mut session, "range-bot is signed");
     // It goes to a file, with the key, that only its owner can read.
-    let file = session.home().join("watcher.approval");
+    let file = session.home().join("range.approval");
     walk(&mut session, &[("\x1b[A", "▸ file"), ("\x15", "~/key.approval")]);
-    let typed = file.display().to_string();
-    session.keys(&typed);
+    session.keys(&file.display().to_string());
     walk(&mut session, &[("\r", "▸ [ Write the file ]"), ("\r", "✓ written to")]);
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    walk(&mut session, &[("\r", "loan-watcher")]);
-    session.wait_for("Session keys ── 6");
-    // The fixed owner is filled in; whether the amount is allowed is said while typing.
-    walk(&mut session, &[("l", "▸ mint-bot"), ("G", "▸ loan-watcher"), ("s", "Send as the session key loan-watcher")]);
-    walk(&mut session, &[("\t\t\t501", "not allowed"), ("", "expected that amount is at most 500, found 501")]);
-    walk(&mut session, &[("\x155", "expected that amount is at least 10, found 5")]);
-    walk(&mut session, &[(GO_ON, "That did not work; nothing was sent")]);
+    walk(
+        &mut session,
+        &[("\r", "Session keys ── 2"), ("G", "▸ range-bot pending"), ("s", "as the session key range-bot")],
+    );
+    // What is fixed is filled in; the judge says of the rest whether it is allowed.
+    walk(
+        &mut session,
+        &[
+            ("\t\t\t501", "expected that amount is at most 500, found 501"),
+            ("\x155", "expected that amount is at least 10, found 5"),
+            (GO_ON, "That did not work; nothing was sent"),
+        ],
+    );
     session.keys(ESC);
-    session.wait_for("▸ loan-watcher");
+    walk(&mut session, &[("", "▸ range-bot"), ("s", "as the session key range-bot"), ("\t\t\t20", "✓ allowed")]);
+    walk(&mut session, &[(GO_ON, "enables the key on chain"), ("G", "y to send")]);
+    confirm(&mut session, "✓ the call was made");
+    walk(&mut session, &[("\r", "▸ range-bot expiring"), ("x", "Revoke range-bot"), ("G", "y to revoke")]);
+    confirm(&mut session, "range-bot is revoked, and that is proven");
     session.keys("q");
     assert_eq!(session.end(), 0);
 }
@@ -99,6 +154,7 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
 #[test]
 fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof() {
     let mut session = sandbox();
+    choose_account(&mut session, "treasury");
     walk(
         &mut session,
         &[
@@ -113,16 +169,16 @@ fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof
         ],
     );
     confirm(&mut session, "mint-session is signed");
-    walk(&mut session, &[(ESC, "Session keys ── 6"), ("l", "▸ mint-bot"), ("G", "▸ mint-session")]);
+    walk(&mut session, &[(ESC, "Session keys ── 6"), ("l", "▸ mint-bot"), ("G", "▸ mint-sessi")]);
     // Its turn comes after the others'.
-    walk(&mut session, &[("s", "not allowed: mint-session: it is not this approval's turn"), (ESC, "▸ mint-session")]);
+    walk(&mut session, &[("s", "not allowed: mint-session: it is not this approval's turn"), (ESC, "▸ mint-sessi")]);
     // A key whose turn it is: inside, then outside.
-    walk(&mut session, &[("g", "▸ mint-bot"), ("s", "✓ allowed"), (GO_ON, "y to send")]);
+    walk(&mut session, &[("g", "▸ mint-bot"), ("s", "✓ allowed"), (GO_ON, "Send this as"), ("G", "y to send")]);
     confirm(&mut session, "✓ the call was made");
     walk(&mut session, &[("\r", "▸ mint-bot"), ("s", "✓ allowed")]);
     session.keys("\t\x15");
     session.keys("0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
-    session.wait_for("expected that to is exactly");
+    wait_for(&session, "expected that to is exactly");
     walk(&mut session, &[(ESC, "▸ mint-bot"), ("x", "y to revoke")]);
     confirm(&mut session, "mint-bot is revoked, and that is proven");
     session.keys("q");
@@ -139,12 +195,13 @@ fn an_agents_key_is_made_here_given_power_by_the_owner_and_used() {
     let address = screen[at..at + 42].to_owned();
     // Copied by the terminal, as base64.
     session.keys("y");
-    session.wait_for_raw("\x1b]52;c;MHg");
+    session.wait_for_raw(&format!("\x1b]52;c;{}", BASE64_STANDARD.encode(&address)));
+    session.keys(ESC);
+    wait_for(&session, "Session keys");
+    choose_account(&mut session, "game");
     walk(
         &mut session,
         &[
-            (ESC, "▸ treasury"),
-            ("k", "▸ game"),
             ("n", "What is it for?"),
             ("\r", "Step 1 of 6"),
             ("\t\t\x1b[A", "▸ used by"),
@@ -175,7 +232,7 @@ fn an_agents_key_is_made_here_given_power_by_the_owner_and_used() {
     session.keys(&format!("\x1b[200~{text}\x1b[201~"));
     walk(&mut session, &[("", "characters are here"), (GO_ON, "✓ signed by the account's owner")]);
     assert!(!session.screen().contains(&text[..40]));
-    walk(&mut session, &[("t", "is taken in"), (ESC, "▸ game")]);
+    walk(&mut session, &[("t", "is taken in"), (ESC, "▸ game ")]);
     session.keys("q");
     assert_eq!(session.end(), 0);
 }

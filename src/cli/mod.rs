@@ -436,8 +436,11 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output) 
             done(&accounts, show::accounts(&accounts))
         }
         AccountCommand::Show { account } => {
-            let view = wallet.account(&account).await?;
-            done(&view, show::account(&view))
+            let found = wallet.inventory(&account).await?;
+            let mut data = json!(found.account);
+            data["findings"] = json!(found.findings);
+            data["keys"] = found.keys.iter().map(render::key).collect();
+            done(data, show::inventory(&found))
         }
         AccountCommand::Rm { account } => {
             wallet.remove_account(&account)?;

@@ -99,6 +99,7 @@ fn preview(plan: &RevokePlan) -> Result<Value> {
     let mut preview = json!({
         "plan": plan.steps, "also_revokes": plan.also_revokes, "passed_over": plan.passed_over,
         "way": price.as_ref().map(|p| p.way), "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
+        "replaces": price.as_ref().and_then(|p| p.replaces),
         "further_operations": plan.further, "notes": plan.warnings,
     });
     if price.is_none() {

@@ -18,6 +18,7 @@ use crate::{
         error::Result,
         grant::{GrantPlan, Granted},
         inspect::Inspection,
+        inventory::Inventory,
         key::KeyView,
         network::{NetworkView, Probe},
         operation::{OperationOutcome, Prepared},
@@ -131,6 +132,16 @@ pub fn account(account: &AccountView) -> String {
                 lines.push("  PAUSED     session keys are switched off".into());
             }
         }
+    }
+    lines.join("\n")
+}
+
+/// The account, what needs a look, and its keys.
+pub fn inventory(inventory: &Inventory) -> String {
+    let mut lines = vec![account(&inventory.account)];
+    lines.extend(inventory.findings.iter().map(|f| format!("  ! {}", f.message)));
+    if !inventory.keys.is_empty() {
+        lines.push(keys(&inventory.keys));
     }
     lines.join("\n")
 }
@@ -337,6 +348,7 @@ fn way_and_price(price: &Price, further: usize) -> Vec<String> {
             price.fee_source
         ),
     ];
+    lines.extend(price.replaces.map(|hash| format!("It replaces {hash}, which is stuck.")));
     if further > 0 {
         lines.push(format!(
             "This Kernel has no batches: {further} more follow one after the other, each at most twice that."

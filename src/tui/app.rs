@@ -1,21 +1,41 @@
 //! The whole state of the program and the one function that changes it. Pure: nothing here asks a clock, a chain or a file.
 
-use alloy::primitives::Address;
+use std::path::PathBuf;
+
 use ratatui::{Frame, layout::Rect, text::Span};
 
+pub use super::data::{AccountRow, Data};
 use super::{
-    effects::{Effect, GrantPreview, RevokePreview, SendView},
+    effects::{Effect, EnablePreview, GrantPreview, RevokePreview, SendView},
     input::{Input, Key, Moment},
     keymap::{self, Command, Place},
-    screen::{Screen, first_run, help, home},
+    screen::{
+        Screen, first_run, help, home,
+        palette::{self, Choice},
+    },
     theme::Theme,
     widget::frame,
 };
 use crate::{
     kernel::{abi::Interface, text::is_unsafe},
     wallet::{
-        Question, account::AccountView, agent::AgentView, error::Error, grant::Granted, inspect::Inspection,
-        key::KeyView, operation::OperationOutcome, revoke::Revoked, send::Judging,
+        Question,
+        account::AccountView,
+        agent::AgentView,
+        elsewhere::Completed,
+        enable::Enabled,
+        error::Error,
+        grant::Granted,
+        inspect::Inspection,
+        key::KeyView,
+        model::Operation,
+        network::NetworkView,
+        network::Probe,
+        operation::OperationOutcome,
+        revoke::Revoked,
+        scan::{Scan, ScanProgress},
+        secrets::BackendView,
+        send::Judging,
     },
 };
 
@@ -82,7 +102,31 @@ pub enum Report {
     },
     RevokePlanned(Box<RevokePreview>),
     Revoked(Box<Revoked>),
+    EnablePlanned(Box<EnablePreview>),
+    Enabled(Box<Enabled>),
+    /// Newest first.
+    Operations(Vec<Operation>),
+    Followed(Box<Completed>),
+    Networks(Vec<NetworkView>),
+    Checked(Vec<Probe>),
+    /// Under this name.
+    NetworkAdded(String),
+    AccountAdded(Box<AccountView>),
+    AccountRemoved(String),
+    HomeReady,
+    Vault(Vec<BackendView>),
+    Scanning(ScanProgress),
+    Scanned(Box<Scan>),
+    /// The file that was written.
+    Saved(PathBuf),
     Failed(Error),
+}
+
+impl Report {
+    /// Whether the job goes on after this.
+    pub const fn is_progress(&self) -> bool {
+        matches!(self, Self::Phase(_) | Self::Scanning(_))
+    }
 }
 
 /// A job under way.
@@ -110,93 +154,6 @@ impl Jobs {
 
     pub fn get(&self, id: JobId) -> Option<&Job> {
         self.list.iter().find(|j| j.id == id)
-    }
-}
-
-/// An account in the list: ours, or one that only keys we hold are for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountRow {
-    pub name: String,
-    pub network: String,
-    pub address: Address,
-    /// Missing when the account is somebody else's.
-    pub view: Option<AccountView>,
-}
-
-/// What is known of accounts and keys.
-#[derive(Debug, Default)]
-pub struct Data {
-    pub loaded: bool,
-    pub accounts: Vec<AccountRow>,
-    pub keys: Vec<KeyView>,
-    /// Chain time minus local time when it was last read, in seconds, by network.
-    offsets: std::collections::BTreeMap<String, i64>,
-    /// Operations that were sent and have no result on record.
-    pub in_flight: usize,
-    /// Everything here is play.
-    pub sandbox: bool,
-}
-
-impl Data {
-    pub fn keys_of<'a>(&'a self, account: &AccountRow) -> impl Iterator<Item = &'a KeyView> {
-        let (network, address) = (account.network.clone(), account.address);
-        self.keys.iter().filter(move |k| k.account == address && k.network == network)
-    }
-
-    pub fn key(&self, id: &str) -> Option<&KeyView> {
-        self.keys.iter().find(|k| k.key_id == id)
-    }
-
-    pub fn account_of(&self, key: &KeyView) -> Option<&AccountRow> {
-        self.accounts.iter().find(|a| a.address == key.account && a.network == key.network)
-    }
-
-    /// The chain's time now, as far as it can be told without asking again.
-    pub fn chain_time(&self, network: &str, now: u64) -> u64 {
-        now.saturating_add_signed(self.offsets.get(network).copied().unwrap_or(0))
-    }
-
-    fn load(&mut self, accounts: Vec<AccountView>, keys: Vec<KeyView>) {
-        let known = std::mem::take(&mut self.accounts);
-        self.loaded = true;
-        for view in accounts {
-            // What the chain said before stays until it says something else.
-            let before = known.iter().find(|a| a.address == view.address && a.network == view.network);
-            let view = before.and_then(|a| a.view.clone()).filter(|v| v.name == view.name).unwrap_or(view);
-            self.accounts.push(AccountRow {
-                name: view.name.clone(),
-                network: view.network.clone(),
-                address: view.address,
-                view: Some(view),
-            });
-        }
-        let known = std::mem::take(&mut self.keys);
-        for key in keys {
-            let before = known.iter().find(|k| k.key_id == key.key_id && k.approvals.len() == key.approvals.len());
-            let key = before.cloned().unwrap_or(key);
-            if self.account_of(&key).is_none() {
-                self.accounts.push(AccountRow {
-                    name: super::format::short_address(key.account),
-                    network: key.network.clone(),
-                    address: key.account,
-                    view: None,
-                });
-            }
-            self.keys.push(key);
-        }
-    }
-
-    fn merge(&mut self, keys: Vec<KeyView>, now: u64) {
-        for key in keys {
-            if let Some(as_of) = key.as_of {
-                let offset = i64::try_from(as_of).unwrap_or(i64::MAX).saturating_sub_unsigned(now);
-                self.offsets.insert(key.network.clone(), offset);
-            }
-            match self.keys.iter_mut().find(|k| k.key_id == key.key_id) {
-                Some(old) => *old = key,
-                None => self.keys.push(key),
-            }
-        }
     }
 }
 
@@ -242,6 +199,7 @@ pub struct Model {
     pub notice: Option<Notice>,
     pub asked: Option<Asked>,
     pub help: Option<help::State>,
+    pub palette: Option<palette::State>,
     root: Screen,
     above: Vec<Screen>,
 }
@@ -279,6 +237,7 @@ impl Model {
             notice: None,
             asked: None,
             help: None,
+            palette: None,
             root,
             above: Vec::new(),
         };
@@ -296,12 +255,17 @@ impl Model {
     /// For tests: nothing is open above home, or above the first run.
     #[cfg(test)]
     pub fn is_at_root(&self) -> bool {
-        self.above.is_empty() && self.help.is_none() && self.asked.is_none()
+        self.above.is_empty() && self.help.is_none() && self.palette.is_none() && self.asked.is_none()
     }
 
     /// Whether there is room for more than one line.
     pub const fn has_room(&self) -> bool {
         self.size.0 >= SMALLEST.0 && self.size.1 >= SMALLEST.1
+    }
+
+    /// Whether the screen gets the keys: nothing is open over it, and there is room to draw it.
+    const fn is_screen_on_top(&self) -> bool {
+        self.help.is_none() && self.palette.is_none() && self.asked.is_none() && self.has_room()
     }
 
     fn load(&mut self) -> Effect {
@@ -327,8 +291,28 @@ impl Model {
                 if let Some(mut left) = self.above.pop() {
                     left.leave(effects);
                 }
+                // What is beneath may have changed meanwhile.
+                self.settle(effects);
             }
             Next::Open(screen) => self.above.push(*screen),
+        }
+    }
+
+    /// The data or the size has changed, for every screen that is open.
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        let body = frame::body(self.size);
+        for screen in std::iter::once(&mut self.root).chain(&mut self.above) {
+            let mut cx = Cx {
+                data: &self.data,
+                jobs: &mut self.jobs,
+                notice: &mut self.notice,
+                effects,
+                body,
+                theme: self.theme,
+                now: self.now,
+                at: Moment::default(),
+            };
+            screen.settle(&mut cx);
         }
     }
 
@@ -358,7 +342,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Input(input, at) => on_input(model, input, at, &mut effects),
         Msg::Drawn(at) => {
             // What is behind a question or the help, or not drawn for want of room, has not been seen.
-            if model.help.is_none() && model.asked.is_none() && model.has_room() {
+            if model.is_screen_on_top() {
                 model.on_screen(at, &mut effects, |screen, cx| {
                     screen.drawn(cx);
                     Next::Stay
@@ -367,7 +351,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Clock(now) => on_clock(model, now, &mut effects),
         Msg::Job(job, report) => on_report(model, job, report, &mut effects),
-        Msg::Asked(question) => model.asked = Some(Asked { question, typed: 0 }),
+        Msg::Asked(question) => {
+            model.asked = Some(Asked { question, typed: 0 });
+            cover(model, &mut effects);
+        }
         Msg::Typed(typed) => {
             if let Some(asked) = &mut model.asked {
                 asked.typed = typed;
@@ -392,9 +379,14 @@ fn on_input(model: &mut Model, input: Input, at: Moment, effects: &mut Vec<Effec
                 screen.resized(cx);
                 Next::Stay
             });
+            model.settle(effects);
         }
         Input::Paste(text) => {
-            if model.has_room() && model.help.is_none() && model.asked.is_none() {
+            let secret = pastes_are_secret(model);
+            if let Some(palette) = model.palette.as_mut().filter(|_| model.asked.is_none() && !secret) {
+                palette.field().paste(&text);
+                palette.edited();
+            } else if model.is_screen_on_top() {
                 model.on_screen(at, effects, |screen, cx| {
                     if let Some(field) = screen.field() {
                         field.paste(&text);
@@ -411,7 +403,11 @@ fn on_input(model: &mut Model, input: Input, at: Moment, effects: &mut Vec<Effec
 fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
     let places = places(model);
     let Some(command) = keymap::find(&places, key) else {
-        if model.has_room() && model.help.is_none() && model.asked.is_none() {
+        if let Some(palette) = model.palette.as_mut().filter(|_| model.asked.is_none()) {
+            if palette.field().key(key) {
+                palette.edited();
+            }
+        } else if model.is_screen_on_top() {
             model.on_screen(at, effects, |screen, cx| {
                 if screen.field().is_some_and(|field| field.key(key)) {
                     screen.edited(cx);
@@ -421,19 +417,36 @@ fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
         }
         return;
     };
+    on_command(model, command, at, effects);
+}
+
+fn on_command(model: &mut Model, command: Command, at: Moment, effects: &mut Vec<Effect>) {
     match command {
         Command::Leave => effects.push(Effect::Quit),
         Command::Suspend => effects.push(Effect::Suspend),
         Command::Quit => quit(model, effects),
         _ if !model.has_room() || model.asked.is_some() => {}
-        Command::Help if model.help.is_some() => close_help(model, effects),
-        Command::Help => model.help = Some(help::State::default()),
+        command if model.palette.is_some() => in_palette(model, command, at, effects),
+        Command::Help if model.help.is_some() => model.help = None,
+        Command::Help => {
+            model.help = Some(help::State::default());
+            cover(model, effects);
+        }
         _ if model.help.is_some() => {
             let body = frame::body(model.size);
             if model.help.as_mut().is_some_and(|help| !help.command(command, body, model.theme)) {
-                close_help(model, effects);
+                model.help = None;
             }
         }
+        Command::Palette => {
+            let screen = model.screen();
+            model.palette = Some(palette::State::new(&places(model), |command| screen.why_not(command, &model.data)));
+            cover(model, effects);
+        }
+        Command::Colour => model.theme.colour = !model.theme.colour,
+        // Other screens copy in their own way.
+        Command::Copy if model.screen().copyable(model).is_some() => copy(model, effects),
+        Command::Save => save(model, effects),
         command => {
             model.notice = None;
             let refresh = command == Command::Refresh;
@@ -445,13 +458,47 @@ fn on_key(model: &mut Model, key: Key, at: Moment, effects: &mut Vec<Effect>) {
     }
 }
 
-/// What was behind the help must be seen again before anything is confirmed.
-fn close_help(model: &mut Model, effects: &mut Vec<Effect>) {
-    model.help = None;
+/// Something is drawn over the screen: what a review shows must be seen again before it is confirmed.
+fn cover(model: &mut Model, effects: &mut Vec<Effect>) {
     model.on_screen(Moment::default(), effects, |screen, cx| {
         screen.resized(cx);
         Next::Stay
     });
+}
+
+/// The palette closes before what was chosen is done.
+fn in_palette(model: &mut Model, command: Command, at: Moment, effects: &mut Vec<Effect>) {
+    let Some(palette) = &mut model.palette else { return };
+    match palette.command(command) {
+        Choice::Stay => {}
+        Choice::NotNow(why) => model.notice = Some(Notice::trouble(why)),
+        Choice::Close => model.palette = None,
+        Choice::Do(command) => {
+            model.palette = None;
+            on_command(model, command, at, effects);
+        }
+    }
+}
+
+/// Asks the terminal to copy. It never says whether it did, so a file is offered too.
+fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(copyable) = model.screen().copyable(model) else {
+        model.notice = Some(Notice::say("there is nothing to copy here"));
+        return;
+    };
+    // Some terminals never do, and none says so.
+    let text = format!("copied, if the terminal allows it; Y writes it to a file ({})", copyable.what);
+    model.notice = Some(Notice::say(text));
+    effects.push(Effect::Copy { text: copyable.text });
+}
+
+fn save(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(copyable) = model.screen().copyable(model) else {
+        model.notice = Some(Notice::say("there is nothing to write to a file here"));
+        return;
+    };
+    let job = model.jobs.start(format!("writing {} to a file", copyable.what), false);
+    effects.push(Effect::Save { job, name: copyable.file, text: copyable.text });
 }
 
 /// Quitting while something is in flight says so once; it is found again at the next start.
@@ -468,8 +515,11 @@ fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
 
 /// Whether a paste may be a secret, which never comes into the model.
 pub fn holds_paste(model: &Model) -> bool {
-    let uncovered = model.has_room() && model.help.is_none() && model.asked.is_none();
-    uncovered && matches!(model.screen(), Screen::Approval(state) if state.holds_paste())
+    model.is_screen_on_top() && pastes_are_secret(model)
+}
+
+fn pastes_are_secret(model: &Model) -> bool {
+    matches!(model.screen(), Screen::Approval(state) if state.holds_paste())
 }
 
 /// Where keys have their meaning now, the innermost first.
@@ -479,6 +529,9 @@ pub fn places(model: &Model) -> Vec<Place> {
     }
     if !model.has_room() {
         return vec![Place::Program, Place::Always];
+    }
+    if model.palette.is_some() {
+        return vec![Place::Palette, Place::Always];
     }
     if model.help.is_some() {
         return vec![Place::Sheet, Place::Program, Place::Always];
@@ -525,7 +578,9 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         return;
     }
     let known = model.jobs.get(job).is_some();
-    model.jobs.list.retain(|j| j.id != job);
+    if !report.is_progress() {
+        model.jobs.list.retain(|j| j.id != job);
+    }
     if !known {
         // Given up in the meantime; a plan that nobody waits for is forgotten.
         effects.push(Effect::Forget { plan: job });
@@ -549,6 +604,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
     match report {
         // For the screen that asked.
         Report::Phase(_)
+        | Report::Scanning(_)
         | Report::Abi(_)
         | Report::ApprovalText(_)
         | Report::Exported { .. }
@@ -575,7 +631,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
                 effects.push(Effect::Forget { plan: job });
             }
         }
-        Report::SandboxReady => {
+        Report::SandboxReady | Report::HomeReady => {
             model.root = Screen::Home(home::State::default());
             model.above.clear();
             effects.push(model.load());
@@ -586,14 +642,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             model.data.in_flight = in_flight;
             model.refresh_all(effects);
         }
-        Report::Account(view, keys) => {
-            if let Some(row) =
-                model.data.accounts.iter_mut().find(|a| a.address == view.address && a.network == view.network)
-            {
-                row.view = Some(*view);
-            }
-            model.data.merge(keys, model.now);
-        }
+        Report::Account(view, keys) => model.data.account_read(*view, keys, model.now),
         Report::Keys(keys) => model.data.merge(keys, model.now),
         Report::Granted(granted) => {
             if !taken {
@@ -611,7 +660,28 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             }
             effects.push(model.load());
         }
-        Report::GrantPlanned(_) | Report::RevokePlanned(_) => {
+        Report::Enabled(enabled) => {
+            if !taken {
+                model.notice = Some(match enabled.operation.success {
+                    Some(true) => Notice::say("enabled on chain"),
+                    _ => Notice::trouble("enabling did not come about: t shows what became of it"),
+                });
+            }
+            effects.push(model.load());
+        }
+        Report::Followed(_) | Report::Scanned(_) => effects.push(model.load()),
+        Report::AccountAdded(view) => {
+            model.notice = Some(Notice::say(format!("{} is on the list", view.name)));
+            effects.push(model.load());
+        }
+        Report::AccountRemoved(name) => {
+            model.notice = Some(Notice::say(format!("{name} is off the list; its approvals stay on record")));
+            effects.push(model.load());
+        }
+        Report::NetworkAdded(name) => model.notice = Some(Notice::say(format!("{name} is a network here now"))),
+        Report::Saved(file) => model.notice = Some(Notice::say(format!("written to {}", file.display()))),
+        Report::Operations(_) | Report::Networks(_) | Report::Checked(_) | Report::Vault(_) => {}
+        Report::GrantPlanned(_) | Report::RevokePlanned(_) | Report::EnablePlanned(_) => {
             if !taken {
                 effects.push(Effect::Forget { plan: job });
             }
@@ -625,10 +695,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             }
         }
     }
-    model.on_screen(Moment::default(), effects, |screen, cx| {
-        screen.settle(cx);
-        Next::Stay
-    });
+    model.settle(effects);
 }
 
 /// Draws the state. What is not safe to show never gets past this function, whatever a screen forgot.

@@ -25,7 +25,13 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
     let mut urgent = false;
     let mut words = Vec::new();
     let g1 = key.validator == Generation::G1;
-    if key.permissions.is_empty() {
+    if key.discovered {
+        words.push("was found on chain, not granted here");
+    }
+    if key.partial_root.is_some() {
+        urgent = true;
+        words.push("may do more than is known");
+    } else if key.permissions.is_empty() {
         urgent = true;
         words.push("may do everything");
     } else if !g1 && key.permissions.iter().any(|p| p.target == ANY_TARGET) {

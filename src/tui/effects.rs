@@ -8,6 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
 };
 
 use alloy::primitives::{Address, B256, U256};
@@ -23,18 +24,23 @@ use crate::{
         abi::Interface,
         account::{Call, selector},
         blob::Format,
+        generation::KernelVersion,
         risk::Finding,
     },
     wallet::{
-        AskPassphrase, PassphraseSource, Question, VaultError, Wallet,
-        carry::{PassedOver, Price},
-        enable::Step,
+        AskPassphrase, Backend, PassphraseSource, Question, VaultError, Wallet,
+        account::OwnerSource,
+        carry::{Carriage, PassedOver, Price},
+        enable::{EnablePlan, Step},
         error::{Error, Result},
         grant::{Accepted, GrantIntent, GrantPlan, Holder},
-        home::{Home, read_bounded},
+        home::{Home, io_error, read_bounded, replace},
         inspect::{InspectOptions, texts},
+        model::{Network, PaymasterKind},
+        network::zerodev,
         policy::{MAX_POLICY, Policy},
-        revoke::{RevokeIntent, RevokePlan},
+        revoke::{PrintedCall, RevokeIntent, RevokePlan},
+        scan::{ScanOptions, ScanProgress},
         send::{SendIntent, SendPlan},
     },
 };
@@ -45,6 +51,10 @@ const MAX_ABI: u64 = 4 << 20;
 const MAX_APPROVAL: u64 = 16 << 20;
 /// How many jobs may ask chains at once.
 const READERS: usize = 4;
+/// How many operations are listed, the latest ones.
+const MOST_OPERATIONS: u32 = 200;
+/// How long an operation is asked for when the person asks.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `update` wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,13 +142,77 @@ pub enum Effect {
     },
     PlanRevoke {
         job: JobId,
-        account: String,
-        keys: Vec<String>,
+        intent: RevokeIntent,
     },
     /// Signs and sends the plan that was shown.
     SendRevoke {
         job: JobId,
         plan: JobId,
+    },
+    PlanEnable {
+        job: JobId,
+        keys: Vec<String>,
+    },
+    /// Signs and sends the plan that was shown.
+    SendEnable {
+        job: JobId,
+        plan: JobId,
+    },
+    /// Reads the latest operations from the records.
+    Operations {
+        job: JobId,
+    },
+    /// Asks the chain what became of an operation.
+    Follow {
+        job: JobId,
+        operation: B256,
+    },
+    /// Recovers the keys of an account from its history, and takes in those that are new.
+    Scan {
+        job: JobId,
+        account: String,
+    },
+    Networks {
+        job: JobId,
+    },
+    CheckNetwork {
+        job: JobId,
+        name: String,
+    },
+    AddNetwork {
+        job: JobId,
+        request: NetworkRequest,
+    },
+    RemoveNetwork {
+        job: JobId,
+        name: String,
+    },
+    AddAccount {
+        job: JobId,
+        request: AccountRequest,
+    },
+    RemoveAccount {
+        job: JobId,
+        name: String,
+    },
+    /// Sets up a home for live networks.
+    InitHome {
+        job: JobId,
+        vault: Backend,
+    },
+    /// Finds out where secrets are kept, and whether that would answer.
+    VaultStatus {
+        job: JobId,
+    },
+    /// Asks the terminal to put a text on the clipboard.
+    Copy {
+        text: String,
+    },
+    /// Writes a text to a file that only its owner can read.
+    Save {
+        job: JobId,
+        name: String,
+        text: String,
     },
     /// The plan is not wanted any more.
     Forget {
@@ -147,10 +221,6 @@ pub enum Effect {
     /// Stops waiting for a job that sends nothing.
     Cancel {
         job: JobId,
-    },
-    /// To the terminal's clipboard (OSC 52).
-    Copy {
-        text: String,
     },
     Suspend,
     Quit,
@@ -163,6 +233,65 @@ pub struct GrantRequest {
     pub policy: PolicySource,
     pub holder: Holder,
     pub label: Option<String>,
+}
+
+/// The form for an account, filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRequest {
+    pub name: String,
+    pub network: String,
+    /// An account that exists; missing for a new one.
+    pub address: Option<Address>,
+    pub owner: OwnerFrom,
+    /// Tells the accounts of one owner apart.
+    pub index: U256,
+}
+
+/// Where an owner's key comes from. Files by name only: what is in them never comes here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnerFrom {
+    Fresh,
+    KeyFile(String),
+    Keystore(String),
+    PhraseFile(String),
+    /// Watch-only: the owner the chain names, or this one.
+    Nobody(Option<Address>),
+}
+
+/// The form for a network, filled in. Its addresses may carry the keys of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkRequest {
+    pub name: String,
+    pub chain_id: u64,
+    pub reached: Reached,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// A ZeroDev project id stands for node, bundler and paymaster.
+    Zerodev(String),
+    Urls {
+        rpc: String,
+        bundler: Option<String>,
+        paymaster: Option<(String, PaymasterKind)>,
+    },
+}
+
+/// What is on the way from a plan to enabled keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnablePreview {
+    pub account: String,
+    pub network: String,
+    pub address: Address,
+    pub steps: Vec<Step>,
+    pub price: Price,
+}
+
+impl EnablePreview {
+    /// What it does, and the most it can cost in wei.
+    pub fn gist(&self) -> (&[Step], U256) {
+        (&self.steps, self.price.max_cost)
+    }
 }
 
 /// What the owner asks for.
@@ -225,11 +354,23 @@ pub struct RevokePreview {
     pub address: Address,
     pub steps: Vec<Step>,
     pub also_revokes: Vec<String>,
+    /// What stays possible, and what needed nothing.
     pub warnings: Vec<String>,
+    /// Ways to send that were tried first.
     pub passed_over: Vec<PassedOver>,
-    pub price: Price,
+    /// Missing when nothing is sent from here.
+    pub price: Option<Price>,
+    /// What somebody else is to send then.
+    pub calls: Vec<PrintedCall>,
     /// Kernel 0.2.1: so many operations more, one after the other.
     pub further: usize,
+}
+
+impl RevokePreview {
+    /// What it does, and the most it can cost in wei.
+    pub fn gist(&self) -> (&[Step], U256) {
+        (&self.steps, self.price.as_ref().map_or(U256::ZERO, |p| p.max_cost))
+    }
 }
 
 /// What comes back to the loop.
@@ -264,6 +405,7 @@ impl AskPassphrase for AskOnScreen {
 enum Plan {
     Grant(Box<GrantPlan>),
     Revoke(Box<RevokePlan>),
+    Enable(Box<EnablePlan>),
     Send(Box<SendPlan>),
 }
 
@@ -358,7 +500,7 @@ impl Runner {
 
     /// A job has said something; its last word ends it.
     pub fn heard(&mut self, job: JobId, report: &Report) {
-        if !matches!(report, Report::Phase(_)) {
+        if !report.is_progress() {
             self.running.remove(&job);
         }
     }
@@ -377,10 +519,10 @@ impl Runner {
             Effect::Refresh { job, account } => self.start(job, move |shared| async move {
                 let wallet = shared.wallet()?;
                 let _turn = shared.readers.acquire().await;
-                let view = wallet.account(&account).await?;
-                // Without a chain the keys would be asked for in vain, and wait as long again.
-                let keys = if view.unknown_because.is_none() { wallet.keys(Some(&account)).await? } else { Vec::new() };
-                Ok(Report::Account(Box::new(view), keys))
+                let found = wallet.inventory(&account).await?;
+                // Without a chain nothing new is known of the keys.
+                let keys = if found.account.unknown_because.is_none() { found.keys } else { Vec::new() };
+                Ok(Report::Account(Box::new(found.account), keys))
             }),
             Effect::ReadKeys { job, keys } => self.start(job, move |shared| async move {
                 let wallet = shared.wallet()?;
@@ -483,10 +625,10 @@ impl Runner {
                     Ok(Report::Granted(Box::new(shared.wallet()?.execute_grant(*plan, &accepted).await?)))
                 });
             }
-            Effect::PlanRevoke { job, account, keys } => {
+            Effect::PlanRevoke { job, intent } => {
                 let desk = Arc::clone(&self.desk);
                 self.start(job, move |shared| async move {
-                    let plan = shared.wallet()?.plan_revoke(RevokeIntent::keys(&account, &keys)).await?;
+                    let plan = shared.wallet()?.plan_revoke(intent).await?;
                     let preview = Box::new(revoke_preview(&plan)?);
                     lock(&desk).insert(job, Plan::Revoke(Box::new(plan)));
                     Ok(Report::RevokePlanned(preview))
@@ -500,6 +642,65 @@ impl Runner {
                     Ok(Report::Revoked(Box::new(wallet.execute_revoke_telling(*plan, &tell).await?)))
                 });
             }
+            Effect::PlanEnable { job, keys } => {
+                let desk = Arc::clone(&self.desk);
+                self.start(job, move |shared| async move {
+                    let plan = shared.wallet()?.plan_enable(&keys, None).await?;
+                    let preview = Box::new(enable_preview(&plan));
+                    lock(&desk).insert(job, Plan::Enable(Box::new(plan)));
+                    Ok(Report::EnablePlanned(preview))
+                });
+            }
+            Effect::SendEnable { job, plan } => {
+                let Some(Plan::Enable(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                self.start(job, move |shared| async move {
+                    Ok(Report::Enabled(Box::new(shared.wallet()?.execute_enable(*plan, true).await?)))
+                });
+            }
+            Effect::Operations { job } => self.start(job, move |shared| async move {
+                Ok(Report::Operations(shared.wallet()?.operations(MOST_OPERATIONS)?))
+            }),
+            Effect::Follow { job, operation } => self.start(job, move |shared| async move {
+                Ok(Report::Followed(Box::new(shared.wallet()?.status(operation, PATIENCE).await?)))
+            }),
+            Effect::Scan { job, account } => self.start(job, move |shared| async move {
+                let wallet = shared.wallet()?;
+                let tell = |progress: &ScanProgress| shared.report(job, Report::Scanning(*progress));
+                Ok(Report::Scanned(Box::new(wallet.scan(&account, ScanOptions::default(), &tell).await?)))
+            }),
+            Effect::Networks { job } => {
+                self.start(job, move |shared| async move { Ok(Report::Networks(shared.wallet()?.networks())) });
+            }
+            Effect::CheckNetwork { job, name } => self.start(job, move |shared| async move {
+                Ok(Report::Checked(shared.wallet()?.check_network(&name).await?))
+            }),
+            Effect::AddNetwork { job, request } => self.start(job, move |shared| async move {
+                let network = network(request.chain_id, request.reached)?;
+                Ok(Report::NetworkAdded(shared.wallet()?.add_network(&request.name, &network)?.name))
+            }),
+            Effect::RemoveNetwork { job, name } => self.start(job, move |shared| async move {
+                let wallet = shared.wallet()?;
+                wallet.remove_network(&name)?;
+                Ok(Report::Networks(wallet.networks()))
+            }),
+            Effect::AddAccount { job, request } => {
+                self.start(job, move |shared| async move { add_account(&shared, request).await });
+            }
+            Effect::RemoveAccount { job, name } => self.start(job, move |shared| async move {
+                shared.wallet()?.remove_account(&name)?;
+                Ok(Report::AccountRemoved(name))
+            }),
+            Effect::InitHome { job, vault } => self.start(job, move |shared| async move {
+                Wallet::init(&shared.home, vault)?;
+                Ok(Report::HomeReady)
+            }),
+            Effect::VaultStatus { job } => {
+                self.start(job, move |shared| async move { Ok(Report::Vault(shared.wallet()?.vault_status()?)) });
+            }
+            Effect::Save { job, name, text } => self.start(job, move |shared| async move {
+                let folder = shared.wallet()?.home().data().join("copies");
+                save(&folder, &name, &text).map(Report::Saved)
+            }),
             Effect::Forget { plan } => {
                 lock(&self.desk).remove(&plan);
             }
@@ -618,8 +819,7 @@ fn grant_preview(plan: &GrantPlan) -> GrantPreview {
 }
 
 fn revoke_preview(plan: &RevokePlan) -> Result<RevokePreview> {
-    let price =
-        plan.price().ok_or_else(|| Error::failed("revoke.print", "there is no way to send the plan from here"))?;
+    let price = plan.price();
     Ok(RevokePreview {
         account: plan.account.name.clone(),
         network: plan.account.network.clone(),
@@ -628,7 +828,70 @@ fn revoke_preview(plan: &RevokePlan) -> Result<RevokePreview> {
         also_revokes: plan.also_revokes.clone(),
         warnings: plan.warnings.clone(),
         passed_over: plan.passed_over.clone(),
+        calls: if price.is_none() { plan.printed()? } else { Vec::new() },
         price,
         further: plan.further,
     })
+}
+
+fn enable_preview(plan: &EnablePlan) -> EnablePreview {
+    EnablePreview {
+        account: plan.account.name.clone(),
+        network: plan.account.network.clone(),
+        address: plan.account.address,
+        steps: plan.steps.clone(),
+        price: Carriage::Bundler(plan.prepared.clone()).price(),
+    }
+}
+
+fn network(chain_id: u64, reached: Reached) -> Result<Network> {
+    match reached {
+        Reached::Zerodev(project) => zerodev(&project, chain_id),
+        Reached::Urls { rpc, bundler, paymaster } => {
+            let (paymaster, kind) = paymaster.map_or((None, None), |(url, kind)| (Some(url), Some(kind)));
+            Ok(Network { chain_id, rpc, bundler, paymaster, paymaster_kind: kind, paymaster_context: None })
+        }
+    }
+}
+
+async fn add_account(shared: &Shared, request: AccountRequest) -> Result<Report> {
+    let wallet = shared.wallet()?;
+    let AccountRequest { name, network, address, owner, index } = request;
+    let owner = match owner {
+        OwnerFrom::Fresh => Some(OwnerSource::New),
+        OwnerFrom::KeyFile(file) => Some(OwnerSource::KeyFile(secret_file(&file)?)),
+        OwnerFrom::PhraseFile(file) => Some(OwnerSource::MnemonicFile(secret_file(&file)?, None)),
+        OwnerFrom::Keystore(file) => {
+            let ask = PassphraseSource::Prompt(Box::new(AskOnScreen(shared.tell.clone())));
+            Some(OwnerSource::Keystore(expand_home(&file), ask))
+        }
+        OwnerFrom::Nobody(owner) => owner.map(OwnerSource::Address),
+    };
+    let view = match (address, owner) {
+        (Some(address), owner) => wallet.add_account(&name, &network, address, owner).await?,
+        (None, Some(owner)) => wallet.new_account(&name, &network, owner, KernelVersion::DEFAULT, index).await?,
+        (None, None) => return Err(Error::usage("account.owner", "a new account needs an owner")),
+    };
+    Ok(Report::AccountAdded(Box::new(view)))
+}
+
+/// Standard input is the keyboard here: `-` must not mean it.
+fn secret_file(typed: &str) -> Result<String> {
+    if typed == "-" {
+        return Err(Error::usage("file.stdin", "\"-\" stands for standard input, which is the keyboard here")
+            .hint("name the file; one that is called \"-\" is ./-"));
+    }
+    Ok(expand_home(typed).display().to_string())
+}
+
+/// Writes beside what was saved before, never over it.
+fn save(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder).map_err(|e| io_error("make", folder, &e))?;
+    let free = (1..1000).map(|n| folder.join(format!("{name}-{n}.txt"))).find(|f| !f.exists());
+    let file = free.ok_or_else(|| {
+        Error::failed("file.many", format!("{} holds very many files of that name", folder.display()))
+            .hint("remove some of them")
+    })?;
+    replace(&file, text.as_bytes())?;
+    Ok(file)
 }

@@ -1,4 +1,4 @@
-//! Which key does what, where: the one table that bindings, footer and help are read from.
+//! Which key does what, where: the one table that bindings, footer, help and palette are read from.
 
 use crossterm::event::KeyCode;
 
@@ -44,6 +44,51 @@ pub enum Command {
     Confirm,
     /// Goes to the phrase that must be typed.
     Phrase,
+    /// Every command that there is here, to be found by its name.
+    Palette,
+    /// Marks the chosen key, for what can be done to several at once.
+    Mark,
+    /// Another order of the list.
+    Order,
+    RevokeAll,
+    /// Switches all session keys of the account off, or on again.
+    Panic,
+    Enable,
+    Accounts,
+    Networks,
+    Activity,
+    Settings,
+    /// Looks for keys that nobody here knows.
+    Scan,
+    /// What would be copied, to a file.
+    Save,
+    Add,
+    Remove,
+    Check,
+    /// Stops waiting for a job that sends nothing.
+    Stop,
+    Colour,
+    /// The calls, to be sent from elsewhere.
+    Print,
+}
+
+impl Command {
+    /// Whether it only moves what is chosen or in sight: nothing that a list of commands should offer.
+    pub const fn only_moves(self) -> bool {
+        matches!(
+            self,
+            Self::Up
+                | Self::Down
+                | Self::Left
+                | Self::Right
+                | Self::PageUp
+                | Self::PageDown
+                | Self::First
+                | Self::Last
+                | Self::Next
+                | Self::Previous
+        )
+    }
 }
 
 /// Where keys have their meaning. A screen names the places it is in, the innermost first.
@@ -78,10 +123,21 @@ pub enum Place {
     Outcome,
     /// Something long that can be scrolled.
     Sheet,
+    Palette,
+    Accounts,
+    Networks,
+    Activity,
+    /// What became of one operation.
+    Operation,
+    Settings,
+    /// Something that can be copied, or written to a file.
+    Copyable,
+    /// A plan whose calls can be had instead of being sent from here.
+    Sendable,
 }
 
 impl Place {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 26] = [
         Self::Home,
         Self::Filter,
         Self::Inspect,
@@ -96,8 +152,16 @@ impl Place {
         Self::Blocked,
         Self::Phrase,
         Self::Outcome,
+        Self::Copyable,
+        Self::Sendable,
         Self::Sheet,
+        Self::Accounts,
+        Self::Networks,
+        Self::Activity,
+        Self::Operation,
+        Self::Settings,
         Self::FirstRun,
+        Self::Palette,
         Self::Program,
         Self::Always,
     ];
@@ -112,7 +176,6 @@ impl Place {
             Self::Inspect => "Looking at a key",
             Self::Form => "Forms",
             Self::Choice => "Choices in forms",
-            Self::List => "Lists in forms",
             Self::Menu => "Menus",
             Self::Agents => "Keys made here",
             Self::Approval => "Looking at an approval",
@@ -122,6 +185,15 @@ impl Place {
             Self::Phrase => "A phrase that must be typed",
             Self::Outcome => "Results",
             Self::Sheet => "Long texts",
+            Self::Palette => "List of commands",
+            Self::List => "Lists",
+            Self::Accounts => "Accounts",
+            Self::Networks => "Networks",
+            Self::Activity => "Activity",
+            Self::Operation => "One operation",
+            Self::Settings => "Settings",
+            Self::Copyable => "What can be copied",
+            Self::Sendable => "Plans to take power back",
         }
     }
 }
@@ -133,7 +205,21 @@ pub struct Binding {
     pub shown: &'static str,
     pub command: Command,
     pub what: &'static str,
+    /// The same at more length, for help and palette; empty where nothing more is to be said.
+    pub about: &'static str,
     pub footer: bool,
+}
+
+impl Binding {
+    const fn about(mut self, about: &'static str) -> Self {
+        self.about = about;
+        self
+    }
+
+    /// What it does, in as many words as there are.
+    pub const fn at_length(&self) -> &'static str {
+        if self.about.is_empty() { self.what } else { self.about }
+    }
 }
 
 const fn code(code: KeyCode) -> Key {
@@ -147,7 +233,7 @@ const fn shown(
     command: Command,
     what: &'static str,
 ) -> Binding {
-    Binding { place, keys, shown, command, what, footer: true }
+    Binding { place, keys, shown, command, what, about: "", footer: true }
 }
 
 const fn quiet(
@@ -157,7 +243,7 @@ const fn quiet(
     command: Command,
     what: &'static str,
 ) -> Binding {
-    Binding { place, keys, shown, command, what, footer: false }
+    Binding { place, keys, shown, command, what, about: "", footer: false }
 }
 
 const UP: &[Key] = &[code(KeyCode::Up), Key::char('k')];
@@ -172,12 +258,34 @@ pub const TABLE: &[Binding] = &[
     quiet(Place::FirstRun, DOWN, "↓ j", Command::Down, "one down"),
     quiet(Place::FirstRun, TAB, "Tab", Command::Down, "one down"),
     shown(Place::FirstRun, ENTER, "↵", Command::Open, "choose"),
-    shown(Place::Home, &[Key::char('n')], "n", Command::Grant, "new key"),
-    shown(Place::Home, ENTER, "↵", Command::Open, "inspect"),
-    shown(Place::Home, &[Key::char('x')], "x", Command::Revoke, "revoke"),
-    shown(Place::Home, &[Key::char('s')], "s", Command::Send, "send"),
-    shown(Place::Home, &[Key::char('/')], "/", Command::Filter, "filter"),
-    shown(Place::Home, &[Key::char('r')], "r", Command::Refresh, "refresh"),
+    shown(Place::FirstRun, &[code(KeyCode::Esc)], "Esc", Command::Back, "back"),
+    shown(Place::Home, &[Key::char('n')], "n", Command::Grant, "new key").about("give a new session key"),
+    shown(Place::Home, ENTER, "↵", Command::Open, "inspect").about("look at the chosen key"),
+    shown(Place::Home, &[Key::char('x')], "x", Command::Revoke, "revoke")
+        .about("take back the chosen key, or what is marked"),
+    shown(Place::Home, &[Key::char('s')], "s", Command::Send, "send")
+        .about("send a call: as the chosen key, or among the accounts as the owner"),
+    shown(Place::Home, &[Key::char('!')], "!", Command::Panic, "panic")
+        .about("panic: switch all session keys off, or on again"),
+    shown(Place::Home, &[Key::char('/')], "/", Command::Filter, "filter").about("show only keys with some letters"),
+    shown(Place::Home, &[Key::char(' ')], "Space", Command::Mark, "mark")
+        .about("mark the key, to take back several at once"),
+    shown(Place::Home, &[Key::char('e')], "e", Command::Enable, "enable")
+        .about("enable a key that waits, without waiting for its holder"),
+    shown(Place::Home, &[Key::char('X')], "X", Command::RevokeAll, "revoke all")
+        .about("take back all keys of the account"),
+    shown(Place::Home, &[Key::char('m')], "m", Command::Accounts, "accounts")
+        .about("accounts: make, add, take off the list"),
+    shown(Place::Home, &[Key::char('w')], "w", Command::Networks, "networks").about("networks: add, check, forget"),
+    shown(Place::Home, &[Key::char('t')], "t", Command::Activity, "activity")
+        .about("activity: what was sent, and what became of it"),
+    shown(Place::Home, &[Key::char('u')], "u", Command::Scan, "unknown keys")
+        .about("look for unknown keys in the account's history"),
+    shown(Place::Home, &[Key::char('o')], "o", Command::Order, "other order")
+        .about("order: what needs a look, what ends first, by name"),
+    shown(Place::Home, &[Key::char('r')], "r", Command::Refresh, "refresh")
+        .about("read everything from the chains again"),
+    shown(Place::Home, &[Key::char(',')], ",", Command::Settings, "settings").about("settings: vault, folder, colour"),
     quiet(Place::Home, &[Key::char('a')], "a", Command::Agents, "keys made here for others' accounts"),
     quiet(Place::Home, &[Key::char('i')], "i", Command::Approval, "look at an approval, or take one in"),
     quiet(Place::Home, UP, "↑ k", Command::Up, "one up"),
@@ -194,10 +302,14 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Filter, &[code(KeyCode::Esc)], "Esc", Command::Back, "show all"),
     quiet(Place::Filter, &[code(KeyCode::Up)], "↑", Command::Up, "one up"),
     quiet(Place::Filter, &[code(KeyCode::Down)], "↓", Command::Down, "one down"),
-    shown(Place::Inspect, &[Key::char('x')], "x", Command::Revoke, "revoke"),
+    shown(Place::Inspect, &[Key::char('x')], "x", Command::Revoke, "revoke").about("take it back"),
+    shown(Place::Inspect, &[Key::char('e')], "e", Command::Enable, "enable")
+        .about("enable it now, without waiting for its holder"),
     shown(Place::Inspect, &[Key::char('s')], "s", Command::Send, "send"),
-    shown(Place::Inspect, &[Key::char('d')], "d", Command::Deliver, "deliver"),
-    shown(Place::Inspect, &[Key::char('c')], "c", Command::Raw, "raw conditions"),
+    shown(Place::Inspect, &[Key::char('d')], "d", Command::Deliver, "deliver")
+        .about("hand the approval over: a file, or the clipboard"),
+    shown(Place::Inspect, &[Key::char('c')], "c", Command::Raw, "raw conditions")
+        .about("the conditions as the chain compares them"),
     quiet(Place::Inspect, &[Key::char('a')], "a", Command::Text, "the approval as text"),
     quiet(Place::Inspect, &[Key::char('y')], "y", Command::Copy, "copy the session key's address"),
     shown(Place::Inspect, &[Key::char('r')], "r", Command::Refresh, "refresh"),
@@ -234,6 +346,31 @@ pub const TABLE: &[Binding] = &[
     quiet(Place::Phrase, TAB, "Tab", Command::Next, "next phrase"),
     shown(Place::Phrase, &[code(KeyCode::Esc)], "Esc", Command::Back, "stop typing"),
     shown(Place::Outcome, ENTER, "↵", Command::Back, "back"),
+    shown(Place::Copyable, &[Key::char('y')], "y", Command::Copy, "copy").about("copy it to the clipboard"),
+    shown(Place::Copyable, &[Key::char('Y')], "Y", Command::Save, "write to a file").about("write it to a file"),
+    shown(Place::Sendable, &[Key::char('p')], "p", Command::Print, "send it from elsewhere")
+        .about("show the calls, for the owner's wallet to send from elsewhere"),
+    shown(Place::Accounts, &[Key::char('n')], "n", Command::Add, "add")
+        .about("make a new account, or add one that exists"),
+    shown(Place::Accounts, &[Key::char('d')], "d", Command::Remove, "take off the list"),
+    shown(Place::Networks, &[Key::char('n')], "n", Command::Add, "add"),
+    shown(Place::Networks, &[Key::char('c')], "c", Command::Check, "check")
+        .about("check that all of it answers, and is the right chain"),
+    quiet(Place::Networks, ENTER, "↵", Command::Open, "look at it"),
+    shown(Place::Networks, &[Key::char('d')], "d", Command::Remove, "forget it"),
+    shown(Place::Activity, ENTER, "↵", Command::Open, "look at it"),
+    shown(Place::Activity, &[Key::char('r')], "r", Command::Refresh, "refresh"),
+    shown(Place::Activity, &[Key::char('d')], "d", Command::Stop, "stop waiting"),
+    shown(Place::Operation, &[Key::char('r')], "r", Command::Refresh, "ask the chain again"),
+    shown(Place::Settings, &[Key::char('c')], "c", Command::Colour, "colour on or off"),
+    shown(Place::Settings, &[Key::char('w')], "w", Command::Networks, "networks"),
+    shown(Place::Settings, &[Key::char('m')], "m", Command::Accounts, "accounts"),
+    shown(Place::Palette, ENTER, "↵", Command::Open, "do it"),
+    shown(Place::Palette, &[code(KeyCode::Esc)], "Esc", Command::Back, "close"),
+    quiet(Place::Palette, &[code(KeyCode::Up), code(KeyCode::BackTab)], "↑", Command::Up, "one up"),
+    quiet(Place::Palette, &[code(KeyCode::Down), code(KeyCode::Tab)], "↓", Command::Down, "one down"),
+    quiet(Place::Palette, &[code(KeyCode::PageUp)], "PgUp", Command::PageUp, "a page up"),
+    quiet(Place::Palette, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "a page down"),
     shown(Place::Sheet, UP, "↑↓", Command::Up, "scroll"),
     quiet(Place::Sheet, DOWN, "↓ j", Command::Down, "a line down"),
     quiet(Place::Sheet, &[code(KeyCode::PageUp)], "PgUp", Command::PageUp, "a page up"),
@@ -241,6 +378,7 @@ pub const TABLE: &[Binding] = &[
     quiet(Place::Sheet, &[code(KeyCode::Home), Key::char('g')], "Home g", Command::First, "to the top"),
     quiet(Place::Sheet, &[code(KeyCode::End), Key::char('G')], "End G", Command::Last, "to the end"),
     quiet(Place::Program, &[code(KeyCode::Esc)], "Esc", Command::Back, "back one level"),
+    shown(Place::Program, &[Key::char(':')], ":", Command::Palette, "more"),
     shown(Place::Program, &[Key::char('?')], "?", Command::Help, "help"),
     shown(Place::Program, &[Key::char('q')], "q", Command::Quit, "quit"),
     quiet(Place::Always, &[Key::ctrl('c')], "Ctrl-C", Command::Leave, "leave at once"),
@@ -250,6 +388,19 @@ pub const TABLE: &[Binding] = &[
 /// What the key asks for in these places, the innermost first.
 pub fn find(places: &[Place], key: Key) -> Option<Command> {
     places.iter().find_map(|place| TABLE.iter().find(|b| b.place == *place && b.keys.contains(&key)).map(|b| b.command))
+}
+
+/// What there is to do in these places, once each, without what only moves: a list of commands reads this.
+pub fn offered(places: &[Place]) -> Vec<&'static Binding> {
+    let mut offered: Vec<&'static Binding> = Vec::new();
+    for place in places {
+        for binding in TABLE.iter().filter(|b| b.place == *place && !b.command.only_moves()) {
+            if !offered.iter().any(|o| o.command == binding.command) {
+                offered.push(binding);
+            }
+        }
+    }
+    offered
 }
 
 /// What the footer offers in these places.
@@ -277,7 +428,17 @@ mod tests {
     fn what_confirms_never_opens_a_review() {
         let confirm: Vec<Key> =
             TABLE.iter().filter(|b| b.command == Command::Confirm).flat_map(|b| b.keys.to_vec()).collect();
-        let opens = [Command::Open, Command::Grant, Command::Revoke, Command::Send];
+        let opens = [
+            Command::Open,
+            Command::Grant,
+            Command::Revoke,
+            Command::RevokeAll,
+            Command::Panic,
+            Command::Enable,
+            Command::Send,
+            Command::Remove,
+            Command::Palette,
+        ];
         for binding in TABLE.iter().filter(|b| opens.contains(&b.command)) {
             assert!(binding.keys.iter().all(|k| !confirm.contains(k)), "{} opens and confirms", binding.shown);
         }

@@ -10,6 +10,7 @@
 
 mod app;
 mod attention;
+mod data;
 mod effects;
 mod form;
 mod format;

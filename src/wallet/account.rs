@@ -12,6 +12,7 @@ use super::{
     network::{Services, check_name},
     now,
     signer::Signer,
+    state::Picture,
     vault::{self, import::TextSource},
 };
 use crate::{
@@ -311,11 +312,16 @@ impl Wallet {
 
 /// The account with what the chain says about it, or why that is not known.
 async fn view_account(account: &Account, services: std::result::Result<&Services, &Error>) -> AccountView {
-    let mut view = recorded(account);
     let picture = match services {
         Ok(services) => services.picture(account.address, &[], Some(account.kernel)).await,
         Err(error) => Err(error.clone()),
     };
+    seen(account, picture.as_ref())
+}
+
+/// The account in a picture of it.
+pub(super) fn seen(account: &Account, picture: std::result::Result<&Picture, &Error>) -> AccountView {
+    let mut view = recorded(account);
     match picture {
         Ok(picture) => {
             let generation = picture.generation(crate::kernel::account::selector::EXECUTE);
@@ -330,7 +336,7 @@ async fn view_account(account: &Account, services: std::result::Result<&Services
             view.validator = generation;
             view.paused = Some(picture.disabled_mode & 3 != 0);
         }
-        Err(error) => view.unknown_because = Some(error.message),
+        Err(error) => view.unknown_because = Some(error.message.clone()),
     }
     view
 }

@@ -11,7 +11,8 @@ use super::{
     model::{Account, Purpose},
     network::Services,
     operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key, refused},
-    transaction::PreparedTransaction,
+    signer::Signer,
+    transaction::{PreparedTransaction, SignedTransaction},
 };
 use crate::kernel::{
     account::{AccountCall, handle_ops},
@@ -88,6 +89,8 @@ pub struct Price {
     pub fee_source: &'static str,
     /// The hash that is signed: the UserOperation's, or the transaction's.
     pub signing_hash: B256,
+    /// A transaction of the owner that is stuck, and whose place it takes.
+    pub replaces: Option<B256>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -134,6 +137,7 @@ impl Carriage {
             payer: Payer::Owner(transaction.from),
             fee_source: "eth_feeHistory",
             signing_hash,
+            replaces: transaction.replaces,
         };
         match self {
             Self::Bundler(prepared) => Price {
@@ -143,6 +147,7 @@ impl Carriage {
                 payer: prepared.paymaster.map_or(Payer::Account, Payer::Paymaster),
                 fee_source: prepared.fee_source,
                 signing_hash: prepared.user_op_hash,
+                replaces: None,
             },
             Self::Owner(transaction) => by_owner(transaction, Way::Owner, transaction.signing_hash()),
             Self::HandleOps { operation, transaction } => by_owner(transaction, Way::HandleOps, operation.user_op_hash),
@@ -244,11 +249,7 @@ impl Wallet {
     }
 
     /// A transaction of the owner that we sent and that still waits.
-    async fn stuck_transaction(
-        &self,
-        services: &Services,
-        owner: Address,
-    ) -> Result<Option<super::transaction::SignedTransaction>> {
+    async fn stuck_transaction(&self, services: &Services, owner: Address) -> Result<Option<SignedTransaction>> {
         let Some(sent) = self.waiting_transaction(&services.name, owner)? else { return Ok(None) };
         let next = services.node.nonce(owner, At::Latest).await?;
         Ok((sent.nonce >= next).then_some(sent))
@@ -264,24 +265,39 @@ impl Wallet {
         tell: &Tell<'_>,
     ) -> Result<OperationOutcome> {
         tell("signing");
-        let signer = self.owner_signer(account)?;
-        match carriage {
-            Carriage::Bundler(prepared) => {
-                let signature = signature::sudo(&signer.sign_message_hash(prepared.user_op_hash)?);
+        // The owner's key is dropped before anything is awaited: following an operation may take minutes.
+        let signed = sign(self.owner_signer(account)?.as_ref(), account, carriage)?;
+        match signed {
+            Signed::Operation(prepared, signature) => {
                 self.execute_operation_telling(services, prepared, purpose, signature, true, tell).await
             }
-            Carriage::Owner(transaction) => {
-                let signed = transaction.sign(signer.as_ref())?;
+            Signed::Transaction(signed) => {
                 self.execute_transaction(services, account.address, signed, purpose, tell).await
             }
-            Carriage::HandleOps { operation, transaction } => {
-                let signature = signature::sudo(&signer.sign_message_hash(operation.user_op_hash)?);
-                let user_op = UserOperation { signature, ..operation.user_op };
-                let transaction = PreparedTransaction { data: handle_ops(&user_op, account.owner), ..transaction };
-                let mut signed = transaction.sign(signer.as_ref())?;
-                signed.carries = Some(operation.user_op_hash);
-                self.execute_transaction(services, account.address, signed, purpose, tell).await
-            }
+        }
+    }
+}
+
+/// A carriage with the owner's signature.
+enum Signed {
+    Operation(Prepared, Bytes),
+    Transaction(SignedTransaction),
+}
+
+fn sign(signer: &dyn Signer, account: &Account, carriage: Carriage) -> Result<Signed> {
+    match carriage {
+        Carriage::Bundler(prepared) => {
+            let signature = signature::sudo(&signer.sign_message_hash(prepared.user_op_hash)?);
+            Ok(Signed::Operation(prepared, signature))
+        }
+        Carriage::Owner(transaction) => Ok(Signed::Transaction(transaction.sign(signer)?)),
+        Carriage::HandleOps { operation, transaction } => {
+            let signature = signature::sudo(&signer.sign_message_hash(operation.user_op_hash)?);
+            let user_op = UserOperation { signature, ..operation.user_op };
+            let transaction = PreparedTransaction { data: handle_ops(&user_op, account.owner), ..transaction };
+            let mut signed = transaction.sign(signer)?;
+            signed.carries = Some(operation.user_op_hash);
+            Ok(Signed::Transaction(signed))
         }
     }
 }

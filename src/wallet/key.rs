@@ -92,6 +92,17 @@ impl Wallet {
         self.key_views(&self.store.read(|r| r.keys())?, &Pictures::new())
     }
 
+    /// Keys of one account in a picture of it; `None` where its chain could not be asked.
+    pub(super) fn views_in(
+        &self,
+        keys: &[Key],
+        network: &str,
+        account: Address,
+        picture: Option<&Picture>,
+    ) -> Result<Vec<KeyView>> {
+        self.key_views(keys, &Pictures::from([((network.to_owned(), account), picture.cloned())]))
+    }
+
     /// Each account's turns are read once, however many keys it has.
     pub(super) fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
         let place = |key: &Key| (key.network.clone(), key.account, key.generation);

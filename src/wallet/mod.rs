@@ -15,6 +15,7 @@ pub mod facts;
 pub mod grant;
 pub mod home;
 pub mod inspect;
+pub mod inventory;
 pub mod key;
 pub mod model;
 pub mod network;

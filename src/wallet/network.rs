@@ -326,7 +326,7 @@ fn redact(address: &str) -> String {
 }
 
 /// A name that is easy to type: letters, digits, dash, underscore, dot; at most 32.
-pub(super) fn check_name(field: &str, name: &str) -> Result<()> {
+pub fn check_name(field: &str, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 32 || !name.chars().all(plain) || name.starts_with(['-', '.']) {
         return Err(Error::usage(

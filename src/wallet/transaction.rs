@@ -56,8 +56,8 @@ pub struct SignedTransaction {
     pub to: Address,
     pub data: Bytes,
     /// Wei per gas unit.
-    pub max_fee_per_gas: u128,
-    pub max_priority_fee_per_gas: u128,
+    pub max_fee_per_gas: U256,
+    pub max_priority_fee_per_gas: U256,
     /// EIP-2718 envelope.
     pub raw: Bytes,
     /// The UserOperation that it brings to the EntryPoint, if it does.
@@ -102,8 +102,8 @@ impl PreparedTransaction {
             nonce: self.nonce,
             to: self.to,
             data: self.data.clone(),
-            max_fee_per_gas: self.fees.max_fee_per_gas,
-            max_priority_fee_per_gas: self.fees.max_priority_fee_per_gas,
+            max_fee_per_gas: U256::from(self.fees.max_fee_per_gas),
+            max_priority_fee_per_gas: U256::from(self.fees.max_priority_fee_per_gas),
             raw,
             carries: None,
         })
@@ -156,7 +156,10 @@ impl Services {
         }
         let mut fees = Fees::from_market(&market).raised(&ceiling);
         if let Some(stuck) = stuck {
-            let above = |fee: u128| fee.saturating_add(fee.saturating_mul(REPLACEMENT) / 100).saturating_add(1);
+            let above = |fee: U256| {
+                let fee: u128 = fee.saturating_to();
+                fee.saturating_add(fee.saturating_mul(REPLACEMENT) / 100).saturating_add(1)
+            };
             fees.max_fee_per_gas = fees.max_fee_per_gas.max(above(stuck.max_fee_per_gas));
             fees.max_priority_fee_per_gas = fees.max_priority_fee_per_gas.max(above(stuck.max_priority_fee_per_gas));
         }

@@ -275,7 +275,7 @@ fn a_key_that_is_not_valid_yet_becomes_so_in_real_seconds() {
     let owner = Keyleash::new(world);
     owner.adopt(world, &account);
     let board = world.chain.targets.board;
-    let start = wall_clock() + 20;
+    let start = wall_clock() + 40;
     let head = format!("valid_after = {start}\nvalid_until = \"1h\"\npaymaster = \"unrestricted\"\n");
     let granted = owner.grant(&policy_with("later", &head, &may_call(board, "tick()")));
     let key = text(&granted, "key_id");

@@ -24,7 +24,7 @@ use crate::support::{
     operation::{execute, sign_as_session, unsigned},
     policy::{may_call, policy},
     proxy::Proxy,
-    world,
+    wait_for, world,
 };
 
 /// Owners are development accounts that several tests share; transactions of one address go one after the other.
@@ -342,6 +342,61 @@ fn an_agent_that_uses_up_the_common_nonce_does_not_stand_in_the_way() {
     assert_proven(&owner.ok(&["revoke", ACCOUNT, "busy", "--via", "bundler"]));
     racers.lock().expect("the racers").clear();
     assert_powerless(world, &account, &grant);
+}
+
+#[test]
+fn a_key_that_only_the_chain_knows_is_found_and_taken_back() {
+    let Some(world) = world() else { return };
+    let account = TestAccount::deployed(world, KernelVersion::V0_2_4);
+    let grant = account.grant(world, scope(vec![permission(world.chain.targets.board, tickCall::SELECTOR)]));
+    let mut op = unsigned(world, &account, &execute(world.chain.targets.board, &tickCall {}));
+    sign_as_session(&mut op, &grant, Mode::Enable, Shown::One(0));
+    world.chain.handle_op((&op).into());
+
+    let owner = owner_of(world, &account);
+    let findings = owner.ok(&["account", "show", ACCOUNT])["findings"].to_string();
+    assert!(findings.contains("unknown_turns"), "{findings}");
+    owner.ok(&["key", "scan", ACCOUNT]);
+    let keys = owner.ok(&["key", "ls", ACCOUNT]);
+    let found = keys.as_array().and_then(|k| k.first()).expect("one key");
+    assert_eq!(parse::<Address>(found["session_key"].clone()), grant.key.address(), "{found}");
+    assert_proven(&owner.ok(&["revoke", ACCOUNT, text(found, "key_id")]));
+    assert_powerless(world, &account, &grant);
+}
+
+#[test]
+fn a_transaction_that_is_stuck_is_replaced_by_a_dearer_one() {
+    let Some(_) = world() else { return };
+    let _turn = OWNERS_SEND.lock();
+    // A world of its own, because it stops making blocks for a while.
+    let world = World::start();
+    let account = TestAccount::deployed(&world, KernelVersion::V0_2_4);
+    let owner = Keyleash::with_network(&world, NOBODY, None);
+    owner.adopt(&world, &account);
+    let (_, grant) = granted(&world, &owner, &account, "pending");
+    world.chain.rpc("evm_setAutomine", json!([false]));
+    let mut stuck = owner.command(&["revoke", ACCOUNT, "pending"]).spawn().expect("keyleash starts");
+    let sent = wait_for(30, || {
+        let waiting = world.chain.rpc("txpool_status", json!([]))["pending"].clone();
+        (parse::<U256>(waiting) == U256::ONE).then_some(())
+    });
+    assert!(sent.is_some(), "nothing was sent");
+    stuck.kill().expect("killed");
+    stuck.wait().expect("gone");
+
+    let planned = owner.ok(&["revoke", ACCOUNT, "pending", "--dry-run"]);
+    assert!(planned["replaces"].is_string(), "{planned}");
+    let mut again = owner.command(&["revoke", ACCOUNT, "pending"]).spawn().expect("keyleash starts");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(
+        parse::<U256>(world.chain.rpc("txpool_status", json!([]))["pending"].clone()),
+        U256::ONE,
+        "one of the two"
+    );
+    world.chain.rpc("evm_setAutomine", json!([true]));
+    world.chain.mine();
+    assert!(again.wait().expect("an end").success());
+    assert!(self_bundled(&world, &account, &grant, Mode::Enable).is_some());
 }
 
 #[test]

@@ -330,7 +330,7 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
     }
     if raw {
         rows.push(Row::Blank);
-        rows.extend(super::inspect::raw(&found.permissions));
+        rows.extend(super::inspect::raw(&found.permissions, None));
     }
     rows
 }

@@ -10,7 +10,7 @@ use crate::{
         keymap::Command,
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::error::Error,
+    wallet::{Backend, error::Error},
 };
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,16 +19,23 @@ enum Choice {
     Sandbox,
     Live,
     Quit,
+    /// Secrets of a live home in the operating system's keyring.
+    Keyring,
+    /// The same in files sealed with a passphrase.
+    File,
 }
 
 impl Choice {
-    const ALL: [Self; 3] = [Self::Sandbox, Self::Live, Self::Quit];
+    const FIRST: [Self; 3] = [Self::Sandbox, Self::Live, Self::Quit];
+    const VAULT: [Self; 2] = [Self::Keyring, Self::File];
 
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Sandbox => ("Try it in the sandbox", "a chain inside this program: no network, no money"),
-            Self::Live => ("Use a live network", "says which commands set that up"),
+            Self::Live => ("Use a live network", "with accounts of your own; asks where keys are kept"),
             Self::Quit => ("Quit", "nothing has been written"),
+            Self::Keyring => ("In the system's keyring", "unlocked with your login, where there is one"),
+            Self::File => ("In files sealed with a passphrase", "asked for when something is signed"),
         }
     }
 }
@@ -38,29 +45,55 @@ pub struct State {
     choice: Choice,
     making: Option<JobId>,
     failed: Option<Error>,
-    live: bool,
 }
 
 impl State {
+    /// What there is to choose from now.
+    const fn choices(&self) -> &'static [Choice] {
+        match self.choice {
+            Choice::Sandbox | Choice::Live | Choice::Quit => &Choice::FIRST,
+            Choice::Keyring | Choice::File => &Choice::VAULT,
+        }
+    }
+
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        let at = Choice::ALL.iter().position(|c| *c == self.choice).unwrap_or(0);
+        let choices = self.choices();
+        let at = choices.iter().position(|c| *c == self.choice).unwrap_or(0);
         match command {
-            Command::Up => self.choice = Choice::ALL.get(at.saturating_sub(1)).copied().unwrap_or_default(),
-            Command::Down => self.choice = Choice::ALL.get(at + 1).copied().unwrap_or(self.choice),
-            Command::Back => self.live = false,
-            Command::Open if self.making.is_none() => match self.choice {
-                Choice::Sandbox => {
-                    let job = cx.jobs.start("making the sandbox", false);
-                    self.making = Some(job);
-                    self.failed = None;
-                    cx.effects.push(Effect::InitSandbox { job });
-                }
-                Choice::Live => self.live = true,
-                Choice::Quit => cx.effects.push(Effect::Quit),
-            },
+            Command::Up => self.choice = choices.get(at.saturating_sub(1)).copied().unwrap_or_default(),
+            Command::Down => self.choice = choices.get(at + 1).copied().unwrap_or(self.choice),
+            Command::Back if matches!(self.choice, Choice::Keyring | Choice::File) => {
+                self.choice = Choice::Live;
+                self.failed = None;
+            }
+            Command::Open if self.making.is_none() => self.choose(cx),
             _ => {}
         }
         Next::Stay
+    }
+
+    fn choose(&mut self, cx: &mut Cx<'_>) {
+        self.failed = None;
+        let vault = match self.choice {
+            Choice::Live => {
+                self.choice = Choice::Keyring;
+                return;
+            }
+            Choice::Quit => {
+                cx.effects.push(Effect::Quit);
+                return;
+            }
+            Choice::Sandbox => None,
+            Choice::Keyring => Some(Backend::Keyring),
+            Choice::File => Some(Backend::File),
+        };
+        let name = if vault.is_some() { "setting the home up" } else { "making the sandbox" };
+        let job = cx.jobs.start(name, false);
+        self.making = Some(job);
+        cx.effects.push(match vault {
+            Some(vault) => Effect::InitHome { job, vault },
+            None => Effect::InitSandbox { job },
+        });
     }
 
     pub fn report(&mut self, job: JobId, report: &Report) -> bool {
@@ -97,10 +130,13 @@ impl State {
             let folder = format!("There is no keyleash home in {} yet.", model.folder);
             lines.extend(sheet::lay_out(&[Row::Dim(folder), Row::Blank], columns, theme));
         }
-        for choice in Choice::ALL {
+        if matches!(self.choice, Choice::Keyring | Choice::File) {
+            lines.extend(sheet::lay_out(&[Row::Head("Where are the owners' keys kept?".into())], columns, theme));
+        }
+        for choice in self.choices() {
             let (name, what) = choice.words();
-            let mark = if choice == self.choice { "▸" } else { " " };
-            let style = if choice == self.choice { theme.selected() } else { theme.plain() };
+            let mark = if *choice == self.choice { "▸" } else { " " };
+            let style = if *choice == self.choice { theme.selected() } else { theme.plain() };
             lines.push(Line::styled(format::fit(&format!(" {mark} {name}"), columns), style));
             let what = sheet::lay_out(&[Row::Dim(format!("   {what}"))], columns, theme);
             if area.height > 12 {
@@ -109,7 +145,7 @@ impl State {
         }
         lines.push(Line::default());
         lines.extend(sheet::lay_out(&self.remarks(), columns, theme));
-        if lines.len() > usize::from(area.height) && (self.failed.is_some() || self.live) {
+        if lines.len() > usize::from(area.height) && self.failed.is_some() {
             // What was asked for last matters most on a small screen.
             let remarks = sheet::lay_out(&self.remarks(), columns, theme);
             sheet::render(frame, area, remarks, Scroll::default(), theme);
@@ -119,22 +155,11 @@ impl State {
     }
 
     fn remarks(&self) -> Vec<Row> {
-        if let Some(error) = &self.failed {
-            let mut rows = vec![Row::Bad(error.message.clone())];
-            if !error.hint.is_empty() {
-                rows.push(Row::Way(error.hint.clone()));
-            }
-            return rows;
+        let Some(error) = &self.failed else { return Vec::new() };
+        let mut rows = vec![Row::Bad(error.message.clone())];
+        if !error.hint.is_empty() {
+            rows.push(Row::Way(error.hint.clone()));
         }
-        if self.live {
-            return vec![
-                Row::Text("Leave with q, then:".into()),
-                Row::Item("keyleash init".into()),
-                Row::Item("keyleash network add NAME --chain-id N --rpc URL --bundler URL".into()),
-                Row::Item("keyleash account new NAME --owner-new".into()),
-                Row::Dim("and start keyleash again.".into()),
-            ];
-        }
-        Vec::new()
+        rows
     }
 }

@@ -28,7 +28,7 @@ fn rows() -> Vec<Row> {
     for place in Place::ALL {
         rows.push(Row::Head(place.title().to_owned()));
         for binding in TABLE.iter().filter(|b| b.place == place) {
-            rows.push(Row::Fact(binding.shown, binding.what.to_owned()));
+            rows.push(Row::Fact(binding.shown, binding.at_length().to_owned()));
         }
         rows.push(Row::Blank);
     }

@@ -7,6 +7,8 @@
 //! └────────────────┘└─────────────────────────────────────────────────────────┘
 //! ```
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::{Address, Selector};
 use ratatui::{
     Frame,
@@ -16,7 +18,9 @@ use ratatui::{
     widgets::{Block, Paragraph},
 };
 
-use super::{agents, approval, inspect, revoke, send, wizard};
+use super::{
+    Copyable, accounts, activity, agents, approval, enable, inspect, networks, revoke, scan, send, settings, wizard,
+};
 use crate::{
     kernel::sentence,
     tui::{
@@ -28,7 +32,7 @@ use crate::{
         screen::Screen,
         theme::Theme,
     },
-    wallet::{key::KeyView, state::State as KeyState},
+    wallet::{key::KeyView, revoke::Wish, state::State as KeyState},
 };
 
 /// Wide enough for both panes.
@@ -41,6 +45,44 @@ pub enum Pane {
     Keys,
 }
 
+/// The order of the keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Order {
+    /// What needs a look first.
+    #[default]
+    Urgency,
+    Ends,
+    Name,
+}
+
+impl Order {
+    const fn next(self) -> Self {
+        match self {
+            Self::Urgency => Self::Ends,
+            Self::Ends => Self::Name,
+            Self::Name => Self::Urgency,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Urgency => "what needs a look first",
+            Self::Ends => "what ends first",
+            Self::Name => "by name",
+        }
+    }
+}
+
+/// The keys that are listed: places in the data of one version, for one question.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Listed {
+    version: u64,
+    account: usize,
+    filter: String,
+    order: Order,
+    keys: Vec<usize>,
+}
+
 #[derive(Debug, Default)]
 pub struct State {
     pub pane: Pane,
@@ -51,11 +93,15 @@ pub struct State {
     top_key: usize,
     filter: Field,
     filtering: bool,
+    order: Order,
+    /// Keys of the chosen account, by id: what is done next is done to all of them.
+    marked: BTreeSet<String>,
+    listed: Listed,
 }
 
 impl State {
     pub fn places(&self) -> Vec<Place> {
-        if self.filtering { vec![Place::Filter] } else { vec![Place::Home] }
+        if self.filtering { vec![Place::Filter] } else { vec![Place::Home, Place::Copyable] }
     }
 
     pub fn field(&mut self) -> Option<&mut Field> {
@@ -75,34 +121,88 @@ impl State {
             .unwrap_or(0)
     }
 
-    /// The keys of the chosen account that the filter lets through.
-    fn keys<'a>(&self, data: &'a Data) -> Vec<&'a KeyView> {
-        let wanted = self.filter.text().to_lowercase();
-        let passes = |key: &&KeyView| {
-            wanted.is_empty()
-                || key.label.to_lowercase().contains(&wanted)
-                || key.state.word().contains(&wanted)
-                || key.session_key.to_string().to_lowercase().contains(&wanted)
-                || may_call(key).to_lowercase().contains(&wanted)
-        };
-        self.account(data).map(|a| data.keys_of(a).filter(passes).collect()).unwrap_or_default()
+    /// The keys of the chosen account that the filter lets through, as places in the data.
+    fn list(&self, data: &Data) -> Listed {
+        let (account, filter) = (self.account_at(data), self.filter.text().to_lowercase());
+        let keys = data.shelf(account).map(|s| s.keys.as_slice()).unwrap_or_default();
+        let mut keys: Vec<usize> =
+            keys.iter().copied().filter(|i| filter.is_empty() || data.matches(*i, &filter)).collect();
+        let key = |i: usize| data.keys.get(i);
+        match self.order {
+            Order::Urgency => {}
+            Order::Ends => keys.sort_by_key(|i| {
+                key(*i).map(|k| (over(k.state), if k.valid_until == 0 { u64::MAX } else { k.valid_until }))
+            }),
+            Order::Name => keys.sort_by_key(|i| key(*i).map(|k| k.label.to_lowercase())),
+        }
+        Listed { version: data.version, account, filter, order: self.order, keys }
     }
 
-    fn key_at(&self, keys: &[&KeyView]) -> usize {
-        self.key.as_ref().and_then(|id| keys.iter().position(|k| k.key_id == *id)).unwrap_or(0)
+    fn key_at(&self, data: &Data) -> usize {
+        let Some(id) = &self.key else { return 0 };
+        self.listed.keys.iter().position(|i| data.keys.get(*i).is_some_and(|k| k.key_id == *id)).unwrap_or(0)
     }
 
     fn key<'a>(&self, data: &'a Data) -> Option<&'a KeyView> {
-        let keys = self.keys(data);
-        keys.get(self.key_at(&keys)).copied()
+        data.keys.get(*self.listed.keys.get(self.key_at(data))?)
+    }
+
+    /// What is done is done to these: what is marked, else what is chosen.
+    fn wanted<'a>(&self, data: &'a Data) -> Vec<&'a KeyView> {
+        if self.marked.is_empty() {
+            return if self.pane == Pane::Keys { self.key(data).into_iter().collect() } else { Vec::new() };
+        }
+        self.marked.iter().filter_map(|id| data.key(id)).collect()
+    }
+
+    /// Why a command cannot be done now.
+    pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
+        let account = self.account(data);
+        match command {
+            Command::Grant => revoke::why_no_owner(account),
+            Command::Revoke => revoke::why_not(&self.wanted(data), data),
+            Command::Enable => match self.wanted(data).as_slice() {
+                [] => Some("choose a key that waits first".into()),
+                keys => enable::why_not(keys, data),
+            },
+            Command::Panic | Command::RevokeAll => revoke::why_not_all(account),
+            Command::Scan => scan::why_not(account),
+            Command::Mark | Command::Open if self.pane == Pane::Keys && self.key(data).is_none() => {
+                Some("there is no session key here".into())
+            }
+            Command::Copy | Command::Save => self.copyable(data).is_none().then(|| "there is no key here".into()),
+            _ => None,
+        }
+    }
+
+    /// The address of what is chosen.
+    pub fn copyable(&self, data: &Data) -> Option<Copyable> {
+        let (name, address) = match self.pane {
+            Pane::Accounts => self.account(data).map(|a| (a.name.clone(), a.address))?,
+            Pane::Keys => self.key(data).map(|k| (k.label.clone(), k.session_key))?,
+        };
+        let what = format!("the address of {}", format::clean(&name));
+        Some(Copyable { what, file: "address".into(), text: address.to_string() })
     }
 
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        // What is listed may have changed since it was looked up. From the first key on, this very account is chosen.
+        self.settle(cx);
+        if self.account.is_none() {
+            self.account = self.account(cx.data).map(|a| (a.network.clone(), a.address));
+        }
+        let next = self.act(command, cx);
+        self.settle(cx);
+        next
+    }
+
+    fn act(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match command {
             Command::Back if self.filtering || !self.filter.is_empty() => {
                 self.filter.clear();
                 self.filtering = false;
             }
+            Command::Back => self.marked.clear(),
             Command::Open if self.filtering => self.filtering = false,
             Command::Filter => {
                 self.filtering = true;
@@ -114,11 +214,31 @@ impl State {
                 self.pane = if self.pane == Pane::Accounts { Pane::Keys } else { Pane::Accounts };
             }
             Command::Up | Command::Down | Command::PageUp | Command::PageDown | Command::First | Command::Last => {
-                self.go(command, cx)
+                self.go(command, cx);
+            }
+            Command::Mark => self.mark(cx),
+            Command::Order => {
+                self.order = self.order.next();
+                *cx.notice = Some(Notice::say(format!("order: {}", self.order.words())));
             }
             Command::Open => return self.open(cx),
             Command::Grant => return self.grant(cx),
             Command::Revoke => return self.revoke(cx),
+            Command::Enable => return self.enable(cx),
+            Command::RevokeAll => return revoke::State::open_all(self.account(cx.data), Wish::All, cx),
+            Command::Panic => {
+                let account = self.account(cx.data);
+                let paused = account.and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
+                // What is marked is kept when everything else that would come back is ended.
+                let keep: Vec<String> = self.marked.iter().cloned().collect();
+                let wish = if paused { Wish::LiftPanic { keep } } else { Wish::Panic };
+                return revoke::State::open_all(account, wish, cx);
+            }
+            Command::Scan => return scan::State::open(self.account(cx.data), cx),
+            Command::Accounts => return Next::Open(Box::new(Screen::Accounts(accounts::State::default()))),
+            Command::Networks => return Next::Open(Box::new(Screen::Networks(networks::State::open(cx)))),
+            Command::Activity => return Next::Open(Box::new(Screen::Activity(activity::State::open(cx)))),
+            Command::Settings => return Next::Open(Box::new(Screen::Settings(settings::State::open(cx)))),
             Command::Send => return self.send(cx),
             Command::Agents => return Next::Open(Box::new(Screen::Agents(Box::new(agents::State::open(cx))))),
             Command::Approval => {
@@ -129,50 +249,62 @@ impl State {
             }
             _ => {}
         }
-        self.settle(cx);
         Next::Stay
     }
 
     fn go(&mut self, command: Command, cx: &Cx<'_>) {
-        let page = rows(cx.body).saturating_sub(1).max(1);
-        let moved = |at: usize, len: usize| {
-            let last = len.saturating_sub(1);
-            match command {
-                Command::Up => at.saturating_sub(1),
-                Command::Down => at + 1,
-                Command::PageUp => at.saturating_sub(page),
-                Command::PageDown => at + page,
-                Command::Last => last,
-                _ => 0,
-            }
-            .min(last)
-        };
+        let page = rows(cx.body).saturating_sub(2).max(1);
         match self.pane {
             Pane::Accounts => {
-                let to = moved(self.account_at(cx.data), cx.data.accounts.len());
-                self.account = cx.data.accounts.get(to).map(|a| (a.network.clone(), a.address));
-                self.key = None;
-                self.top_key = 0;
+                let to = moved(command, self.account_at(cx.data), cx.data.accounts.len(), page);
+                let account = cx.data.accounts.get(to).map(|a| (a.network.clone(), a.address));
+                if account != self.account {
+                    self.account = account;
+                    self.key = None;
+                    self.top_key = 0;
+                    self.marked.clear();
+                }
             }
             Pane::Keys => {
-                let keys = self.keys(cx.data);
-                let to = moved(self.key_at(&keys), keys.len());
-                self.key = keys.get(to).map(|k| k.key_id.clone());
+                let to = moved(command, self.key_at(cx.data), self.listed.keys.len(), page);
+                let key = self.listed.keys.get(to).and_then(|i| cx.data.keys.get(*i));
+                self.key = key.map(|k| k.key_id.clone());
             }
         }
     }
 
-    /// Keeps what is chosen in sight.
-    pub fn settle(&mut self, cx: &Cx<'_>) {
-        let height = rows(cx.body);
-        let in_sight = |top: usize, at: usize| top.clamp(at.saturating_sub(height.saturating_sub(1)), at);
-        self.top_account = in_sight(self.top_account, self.account_at(cx.data));
-        let keys = self.keys(cx.data);
-        self.top_key = in_sight(self.top_key, self.key_at(&keys));
-        // With the heading of the columns there is one row less.
-        if self.key_at(&keys) + 1 >= self.top_key + height {
-            self.top_key = (self.key_at(&keys) + 2).saturating_sub(height);
+    /// Marks the chosen key, or not any more, and goes on to the next.
+    fn mark(&mut self, cx: &mut Cx<'_>) {
+        let Some(id) = self.key(cx.data).filter(|_| self.pane == Pane::Keys).map(|k| k.key_id.clone()) else {
+            *cx.notice = Some(Notice::say("→ goes to the session keys; Space marks the chosen one"));
+            return;
+        };
+        if !self.marked.remove(&id) {
+            self.marked.insert(id);
         }
+        self.go(Command::Down, cx);
+    }
+
+    /// Looks up what is listed when that may have changed, and keeps what is chosen in sight.
+    pub fn settle(&mut self, cx: &Cx<'_>) {
+        let data = cx.data;
+        let same = self.listed.version == data.version
+            && self.listed.account == self.account_at(data)
+            && self.listed.order == self.order
+            && self.listed.filter == self.filter.text().to_lowercase();
+        if !same {
+            self.listed = self.list(data);
+            self.marked.retain(|id| data.key(id).is_some());
+        }
+        if self.pane == Pane::Keys {
+            // From now on this very key is chosen, wherever the list puts it.
+            self.key = self.key(data).map(|k| k.key_id.clone()).or_else(|| self.key.take());
+        }
+        let height = rows(cx.body);
+        let in_sight = |top: usize, at: usize, height: usize| top.clamp((at + 1).saturating_sub(height.max(1)), at);
+        self.top_account = in_sight(self.top_account, self.account_at(data), height);
+        // With the heading of the columns there is one row less.
+        self.top_key = in_sight(self.top_key, self.key_at(data), height.saturating_sub(1));
     }
 
     fn open(&mut self, cx: &mut Cx<'_>) -> Next {
@@ -212,20 +344,36 @@ impl State {
         }
     }
 
-    fn revoke(&self, cx: &mut Cx<'_>) -> Next {
-        let key = (self.pane == Pane::Keys).then(|| self.key(cx.data)).flatten();
-        match key {
-            Some(key) => revoke::State::open(key, cx),
-            None => {
-                *cx.notice = Some(Notice::trouble("choose the key to revoke first: → goes to the session keys"));
-                Next::Stay
-            }
+    fn revoke(&mut self, cx: &mut Cx<'_>) -> Next {
+        let keys = self.wanted(cx.data);
+        if keys.is_empty() {
+            *cx.notice = Some(Notice::trouble("choose the key to revoke first: → goes to the session keys"));
+            return Next::Stay;
         }
+        let next = revoke::State::open(&keys, cx);
+        if matches!(next, Next::Open(_)) {
+            self.marked.clear();
+        }
+        next
+    }
+
+    fn enable(&mut self, cx: &mut Cx<'_>) -> Next {
+        let keys = self.wanted(cx.data);
+        if keys.is_empty() {
+            *cx.notice = Some(Notice::trouble("choose the key to enable first: → goes to the session keys"));
+            return Next::Stay;
+        }
+        enable::State::open(&keys, cx)
     }
 
     /// What needs a look first.
     pub fn remark(&self, model: &Model) -> (String, Style) {
         let theme = model.theme;
+        if !self.marked.is_empty() && !self.filtering {
+            let paused = self.account(&model.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
+            let lift = if paused { ", ! lifts the panic and keeps them" } else { "" };
+            return (format!("{} marked: x revokes them{lift}, Esc unmarks", self.marked.len()), theme.accent());
+        }
         if self.filtering || !self.filter.is_empty() {
             return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
         }
@@ -237,24 +385,22 @@ impl State {
             return (format!("no chain to ask: {why}"), theme.caution());
         }
         if account.view.as_ref().is_some_and(|v| v.paused == Some(true)) {
-            return ("session keys of this account are switched off (panic)".into(), theme.bad());
+            return ("panic is on, no session key can act: ! lifts it".into(), theme.bad());
         }
-        let mut looks: Vec<_> =
-            model.data.keys_of(account).filter_map(|k| attention(k).map(|a| (!a.urgent, k, a))).collect();
-        looks.sort_by_key(|(calm, ..)| *calm);
-        match looks.as_slice() {
-            [] if model.data.in_flight > 0 => {
-                (format!("{} operation(s) sent, no result yet", model.data.in_flight), theme.caution())
-            }
-            [] => (String::new(), theme.plain()),
-            [(calm, key, look), ..] => {
-                let count = match looks.len() {
-                    1 => "1 key needs a look".to_owned(),
-                    n => format!("{n} keys need a look"),
-                };
-                let style = if *calm { theme.caution() } else { theme.bad() };
+        let shelf = model.data.shelf_of(account);
+        let (looks, urgent) = shelf.map_or((0, false), |s| (s.looks, s.worst == Some(true)));
+        let first = shelf.and_then(|s| s.keys.first()).and_then(|i| model.data.keys.get(*i));
+        match (looks, first.and_then(|key| attention(key).map(|look| (key, look)))) {
+            (1.., Some((key, look))) => {
+                let count =
+                    if looks == 1 { "1 key needs a look".to_owned() } else { format!("{looks} keys need a look") };
+                let style = if urgent { theme.bad() } else { theme.caution() };
                 (format!("{count}: {} {}", key.label, look.words), style)
             }
+            _ if model.data.in_flight > 0 => {
+                (format!("{} operation(s) sent, no result yet: t shows them", model.data.in_flight), theme.caution())
+            }
+            _ => (String::new(), theme.plain()),
         }
     }
 
@@ -286,9 +432,8 @@ impl State {
         let shown = model.data.accounts.iter().enumerate().skip(self.top_account).take(usize::from(inner.height));
         let lines: Vec<Line<'_>> = shown
             .map(|(i, account)| {
-                let keys: Vec<_> = model.data.keys_of(account).collect();
-                let mark = keys.iter().filter_map(|k| attention(k)).map(|a| a.urgent).max();
-                let tail = format!(" {:>3} {:<2}", keys.len(), marks(mark));
+                let (count, worst) = model.data.shelf(i).map_or((0, None), |s| (s.keys.len(), s.worst));
+                let tail = format!(" {count:>3} {:<2}", marks(worst));
                 let name = format::fit(&format::clean(&account.name), columns.saturating_sub(2 + tail.len()));
                 let style = choice_style(theme, i == chosen, focused);
                 let lead = if i == chosen { "▸ " } else { "  " };
@@ -301,18 +446,27 @@ impl State {
     fn key_list(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
         let theme = model.theme;
         let focused = self.pane == Pane::Keys;
-        let keys = self.keys(&model.data);
-        let block =
-            Block::bordered().title(format!(" Session keys ── {} ", keys.len())).border_style(theme.border(focused));
+        let keys = &self.listed.keys;
+        let order =
+            if self.order == Order::Urgency { String::new() } else { format!("── {} ", self.order.words()) };
+        let title = format!(" Session keys ── {} {order}", keys.len());
+        let block = Block::bordered().title(title).border_style(theme.border(focused));
         let inner = block.inner(area);
         frame.render_widget(block, area);
         let columns = Columns::of(usize::from(inner.width));
         let mut lines = vec![Line::styled(columns.heading(), theme.dim())];
-        let chosen = self.key_at(&keys);
+        let chosen = self.key_at(&model.data);
         let height = usize::from(inner.height).saturating_sub(1);
         for (i, key) in keys.iter().enumerate().skip(self.top_key).take(height) {
+            let Some(key) = model.data.keys.get(*key) else { continue };
             let style = choice_style(theme, i == chosen, focused);
-            lines.push(columns.row(key, model, i == chosen, style));
+            let lead = match (i == chosen, self.marked.contains(&key.key_id)) {
+                (true, true) => "▸●",
+                (true, false) => "▸ ",
+                (false, true) => " ●",
+                (false, false) => "  ",
+            };
+            lines.push(columns.row(key, model, lead, style));
         }
         if keys.is_empty() && model.data.loaded {
             let text = if self.filter.is_empty() { "no session key yet: n gives one" } else { "no key matches" };
@@ -384,7 +538,7 @@ impl Columns {
         self.line("  ", ["label", "state", "until", "may call", "gas by", "!"])
     }
 
-    fn row(&self, key: &KeyView, model: &Model, chosen: bool, style: Style) -> Line<'static> {
+    fn row(&self, key: &KeyView, model: &Model, lead: &str, style: Style) -> Line<'static> {
         let theme = model.theme;
         let now = model.data.chain_time(&key.network, model.now);
         let label = format::clean(&key.label);
@@ -396,9 +550,8 @@ impl Columns {
             "sponsor"
         };
         let mark = marks(attention(key).map(|a| a.urgent));
-        let lead = if chosen { "▸ " } else { "  " };
         let text = self.line(lead, [&label, key.state.word(), &until(key, now), &may_call(key), gas, mark]);
-        if chosen || !over(key.state) {
+        if lead.starts_with('▸') || !over(key.state) {
             return Line::from(vec![Span::styled(text, style)]);
         }
         Line::styled(text, style.patch(theme.dim()))
@@ -423,6 +576,7 @@ fn until(key: &KeyView, now: u64) -> String {
 /// What the key may call, in a few letters.
 pub fn may_call(key: &KeyView) -> String {
     match key.permissions.as_slice() {
+        [] if key.partial_root.is_some() => "not known".to_owned(),
         [] => "EVERYTHING".to_owned(),
         [only] => match key.functions.first() {
             Some(Some(signature)) => format::clean(&short_signature(signature)),
@@ -444,13 +598,30 @@ fn short_signature(signature: &str) -> String {
 /// A home without accounts says what to do.
 fn empty(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let theme = model.theme;
+    let way = |key: &'static str, what: &'static str| {
+        Line::from(vec![Span::styled(format!("    {key}  "), theme.accent()), Span::raw(what)])
+    };
     let lines = vec![
         Line::default(),
         Line::styled("  No account yet.", theme.head()),
         Line::default(),
-        Line::raw("  Leave with q, then make one, or add one that exists:"),
-        Line::styled("    keyleash account new NAME --owner-new", theme.accent()),
-        Line::styled("    keyleash account add NAME --address 0x…", theme.accent()),
+        way("w", "networks: add the chain your account is on, and how to reach it"),
+        way("m", "accounts: make a new one, or add one that exists"),
     ];
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Where a list goes from `at`.
+pub fn moved(command: Command, at: usize, len: usize, page: usize) -> usize {
+    let last = len.saturating_sub(1);
+    match command {
+        Command::Up => at.saturating_sub(1),
+        Command::Down => at + 1,
+        Command::PageUp => at.saturating_sub(page),
+        Command::PageDown => at + page,
+        Command::First => 0,
+        Command::Last => last,
+        _ => at,
+    }
+    .min(last)
 }

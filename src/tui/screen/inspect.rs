@@ -1,8 +1,9 @@
 //! One key: what it may do in sentences, its state and why, when, who pays, and - when asked - the words the chain compares.
 
+use alloy::primitives::B256;
 use ratatui::{Frame, layout::Rect};
 
-use super::{Screen, deliver, revoke, send};
+use super::{Screen, deliver, enable, revoke, send};
 use crate::{
     kernel::{
         blob::Format,
@@ -64,9 +65,14 @@ impl State {
             }
             Command::Refresh => self.read(cx),
             Command::Revoke => match cx.data.key(&self.key_id) {
-                Some(key) => return revoke::State::open(key, cx),
+                Some(key) => return revoke::State::open(&[key], cx),
                 None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
             },
+            Command::Enable => {
+                if let Some(key) = cx.data.key(&self.key_id) {
+                    return enable::State::open(&[key], cx);
+                }
+            }
             Command::Send => match cx.data.key(&self.key_id) {
                 Some(key) => return send::State::as_key(key, cx),
                 None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
@@ -89,6 +95,16 @@ impl State {
             }
         }
         Next::Stay
+    }
+
+    /// Why a command cannot be done now.
+    pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
+        let key = data.key(&self.key_id)?;
+        match command {
+            Command::Revoke => revoke::why_not(&[key], data),
+            Command::Enable => enable::why_not(&[key], data),
+            _ => None,
+        }
     }
 
     /// The approval as it is handed over, without the private half.
@@ -169,7 +185,7 @@ impl State {
         }
         if self.raw {
             rows.push(Row::Blank);
-            rows.extend(raw(&key.permissions));
+            rows.extend(raw(&key.permissions, key.partial_root));
         }
         rows
     }
@@ -233,9 +249,14 @@ fn facts(key: &KeyView) -> Vec<Row> {
 }
 
 /// The permissions as the chain holds them: words of 32 bytes.
-pub fn raw(permissions: &[Permission]) -> Vec<Row> {
+pub fn raw(permissions: &[Permission], partial_root: Option<B256>) -> Vec<Row> {
     let mut rows = vec![Row::Head("As the chain compares it".into())];
-    if permissions.is_empty() {
+    if let Some(root) = partial_root {
+        rows.push(Row::Caution(
+            "only what was shown on chain is known, and the fingerprint (Merkle root) of it all".into(),
+        ));
+        rows.push(Row::Note(root.to_string()));
+    } else if permissions.is_empty() {
         rows.push(Row::Bad("no permission list at all: the fingerprint (Merkle root) is zero".into()));
     }
     for permission in permissions {

@@ -1,23 +1,31 @@
 //! The screens: one file each with its state, what keys do to it, and how it is drawn.
 
+pub mod accounts;
+pub mod activity;
 pub mod agents;
 pub mod approval;
 pub mod deliver;
+pub mod enable;
 pub mod first_run;
 pub mod grant;
 mod granting;
 pub mod help;
 pub mod home;
 pub mod inspect;
+pub mod networks;
+pub mod palette;
 pub mod review;
 pub mod revoke;
+pub mod scan;
 pub mod send;
+pub mod settings;
+pub mod stages;
 pub mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
 
 use super::{
-    app::{AccountRow, Cx, JobId, Model, Next, Report},
+    app::{AccountRow, Cx, Data, JobId, Model, Next, Report},
     effects::Effect,
     form::Field,
     format,
@@ -35,6 +43,22 @@ pub enum Screen {
     Agents(Box<agents::State>),
     Approval(Box<approval::State>),
     Revoke(revoke::State),
+    Enable(enable::State),
+    Accounts(accounts::State),
+    Networks(networks::State),
+    Activity(activity::State),
+    Settings(settings::State),
+    Scan(Box<scan::State>),
+}
+
+/// Something that may be wanted elsewhere. Never a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copyable {
+    /// "the address of mint-bot".
+    pub what: String,
+    /// What a file of it is called, without number and extension.
+    pub file: String,
+    pub text: String,
 }
 
 /// What the first line says about where one is.
@@ -59,6 +83,12 @@ impl Screen {
             Self::Agents(state) => state.places(),
             Self::Approval(state) => state.places(),
             Self::Revoke(state) => state.places(),
+            Self::Enable(state) => state.places(),
+            Self::Accounts(state) => state.places(),
+            Self::Networks(state) => state.places(),
+            Self::Activity(state) => state.places(),
+            Self::Settings(_) => vec![Place::Settings, Place::Sheet],
+            Self::Scan(state) => state.places(),
         }
     }
 
@@ -70,7 +100,6 @@ impl Screen {
     /// The field that takes text now.
     pub fn field(&mut self) -> Option<&mut Field> {
         match self {
-            Self::FirstRun(_) | Self::Inspect(_) => None,
             Self::Home(state) => state.field(),
             Self::Grant(state) => state.field(),
             Self::Wizard(state) => state.field(),
@@ -78,7 +107,15 @@ impl Screen {
             Self::Send(state) => state.field(),
             Self::Agents(state) => state.field(),
             Self::Approval(state) => state.field(),
-            Self::Revoke(_) => None,
+            Self::Accounts(state) => state.field(),
+            Self::Networks(state) => state.field(),
+            Self::FirstRun(_)
+            | Self::Inspect(_)
+            | Self::Revoke(_)
+            | Self::Enable(_)
+            | Self::Activity(_)
+            | Self::Settings(_)
+            | Self::Scan(_) => None,
         }
     }
 
@@ -94,6 +131,33 @@ impl Screen {
             Self::Agents(state) => state.command(command, cx),
             Self::Approval(state) => state.command(command, cx),
             Self::Revoke(state) => state.command(command, cx),
+            Self::Enable(state) => state.command(command, cx),
+            Self::Accounts(state) => state.command(command, cx),
+            Self::Networks(state) => state.command(command, cx),
+            Self::Activity(state) => state.command(command, cx),
+            Self::Settings(state) => state.command(command, cx),
+            Self::Scan(state) => state.command(command, cx),
+        }
+    }
+
+    /// Why a command of this screen cannot be done now.
+    pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
+        match self {
+            Self::Home(state) => state.why_not(command, data),
+            Self::Inspect(state) => state.why_not(command, data),
+            _ => None,
+        }
+    }
+
+    /// What can be copied here, or written to a file.
+    pub fn copyable(&self, model: &Model) -> Option<Copyable> {
+        match self {
+            Self::Home(state) => state.copyable(&model.data),
+            Self::Revoke(state) => state.copyable(),
+            Self::Enable(state) => state.copyable(),
+            Self::Activity(state) => state.copyable(),
+            Self::Scan(state) => state.copyable(),
+            _ => None,
         }
     }
 
@@ -107,7 +171,9 @@ impl Screen {
             Self::Send(state) => state.edited(),
             Self::Agents(state) => state.edited(),
             Self::Approval(state) => state.edited(),
-            Self::FirstRun(_) | Self::Inspect(_) | Self::Revoke(_) => {}
+            Self::Accounts(state) => state.edited(),
+            Self::Networks(state) => state.edited(),
+            _ => {}
         }
     }
 
@@ -119,14 +185,19 @@ impl Screen {
             Self::Send(state) => state.resized(),
             Self::Deliver(_) | Self::Agents(_) | Self::Approval(_) => {}
             Self::Revoke(state) => state.resized(),
-            Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) => self.settle(cx),
+            Self::Enable(state) => state.resized(),
+            Self::Accounts(state) => state.resized(),
+            Self::Networks(state) => state.resized(),
+            _ => self.settle(cx),
         }
     }
 
     /// The data or the size has changed.
     pub fn settle(&mut self, cx: &mut Cx<'_>) {
-        if let Self::Home(state) = self {
-            state.settle(cx);
+        match self {
+            Self::Home(state) => state.settle(cx),
+            Self::Accounts(state) => state.settle(cx),
+            _ => {}
         }
     }
 
@@ -137,12 +208,10 @@ impl Screen {
             Self::Wizard(state) => state.drawn(cx),
             Self::Send(state) => state.drawn(cx),
             Self::Revoke(state) => state.drawn(cx),
-            Self::FirstRun(_)
-            | Self::Home(_)
-            | Self::Inspect(_)
-            | Self::Deliver(_)
-            | Self::Agents(_)
-            | Self::Approval(_) => {}
+            Self::Enable(state) => state.drawn(cx),
+            Self::Accounts(state) => state.drawn(cx),
+            Self::Networks(state) => state.drawn(cx),
+            _ => {}
         }
     }
 
@@ -159,6 +228,12 @@ impl Screen {
             Self::Agents(state) => state.report(job, report, cx),
             Self::Approval(state) => state.report(job, report, cx),
             Self::Revoke(state) => state.report(job, report, cx),
+            Self::Enable(state) => state.report(job, report, cx),
+            Self::Accounts(state) => state.report(job, report, cx),
+            Self::Networks(state) => state.report(job, report, cx),
+            Self::Activity(state) => state.report(job, report, cx),
+            Self::Settings(state) => state.report(job, report),
+            Self::Scan(state) => state.report(job, report),
         }
     }
 
@@ -171,7 +246,9 @@ impl Screen {
             Self::Agents(state) => state.leave(effects),
             Self::Approval(state) => state.leave(effects),
             Self::Revoke(state) => state.leave(effects),
-            Self::FirstRun(_) | Self::Home(_) | Self::Inspect(_) | Self::Deliver(_) => {}
+            Self::Enable(state) => state.leave(effects),
+            Self::Scan(state) => state.leave(effects),
+            _ => {}
         }
     }
 
@@ -192,10 +269,13 @@ impl Screen {
                 let key = model.data.key(&state.key_id);
                 key.and_then(|k| model.data.account_of(k)).map(|a| heading(model, a)).unwrap_or_default()
             }
-            Self::Revoke(state) => {
-                let account = model.data.accounts.iter().find(|a| a.name == state.account);
-                account.map(|a| heading(model, a)).unwrap_or_default()
-            }
+            Self::Revoke(state) => named(model, &state.account),
+            Self::Enable(state) => named(model, &state.account),
+            Self::Scan(state) => named(model, &state.account),
+            Self::Accounts(_) => titled("accounts"),
+            Self::Networks(_) => titled("networks"),
+            Self::Activity(_) => titled("activity"),
+            Self::Settings(_) => titled("settings"),
         }
     }
 
@@ -203,6 +283,7 @@ impl Screen {
     pub fn remark(&self, model: &Model) -> (String, Style) {
         match self {
             Self::Home(state) => state.remark(model),
+            Self::Activity(state) => state.remark(model),
             _ => (String::new(), model.theme.plain()),
         }
     }
@@ -219,15 +300,30 @@ impl Screen {
             Self::Agents(state) => state.render(model, frame, area),
             Self::Approval(state) => state.render(model, frame, area),
             Self::Revoke(state) => state.render(model, frame, area),
+            Self::Enable(state) => state.render(model, frame, area),
+            Self::Accounts(state) => state.render(model, frame, area),
+            Self::Networks(state) => state.render(model, frame, area),
+            Self::Activity(state) => state.render(model, frame, area),
+            Self::Settings(state) => state.render(model, frame, area),
+            Self::Scan(state) => state.render(model, frame, area),
         }
     }
+}
+
+fn titled(place: &str) -> Heading {
+    Heading { place: [place.to_owned(), String::new(), String::new(), String::new()], as_of: None }
+}
+
+fn named(model: &Model, account: &str) -> Heading {
+    let account = model.data.accounts.iter().find(|a| a.name == account);
+    account.map(|a| heading(model, a)).unwrap_or_default()
 }
 
 fn heading(model: &Model, account: &AccountRow) -> Heading {
     let view = account.view.as_ref();
     let address = view.map(|v| format::short_address(v.address)).unwrap_or_default();
     let balance = view.and_then(|v| v.balance).map(|b| format!("{} ETH", format::short_coins(b))).unwrap_or_default();
-    let as_of = model.data.keys_of(account).filter_map(|k| k.as_of).max();
+    let as_of = model.data.shelf_of(account).and_then(|s| s.as_of);
     Heading {
         place: [account.name.clone(), account.network.clone(), address, balance],
         as_of: as_of.map(format::clock),

@@ -1,182 +1,269 @@
-//! Taking a key back: the plan in words, the most it can cost, a fresh confirmation, progress, and the proof.
+//! Taking power back: one key, several, all of an account, or all at once by switching session keys off (panic), and on again.
+//! The plan in words, the most it can cost, a fresh confirmation, progress, and the proof. A plan that went stale while it was
+//! read is made again and shown with what changed.
 
+use alloy::primitives::U256;
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Screen,
-    review::{Answer, Review},
+    Copyable, Screen,
+    review::Review,
+    stages::{Moved, Stage, Stages, is_stale},
 };
 use crate::{
     kernel::sentence,
     tui::{
-        app::{Cx, JobId, Model, Next, Notice, Report},
+        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
         effects::{Effect, RevokePreview},
         keymap::{Command, Place},
-        widget::sheet::{self, Row, Scroll},
+        widget::sheet::Row,
     },
     wallet::{
-        error::Error,
+        account::AccountView,
+        carry::{Payer, Price, Via, Way},
+        enable::Step,
+        error::{Class, Error},
         key::KeyView,
-        revoke::{PHASES, Revoked},
+        operation::OperationOutcome,
+        revoke::{PHASES, RevokeIntent, Revoked, Wish},
         state::State as KeyState,
     },
 };
 
 #[derive(Debug)]
-enum Step {
-    Planning(JobId),
-    Review { plan: JobId, review: Review },
-    Sending(JobId),
-    Done(Vec<Row>),
-    Failed(Error),
-}
-
-#[derive(Debug)]
 pub struct State {
     pub account: String,
-    label: String,
-    step: Step,
-    scroll: Scroll,
+    wish: Wish,
+    via: Via,
+    /// The owner's key is not here: the calls are for somebody else to send.
+    elsewhere: bool,
+    /// The keys by name: "mint-bot", "3 keys".
+    what: String,
+    stages: Stages,
+    /// What was confirmed, in case it turns out to be stale.
+    shown: Option<Box<RevokePreview>>,
+    /// The present plan replaces one that went stale, for this reason.
+    stale: Option<Error>,
+}
+
+/// Why these keys cannot be taken back from here, if they cannot.
+pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
+    if keys.is_empty() {
+        return Some("choose the key to revoke first".into());
+    }
+    if let Some(foreign) = keys.iter().find(|k| k.imported || own(k, data).is_none()) {
+        return Some(format!("{}: only the account's owner can take it back", foreign.label));
+    }
+    let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
+    match keys {
+        [only] if over(only) => Some(format!("{} is {} already: {}", only.label, only.state, only.state_reason)),
+        several if several.iter().all(|k| over(k)) => Some("none of these keys can act any more".into()),
+        _ => None,
+    }
+}
+
+/// Why nothing can be taken back for this account, not even by calls that are sent from elsewhere.
+pub fn why_not_all(account: Option<&AccountRow>) -> Option<String> {
+    match account.map(|a| (a, a.view.as_ref())) {
+        None => Some("there is no account yet: m adds one".into()),
+        Some((row, None)) => Some(format!("{} is somebody else's account: only its owner can do that", row.name)),
+        Some((_, Some(_))) => None,
+    }
+}
+
+/// Why the owner can sign nothing for this account from here, if so.
+pub fn why_no_owner(account: Option<&AccountRow>) -> Option<String> {
+    let watched = || account.and_then(|a| a.view.as_ref()).filter(|v| v.watch_only);
+    let watch_only =
+        |v: &AccountView| format!("{} is watch-only: its owner's key is not here, so nothing can be signed", v.name);
+    why_not_all(account).or_else(|| watched().map(watch_only))
+}
+
+fn own<'a>(key: &KeyView, data: &'a Data) -> Option<&'a AccountView> {
+    data.account_of(key).and_then(|a| a.view.as_ref())
 }
 
 impl State {
     /// The screen, or a word on why there is nothing to revoke.
-    pub fn open(key: &KeyView, cx: &mut Cx<'_>) -> Next {
-        let account = cx.data.account_of(key).and_then(|a| a.view.as_ref());
-        let why_not = match account {
-            None => Some(format!("{}: only the account's owner can take it back", key.label)),
-            _ if key.imported => Some(format!("{}: only the account's owner can take it back", key.label)),
-            Some(view) if view.watch_only => {
-                Some(format!("{} is watch-only: its owner's key is not here, so nothing can be signed", view.name))
-            }
-            _ if key.state == KeyState::Revoked || key.state == KeyState::Dead || key.state == KeyState::Draft => {
-                Some(format!("{} is {} already: {}", key.label, key.state, key.state_reason))
-            }
-            Some(_) => None,
-        };
-        let (Some(account), None) = (account, &why_not) else {
-            *cx.notice = why_not.map(Notice::trouble);
+    pub fn open(keys: &[&KeyView], cx: &mut Cx<'_>) -> Next {
+        if let Some(why) = why_not(keys, cx.data) {
+            *cx.notice = Some(Notice::trouble(why));
             return Next::Stay;
+        }
+        // What is over already would only make the plan fail.
+        let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
+        let keys: Vec<&&KeyView> = keys.iter().filter(|k| !over(k)).collect();
+        let Some(account) = keys.first().and_then(|k| own(k, cx.data)) else { return Next::Stay };
+        let what = match keys.as_slice() {
+            [only] => only.label.clone(),
+            several => format!("{} keys", several.len()),
         };
-        let account = account.name.clone();
-        let job = cx.jobs.start(format!("planning to revoke {}", key.label), false);
-        cx.effects.push(Effect::PlanRevoke { job, account: account.clone(), keys: vec![key.key_id.clone()] });
-        let label = key.label.clone();
-        Next::Open(Box::new(Screen::Revoke(Self { account, label, step: Step::Planning(job), scroll: Scroll(0) })))
+        Self::start(account, Wish::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx)
+    }
+
+    /// For all keys of an account: taken back, switched off, or on again.
+    pub fn open_all(account: Option<&AccountRow>, wish: Wish, cx: &mut Cx<'_>) -> Next {
+        if let Some(why) = why_not_all(account) {
+            *cx.notice = Some(Notice::trouble(why));
+            return Next::Stay;
+        }
+        let Some(view) = account.and_then(|a| a.view.as_ref()) else { return Next::Stay };
+        let what = format!("all session keys of {}", view.name);
+        Self::start(view, wish, what, cx)
+    }
+
+    fn start(account: &AccountView, wish: Wish, what: String, cx: &mut Cx<'_>) -> Next {
+        let elsewhere = account.watch_only;
+        let via = if elsewhere { Via::Print } else { Via::Auto };
+        let mut state = Self {
+            account: account.name.clone(),
+            stages: Stages::planning(title(&wish, &what), &PHASES, 0),
+            wish,
+            via,
+            elsewhere,
+            what,
+            shown: None,
+            stale: None,
+        };
+        state.plan(cx);
+        Next::Open(Box::new(Screen::Revoke(state)))
+    }
+
+    /// Asks for a plan, and waits for it.
+    fn plan(&mut self, cx: &mut Cx<'_>) {
+        let job = cx.jobs.start(format!("planning for {}", self.what), false);
+        let (account, wish) = (self.account.clone(), self.wish.clone());
+        cx.effects
+            .push(Effect::PlanRevoke { job, intent: RevokeIntent { account, wish, via: self.via, max_cost: None } });
+        self.stages.go(Stage::Planning(job));
     }
 
     pub fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::Review { review, .. } => review.places(),
-            Step::Done(_) | Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
-            Step::Planning(_) | Step::Sending(_) => vec![Place::Sheet],
+        let mut places = self.stages.places();
+        if self.can_print() {
+            places.insert(0, Place::Sendable);
         }
+        places
+    }
+
+    /// Whether the calls can be had, to be sent from elsewhere, instead of sending them from here.
+    fn can_print(&self) -> bool {
+        self.via != Via::Print && matches!(self.stages.stage, Stage::Review { .. } | Stage::Failed(..))
     }
 
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if let Step::Review { plan, review } = &mut self.step {
-            match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => return Next::Back,
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
-                    let job = cx.jobs.start(format!("revoking {}", self.label), true);
-                    cx.effects.push(Effect::SendRevoke { job, plan: *plan });
-                    self.step = Step::Sending(job);
-                }
-            }
+        if command == Command::Print && self.can_print() {
+            self.stages.leave(cx.effects);
+            self.via = Via::Print;
+            self.plan(cx);
             return Next::Stay;
         }
-        if command == Command::Back {
-            return Next::Back;
+        match self.stages.command(command, cx) {
+            Moved::Stay => Next::Stay,
+            Moved::Back => Next::Back,
+            Moved::Confirmed(plan, _) => {
+                let job = cx.jobs.start(doing(&self.wish, &self.what), true);
+                cx.effects.push(Effect::SendRevoke { job, plan });
+                self.stages.go(Stage::Sending(job));
+                Next::Stay
+            }
         }
-        let lines = sheet::lay_out(&self.rows(""), columns(cx.body), cx.theme).len();
-        self.scroll.command(command, lines, usize::from(cx.body.height));
-        Next::Stay
     }
 
     pub fn resized(&mut self) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.resized();
-        }
+        self.stages.resized();
     }
 
     pub fn drawn(&mut self, cx: &Cx<'_>) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.drawn(cx);
-        }
-    }
-
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        let mine = matches!(self.step, Step::Planning(waiting) | Step::Sending(waiting) if waiting == job);
-        if !mine {
-            return false;
-        }
-        *cx.notice = None;
-        self.scroll = Scroll::default();
-        self.step = match report {
-            Report::RevokePlanned(preview) => {
-                Step::Review { plan: job, review: Review::new("revoke", plan_rows(&self.label, preview), &[]) }
-            }
-            Report::Revoked(revoked) => Step::Done(result_rows(&self.label, revoked)),
-            Report::Failed(error) => Step::Failed(error.clone()),
-            _ => return false,
-        };
-        true
+        self.stages.drawn(cx);
     }
 
     pub fn leave(&mut self, effects: &mut Vec<Effect>) {
-        match &self.step {
-            Step::Planning(job) => effects.push(Effect::Cancel { job: *job }),
-            Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
-            Step::Sending(_) | Step::Done(_) | Step::Failed(_) => {}
-        }
+        self.stages.leave(effects);
     }
 
-    fn rows(&self, phase: &str) -> Vec<Row> {
-        match &self.step {
-            Step::Planning(_) => vec![
-                Row::Head(format!("Revoke {}", self.label)),
-                Row::Text("Working out what has to be sent, and the most it can cost…".into()),
-                Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
-            ],
-            Step::Sending(_) => {
-                let mut rows = vec![Row::Head(format!("Revoking {}", self.label))];
-                let now = PHASES.iter().position(|p| *p == phase);
-                for (i, name) in PHASES.iter().enumerate() {
-                    rows.push(match now {
-                        Some(now) if i < now => Row::Good((*name).to_owned()),
-                        Some(now) if i == now => Row::Item(format!("{name}…")),
-                        _ => Row::Note((*name).to_owned()),
-                    });
-                }
-                rows.push(Row::Blank);
-                rows.push(Row::Dim("Esc goes back; this goes on, and is found again after a restart.".into()));
-                rows
-            }
-            Step::Done(rows) => rows.clone(),
-            Step::Failed(error) => failure_rows(&format!("{} was not revoked", self.label), error),
-            Step::Review { .. } => Vec::new(),
+    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if !self.stages.waits_for(job) {
+            return false;
         }
+        *cx.notice = None;
+        let sending = matches!(self.stages.stage, Stage::Sending(_));
+        match report {
+            Report::RevokePlanned(preview) if preview.price.is_none() => {
+                // Nobody signs it here, so nothing of it is kept.
+                cx.effects.push(Effect::Forget { plan: job });
+                self.stages.go(Stage::Done(printed_rows(&title(&self.wish, &self.what), preview, self.elsewhere)));
+            }
+            Report::RevokePlanned(preview) => {
+                let mut rows = Vec::new();
+                if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
+                    rows.extend(changed_rows(&why, before.gist(), preview.gist()));
+                }
+                rows.extend(plan_rows(&title(&self.wish, &self.what), preview));
+                self.shown = Some(preview.clone());
+                let review = Box::new(Review::new(verb(&self.wish), rows, &[]));
+                self.stages.go(Stage::Review { plan: job, review });
+            }
+            Report::Revoked(revoked) => {
+                self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
+            }
+            Report::Failed(error) if sending && is_stale(error) => {
+                self.stale = Some(error.clone());
+                self.plan(cx);
+            }
+            // The next way, where the bundler fails. Should it still do its part: taking back twice is taking back.
+            Report::Failed(error) if sending && error.class == Class::Chain && self.was_by_bundler() => {
+                self.stale = Some(error.clone());
+                self.via = Via::Owner;
+                self.plan(cx);
+            }
+            Report::Failed(error) => {
+                let what = format!("{}: not done", title(&self.wish, &self.what));
+                self.stages.go(Stage::Failed(what, error.clone()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn was_by_bundler(&self) -> bool {
+        let way = self.shown.as_ref().and_then(|p| p.price.as_ref()).map(|p| p.way);
+        self.via == Via::Auto && matches!(way, Some(Way::Sponsor | Way::Bundler))
+    }
+
+    pub fn copyable(&self) -> Option<Copyable> {
+        let text = self.stages.outcome()?;
+        Some(Copyable { what: "this proof".into(), file: "revocation".into(), text })
     }
 
     pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        if let Step::Review { review, .. } = &self.step {
-            review.render(frame, area, model.theme);
-            return;
-        }
-        let phase = match self.step {
-            Step::Sending(job) => model.jobs.get(job).map_or("", |j| j.phase),
-            _ => "",
-        };
-        let lines = sheet::lay_out(&self.rows(phase), columns(area), model.theme);
-        let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
-        sheet::render(frame, inner, lines, self.scroll, model.theme);
+        self.stages.render(model, frame, area);
     }
 }
 
-fn columns(area: Rect) -> usize {
-    usize::from(area.width).saturating_sub(3)
+fn title(wish: &Wish, what: &str) -> String {
+    match wish {
+        Wish::Keys(_) | Wish::All => format!("Revoke {what}"),
+        Wish::Panic => format!("Panic: switch off {what}"),
+        Wish::LiftPanic { .. } => format!("Lift the panic for {what}"),
+    }
+}
+
+fn doing(wish: &Wish, what: &str) -> String {
+    match wish {
+        Wish::Keys(_) | Wish::All => format!("revoking {what}"),
+        Wish::Panic => format!("switching off {what}"),
+        Wish::LiftPanic { .. } => format!("lifting the panic for {what}"),
+    }
+}
+
+/// What the confirming key does.
+fn verb(wish: &Wish) -> &'static str {
+    match wish {
+        Wish::Keys(_) | Wish::All => "revoke",
+        Wish::Panic => "switch them all off",
+        Wish::LiftPanic { .. } => "lift the panic",
+    }
 }
 
 /// What failed, and the way out.
@@ -190,9 +277,34 @@ pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
     rows
 }
 
-fn plan_rows(label: &str, preview: &RevokePreview) -> Vec<Row> {
+/// A plan that was confirmed does not hold any more: why, and how the new one differs in what it sends and may cost (wei).
+pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
     let mut rows = vec![
-        Row::Head(format!("Revoke {label}")),
+        Row::Bad("The plan you confirmed does not hold any more; nothing was sent".into()),
+        Row::Note(why.message.clone()),
+    ];
+    let mut changed = Vec::new();
+    for step in now.0.iter().filter(|s| !before.0.contains(s)) {
+        changed.push(Row::Caution(format!("new: {}", step.effect)));
+    }
+    for step in before.0.iter().filter(|s| !now.0.contains(s)) {
+        changed.push(Row::Caution(format!("not any more: {}", step.effect)));
+    }
+    if now.1 != before.1 {
+        let amount = |wei| sentence::amount(wei, "ETH");
+        changed.push(Row::Caution(format!("it costs at most {} now, and was {}", amount(now.1), amount(before.1))));
+    }
+    if changed.is_empty() {
+        changed.push(Row::Item("the new plan does the same, and costs the same".into()));
+    }
+    rows.extend(changed);
+    rows.push(Row::Blank);
+    rows
+}
+
+fn step_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
+    let mut rows = vec![
+        Row::Head(title.to_owned()),
         Row::Fact("account", format!("{} {}", preview.account, preview.address)),
         Row::Fact("network", preview.network.clone()),
         Row::Blank,
@@ -205,48 +317,132 @@ fn plan_rows(label: &str, preview: &RevokePreview) -> Vec<Row> {
     for other in &preview.also_revokes {
         rows.push(Row::Bad(format!("{other} cannot act any more after this either")));
     }
-    rows.push(Row::Blank);
-    rows.push(Row::Head("What it costs".into()));
-    let price = &preview.price;
-    rows.push(Row::Item(format!("at most {}", sentence::amount(price.max_cost, "ETH"))));
-    rows.push(Row::Item(format!("paid by {}", price.payer)));
-    rows.push(Row::Note(format!(
-        "fees from {}; nothing here may cost more than {}",
-        price.fee_source,
-        sentence::amount(price.ceiling, "ETH")
-    )));
-    rows.push(Row::Blank);
-    rows.push(Row::Head("What is signed".into()));
-    rows.push(Row::Text("the operation with the hash".into()));
-    rows.push(Row::Note(price.signing_hash.to_string()));
+    rows.extend(preview.warnings.iter().map(|w| Row::Caution(w.clone())));
     rows
 }
 
-fn result_rows(label: &str, revoked: &Revoked) -> Vec<Row> {
-    let operation = &revoked.operation;
-    let mut rows = Vec::new();
-    match (operation.success, revoked.proofs.as_slice()) {
-        (Some(true), [_, ..]) => rows.push(Row::Head(format!("{label} is revoked, and that is proven"))),
-        (Some(true), []) => rows.push(Row::Head(format!("{label}: mined, but NOT PROVEN"))),
-        (Some(false), _) => rows.push(Row::Head(format!("{label} is NOT revoked: the operation failed"))),
-        (None, _) => rows.push(Row::Head(format!("{label}: sent, and not in a block yet"))),
+fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
+    let mut rows = step_rows(title, preview);
+    rows.push(Row::Blank);
+    if let Some(price) = &preview.price {
+        rows.extend(cost_rows(price));
+    }
+    if preview.further > 0 {
+        rows.push(Row::Caution(format!(
+            "this account's version has no batches: {} more operation(s) follow the first, each priced like it",
+            preview.further
+        )));
+    }
+    for left in &preview.passed_over {
+        rows.push(Row::Caution(format!("not {}: {}", left.way.words(), left.reason)));
+    }
+    rows
+}
+
+/// The calls for somebody else to send, whole.
+fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Row> {
+    let mut rows = step_rows(title, preview);
+    rows.push(Row::Blank);
+    rows.push(Row::Head("What the owner's wallet is to send".into()));
+    if elsewhere {
+        rows.push(Row::Dim("The owner's key is not here, so nothing was signed or sent.".into()));
+    }
+    for (i, call) in preview.calls.iter().enumerate() {
+        rows.push(Row::Item(format!("{}. {}", i + 1, call.what)));
+        if let Some(from) = call.from {
+            rows.push(Row::Fact("from", from.to_string()));
+        }
+        rows.push(Row::Fact("to", call.to.to_string()));
+        rows.push(Row::Fact("value", format!("{} wei", call.value)));
+        rows.push(Row::Text("data".into()));
+        rows.push(Row::Note(call.data.to_string()));
     }
     rows.push(Row::Blank);
+    rows.push(Row::Caution("the key is alive until these are in a block; r on home reads it again".into()));
+    rows
+}
+
+/// The most an operation can cost, who pays it, and what is signed.
+pub fn cost_rows(price: &Price) -> Vec<Row> {
+    let payer = match price.payer {
+        Payer::Account => String::new(),
+        Payer::Paymaster(sponsor) => format!("the sponsor (paymaster) is {sponsor}; "),
+        Payer::Owner(owner) => format!("paid by the owner's address {owner}; "),
+    };
+    vec![
+        Row::Head("What it costs".into()),
+        Row::Item(format!("at most {}", sentence::amount(price.max_cost, "ETH"))),
+        Row::Item(format!("sent {}", price.way.words())),
+        Row::Note(format!(
+            "{payer}fees from {}; nothing here may cost more than {}",
+            price.fee_source,
+            sentence::amount(price.ceiling, "ETH")
+        )),
+        Row::Text("What is signed: the hash".into()),
+        Row::Note(price.signing_hash.to_string()),
+    ]
+}
+
+fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
+    let operation = &revoked.operation;
+    let mut rows = Vec::new();
+    let (done, not) = match wish {
+        Wish::Keys(_) | Wish::All => ("revoked", "NOT revoked"),
+        Wish::Panic => ("switched off", "NOT switched off"),
+        Wish::LiftPanic { .. } => ("the panic is lifted", "the panic is NOT lifted"),
+    };
+    let proven = !revoked.proofs.is_empty() || revoked.paused.is_some();
+    rows.push(Row::Head(match (operation.success, &revoked.not_proven) {
+        (Some(true), None) if proven => format!("{what}: {done}, and that is proven"),
+        (Some(true), None) if !revoked.ends_keys => format!("{what}: {done}"),
+        (Some(true), _) => format!("{what}: mined, but NOT PROVEN"),
+        (Some(false), _) => format!("{what}: {not}, the operation failed"),
+        (None, _) => format!("{what}: sent, and not in a block yet"),
+    }));
+    rows.push(Row::Blank);
     for proof in &revoked.proofs {
-        rows.push(Row::Good(format!("read back at block {}: the key can do nothing any more", proof.block)));
-        rows.push(Row::Good(format!("its own approval, tried again, is refused: \"{}\"", proof.replay)));
+        if revoked.proofs.len() > 1 {
+            rows.push(Row::Text(data.key(&proof.key_id).map_or_else(|| proof.key_id.clone(), |k| k.label.clone())));
+        }
+        if !proof.before.is_empty() {
+            let before = format!("tried before, at block {}: {}", proof.before_block, proof.before);
+            rows.push(Row::Item(before));
+        }
+        rows.push(Row::Good(format!("tried after, at block {}: refused, \"{}\"", proof.block, proof.replay)));
     }
-    if revoked.proofs.is_empty() {
-        rows.push(Row::Bad("treat the key as alive, and revoke again".into()));
+    if let Some(paused) = &revoked.paused {
+        let mode = format!("read back at block {}: the account refuses every session key", paused.block);
+        rows.push(Row::Good(mode));
+        rows.push(Row::Note(format!("disabled mode {:#010x}", paused.disabled_mode)));
+        rows.push(Row::Caution("no key is ended: ! on home lifts it, and ends what should not come back".into()));
+    }
+    if let Some(why) = &revoked.not_proven {
+        rows.push(Row::Bad(why.message.clone()));
+        if !why.hint.is_empty() {
+            rows.push(Row::Way(why.hint.clone()));
+        }
+    }
+    if operation.success != Some(true) || revoked.not_proven.is_some() {
+        rows.push(Row::Bad("count the key as alive, and do it again".into()));
     }
     if let Some(reason) = &operation.revert_reason {
         rows.push(Row::Bad(format!("reason: {reason}")));
     }
     rows.push(Row::Blank);
+    rows.extend(operation_rows(operation));
+    rows
+}
+
+/// The operation as the chain has it.
+pub fn operation_rows(operation: &OperationOutcome) -> Vec<Row> {
+    let mut rows = Vec::new();
     if let Some(cost) = operation.gas_cost {
         rows.push(Row::Fact("gas paid", sentence::amount(cost, "ETH")));
     }
-    rows.push(Row::Text("operation".into()));
+    if let Some(block) = operation.block {
+        rows.push(Row::Fact("block", block.to_string()));
+    }
+    rows.push(Row::Text("operation (UserOperation hash)".into()));
     rows.push(Row::Note(operation.user_op_hash.to_string()));
     if let Some(transaction) = operation.transaction_hash {
         rows.push(Row::Text("transaction".into()));

@@ -6,20 +6,23 @@ use super::{Bench, NOW, made_up};
 use crate::{
     tui::{
         app::{self, Msg, Report},
-        effects::{Effect, PolicySource},
+        effects::{AccountRequest, Effect, OwnerFrom, PolicySource, Reached},
         input::{Input, Key},
         screen::review::QUIET,
     },
-    wallet::{Question, grant::Holder, state::State},
+    wallet::{Question, carry::Via, grant::Holder, revoke::Wish, state::State},
 };
 
 fn sends(bench: &Bench) -> bool {
-    bench.asked_for.iter().any(|e| matches!(e, Effect::SendRevoke { .. } | Effect::SignGrant { .. }))
+    let sends =
+        |e: &Effect| matches!(e, Effect::SendRevoke { .. } | Effect::SignGrant { .. } | Effect::SendEnable { .. });
+    bench.asked_for.iter().any(sends)
 }
 
 fn reviewing(height: u16) -> Bench {
     let mut bench = Bench::at_home(80, height, true);
-    bench.keys("→x");
+    bench.choose("mint-bot");
+    bench.keys("x");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
     bench
@@ -35,7 +38,8 @@ fn a_fresh_press_after_the_end_was_read_confirms() {
 #[test]
 fn what_was_typed_ahead_confirms_nothing() {
     let mut bench = Bench::at_home(80, 40, true);
-    bench.keys("→x");
+    bench.choose("mint-bot");
+    bench.keys("x");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.send(Msg::Job(job, Report::RevokePlanned(Box::new(made_up::revoke_preview()))));
     // In the queue before the review was drawn, however long ago.
@@ -76,7 +80,8 @@ fn what_is_clipped_must_be_read_to_its_end() {
 #[test]
 fn what_help_covers_has_not_been_read() {
     let mut bench = Bench::at_home(80, 40, true);
-    bench.keys("→x?");
+    bench.choose("mint-bot");
+    bench.keys("x?");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
     bench.keys("y");
@@ -84,6 +89,23 @@ fn what_help_covers_has_not_been_read() {
     bench.wait(QUIET);
     bench.send(Msg::Input(Input::Key(Key::char('y')), bench.at));
     assert!(!sends(&bench));
+}
+
+#[test]
+fn what_help_has_covered_must_be_seen_again() {
+    for cover in ["?", ":"] {
+        let mut bench = reviewing(40);
+        bench.keys(cover);
+        // Closed, and confirmed before anything else was drawn.
+        for key in [Key::plain(KeyCode::Esc), Key::char('y')] {
+            bench.wait(QUIET);
+            bench.send(Msg::Input(Input::Key(key), bench.at));
+        }
+        assert!(!sends(&bench), "{cover}");
+        bench.draw();
+        bench.keys("y");
+        assert!(sends(&bench), "{cover}");
+    }
 }
 
 #[test]
@@ -178,7 +200,8 @@ fn the_passphrase_question_takes_no_keys_from_the_model() {
 #[test]
 fn a_plan_that_nobody_waits_for_is_forgotten() {
     let mut bench = Bench::at_home(80, 24, true);
-    bench.keys("→x");
+    bench.choose("mint-bot");
+    bench.keys("x");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.keys("⎋");
     assert!(bench.asked_for.contains(&Effect::Cancel { job }));
@@ -213,7 +236,7 @@ fn foreign_text_cannot_move_the_cursor_or_turn_its_direction() {
     bench.model.jobs.start("reading", false);
     let job = bench.model.jobs.list.last().unwrap().id;
     bench.report(job, Report::Keys(vec![hostile]));
-    bench.keys("→");
+    bench.keys("→↓↓↓");
     assert!(!bench.text().chars().any(|c| c != '\n' && crate::kernel::text::is_unsafe(c)));
     bench.keys("↵");
     assert!(!bench.text().chars().any(|c| c != '\n' && crate::kernel::text::is_unsafe(c)));
@@ -247,5 +270,228 @@ fn keys_move_the_choice_and_pages_keep_it_in_sight() {
         bench.press(Key::plain(KeyCode::Down));
         assert!(bench.text().contains("▸"), "{}", bench.text());
     }
-    assert!(bench.text().lines().any(|l| l.contains("▸ late")), "{}", bench.text());
+    assert!(bench.text().lines().any(|l| l.contains("▸ old-agent")), "{}", bench.text());
+}
+
+#[test]
+fn what_is_marked_is_revoked_together_and_what_is_over_is_left_out() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("→g");
+    bench.keys("      ");
+    assert!(bench.text().contains("6 marked"), "{}", bench.text());
+    bench.keys("x");
+    let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    let Wish::Keys(keys) = &intent.wish else { panic!("{intent:?}") };
+    assert_eq!((intent.account.as_str(), keys.len()), ("treasury", 5), "old-agent is revoked already");
+}
+
+#[test]
+fn a_key_that_is_marked_twice_is_not_marked_and_esc_unmarks_all() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("→g g ");
+    assert!(!bench.text().contains("marked"), "{}", bench.text());
+    bench.keys("  ");
+    assert!(bench.text().contains("2 marked"), "{}", bench.text());
+    bench.keys("⎋");
+    assert!(!bench.text().contains("marked"), "{}", bench.text());
+    assert!(bench.model.is_at_root());
+}
+
+#[test]
+fn the_chosen_key_stays_chosen_when_the_list_changes_its_order() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.choose("watcher");
+    bench.keys("oo");
+    assert!(bench.text().contains("▸ watcher"), "{}", bench.text());
+    let mut key = made_up::keys().remove(2);
+    key.state = State::Revoked;
+    let job = bench.model.jobs.start("reading", false);
+    bench.report(job, Report::Keys(vec![key]));
+    assert!(bench.text().contains("▸ watcher"), "{}", bench.text());
+}
+
+#[test]
+fn panic_is_two_keys_from_home() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("!");
+    let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
+    assert_eq!((intent.account.as_str(), &intent.wish), ("treasury", &Wish::Panic));
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
+    assert!(bench.text().contains("y to switch them all off"), "all of it is in sight: {}", bench.text());
+    bench.keys("y");
+    assert!(sends(&bench));
+}
+
+#[test]
+fn where_panic_is_on_the_same_key_lifts_it() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.refreshed("treasury", |account| account.paused = Some(true));
+    bench.choose("mint-bot");
+    bench.keys(" ");
+    assert!(bench.text().contains("! lifts the panic and keeps them"), "{}", bench.text());
+    bench.keys("!");
+    let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    assert_eq!(intent.wish, Wish::LiftPanic { keep: vec!["k1".into()] });
+}
+
+#[test]
+fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
+    let mut bench = reviewing(60);
+    bench.keys("y");
+    let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+    bench.report(job, Report::Failed(crate::wallet::error::Error::failed("plan.stale", "the nonce has moved on")));
+    let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
+    let text = bench.text();
+    for words in ["nothing was sent", "the nonce has moved on", "costs at most", "y to revoke"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    bench.asked_for.clear();
+    bench.keys("y");
+    let Some(Effect::SendRevoke { plan, .. }) = bench.asked_for.last() else { panic!("not sent") };
+    assert_eq!(*plan, job, "what is sent is the new plan");
+}
+
+#[test]
+fn the_palette_does_what_its_key_does_and_says_why_it_cannot() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys(":activity↵");
+    assert!(matches!(bench.asked_for.last(), Some(Effect::Operations { .. })), "{}", bench.text());
+    bench.keys("⎋");
+    bench.choose("old-agent");
+    bench.keys(":");
+    bench.paste("revoke");
+    assert!(bench.text().contains("is revoked already"), "{}", bench.text());
+    bench.keys("↵");
+    assert!(!bench.asked_for.iter().any(|e| matches!(e, Effect::PlanRevoke { .. })));
+}
+
+#[test]
+fn a_paste_into_a_form_never_submits() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("mn");
+    let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
+    bench.report(job, Report::Networks(made_up::networks()));
+    bench.keys("→⇥old⇥⇥");
+    bench.paste("0x70997970C51812dc\n3A010C7d01b50e0d\r\n17dc79C8\n");
+    assert!(!bench.asked_for.iter().any(|e| matches!(e, Effect::AddAccount { .. })));
+    bench.keys("⇥⇥↵");
+    let Some(Effect::AddAccount { request, .. }) = bench.asked_for.last() else { panic!("{}", bench.text()) };
+    let AccountRequest { name, network, address, owner, .. } = request;
+    assert_eq!((name.as_str(), network.as_str()), ("old", "arbitrum"));
+    assert_eq!(address.map(|a| a.to_string()).as_deref(), Some("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"));
+    assert_eq!(*owner, OwnerFrom::Nobody(None), "an account that exists is watched, unless a key is given");
+}
+
+#[test]
+fn a_network_is_asked_for_by_its_parts_or_by_a_project() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("wn");
+    bench.keys("base⇥8453⇥→⇥my-project⇥↵");
+    let Some(Effect::AddNetwork { request, .. }) = bench.asked_for.last().cloned() else { panic!("{}", bench.text()) };
+    assert_eq!((request.name.as_str(), request.chain_id), ("base", 8453));
+    assert_eq!(request.reached, Reached::Zerodev("my-project".into()));
+    let job = bench.job(|e| matches!(e, Effect::AddNetwork { .. }));
+    bench.report(job, Report::NetworkAdded("base".into()));
+    assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::CheckNetwork { .. })), "it is tried at once");
+}
+
+#[test]
+fn what_is_copied_is_offered_as_a_file_too() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.choose("mint-bot");
+    bench.keys("y");
+    let address = made_up::keys().remove(0).session_key.to_string();
+    assert_eq!(bench.asked_for.last(), Some(&Effect::Copy { text: address.clone() }));
+    assert!(bench.text().contains("Y writes it to a file"), "{}", bench.text());
+    bench.keys("Y");
+    let Some(Effect::Save { job, text, .. }) = bench.asked_for.last().cloned() else { panic!("no file") };
+    assert_eq!(text, address);
+    bench.report(job, Report::Saved("/tmp/address-1.txt".into()));
+    assert!(bench.text().contains("/tmp/address-1.txt"));
+}
+
+#[test]
+fn waiting_for_what_sends_nothing_can_be_stopped_and_for_what_sends_it_cannot() {
+    let mut bench = reviewing(40);
+    bench.keys("y⎋t");
+    let sending = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+    bench.keys("d");
+    assert!(bench.text().contains("cannot be called back"), "{}", bench.text());
+    assert!(!bench.asked_for.contains(&Effect::Cancel { job: sending }));
+    let waiting = bench.model.jobs.start("checking arbitrum", false);
+    bench.draw();
+    bench.keys("↓d");
+    assert!(bench.asked_for.contains(&Effect::Cancel { job: waiting }));
+}
+
+#[test]
+fn ten_thousand_keys_are_listed_filtered_and_gone_through() {
+    let mut bench = Bench::at_home(80, 24, true);
+    let mut key = made_up::keys().remove(0);
+    let many: Vec<_> = (0..10_000)
+        .map(|i| {
+            (key.key_id, key.label) = (format!("many-{i}"), format!("key-{i:05}"));
+            key.clone()
+        })
+        .collect();
+    let job = bench.model.jobs.start("reading", false);
+    bench.report(job, Report::Keys(many));
+    bench.keys("→oo");
+    bench.press(Key::plain(KeyCode::End));
+    assert!(bench.text().contains("▸ watcher"), "by name, it is the last: {}", bench.text());
+    bench.keys("/key-07777");
+    assert!(bench.text().contains("▸ key-07777") && bench.text().contains("── 1 "), "{}", bench.text());
+}
+
+#[test]
+fn a_live_home_is_set_up_by_choosing_where_keys_are_kept() {
+    let mut bench = Bench::new(80, 24, true, false);
+    bench.keys("↓↵↓↵");
+    let Some(Effect::InitHome { job, vault }) = bench.asked_for.last().cloned() else { panic!("nothing is set up") };
+    assert_eq!(vault, crate::wallet::Backend::File);
+    bench.report(job, Report::HomeReady);
+    assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })));
+}
+
+#[test]
+fn where_the_bundler_fails_the_owners_own_transaction_is_planned_and_shown() {
+    let mut bench = reviewing(60);
+    bench.keys("y");
+    let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+    let down = crate::wallet::error::Error::new(crate::wallet::error::Class::Chain, "chain.io", "the bundler is down");
+    bench.report(job, Report::Failed(down));
+    let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
+    assert_eq!(intent.via, Via::Owner);
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    assert!(bench.text().contains("the bundler is down") && bench.text().contains("y to revoke"), "{}", bench.text());
+}
+
+#[test]
+fn an_owner_elsewhere_gets_the_calls_and_nothing_is_signed() {
+    let mut bench = Bench::at_home(80, 40, true);
+    bench.refreshed("treasury", |account| account.watch_only = true);
+    bench.choose("mint-bot");
+    bench.keys("x");
+    let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
+    assert_eq!(intent.via, Via::Print);
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::printed_preview())));
+    assert!(bench.text().contains("to be sent by the owner's address"), "{}", bench.text());
+    bench.keys("yY");
+    assert!(!sends(&bench));
+    let Some(Effect::Save { text, .. }) = bench.asked_for.last() else { panic!("no file") };
+    assert!(text.contains(&format!("0x{}", "ab".repeat(100))), "the calldata is whole: {text}");
+}
+
+#[test]
+fn a_queued_key_is_enabled_with_what_must_come_first() {
+    let mut bench = Bench::at_home(80, 24, true);
+    let mut queued = made_up::keys().remove(0);
+    (queued.state, queued.nonce) = (State::Queued, "6".into());
+    let job = bench.model.jobs.start("reading", false);
+    bench.report(job, Report::Keys(vec![queued]));
+    bench.choose("mint-bot");
+    bench.keys("e");
+    let Some(Effect::PlanEnable { keys, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    assert_eq!(keys, &["k3", "k1"], "watcher has turn 5");
 }

@@ -121,6 +121,11 @@ fn the_wizard_without_colour_has_none_and_marks_what_is_chosen() {
     bench.keys("n↓↵⇟⇟");
     assert!(bench.buffer().content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset));
     insta::assert_snapshot!("wizard_arguments_mono", format!("{:?}", bench.buffer()));
+    bench.keys("⇟⇟⇟⇟⇟⇟");
+    let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
+    bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(made_up::findings()))));
+    assert!(bench.buffer().content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset));
+    insta::assert_snapshot!("wizard_review_mono", format!("{:?}", bench.buffer()));
 }
 
 #[test]

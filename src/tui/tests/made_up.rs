@@ -8,21 +8,29 @@ use crate::{
         abi::Function,
         account::Call,
         generation::{Generation, KernelVersion},
+        history::ledger::EnabledBy,
         permission::{Operation, Permission},
         risk::{Effect as Consequence, Finding, Severity},
         sentence,
+        user_op::UserOperation,
     },
-    tui::effects::{GrantPreview, RevokePreview, SendView},
+    tui::effects::{EnablePreview, GrantPreview, RevokePreview, SendView},
     wallet::{
+        Backend,
         account::AccountView,
         carry::{Payer, Price, Way},
-        enable::Step,
+        elsewhere::Completed,
+        enable::{Enabled, Step},
         grant::{ApprovalView, Granted},
         inspect::Inspection,
         key::KeyView,
+        model::{self, PaymasterKind, Progress, Purpose},
+        network::{NetworkView, Probe},
         operation::OperationOutcome,
-        proof::Proof,
-        revoke::Revoked,
+        proof::{Paused, Proof},
+        revoke::{PrintedCall, Revoked},
+        scan::{FoundKey, FoundTurn, Moment, Scan, ScanFinding, ScanProgress},
+        secrets::BackendView,
         state::State,
     },
 };
@@ -185,6 +193,18 @@ pub fn granted() -> Granted {
     }
 }
 
+pub fn price() -> Price {
+    Price {
+        way: Way::Bundler,
+        max_cost: U256::from(1_200_000_000_000_000_u64),
+        ceiling: U256::from(50_000_000_000_000_000_u64),
+        payer: Payer::Account,
+        fee_source: "eth_gasPrice",
+        signing_hash: B256::repeat_byte(0x77),
+        replaces: None,
+    }
+}
+
 pub fn revoke_preview() -> RevokePreview {
     RevokePreview {
         account: "treasury".into(),
@@ -197,16 +217,208 @@ pub fn revoke_preview() -> RevokePreview {
         also_revokes: Vec::new(),
         warnings: Vec::new(),
         passed_over: Vec::new(),
-        price: Price {
-            way: Way::Bundler,
-            max_cost: U256::from(1_200_000_000_000_000_u64),
-            ceiling: U256::from(50_000_000_000_000_000_u64),
-            payer: Payer::Account,
-            fee_source: "eth_gasPrice",
-            signing_hash: B256::repeat_byte(0x77),
-        },
+        price: Some(price()),
+        calls: Vec::new(),
         further: 0,
     }
+}
+
+/// The same, to be sent by a wallet elsewhere.
+pub fn printed_preview() -> RevokePreview {
+    RevokePreview {
+        price: None,
+        calls: vec![PrintedCall {
+            from: Some(OWNER),
+            to: TREASURY,
+            value: "0".into(),
+            data: Bytes::from(vec![0xab; 100]),
+            what: "to be sent by the owner's address",
+        }],
+        ..revoke_preview()
+    }
+}
+
+pub fn panic_preview() -> RevokePreview {
+    RevokePreview {
+        steps: vec![Step {
+            call: "Kernel.disableMode(0xffffffff)".into(),
+            effect: "stops every session key, active or pending, until you lift it; you, the owner, can still act"
+                .into(),
+        }],
+        warnings: vec!["it ends no key: lifting the panic brings back what was not ended".into()],
+        ..revoke_preview()
+    }
+}
+
+/// The same once more, after something has changed.
+pub fn dearer_revoke_preview() -> RevokePreview {
+    let mut preview = revoke_preview();
+    preview.price = Some(Price { max_cost: U256::from(2_400_000_000_000_000_u64), ..price() });
+    preview.steps = vec![Step {
+        call: "SessionKeyValidator.disable".into(),
+        effect: "deletes mint-bot from the validator, where it is enabled by now".into(),
+    }];
+    preview
+}
+
+pub fn enable_preview() -> EnablePreview {
+    EnablePreview {
+        account: "treasury".into(),
+        network: "sepolia".into(),
+        address: TREASURY,
+        steps: vec![Step { call: "SessionKeyValidator.enable".into(), effect: "enables watcher (turn 5)".into() }],
+        price: price(),
+    }
+}
+
+pub fn enabled() -> Enabled {
+    let mut key = keys().remove(2);
+    key.state = State::Active;
+    key.state_reason = reason(State::Active);
+    Enabled { operation: included(Some(true)), keys: vec![key] }
+}
+
+fn included(success: Option<bool>) -> OperationOutcome {
+    OperationOutcome {
+        user_op_hash: B256::repeat_byte(0x77),
+        phase: "included",
+        transaction_hash: Some(B256::repeat_byte(0x99)),
+        block: Some(6_123_456),
+        success,
+        gas_used: Some(U256::from(123_456)),
+        gas_cost: Some(U256::from(900_000_000_000_000_u64)),
+        revert_reason: None,
+    }
+}
+
+fn operation(hash: u8, ago: u64, purpose: Purpose, progress: Progress) -> model::Operation {
+    model::Operation {
+        user_op_hash: B256::repeat_byte(hash),
+        network: "sepolia".into(),
+        account: TREASURY,
+        purpose,
+        carrier: model::Carrier::UserOp(UserOperation {
+            sender: TREASURY,
+            nonce: U256::ZERO,
+            init_code: Bytes::new(),
+            call_data: Bytes::new(),
+            call_gas_limit: U256::ZERO,
+            verification_gas_limit: U256::ZERO,
+            pre_verification_gas: U256::ZERO,
+            max_fee_per_gas: U256::ZERO,
+            max_priority_fee_per_gas: U256::ZERO,
+            paymaster_and_data: Bytes::new(),
+            signature: Bytes::new(),
+        }),
+        progress,
+        created_at: NOW - ago,
+    }
+}
+
+/// One of every way an operation can have gone.
+pub fn operations() -> Vec<model::Operation> {
+    let done = |success, reason: Option<&str>| Progress::Included {
+        success,
+        transaction_hash: B256::repeat_byte(0x99),
+        block: 6_123_456,
+        gas_used: U256::from(123_456),
+        gas_cost: U256::from(900_000_000_000_000_u64),
+        revert_reason: reason.map(str::to_owned),
+    };
+    let by = |id: &str| Purpose::Send { key_id: Some(id.to_owned()) };
+    vec![
+        operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()] }, Progress::Sent),
+        operation(2, HOUR, by("k2"), done(false, Some("not enough collateral"))),
+        operation(3, 2 * HOUR, Purpose::Enable { key_ids: vec!["k1".into(), "k2".into()] }, done(true, None)),
+        operation(4, DAY, by("k1"), Progress::Refused { message: "AA21 the account cannot pay".into() }),
+        operation(5, 2 * DAY, Purpose::Send { key_id: None }, Progress::Signed),
+    ]
+}
+
+pub const SCANNING: ScanProgress =
+    ScanProgress { from_block: 6_000_000, through_block: 6_061_728, to_block: 6_123_456, operations: 41, keys: 2 };
+
+pub fn scan() -> Scan {
+    let found = |key: Option<KeyView>, known, uses| FoundKey {
+        session_key: key.as_ref().map_or(SPONSOR, |k| k.session_key),
+        key,
+        known,
+        validator: Some(Generation::G2),
+        merkle_root: Some(B256::repeat_byte(1)),
+        turns: vec![FoundTurn { nonce: 4, enabled_by: EnabledBy::Holder, at: None, held: true }],
+        held: true,
+        uses,
+        first_use: None,
+        last_use: (uses > 0).then_some(Moment {
+            block: 6_123_000,
+            time: Some(NOW - HOUR),
+            transaction_hash: B256::repeat_byte(0x99),
+        }),
+    };
+    Scan {
+        account: "treasury".into(),
+        address: TREASURY,
+        network: "sepolia".into(),
+        from_block: 6_000_000,
+        through_block: 6_123_456,
+        operations: 83,
+        keys: vec![
+            found(keys().into_iter().next(), true, 12),
+            found(Some(KeyView { label: "unknown-1".into(), ..keys().remove(1) }), false, 0),
+        ],
+        unexplained: Vec::new(),
+        complete: false,
+        findings: vec![ScanFinding {
+            code: "scan.turns",
+            message: "turn 3 has no enabling that could be found".into(),
+        }],
+        changes: Vec::new(),
+    }
+}
+
+pub fn followed() -> Completed {
+    let revoked = revoked();
+    Completed { operation: included(Some(true)), proof: None, proofs: revoked.proofs, paused: None, not_proven: None }
+}
+
+pub fn networks() -> Vec<NetworkView> {
+    let network = |name: &str, chain_id, paymaster: Option<&str>| NetworkView {
+        name: name.to_owned(),
+        chain_id,
+        rpc: format!("https://{name}.example/v2/…"),
+        bundler: Some(format!("https://bundler.example/{name}")),
+        paymaster: paymaster.map(str::to_owned),
+        paymaster_kind: paymaster.map(|_| PaymasterKind::Erc7677),
+    };
+    vec![network("arbitrum", 42_161, None), network("sepolia", 11_155_111, Some("https://pay.example/sepolia"))]
+}
+
+pub fn probes() -> Vec<Probe> {
+    let probe = |what: &str, ok, detail: &str| Probe { what: what.to_owned(), ok, detail: detail.to_owned() };
+    vec![
+        probe("node, chain id", true, "chain 42161"),
+        probe("EntryPoint v0.6", true, "0x5FF137D4b0FDCD49DcA30c7CF57E578a026d2789"),
+        probe("bundler", false, "it does not serve EntryPoint v0.6: ask the service for one that does"),
+    ]
+}
+
+pub fn vault() -> Vec<BackendView> {
+    let view = |backend, chosen, state, reason: Option<&str>, secrets| BackendView {
+        backend,
+        chosen,
+        state,
+        reason: reason.map(str::to_owned),
+        secrets,
+    };
+    vec![
+        view(Backend::Keyring, true, "available", None, 4),
+        view(Backend::File, false, "absent", Some("there is no such file yet"), 0),
+    ]
+}
+
+pub fn panicked() -> Revoked {
+    let paused = Paused { block: 6_123_456, transaction_hash: B256::repeat_byte(0x99), disabled_mode: u32::MAX };
+    Revoked { paused: Some(paused), proof: None, proofs: Vec::new(), ends_keys: false, ..revoked() }
 }
 
 pub fn revoked() -> Revoked {
@@ -227,16 +439,7 @@ pub fn revoked() -> Revoked {
         way: Way::Bundler,
         paused: None,
         ends_keys: true,
-        operation: OperationOutcome {
-            user_op_hash: B256::repeat_byte(0x77),
-            phase: "included",
-            transaction_hash: Some(B256::repeat_byte(0x99)),
-            block: Some(6_123_456),
-            success: Some(true),
-            gas_used: Some(U256::from(123_456)),
-            gas_cost: Some(U256::from(900_000_000_000_000_u64)),
-            revert_reason: None,
-        },
+        operation: included(Some(true)),
         proof: Some(proof.clone()),
         not_proven: None,
         proofs: vec![proof],

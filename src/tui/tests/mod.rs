@@ -2,7 +2,7 @@
 
 mod behaviour;
 mod giving;
-mod made_up;
+pub mod made_up;
 mod pictures;
 mod properties;
 
@@ -56,6 +56,14 @@ impl Bench {
         bench
     }
 
+    /// The chain says something else of an account.
+    fn refreshed(&mut self, name: &str, change: impl FnOnce(&mut crate::wallet::account::AccountView)) {
+        let mut account = made_up::accounts().into_iter().find(|a| a.name == name).unwrap();
+        change(&mut account);
+        let job = self.model.jobs.start("reading", false);
+        self.report(job, Report::Account(Box::new(account), Vec::new()));
+    }
+
     fn send(&mut self, msg: Msg) {
         self.asked_for.extend(app::update(&mut self.model, msg));
     }
@@ -88,6 +96,16 @@ impl Bench {
                 '⇟' => Key::plain(KeyCode::PageDown),
                 c => Key::char(c),
             });
+        }
+    }
+
+    /// Goes to the key of this name.
+    fn choose(&mut self, label: &str) {
+        self.keys("→g");
+        while !self.text().contains(&format!("▸ {label}")) {
+            let before = self.text();
+            self.keys("↓");
+            assert_ne!(before, self.text(), "there is no {label}");
         }
     }
 
@@ -138,7 +156,21 @@ fn job_of(effect: &Effect) -> Option<app::JobId> {
         | Effect::InspectApproval { job, .. }
         | Effect::TakeIn { job, .. }
         | Effect::PlanRevoke { job, .. }
-        | Effect::SendRevoke { job, .. } => *job,
+        | Effect::SendRevoke { job, .. }
+        | Effect::PlanEnable { job, .. }
+        | Effect::SendEnable { job, .. }
+        | Effect::Operations { job }
+        | Effect::Follow { job, .. }
+        | Effect::Networks { job }
+        | Effect::Scan { job, .. }
+        | Effect::CheckNetwork { job, .. }
+        | Effect::AddNetwork { job, .. }
+        | Effect::RemoveNetwork { job, .. }
+        | Effect::AddAccount { job, .. }
+        | Effect::RemoveAccount { job, .. }
+        | Effect::InitHome { job, .. }
+        | Effect::VaultStatus { job }
+        | Effect::Save { job, .. } => *job,
         Effect::Forget { .. }
         | Effect::Cancel { .. }
         | Effect::Copy { .. }

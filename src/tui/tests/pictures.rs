@@ -12,10 +12,16 @@ use crate::{
 };
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (60, 16)];
+/// What matters most is drawn on a large screen too.
+const MORE_SIZES: [(u16, u16); 3] = [(80, 24), (60, 16), (120, 40)];
 
 /// The same steps at each size, and each picture under the size's name.
-fn picture(name: &str, mut steps: impl FnMut(u16, u16) -> Bench) {
-    for (width, height) in SIZES {
+fn picture(name: &str, steps: impl FnMut(u16, u16) -> Bench) {
+    pictures(name, &SIZES, steps);
+}
+
+fn pictures(name: &str, sizes: &[(u16, u16)], mut steps: impl FnMut(u16, u16) -> Bench) {
+    for (width, height) in sizes.iter().copied() {
         let bench = steps(width, height);
         insta::assert_snapshot!(format!("{name}@{width}x{height}"), bench.text());
     }
@@ -23,7 +29,8 @@ fn picture(name: &str, mut steps: impl FnMut(u16, u16) -> Bench) {
 
 fn revoking(width: u16, height: u16) -> Bench {
     let mut bench = Bench::at_home(width, height, true);
-    bench.keys("→x");
+    bench.choose("mint-bot");
+    bench.keys("x");
     bench
 }
 
@@ -63,14 +70,14 @@ fn first_run() {
     });
     picture("first_run_live", |w, h| {
         let mut bench = Bench::new(w, h, true, false);
-        bench.keys("↓↵");
+        bench.keys("↓↵↓");
         bench
     });
 }
 
 #[test]
 fn home() {
-    picture("home", |w, h| Bench::at_home(w, h, true));
+    pictures("home", &MORE_SIZES, |w, h| Bench::at_home(w, h, true));
     picture("home_keys", |w, h| {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys("→↓");
@@ -79,6 +86,29 @@ fn home() {
     picture("home_filtered", |w, h| {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys("/mint");
+        bench
+    });
+    picture("home_marked", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("→↓  o");
+        bench
+    });
+    picture("home_empty", |w, h| {
+        let mut bench = Bench::new(w, h, true, true);
+        let load = bench.job(|e| matches!(e, Effect::Load { .. }));
+        bench.report(load, Report::Records { accounts: Vec::new(), keys: Vec::new(), in_flight: 0, sandbox: false });
+        bench
+    });
+    picture("home_paused", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.refreshed("treasury", |account| account.paused = Some(true));
+        bench
+    });
+    picture("home_without_a_chain", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.refreshed("treasury", |account| {
+            account.unknown_because = Some("the node does not answer: connection refused".into());
+        });
         bench
     });
     picture("home_reading", |w, h| Bench::new(w, h, true, true));
@@ -94,17 +124,185 @@ fn help() {
 }
 
 #[test]
+fn palette() {
+    picture("palette", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys(":");
+        bench
+    });
+    picture("palette_narrowed", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.choose("old-agent");
+        bench.keys(":revo");
+        bench
+    });
+}
+
+#[test]
+fn accounts() {
+    picture("accounts", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("m");
+        bench
+    });
+    picture("accounts_remove", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("m↓d");
+        bench
+    });
+    let form = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("mn");
+        let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
+        bench.report(job, Report::Networks(made_up::networks()));
+        bench
+    };
+    picture("accounts_new", form);
+    picture("accounts_existing", |w, h| {
+        let mut bench = form(w, h);
+        bench.keys("→⇥old-one⇥⇥");
+        bench.paste("0x1234");
+        bench.keys("⇥→⇥~/owner.key");
+        bench
+    });
+    picture("accounts_failed", |w, h| {
+        let mut bench = form(w, h);
+        bench.keys("⇥game⇥⇥⇥⇥↵");
+        let job = bench.job(|e| matches!(e, Effect::AddAccount { .. }));
+        let error = Error::failed("account.exists", "there is an account game already").hint("choose another name");
+        bench.report(job, Report::Failed(error));
+        bench
+    });
+}
+
+#[test]
+fn networks() {
+    let list = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("w");
+        let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
+        bench.report(job, Report::Networks(made_up::networks()));
+        bench
+    };
+    picture("networks", list);
+    picture("networks_checked", |w, h| {
+        let mut bench = list(w, h);
+        bench.keys("↓c");
+        let job = bench.job(|e| matches!(e, Effect::CheckNetwork { .. }));
+        bench.report(job, Report::Checked(made_up::probes()));
+        bench
+    });
+    picture("networks_forget", |w, h| {
+        let mut bench = list(w, h);
+        bench.keys("d");
+        bench
+    });
+    picture("networks_form", |w, h| {
+        let mut bench = list(w, h);
+        bench.keys("nbase⇥84x3⇥");
+        bench
+    });
+}
+
+#[test]
+fn activity() {
+    let list = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("t");
+        let job = bench.job(|e| matches!(e, Effect::Operations { .. }));
+        bench.report(job, Report::Operations(made_up::operations()));
+        bench
+    };
+    picture("activity", list);
+    picture("activity_with_a_job", |w, h| {
+        let mut bench = reviewing_revoke(w, h);
+        bench.keys("⇟⇟⇟y");
+        let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+        bench.report(job, Report::Phase("waiting for a block"));
+        bench.keys("⎋t");
+        let job = bench.job(|e| matches!(e, Effect::Operations { .. }));
+        bench.report(job, Report::Operations(made_up::operations()));
+        bench
+    });
+    picture("activity_failed_operation", |w, h| {
+        let mut bench = list(w, h);
+        bench.keys("↓↵");
+        bench
+    });
+    picture("activity_asked_again", |w, h| {
+        let mut bench = list(w, h);
+        bench.keys("↵");
+        let job = bench.job(|e| matches!(e, Effect::Follow { .. }));
+        bench.report(job, Report::Followed(Box::new(made_up::followed())));
+        bench
+    });
+}
+
+#[test]
+fn scan() {
+    let reading = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("u");
+        let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+        bench.report(job, Report::Scanning(made_up::SCANNING));
+        bench
+    };
+    picture("scan_reading", reading);
+    picture("scan_done", |w, h| {
+        let mut bench = reading(w, h);
+        let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+        bench.report(job, Report::Scanned(Box::new(made_up::scan())));
+        bench
+    });
+}
+
+#[test]
+fn settings() {
+    picture("settings", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys(",");
+        let job = bench.job(|e| matches!(e, Effect::VaultStatus { .. }));
+        bench.report(job, Report::Vault(made_up::vault()));
+        let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
+        bench.report(job, Report::Networks(made_up::networks()));
+        bench
+    });
+}
+
+#[test]
+fn enable() {
+    let review = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.choose("watcher");
+        bench.keys("e");
+        let job = bench.job(|e| matches!(e, Effect::PlanEnable { .. }));
+        bench.report(job, Report::EnablePlanned(Box::new(made_up::enable_preview())));
+        bench
+    };
+    picture("enable_review", review);
+    picture("enable_done", |w, h| {
+        let mut bench = review(w, h);
+        bench.keys("⇟⇟⇟y");
+        let job = bench.job(|e| matches!(e, Effect::SendEnable { .. }));
+        bench.report(job, Report::Enabled(Box::new(made_up::enabled())));
+        bench
+    });
+}
+
+#[test]
 fn inspect() {
     picture("inspect", |w, h| {
         let mut bench = Bench::at_home(w, h, true);
-        bench.keys("→↵");
+        bench.choose("mint-bot");
+        bench.keys("↵");
         let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
         bench.report(job, Report::Keys(vec![made_up::keys().remove(0)]));
         bench
     });
     picture("inspect_raw", |w, h| {
         let mut bench = Bench::at_home(w, h, true);
-        bench.keys("→↓↵c⇟⇟⇟");
+        bench.choose("rebalancer");
+        bench.keys("↵c⇟⇟⇟");
         let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
         bench.report(job, Report::Keys(vec![made_up::keys().remove(1)]));
         bench
@@ -142,7 +340,44 @@ fn grant() {
 #[test]
 fn revoke() {
     picture("revoke_planning", revoking);
-    picture("revoke_review", reviewing_revoke);
+    pictures("revoke_review", &MORE_SIZES, reviewing_revoke);
+    picture("revoke_several", |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.choose("watcher");
+        bench.keys("  x");
+        bench
+    });
+    let panicking = |w, h| {
+        let mut bench = Bench::at_home(w, h, true);
+        bench.keys("!");
+        let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+        bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
+        bench
+    };
+    picture("panic_review", panicking);
+    picture("panic_done", |w, h| {
+        let mut bench = panicking(w, h);
+        bench.keys("⇟⇟⇟y");
+        let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+        bench.report(job, Report::Revoked(Box::new(made_up::panicked())));
+        bench
+    });
+    picture("revoke_printed", |w, h| {
+        let mut bench = reviewing_revoke(w, h);
+        bench.keys("p");
+        let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+        bench.report(job, Report::RevokePlanned(Box::new(made_up::printed_preview())));
+        bench
+    });
+    picture("revoke_stale", |w, h| {
+        let mut bench = reviewing_revoke(w, h);
+        bench.keys("⇟⇟⇟y");
+        let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+        bench.report(job, Report::Failed(Error::failed("plan.stale", "mint-bot was enabled since the plan was made")));
+        let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+        bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
+        bench
+    });
     picture("revoke_sending", |w, h| {
         let mut bench = reviewing_revoke(w, h);
         bench.keys("⇟⇟⇟y");
@@ -184,13 +419,25 @@ fn without_colour_nothing_has_one() {
         || Bench::at_home(80, 24, false),
         || {
             let mut bench = Bench::at_home(80, 24, false);
-            bench.keys("→x");
+            bench.keys(":");
+            bench
+        },
+        || {
+            let mut bench = Bench::at_home(80, 24, false);
+            bench.choose("mint-bot");
+            bench.keys("x");
             bench
         },
     ] {
         let bench = build();
         assert!(bench.buffer().content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset));
     }
+    let mut mono = Bench::at_home(80, 24, false);
+    mono.choose("mint-bot");
+    mono.keys("x");
+    let job = mono.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+    mono.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    insta::assert_snapshot!("revoke_review_mono", format!("{:?}", mono.buffer()));
     let mut mono = Bench::at_home(80, 24, false);
     mono.keys("→");
     insta::assert_snapshot!("home_keys_mono", format!("{:?}", mono.buffer()));

@@ -40,6 +40,9 @@ pub fn render(model: &Model, frame: &mut Frame<'_>) {
         None => model.screen().render(model, frame, body),
     }
     status(model, frame, row(area.height.saturating_sub(2)));
+    if let Some(palette) = &model.palette {
+        palette.render(frame, body, theme);
+    }
     footer(&app::places(model), frame, row(area.height.saturating_sub(1)), theme);
     if let Some(asked) = model.asked {
         question(asked, frame, body, theme);

@@ -63,6 +63,23 @@ pub fn lay_out(rows: &[Row], columns: usize, theme: Theme) -> Vec<Line<'static>>
     lines
 }
 
+/// The rows as plain text, for a file or the clipboard: nothing is cut or wrapped.
+pub fn text(rows: &[Row]) -> String {
+    let mut out = String::new();
+    for row in rows {
+        match row {
+            Row::Head(text) | Row::Text(text) | Row::Dim(text) => out.push_str(text),
+            Row::Note(text) | Row::Way(text) => out.push_str(&format!("  {text}")),
+            Row::Item(text) | Row::Good(text) => out.push_str(&format!("- {text}")),
+            Row::Caution(text) | Row::Bad(text) => out.push_str(&format!("! {text}")),
+            Row::Fact(label, text) => out.push_str(&format!("{label}: {text}")),
+            Row::Blank => {}
+        }
+        out.push('\n');
+    }
+    out.lines().map(|line| format::clean(line) + "\n").collect()
+}
+
 fn fact(lines: &mut Vec<Line<'static>>, label: &str, text: &str, columns: usize, theme: Theme) {
     let label = format!("  {}", format::fit(label, FACT.saturating_sub(2)));
     hang(lines, &label, theme.dim(), text, theme.plain(), columns);

@@ -18,6 +18,7 @@ use crate::{
     wallet::{
         home::private_file,
         model::{Carrier, Origin, Progress, Purpose, Seed},
+        transaction::SignedTransaction,
         vault::SecretId,
     },
 };
@@ -109,13 +110,34 @@ fn operation(hash: u8, created_at: u64) -> Operation {
     }
 }
 
+fn own_transaction(hash: u8, created_at: u64) -> Operation {
+    let sent = SignedTransaction {
+        hash: B256::repeat_byte(hash),
+        from: OTHER,
+        nonce: u64::MAX,
+        to: ACCOUNT,
+        data: Bytes::from_static(&[1]),
+        max_fee_per_gas: U256::from(u128::MAX),
+        max_priority_fee_per_gas: U256::from(1),
+        raw: Bytes::from_static(&[2]),
+        carries: Some(B256::ZERO),
+    };
+    Operation { purpose: Purpose::Panic, carrier: Carrier::Transaction(sent), ..operation(hash, created_at) }
+}
+
+#[test]
+fn an_operation_of_an_earlier_version_is_still_read() {
+    let text = serde_json::to_string(&operation(1, 10)).unwrap();
+    assert!(text.contains(r#""user_op":{"sender""#), "{text}");
+}
+
 #[test]
 fn what_is_written_is_read_back_whole_also_by_the_next_process() {
     let records = records();
     let (account, key) = (account("treasury", ACCOUNT), key("k1"));
     let approvals = [approval(&key, 1), approval(&key, u128::MAX)];
     let agent = Agent { label: "bot".into(), address: OTHER, secret: SecretId::random().unwrap(), created_at: 1 };
-    let operations = [operation(1, 10), operation(2, 20)];
+    let operations = [operation(1, 10), operation(2, 20), own_transaction(3, 30)];
     records
         .store
         .write(|w| {
@@ -143,7 +165,7 @@ fn what_is_written_is_read_back_whole_also_by_the_next_process() {
                 assert_eq!(r.agents()?, std::slice::from_ref(&agent));
                 assert_eq!(r.agent_by_address(OTHER)?, Some(agent.clone()));
                 assert_eq!(r.agent_by_label("no")?, None);
-                assert_eq!(r.operations(10)?, [operations[1].clone(), operations[0].clone()]);
+                assert_eq!(r.operations(10)?, operations.iter().rev().cloned().collect::<Vec<_>>());
                 assert_eq!(r.operations(1)?.len(), 1);
                 assert_eq!(r.operation(B256::repeat_byte(1))?, Some(operations[0].clone()));
                 assert_eq!(r.proofs::<String>("k1")?, ["first", "second"]);

@@ -35,6 +35,15 @@ pub struct World {
     pub paymaster: PaymasterService,
 }
 
+impl World {
+    pub fn start() -> Self {
+        let chain = Chain::start();
+        let bundler = Bundler::start(&chain);
+        let paymaster = PaymasterService::start(&chain, &bundler);
+        Self { chain, bundler, paymaster }
+    }
+}
+
 /// The shared world, started on first use; `None`, with a loud line, when something it needs is missing here.
 ///
 /// It lives in a static and is never dropped: what it started ends by itself with this process (see [`process`]).
@@ -46,12 +55,7 @@ pub fn world() -> Option<&'static World> {
                 skipped("tests/e2e", &why);
                 None
             }
-            None => {
-                let chain = Chain::start();
-                let bundler = Bundler::start(&chain);
-                let paymaster = PaymasterService::start(&chain, &bundler);
-                Some(World { chain, bundler, paymaster })
-            }
+            None => Some(World::start()),
         })
         .as_ref()
 }

@@ -1,0 +1,450 @@
+//! Accounts: the list, the form for a new or an existing one, and taking one off the list.
+
+use alloy::primitives::{Address, U256};
+use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
+
+use super::{
+    home::moved,
+    review::{Answer, Review},
+    revoke::failure_rows,
+};
+use crate::{
+    tui::{
+        app::{Cx, Data, JobId, Model, Next, Notice, Report},
+        effects::{AccountRequest, Effect, OwnerFrom},
+        form::{
+            Field,
+            page::{Did, Form, Row as Asked},
+        },
+        format,
+        keymap::{Command, Place},
+        theme::Theme,
+        widget::sheet::{self, Row, Scroll},
+    },
+    wallet::{account::AccountView, error::Error, network::check_name},
+};
+
+/// The lines of the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Kind,
+    Name,
+    Network,
+    Address,
+    Owner,
+    File,
+    OwnerAddress,
+    Index,
+    Go,
+}
+
+/// Where the owner's key may come from, in the words of the form.
+const OWNERS: [&str; 5] =
+    ["make a new key", "a key in a file", "a keystore file", "a recovery phrase in a file", "not here: only watch"];
+/// Without the first: an account that exists has an owner.
+const OWNERS_OF_EXISTING: [&str; 4] =
+    ["not here: only watch", "a key in a file", "a keystore file", "a recovery phrase in a file"];
+
+#[derive(Debug, Default)]
+enum Step {
+    #[default]
+    List,
+    Form(Box<Form<Entry>>, Option<Error>),
+    Adding(Box<Form<Entry>>, JobId),
+    /// Taking this account off the list.
+    Removing(String, Box<Review>),
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    /// Network and address of the chosen account.
+    chosen: Option<(String, Address)>,
+    step: Step,
+    /// Waits for the networks before the form opens.
+    asking: Option<JobId>,
+}
+
+impl State {
+    pub fn places(&self) -> Vec<Place> {
+        match &self.step {
+            Step::List => vec![Place::Accounts, Place::List],
+            Step::Form(form, _) => form.places(),
+            Step::Adding(..) => vec![Place::Sheet],
+            Step::Removing(_, review) => review.places(),
+        }
+    }
+
+    pub fn field(&mut self) -> Option<&mut Field> {
+        match &mut self.step {
+            Step::Form(form, _) => form.field(),
+            _ => None,
+        }
+    }
+
+    pub fn edited(&mut self) {
+        if let Step::Form(form, _) = &mut self.step {
+            form.edited();
+        }
+    }
+
+    pub fn resized(&mut self) {
+        if let Step::Removing(_, review) = &mut self.step {
+            review.resized();
+        }
+    }
+
+    pub fn drawn(&mut self, cx: &Cx<'_>) {
+        if let Step::Removing(_, review) = &mut self.step {
+            review.drawn(cx);
+        }
+    }
+
+    /// What is chosen may have gone.
+    pub fn settle(&mut self, cx: &Cx<'_>) {
+        let at = self.at(cx.data);
+        self.chosen = cx.data.accounts.get(at).map(|a| (a.network.clone(), a.address));
+    }
+
+    fn at(&self, data: &Data) -> usize {
+        let Some((network, address)) = &self.chosen else { return 0 };
+        data.accounts.iter().position(|a| a.network == *network && a.address == *address).unwrap_or(0)
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match &mut self.step {
+            Step::List => return self.in_list(command, cx),
+            Step::Form(form, failed) => match form.command(command) {
+                _ if command == Command::Back => self.step = Step::List,
+                Did::Left(line) => form.mark(line, check(form, line).err()),
+                Did::Turned(_) => fit(form),
+                Did::Pressed(_) => {
+                    *failed = None;
+                    if let Some(request) = submit(form) {
+                        let job = cx.jobs.start(format!("adding {}", request.name), false);
+                        cx.effects.push(Effect::AddAccount { job, request });
+                        let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
+                        self.step = Step::Adding(form, job);
+                    }
+                }
+                Did::Nothing => {}
+            },
+            Step::Adding(form, job) => {
+                if command == Command::Back {
+                    cx.effects.push(Effect::Cancel { job: *job });
+                    let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
+                    self.step = Step::Form(form, None);
+                }
+            }
+            Step::Removing(name, review) => match review.command(command, cx) {
+                Answer::Nothing => {}
+                Answer::Back => self.step = Step::List,
+                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
+                Answer::Confirmed(_) => {
+                    let job = cx.jobs.start(format!("taking {name} off the list"), false);
+                    cx.effects.push(Effect::RemoveAccount { job, name: name.clone() });
+                    self.step = Step::List;
+                }
+            },
+        }
+        Next::Stay
+    }
+
+    fn in_list(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match command {
+            Command::Back => return Next::Back,
+            Command::Add => {
+                // The form offers the networks there are.
+                let job = cx.jobs.start("reading the networks", false);
+                self.asking = Some(job);
+                cx.effects.push(Effect::Networks { job });
+            }
+            Command::Remove => match cx.data.accounts.get(self.at(cx.data)).map(|a| a.view.as_ref()) {
+                Some(Some(view)) => {
+                    let review = Review::new("take it off the list", removal_rows(view), &[]);
+                    self.step = Step::Removing(view.name.clone(), Box::new(review));
+                }
+                Some(None) => {
+                    *cx.notice =
+                        Some(Notice::trouble("this one is here because of keys you hold; it is not on your list"));
+                }
+                None => {}
+            },
+            command => {
+                let page = usize::from(cx.body.height).saturating_sub(1).max(1);
+                let to = moved(command, self.at(cx.data), cx.data.accounts.len(), page);
+                self.chosen = cx.data.accounts.get(to).map(|a| (a.network.clone(), a.address));
+            }
+        }
+        Next::Stay
+    }
+
+    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if self.asking == Some(job) {
+            self.asking = None;
+            match report {
+                Report::Networks(networks) if networks.is_empty() => {
+                    *cx.notice = Some(Notice::trouble("there is no network yet: Esc, then w adds one"));
+                }
+                Report::Networks(networks) if matches!(self.step, Step::List) => {
+                    let names: Vec<&str> = networks.iter().map(|n| n.name.as_str()).collect();
+                    self.step = Step::Form(Box::new(form(&names)), None);
+                }
+                _ => return false,
+            }
+            return true;
+        }
+        let Step::Adding(form, waiting) = &mut self.step else { return false };
+        if *waiting != job {
+            return false;
+        }
+        match report {
+            Report::AccountAdded(view) => {
+                self.chosen = Some((view.network.clone(), view.address));
+                self.step = Step::List;
+            }
+            Report::Failed(error) => {
+                // Back to the form, with everything that was typed.
+                let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
+                self.step = Step::Form(form, Some(error.clone()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        let theme = model.theme;
+        match &self.step {
+            Step::List => self.list(model, frame, area),
+            Step::Form(form, failed) => {
+                let columns = sheet::columns(area);
+                let failed = failed.iter().flat_map(|e| failure_rows("That did not work", e)).collect::<Vec<_>>();
+                let foot = sheet::lay_out(&failed, columns, theme);
+                form.render(frame, area, heading(columns, theme), foot, theme);
+            }
+            Step::Adding(..) => {
+                let rows = [
+                    Row::Head("Adding the account".into()),
+                    Row::Text("Taking the owner's key in, and reading the account from its chain…".into()),
+                    Row::Dim("Nothing is sent. Esc goes back to the form.".into()),
+                ];
+                sheet::render_rows(frame, area, &rows, Scroll::default(), theme);
+            }
+            Step::Removing(_, review) => review.render(frame, area, theme),
+        }
+    }
+
+    fn list(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        let theme = model.theme;
+        let accounts = &model.data.accounts;
+        let columns = usize::from(area.width).saturating_sub(2);
+        let detail = area.height.saturating_sub(4).min(9);
+        let (list, below) = (
+            Rect { height: area.height - detail, ..area },
+            Rect { y: area.y + area.height - detail, height: detail, ..area },
+        );
+        let at = self.at(&model.data);
+        let height = usize::from(list.height).saturating_sub(1);
+        let top = (at + 1).saturating_sub(height.max(1));
+        let cells = |name: &str, network: &str, address: &str, keys: &str, owner: &str| {
+            let wide = columns.saturating_sub(16 + 12 + 14 + 7);
+            format!(
+                "{} {} {} {} {}",
+                format::fit(name, 15),
+                format::fit(network, 11),
+                format::fit(address, 13),
+                format::fit(keys, 6),
+                format::fit(owner, wide.saturating_sub(3))
+            )
+        };
+        let mut lines =
+            vec![Line::styled(format!("   {}", cells("account", "network", "address", "keys", "owner")), theme.dim())];
+        for (i, account) in accounts.iter().enumerate().skip(top).take(height) {
+            let keys = model.data.shelf(i).map_or(0, |s| s.keys.len());
+            let owner = match &account.view {
+                None => "somebody else",
+                Some(view) if view.watch_only => "watch-only",
+                Some(_) => "you",
+            };
+            let (mark, style) = if i == at { ("▸", theme.selected()) } else { (" ", theme.plain()) };
+            let address = format::short_address(account.address);
+            let row = cells(
+                &format::clean(&account.name),
+                &format::clean(&account.network),
+                &address,
+                &keys.to_string(),
+                owner,
+            );
+            lines.push(Line::styled(format!(" {mark} {row}"), style));
+        }
+        if accounts.is_empty() {
+            lines.push(Line::styled("   none yet: n makes one, or adds one that exists", theme.dim()));
+        }
+        frame.render_widget(Paragraph::new(lines), list);
+        if let Some(view) = accounts.get(at).and_then(|a| a.view.as_ref()) {
+            sheet::render_rows(frame, below, &facts(view), Scroll::default(), theme);
+        }
+    }
+}
+
+fn facts(view: &AccountView) -> Vec<Row> {
+    let coins = |wei: Option<U256>| wei.map(|w| format!("{} ETH", format::short_coins(w)));
+    let kernel = view.kernel_version.map_or_else(|| "not known".to_owned(), |v| format!("Kernel {v}"));
+    let deployed = match view.deployed {
+        Some(true) => "has code on chain",
+        Some(false) => "no code yet: the first operation deploys it",
+        None => "not read yet",
+    };
+    let mut rows = vec![
+        Row::Fact("address", view.address.to_string()),
+        Row::Fact("owner", view.owner.to_string()),
+        Row::Fact("version", format!("{kernel}, {deployed}")),
+    ];
+    if let Some(balance) = coins(view.balance) {
+        let deposit = coins(view.deposit.filter(|d| !d.is_zero()));
+        let deposit = deposit.map_or_else(String::new, |d| format!(", and {d} prepaid for gas (EntryPoint deposit)"));
+        rows.push(Row::Fact("balance", format!("{balance}{deposit}")));
+    }
+    if view.paused == Some(true) {
+        rows.push(Row::Bad("panic is on: no session key of this account can act".into()));
+    }
+    if let Some(why) = &view.unknown_because {
+        rows.push(Row::Caution(format!("no chain to ask: {why}")));
+    }
+    rows
+}
+
+fn removal_rows(view: &AccountView) -> Vec<Row> {
+    let mut rows = vec![
+        Row::Head(format!("Take {} off the list?", view.name)),
+        Row::Fact("account", view.address.to_string()),
+        Row::Fact("network", view.network.clone()),
+        Row::Blank,
+        Row::Item("nothing is sent: the account and its keys on chain stay as they are".into()),
+        Row::Item("its approvals stay on record; adding the account again brings them back".into()),
+    ];
+    if !view.watch_only {
+        rows.push(Row::Item("its owner's key stays in your vault".into()));
+    }
+    rows
+}
+
+fn heading(columns: usize, theme: Theme) -> Vec<Line<'static>> {
+    let rows = [Row::Head("Add an account".into()), Row::Dim("This sends nothing and costs nothing.".into())];
+    sheet::lay_out(&rows, columns, theme)
+}
+
+fn form(networks: &[&str]) -> Form<Entry> {
+    let mut form = Form::new(vec![
+        Asked::choice(
+            Entry::Kind,
+            "account",
+            &["a new one", "one that exists"],
+            0,
+            "a new one has its address at once, and code with its first operation",
+        ),
+        Asked::text(Entry::Name, "name", "", "treasury", "for your eyes: letters, digits, - and _"),
+        Asked::choice(Entry::Network, "network", networks, 0, "the chain it is on"),
+        Asked::text(Entry::Address, "address", "", "0x…", "of the account itself; its owner is read from the chain"),
+        Asked::choice(Entry::Owner, "owner's key", &OWNERS, 0, "what signs for the account; it is kept in your vault"),
+        Asked::text(Entry::File, "file", "", "~/owner.key", "what is in the file is never shown"),
+        Asked::text(
+            Entry::OwnerAddress,
+            "owner's address",
+            "",
+            "0x…",
+            "whose account it is; nothing can be signed here",
+        ),
+        Asked::text(Entry::Index, "number", "", "0", "tells the accounts of one owner apart (index)"),
+        Asked::button(Entry::Go, "Add it"),
+    ]);
+    fit(&mut form);
+    form
+}
+
+/// What is asked depends on what was answered.
+fn fit(form: &mut Form<Entry>) {
+    let exists = form.chosen(Entry::Kind) == 1;
+    let owners: &[&str] = if exists { &OWNERS_OF_EXISTING } else { &OWNERS };
+    if form.choice_of(Entry::Owner).is_some_and(|c| c.options.len() != owners.len()) {
+        let row = Asked::choice(
+            Entry::Owner,
+            "owner's key",
+            owners,
+            0,
+            "what signs for the account; it is kept in your vault",
+        );
+        if let Some(old) = form.get_mut(Entry::Owner) {
+            *old = row;
+        }
+    }
+    let owner = owner_words(form);
+    form.show(Entry::Address, exists);
+    form.show(Entry::File, owner.contains("file"));
+    form.show(Entry::OwnerAddress, !exists && owner.starts_with("not here"));
+    form.show(Entry::Index, !exists);
+    form.settle();
+}
+
+fn owner_words(form: &Form<Entry>) -> String {
+    form.choice_of(Entry::Owner).map(|c| c.text().to_owned()).unwrap_or_default()
+}
+
+fn check(form: &Form<Entry>, line: Entry) -> Result<(), String> {
+    let text = form.text(line);
+    if form.get(line).is_none_or(|r| r.hidden) {
+        return Ok(());
+    }
+    match line {
+        Entry::Name => check_name("the account's name", &text).map_err(|e| e.message),
+        Entry::Address | Entry::OwnerAddress => address(&text).map(|_| ()),
+        Entry::File if text.is_empty() => Err("name the file".into()),
+        Entry::Index => index(&text).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+fn index(text: &str) -> Result<U256, String> {
+    if text.is_empty() {
+        return Ok(U256::ZERO);
+    }
+    text.parse().map_err(|_| "expected a whole number; most owners have only number 0".to_owned())
+}
+
+/// What the form asks for, or nothing while something is wrong with it: then that is said where it is.
+fn submit(form: &mut Form<Entry>) -> Option<AccountRequest> {
+    let lines: Vec<Entry> = form.rows.iter().filter(|r| !r.hidden).map(|r| r.key).collect();
+    for line in lines {
+        if let Err(why) = check(form, line) {
+            form.refuse(line, why);
+            return None;
+        }
+    }
+    let exists = form.chosen(Entry::Kind) == 1;
+    let file = form.text(Entry::File);
+    let owner = match owner_words(form).as_str() {
+        "make a new key" => OwnerFrom::Fresh,
+        "a key in a file" => OwnerFrom::KeyFile(file),
+        "a keystore file" => OwnerFrom::Keystore(file),
+        "a recovery phrase in a file" => OwnerFrom::PhraseFile(file),
+        _ => OwnerFrom::Nobody(address(&form.text(Entry::OwnerAddress)).ok().filter(|_| !exists)),
+    };
+    Some(AccountRequest {
+        name: form.text(Entry::Name),
+        network: form.choice_of(Entry::Network).map(|c| c.text().to_owned()).unwrap_or_default(),
+        address: address(&form.text(Entry::Address)).ok().filter(|_| exists),
+        owner,
+        index: index(&form.text(Entry::Index)).unwrap_or_default(),
+    })
+}
+
+/// An address as it is typed: with a right checksum where it has one.
+fn address(text: &str) -> Result<Address, String> {
+    let address: Address = text.parse().map_err(|_| "expected an address: 0x and 40 hex digits".to_owned())?;
+    let digits = text.get(2..).unwrap_or(text);
+    let mixed = digits.chars().any(|c| c.is_ascii_uppercase()) && digits.chars().any(|c| c.is_ascii_lowercase());
+    if mixed && Address::parse_checksummed(text, None).is_err() {
+        return Err("the checksum of this address is wrong: one of its letters was changed".into());
+    }
+    if address.is_zero() { Err("the zero address is nobody's".into()) } else { Ok(address) }
+}

@@ -1,0 +1,191 @@
+//! Enabling what is signed, in its order, so that a queued approval need not wait for another agent's first use.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::{
+    Copyable, Screen,
+    review::Review,
+    revoke::{changed_rows, cost_rows, operation_rows},
+    stages::{Moved, Stage, Stages, is_stale},
+};
+use crate::{
+    tui::{
+        app::{Cx, Data, JobId, Model, Next, Notice, Report},
+        effects::{Effect, EnablePreview},
+        keymap::{Command, Place},
+        widget::sheet::Row,
+    },
+    wallet::{enable::Enabled, error::Error, key::KeyView, state::State as KeyState},
+};
+
+/// What enabling goes through once it was confirmed.
+const PHASES: [&str; 1] = ["signing, sending and waiting for a block"];
+
+#[derive(Debug)]
+pub struct State {
+    pub account: String,
+    keys: Vec<String>,
+    what: String,
+    stages: Stages,
+    /// What was confirmed, in case it turns out to be stale.
+    shown: Option<Box<EnablePreview>>,
+    /// The present plan replaces one that went stale, for this reason.
+    stale: Option<Error>,
+}
+
+/// Why these keys cannot be enabled from here, if they cannot.
+pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
+    let first = keys.first()?;
+    let account = data.account_of(first);
+    if first.imported || account.is_none_or(|a| a.view.is_none()) {
+        return Some(format!("{}: its holder enables it with the first call", first.label));
+    }
+    if let Some(why) = super::revoke::why_no_owner(account) {
+        return Some(why);
+    }
+    let can = |k: &&&KeyView| matches!(k.state, KeyState::Pending | KeyState::Queued | KeyState::NotYet);
+    let other = keys.iter().find(|k| !can(k))?;
+    Some(format!("{} is {}: {}", other.label, other.state, other.state_reason))
+}
+
+/// The keys whose turns come before that of a key that is queued: it cannot be enabled without them.
+fn waits_for<'a>(key: &KeyView, data: &'a Data) -> Vec<&'a KeyView> {
+    let turn = |k: &KeyView| k.nonce.parse::<u128>().ok();
+    let Some(account) = data.account_of(key).filter(|_| key.state == KeyState::Queued) else { return Vec::new() };
+    let before = |k: &&KeyView| {
+        k.validator == key.validator
+            && matches!(k.state, KeyState::Pending | KeyState::Queued)
+            && turn(k).zip(turn(key)).is_some_and(|(one, other)| one < other)
+    };
+    data.keys_of(account).filter(before).collect()
+}
+
+impl State {
+    pub fn open(keys: &[&KeyView], cx: &mut Cx<'_>) -> Next {
+        let why = why_not(keys, cx.data);
+        let account = keys.first().and_then(|k| cx.data.account_of(k)).map(|a| a.name.clone());
+        let (Some(account), None) = (account, &why) else {
+            *cx.notice = Some(Notice::trouble(why.unwrap_or_else(|| "choose the key to enable first".into())));
+            return Next::Stay;
+        };
+        let before = keys.first().filter(|_| keys.len() == 1).map(|key| waits_for(key, cx.data)).unwrap_or_default();
+        let what = match (keys, before.len()) {
+            ([only], 0) => only.label.clone(),
+            ([only], n) => format!("{} and the {n} that must come first", only.label),
+            (several, _) => format!("{} keys", several.len()),
+        };
+        let keys: Vec<String> = before.iter().chain(keys).map(|k| k.key_id.clone()).collect();
+        let job = cx.jobs.start(format!("planning to enable {what}"), false);
+        cx.effects.push(Effect::PlanEnable { job, keys: keys.clone() });
+        let stages = Stages::planning(format!("Enable {what}"), &PHASES, job);
+        Next::Open(Box::new(Screen::Enable(Self { account, keys, what, stages, shown: None, stale: None })))
+    }
+
+    pub fn places(&self) -> Vec<Place> {
+        self.stages.places()
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match self.stages.command(command, cx) {
+            Moved::Stay => Next::Stay,
+            Moved::Back => Next::Back,
+            Moved::Confirmed(plan, _) => {
+                let job = cx.jobs.start(format!("enabling {}", self.what), true);
+                cx.effects.push(Effect::SendEnable { job, plan });
+                self.stages.go(Stage::Sending(job));
+                Next::Stay
+            }
+        }
+    }
+
+    pub fn resized(&mut self) {
+        self.stages.resized();
+    }
+
+    pub fn drawn(&mut self, cx: &Cx<'_>) {
+        self.stages.drawn(cx);
+    }
+
+    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+        self.stages.leave(effects);
+    }
+
+    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if !self.stages.waits_for(job) {
+            return false;
+        }
+        *cx.notice = None;
+        let sending = matches!(self.stages.stage, Stage::Sending(_));
+        match report {
+            Report::EnablePlanned(preview) => {
+                let mut rows = Vec::new();
+                if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
+                    rows.extend(changed_rows(&why, before.gist(), preview.gist()));
+                }
+                rows.extend(plan_rows(&self.what, preview));
+                self.shown = Some(preview.clone());
+                let review = Box::new(Review::new("enable", rows, &[]));
+                self.stages.go(Stage::Review { plan: job, review });
+            }
+            Report::Enabled(enabled) => self.stages.go(Stage::Done(result_rows(&self.what, enabled))),
+            Report::Failed(error) if sending && is_stale(error) => {
+                self.stale = Some(error.clone());
+                let job = cx.jobs.start(format!("planning to enable {}", self.what), false);
+                cx.effects.push(Effect::PlanEnable { job, keys: self.keys.clone() });
+                self.stages.go(Stage::Planning(job));
+            }
+            Report::Failed(error) => {
+                self.stages.go(Stage::Failed(format!("{} was not enabled", self.what), error.clone()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub fn copyable(&self) -> Option<Copyable> {
+        let text = self.stages.outcome()?;
+        Some(Copyable { what: "this result".into(), file: "enabled".into(), text })
+    }
+
+    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        self.stages.render(model, frame, area);
+    }
+}
+
+fn plan_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
+    let mut rows = vec![
+        Row::Head(format!("Enable {what} on chain now")),
+        Row::Fact("account", format!("{} {}", preview.account, preview.address)),
+        Row::Fact("network", preview.network.clone()),
+        Row::Dim("Not needed in general: a key is enabled by its first use.".into()),
+        Row::Blank,
+        Row::Head("What is sent".into()),
+    ];
+    for step in &preview.steps {
+        rows.push(Row::Item(step.effect.clone()));
+        rows.push(Row::Note(step.call.clone()));
+    }
+    rows.push(Row::Blank);
+    rows.extend(cost_rows(&preview.price));
+    rows
+}
+
+fn result_rows(what: &str, enabled: &Enabled) -> Vec<Row> {
+    let operation = &enabled.operation;
+    let mut rows = vec![Row::Head(match operation.success {
+        Some(true) => format!("{what}: done"),
+        Some(false) => format!("{what}: NOT enabled, the operation failed"),
+        None => format!("{what}: sent, and not in a block yet"),
+    })];
+    for key in &enabled.keys {
+        let text = format!("{} is {}: {}", key.label, key.state, key.state_reason);
+        let enabled = matches!(key.state, KeyState::Active | KeyState::Expiring | KeyState::NotYet);
+        rows.push(if enabled { Row::Good(text) } else { Row::Caution(text) });
+    }
+    if let Some(reason) = &operation.revert_reason {
+        rows.push(Row::Bad(format!("reason: {reason}")));
+    }
+    rows.push(Row::Blank);
+    rows.extend(operation_rows(operation));
+    rows
+}

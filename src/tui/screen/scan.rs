@@ -1,0 +1,187 @@
+//! Looking for keys that nobody here knows: an account's history is read from its chain, and what was found is listed. Nothing
+//! is signed or sent.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::{Copyable, revoke::failure_rows};
+use crate::{
+    tui::{
+        app::{AccountRow, Cx, JobId, Model, Next, Notice, Report},
+        effects::Effect,
+        format,
+        keymap::{Command, Place},
+        widget::sheet::{self, Row, Scroll},
+    },
+    wallet::{
+        error::Error,
+        scan::{FoundKey, Scan, ScanProgress},
+    },
+};
+
+#[derive(Debug)]
+enum Step {
+    Reading(JobId, Option<ScanProgress>),
+    Done(Box<Scan>),
+    Failed(Error),
+}
+
+#[derive(Debug)]
+pub struct State {
+    pub account: String,
+    step: Step,
+    scroll: Scroll,
+}
+
+impl State {
+    pub fn open(account: Option<&AccountRow>, cx: &mut Cx<'_>) -> Next {
+        if let Some(why) = why_not(account) {
+            *cx.notice = Some(Notice::trouble(why));
+            return Next::Stay;
+        }
+        let Some(account) = account.map(|a| a.name.clone()) else { return Next::Stay };
+        let job = cx.jobs.start(format!("looking for keys of {account}"), false);
+        cx.effects.push(Effect::Scan { job, account: account.clone() });
+        let state = Self { account, step: Step::Reading(job, None), scroll: Scroll::default() };
+        Next::Open(Box::new(super::Screen::Scan(Box::new(state))))
+    }
+
+    pub fn places(&self) -> Vec<Place> {
+        match self.step {
+            Step::Done(_) => vec![Place::Outcome, Place::Copyable, Place::Sheet],
+            Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
+            Step::Reading(..) => vec![Place::Sheet],
+        }
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if command == Command::Back {
+            return Next::Back;
+        }
+        let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
+        self.scroll.command(command, lines, usize::from(cx.body.height));
+        Next::Stay
+    }
+
+    pub fn report(&mut self, job: JobId, report: &Report) -> bool {
+        let Step::Reading(waiting, progress) = &mut self.step else { return false };
+        if *waiting != job {
+            return false;
+        }
+        match report {
+            Report::Scanning(now) => *progress = Some(*now),
+            Report::Scanned(scan) => self.step = Step::Done(scan.clone()),
+            Report::Failed(error) => self.step = Step::Failed(error.clone()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// What was read so far is kept: a later scan goes on there.
+    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+        if let Step::Reading(job, _) = self.step {
+            effects.push(Effect::Cancel { job });
+        }
+    }
+
+    pub fn copyable(&self) -> Option<Copyable> {
+        let Step::Done(scan) = &self.step else { return None };
+        let text = sheet::text(&result_rows(scan));
+        Some(Copyable { what: "what was found".into(), file: "scan".into(), text })
+    }
+
+    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        sheet::render_rows(frame, area, &self.rows(), self.scroll, model.theme);
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        match &self.step {
+            Step::Reading(_, progress) => {
+                let mut rows = vec![
+                    Row::Head(format!("Looking for session keys of {}", self.account)),
+                    Row::Text("The chain keeps no list of keys: they are read from the account's own history.".into()),
+                ];
+                rows.push(match progress {
+                    None => Row::Item("asking where the history begins…".into()),
+                    Some(p) => Row::Item(format!(
+                        "block {} of {} ({} %), {} operations, {} keys so far",
+                        p.through_block,
+                        p.to_block,
+                        percent(p),
+                        p.operations,
+                        p.keys
+                    )),
+                });
+                rows.push(Row::Dim("Nothing is sent. Esc stops it; a later look goes on where this one ended.".into()));
+                rows
+            }
+            Step::Done(scan) => result_rows(scan),
+            Step::Failed(error) => failure_rows("The history could not be read to its end", error),
+        }
+    }
+}
+
+/// Why there is nothing to look through, if so.
+pub fn why_not(account: Option<&AccountRow>) -> Option<String> {
+    match account {
+        None => Some("there is no account yet: m adds one".into()),
+        Some(row) if row.view.is_none() => Some(format!("{} is not on your list: m adds it, to watch it", row.name)),
+        Some(_) => None,
+    }
+}
+
+fn percent(progress: &ScanProgress) -> u64 {
+    let all = progress.to_block.saturating_sub(progress.from_block).saturating_add(1);
+    let read = progress.through_block.saturating_sub(progress.from_block).saturating_add(1);
+    read.min(all).saturating_mul(100) / all.max(1)
+}
+
+fn result_rows(scan: &Scan) -> Vec<Row> {
+    let new = scan.keys.iter().filter(|k| !k.known).count();
+    let mut rows = vec![Row::Head(match (scan.keys.len(), new) {
+        (0, _) => format!("{}: no session key was ever enabled", scan.account),
+        (1, 0) => format!("{}: 1 key, which is on your list already", scan.account),
+        (all, 0) => format!("{}: {all} keys, all of them on your list already", scan.account),
+        (1, _) => format!("{}: 1 key, which is new here", scan.account),
+        (all, new) => format!("{}: {all} keys, {new} of them new here", scan.account),
+    })];
+    rows.push(if scan.complete {
+        Row::Good("every turn is explained: these are all the keys that were ever enabled".into())
+    } else {
+        Row::Bad("not every turn is explained: there may be keys that nobody here knows".into())
+    });
+    rows.extend(scan.findings.iter().map(|f| Row::Caution(f.message.clone())));
+    rows.push(Row::Dim(format!(
+        "blocks {} to {}, {} operations of the account",
+        scan.from_block, scan.through_block, scan.operations
+    )));
+    rows.push(Row::Blank);
+    for key in &scan.keys {
+        rows.extend(key_rows(key));
+    }
+    if new > 0 {
+        rows.push(Row::Way("what is new is on the list at home now: look at it, or take it back".into()));
+    }
+    rows
+}
+
+fn key_rows(found: &FoundKey) -> Vec<Row> {
+    let label = found.key.as_ref().map_or_else(|| "no longer on chain".to_owned(), |k| k.label.clone());
+    let state = found.key.as_ref().map_or_else(String::new, |k| format!(", {}", k.state));
+    let turns: Vec<String> = found.turns.iter().map(|t| t.nonce.to_string()).collect();
+    let turns = match turns.as_slice() {
+        [] => String::new(),
+        [only] => format!(", turn {only}"),
+        several => format!(", turns {}", several.join(", ")),
+    };
+    let used = match (&found.last_use, found.uses) {
+        (Some(last), uses) => {
+            let when = last.time.map_or_else(|| format!("in block {}", last.block), format::date);
+            let times = if uses == 1 { "once".to_owned() } else { format!("{uses} times") };
+            format!("used {times}, last {when}")
+        }
+        (None, _) => "never used".to_owned(),
+    };
+    let text = format!("{label}{state}{turns}: {used}");
+    let row = if found.known { Row::Item(text) } else { Row::Caution(format!("NEW {text}")) };
+    vec![row, Row::Note(found.session_key.to_string())]
+}

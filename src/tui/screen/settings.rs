@@ -1,0 +1,102 @@
+//! Settings: what this home is, where its secrets are kept, and how it looks.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::{Screen, accounts, networks};
+use crate::{
+    tui::{
+        app::{Cx, JobId, Model, Next, Report},
+        effects::Effect,
+        keymap::Command,
+        widget::sheet::{self, Row, Scroll},
+    },
+    wallet::{error::Error, secrets::BackendView},
+};
+
+#[derive(Debug, Default)]
+pub struct State {
+    reading: Option<JobId>,
+    vault: Option<Result<Vec<BackendView>, Error>>,
+    networks: Vec<String>,
+    asking: Option<JobId>,
+    scroll: Scroll,
+}
+
+impl State {
+    pub fn open(cx: &mut Cx<'_>) -> Self {
+        let vault = cx.jobs.start("looking at the vault", false);
+        cx.effects.push(Effect::VaultStatus { job: vault });
+        let networks = cx.jobs.start("reading the networks", false);
+        cx.effects.push(Effect::Networks { job: networks });
+        Self { reading: Some(vault), asking: Some(networks), ..Self::default() }
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match command {
+            Command::Back => return Next::Back,
+            Command::Networks => return Next::Open(Box::new(Screen::Networks(networks::State::open(cx)))),
+            Command::Accounts => return Next::Open(Box::new(Screen::Accounts(accounts::State::default()))),
+            // The rows fit on every screen that is large enough for more than one line, but for the folder's name.
+            command => {
+                self.scroll.command(command, usize::from(cx.body.height) * 2, usize::from(cx.body.height));
+            }
+        }
+        Next::Stay
+    }
+
+    pub fn report(&mut self, job: JobId, report: &Report) -> bool {
+        match report {
+            Report::Vault(vault) if self.reading == Some(job) => self.vault = Some(Ok(vault.clone())),
+            Report::Failed(error) if self.reading == Some(job) => self.vault = Some(Err(error.clone())),
+            Report::Networks(networks) if self.asking == Some(job) => {
+                self.networks = networks.iter().map(|n| format!("{} (chain {})", n.name, n.chain_id)).collect();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+        sheet::render_rows(frame, area, &self.rows(model), self.scroll, model.theme);
+    }
+
+    fn rows(&self, model: &Model) -> Vec<Row> {
+        let mut rows = vec![
+            Row::Head("This home".into()),
+            Row::Fact("folder", model.folder.clone()),
+            Row::Fact("version", format!("keyleash {}", env!("CARGO_PKG_VERSION"))),
+        ];
+        if model.data.sandbox {
+            rows.push(Row::Fact("sandbox", "a chain inside this program: no network, play keys, no money".into()));
+        }
+        let networks = if self.networks.is_empty() { "none yet".to_owned() } else { self.networks.join(", ") };
+        rows.push(Row::Fact("networks", networks));
+        rows.push(Row::Fact("accounts", model.data.accounts.len().to_string()));
+        rows.push(Row::Fact("keys", model.data.keys.len().to_string()));
+        rows.push(Row::Blank);
+        rows.push(Row::Head("Where secrets are kept (vault)".into()));
+        match &self.vault {
+            None => rows.push(Row::Dim("looking…".into())),
+            Some(Err(error)) => rows.push(Row::Bad(error.message.clone())),
+            Some(Ok(_)) if model.data.sandbox => rows.push(Row::Item("play keys, in the sandbox's own folder".into())),
+            Some(Ok(backends)) => rows.extend(backends.iter().map(backend)),
+        }
+        rows.push(Row::Blank);
+        rows.push(Row::Head("How it looks".into()));
+        let colour = if model.theme.colour { "on" } else { "off" };
+        rows.push(Row::Fact("colour", format!("{colour}; c changes it for this session")));
+        rows.push(Row::Dim("NO_COLOR=1, or --color never, starts without".into()));
+        rows
+    }
+}
+
+fn backend(view: &BackendView) -> Row {
+    let name = match view.backend {
+        crate::wallet::Backend::Keyring => "the system's keyring",
+        crate::wallet::Backend::File => "files sealed with a passphrase",
+    };
+    let chosen = if view.chosen { ", used for new ones" } else { "" };
+    let reason = view.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    let text = format!("{name}: {} secret(s), {}{chosen}{reason}", view.secrets, view.state);
+    if view.chosen && matches!(view.state, "absent" | "frozen") { Row::Bad(text) } else { Row::Item(text) }
+}
