@@ -20,7 +20,7 @@ use super::{
     Wallet,
     chain::{
         At, ChainError, Node,
-        node::{Log, LogQuery, Transaction},
+        node::{Log, LogQuery, Nonces, Transaction},
     },
     error::Result,
     key::{KeyView, Pictures},
@@ -34,7 +34,7 @@ use crate::kernel::{
     approval::{ApprovalRequest, EnableData},
     generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
     history::{
-        Shown,
+        Act, Shown, acts,
         ledger::{Changed, Enabled, EnabledBy, Ledger, Mined, OnChain, Open, Point, Uses},
         operations,
     },
@@ -64,6 +64,8 @@ const PICTURES: usize = 5;
 /// Most former owners whose signature is tried on an approval.
 const OWNERS: usize = 64;
 
+/// Most turns whose transaction is looked for in old states. Each takes some 25 reads.
+const LOOKUPS: usize = 32;
 /// Most operations on record that are looked through.
 const OPERATIONS: u32 = 100_000;
 
@@ -248,7 +250,7 @@ impl Wallet {
 
         let mut ledger = kept.ledger.clone();
         let mut to = tip.number;
-        let mut rounds = 0;
+        let (mut rounds, mut searched) = (0, false);
         let picture = loop {
             while next <= to {
                 let chunk = reader.chunk(&mut ledger, next, to).await?;
@@ -264,17 +266,29 @@ impl Wallet {
                 next = reader.chunk(&mut ledger, next, to).await?.through + 1;
             }
             rounds += 1;
-            if ledger.session_keys().is_subset(&asked) || rounds >= PICTURES {
-                break picture;
+            if !ledger.session_keys().is_subset(&asked) && rounds < PICTURES {
+                continue;
             }
+            if !searched {
+                searched = true;
+                let silent = reader.silent(&ledger, &on_chain(&picture), (kept.from, picture.block)).await?;
+                let (old, new): (Vec<Silent>, Vec<Silent>) = silent.into_iter().partition(|s| s.at.block <= settled);
+                if !old.is_empty() {
+                    add_silent(&mut kept.ledger, &old);
+                    self.keep_scan(account, services, &kept, settled.max(kept.next.saturating_sub(1))).await?;
+                }
+                add_silent(&mut ledger, &old);
+                add_silent(&mut ledger, &new);
+                if !ledger.session_keys().is_subset(&asked) {
+                    continue;
+                }
+            }
+            break picture;
         };
 
-        let open = ledger.settle(&OnChain {
-            nonces: picture.nonces.iter().map(|(g, n)| (*g, (n.last, n.invalid))).collect(),
-            sessions: picture.sessions.clone(),
-        });
+        let open = ledger.settle(&on_chain(&picture));
         reader.add_times(&mut ledger).await?;
-        let silent = !open.numbered.is_empty() && reader.owners_sent_transactions(&ledger).await?;
+        let doubtful = !open.numbered.is_empty() && reader.owners_sent_transactions(&ledger).await?;
         let joined = self.join(account, &picture, &ledger)?;
         self.report(
             account,
@@ -282,7 +296,7 @@ impl Wallet {
             &ledger,
             &open,
             joined,
-            Extent { from: kept.from, whole: kept.whole, through: to, silent },
+            Extent { from: kept.from, whole: kept.whole, through: to, silent: doubtful },
         )
     }
 
@@ -332,6 +346,19 @@ impl Wallet {
     }
 }
 
+fn add_silent(ledger: &mut Ledger, silent: &[Silent]) {
+    for Silent { generation, invalid, acts, at } in silent {
+        ledger.add_silent(acts, *generation, *invalid, *at);
+    }
+}
+
+fn on_chain(picture: &Picture) -> OnChain {
+    OnChain {
+        nonces: picture.nonces.iter().map(|(g, n)| (*g, (n.last, n.invalid))).collect(),
+        sessions: picture.sessions.clone(),
+    }
+}
+
 /// What a scan covered, and whether more may have happened.
 struct Extent {
     from: u64,
@@ -359,6 +386,15 @@ struct Reader<'a> {
     account: Address,
     /// Transactions of ours that were mined, by block: an owner's own may leave no trace on the chain.
     ours: BTreeMap<u64, BTreeSet<B256>>,
+}
+
+/// A transaction of the owner's that left no trace but in the validator's counters.
+struct Silent {
+    generation: Generation,
+    /// The validator's `invalidNonce` after it.
+    invalid: u128,
+    acts: Vec<Act>,
+    at: Point,
 }
 
 struct Chunk {
@@ -480,6 +516,76 @@ impl Reader<'_> {
             }
         }
         Ok(low)
+    }
+
+    /// Transactions that left no trace, looked for on account of what is unexplained: where a counter of the validator moved,
+    /// the owner's call is in that block. Needs a node that remembers old states; finds nothing on any other.
+    async fn silent(&self, ledger: &Ledger, chain: &OnChain, blocks: (u64, u64)) -> Read<Vec<Silent>> {
+        let (open, kernel) = (ledger.clone().settle(chain), ledger.kernel);
+        let mut found = Vec::new();
+        let mut lookups = LOOKUPS;
+        for gap in &open.gaps {
+            let mut turn = gap.first;
+            while turn <= gap.last && lookups > 0 {
+                lookups -= 1;
+                let reached = |nonces: &Nonces| nonces.last >= turn;
+                let Some(silent) = self.moved(gap.generation, reached, blocks, kernel).await? else { break };
+                let used = silent.acts.iter().filter_map(|act| match act {
+                    Act::Enable { generation, enable, .. } if *generation == gap.generation => Some(enable.nonce),
+                    _ => None,
+                });
+                turn = used.max().unwrap_or(turn).max(turn).saturating_add(1);
+                found.push(silent);
+            }
+        }
+        for generation in &open.invalidated {
+            let goal = chain.nonces.get(generation).map_or(0, |(_, invalid)| *invalid);
+            let reached = |nonces: &Nonces| nonces.invalid >= goal;
+            found.extend(self.moved(*generation, reached, blocks, kernel).await?);
+        }
+        Ok(found)
+    }
+
+    /// What the account was called to do in the first block at which the validator's counters are as wanted.
+    async fn moved(
+        &self,
+        generation: Generation,
+        wanted: impl Fn(&Nonces) -> bool,
+        (from, to): (u64, u64),
+        kernel: Option<KernelVersion>,
+    ) -> Read<Option<Silent>> {
+        let (mut low, mut high) = (from, to);
+        let Some(mut there) = self.nonces_at(generation, to).await?.filter(&wanted) else { return Ok(None) };
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.nonces_at(generation, middle).await? {
+                Some(nonces) if wanted(&nonces) => (high, there) = (middle, nonces),
+                Some(_) => low = middle + 1,
+                None => return Ok(None),
+            }
+        }
+        let Ok(transactions) = self.node.transactions_in(high).await else { return Ok(None) };
+        let has_batch = kernel.is_none_or(KernelVersion::has_batch);
+        for called in transactions.iter().filter(|t| t.to == Some(self.account)) {
+            let acts = acts(self.account, &called.input, has_batch);
+            // A stranger may call the account as well, in vain.
+            if !acts.is_empty() && self.node.receipt(called.hash).await?.is_some_and(|receipt| receipt.success) {
+                let at = Point { block: high, transaction: called.hash, time: None };
+                return Ok(Some(Silent { generation, invalid: there.invalid, acts, at }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The validator's counters at an old block; `None` where the node does not remember.
+    async fn nonces_at(&self, generation: Generation, block: u64) -> Read<Option<Nonces>> {
+        match self.node.nonces(generation.address(), self.account, At::Block(block)).await {
+            Ok(nonces) => Ok(Some(nonces)),
+            // The validator was not there yet.
+            Err(ChainError::Malformed { .. }) => Ok(Some(Nonces::default())),
+            Err(ChainError::Rpc(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether an owner ever sent a transaction of its own: only those can be without a trace.

@@ -487,6 +487,32 @@ impl Ledger {
         enabled
     }
 
+    /// Adds what a transaction did that left no trace and was looked for afterwards, on account of a gap. `invalid`: the
+    /// validator's `invalidNonce` after it. The counters stay as they were followed: the turns are explained all the same.
+    pub fn add_silent(&mut self, acts: &[Act], generation: Generation, invalid: u128, at: Point) {
+        for act in acts {
+            match act {
+                Act::Enable { generation, enable, selector } => {
+                    if !self.enabled.iter().any(|e| e.generation == *generation && e.enable == *enable) {
+                        let unseen = self.unseen(*generation, *enable);
+                        let (by, at, selector) = (EnabledBy::Account, Some(at), *selector);
+                        self.enabled.push(Enabled { by, at, selector, held: false, ..unseen });
+                    }
+                }
+                Act::Invalidate { generation: of, through } => {
+                    let counter = self.counters.entry(*of).or_default();
+                    counter.invalid = counter.invalid.max(*through);
+                    counter.numbered |= of.sweep_can_rewind();
+                }
+                Act::InvalidateAll { generation: of } if *of == generation => {
+                    let counter = self.counters.entry(generation).or_default();
+                    counter.invalid = counter.invalid.max(invalid);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Fills in block times that were not known.
     pub fn set_times(&mut self, times: &BTreeMap<u64, u64>) {
         let set = |point: &mut Option<Point>| {

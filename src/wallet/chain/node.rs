@@ -460,6 +460,16 @@ impl Node {
         Ok(found)
     }
 
+    /// All transactions of a block.
+    pub async fn transactions_in(&self, block: u64) -> Result<Vec<Transaction>, ChainError> {
+        /// Far above what any chain puts into one block.
+        const MOST: usize = 100_000;
+        let call = Call::read("eth_getBlockByNumber", json!([At::Block(block).tag(), true]));
+        let read =
+            |answer: &Answer<'_>| answer.field("transactions")?.list(MOST)?.iter().map(Transaction::read).collect();
+        self.one(call, read).await
+    }
+
     /// Several blocks by number, in order; `None` for one that the node does not have.
     pub async fn blocks(&self, numbers: &[u64]) -> Result<Vec<Option<Block>>, ChainError> {
         let call = |number: &u64| Call::read("eth_getBlockByNumber", json!([At::Block(*number).tag(), false]));

@@ -578,6 +578,58 @@ fn what_an_owner_does_in_silence_is_said_to_be_unexplained() {
 }
 
 #[test]
+fn a_node_that_remembers_old_states_tells_where_an_owner_acted_in_silence() {
+    let mut world = World::new(sandbox_chain());
+    let then: Arc<Mutex<Vec<(u64, (u128, u128))>>> = Arc::default();
+    let note = |world: &World| {
+        let block = world.chain(|service| service.chain().latest().unwrap().number);
+        then.lock().unwrap().push((block, world.nonces()));
+    };
+    let (first, kept, ended) = (world.grant(11, 1, 1), world.grant(12, 1, 2), world.grant(13, 1, 4));
+    let op = world.by_key(&first, Some(&first.approval));
+    world.bundle(&[op]);
+    note(&world);
+    world.mine(5);
+    for silent in [enable(&kept), burn(3), enable(&ended), invalidate_all()] {
+        world.owner_transaction(silent);
+        note(&world);
+        world.mine(3);
+    }
+    let last = world.grant(14, 1, 5);
+    let op = world.by_key(&last, Some(&last.approval));
+    world.bundle(&[op]);
+    note(&world);
+    world.mine(SETTLED as u32 + 3);
+    assert!(!world.scan().complete, "the sandbox forgets");
+
+    let nonces = hex!("7ecebe00");
+    let remembers = Tampered::new(&world, move |call, answer| {
+        let asks = |field: &str| call.params[0][field].as_str().unwrap_or_default().to_owned();
+        if call.method == "eth_call" && answer.is_err() && asks("data").starts_with(&hex::encode_prefixed(nonces)) {
+            let at = u64::from_str_radix(call.params[1].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+            let of_g2 = asks("to").parse::<Address>() == Ok(G2.address());
+            let then = then.lock().unwrap();
+            let known = then.iter().rev().find(|(block, _)| of_g2 && *block <= at).map(|(_, nonces)| *nonces);
+            let (last, invalid) = known.unwrap_or_default();
+            let words = [U256::from(last), U256::from(invalid)].map(|word| word.to_be_bytes::<32>());
+            *answer = Ok(json!(Bytes::from(words.concat())));
+        }
+    });
+    let check = |scan: &Scan| {
+        assert_eq!((scan.complete, scan.codes()), (true, vec![]), "{scan:#?}");
+        assert_eq!(scan.keys.len(), 4);
+        for (granted, turn) in [(&kept, 2), (&ended, 4)] {
+            assert_eq!(scan.key(granted).turns(), [(turn, EnabledBy::Account)]);
+            assert!(scan.key(granted).turns[0].at.is_some_and(|at| at.time.is_some()));
+        }
+        assert_eq!(scan.key(&last).state(), State::Active);
+        assert_eq!(scan.key(&kept).state(), State::Revoked);
+    };
+    check(&world.scan_over(remembers).unwrap());
+    check(&world.scan()); // what was found out is kept
+}
+
+#[test]
 fn transactions_of_ours_are_read_although_they_leave_no_trace() {
     let world = World::new(sandbox_chain());
     let silent = world.grant(12, 1, 1);
