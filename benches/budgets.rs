@@ -143,7 +143,7 @@ fn screen() {
     fill(&home, 10_000);
     let mut open = Screen::open(&home);
     open.settle("10005");
-    open.press("jl");
+    open.press("l");
     let stroke = median(25, || open.press("j"));
     row("10,000 keys: a keystroke, until its frame is on the terminal", stroke, Some(4));
     open.close();

@@ -69,7 +69,7 @@ fn from_an_empty_home_to_a_revoked_key() {
     session.wait_for("you, at any time: x revokes it");
     session.keys("x");
     session.wait_for("y to revoke");
-    confirm(&mut session, "mint-bot: revoked, and that is proven");
+    confirm(&mut session, "mint-bot is revoked, and that is proven");
     session.keys("y");
     session.wait_for_raw("\x1b]52;c;");
     session.keys("\x1b");
@@ -116,7 +116,7 @@ fn several_keys_are_marked_and_revoked_together() {
     session.wait_for("What is sent");
     session.keys("G");
     session.wait_for("y to revoke");
-    confirm(&mut session, "2 keys: revoked, and that is proven");
+    confirm(&mut session, "2 keys are revoked, and that is proven");
     session.keys("q");
     assert_eq!(session.end(), 0);
 }
@@ -217,8 +217,14 @@ fn a_resize_storm_ends_in_a_whole_screen() {
 }
 
 #[test]
-fn no_color_writes_no_colour_and_keeps_the_selection() {
-    let mut session = Session::start(&[("NO_COLOR", "1")]);
+fn no_color_and_a_dumb_terminal_get_no_colour_and_keep_the_selection() {
+    for environment in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        without_colour(environment);
+    }
+}
+
+fn without_colour(environment: (&str, &str)) {
+    let mut session = Session::start(&[environment]);
     session.wait_for("Try it in the sandbox");
     let mut parser = vt100::Parser::new(24, 80, 0);
     parser.process(&session.raw());

@@ -115,9 +115,11 @@ impl State {
             Step::List => return self.in_list(command, cx),
             Step::Form(form, failed) => match form.command(command) {
                 _ if command == Command::Back => self.step = Step::List,
+                // Goes on from any line, as the button at the end does.
+                Did::Nothing if command != Command::PageDown => {}
                 Did::Left(line) => form.mark(line, check(form, line).err()),
                 Did::Turned(_) => fit(form),
-                Did::Pressed(_) => {
+                Did::Pressed(_) | Did::Nothing => {
                     *failed = None;
                     if let Some(request) = submit(form) {
                         let job = cx.jobs.start(format!("adding {}", request.name), false);
@@ -126,7 +128,6 @@ impl State {
                         self.step = Step::Adding(form, job);
                     }
                 }
-                Did::Nothing => {}
             },
             Step::Adding(form, job) => {
                 if command == Command::Back {
@@ -396,6 +397,7 @@ fn check(form: &Form<Entry>, line: Entry) -> Result<(), String> {
         return Ok(());
     }
     match line {
+        Entry::Name if text.is_empty() => Err("give it a name".into()),
         Entry::Name => check_name("the account's name", &text).map_err(|e| e.message),
         Entry::Address | Entry::OwnerAddress => address(&text).map(|_| ()),
         Entry::File if text.is_empty() => Err("name the file".into()),

@@ -14,12 +14,12 @@ pub struct State(Scroll);
 impl State {
     /// Scrolls, or answers that help should close.
     pub fn command(&mut self, command: Command, body: Rect, theme: Theme) -> bool {
-        let lines = sheet::lay_out(&rows(), usize::from(body.width), theme).len();
+        let lines = sheet::lay_out(&rows(), sheet::columns(body), theme).len();
         self.0.command(command, lines, usize::from(body.height))
     }
 
     pub fn render(&self, frame: &mut Frame<'_>, area: Rect, theme: Theme) {
-        sheet::render(frame, area, sheet::lay_out(&rows(), usize::from(area.width), theme), self.0, theme);
+        sheet::render_rows(frame, area, &rows(), self.0, theme);
     }
 }
 

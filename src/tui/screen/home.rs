@@ -397,8 +397,12 @@ impl State {
                 let style = if urgent { theme.bad() } else { theme.caution() };
                 (format!("{count}: {} {}", key.label, look.words), style)
             }
-            _ if model.data.in_flight > 0 => {
-                (format!("{} operation(s) sent, no result yet: t shows them", model.data.in_flight), theme.caution())
+            _ if model.data.in_flight == 1 => {
+                ("1 operation was sent and has no result yet: t shows it".to_owned(), theme.caution())
+            }
+            _ if model.data.in_flight > 1 => {
+                let count = model.data.in_flight;
+                (format!("{count} operations were sent and have no result yet: t shows them"), theme.caution())
             }
             _ => (String::new(), theme.plain()),
         }

@@ -138,9 +138,11 @@ impl State {
             }
             Step::Form(form, failed) => match form.command(command) {
                 _ if command == Command::Back => self.step = Step::List,
+                // Goes on from any line, as the button at the end does.
+                Did::Nothing if command != Command::PageDown => {}
                 Did::Left(line) => form.mark(line, check(form, line).err()),
                 Did::Turned(_) => fit(form),
-                Did::Pressed(_) => {
+                Did::Pressed(_) | Did::Nothing => {
                     *failed = None;
                     if let Some(request) = submit(form) {
                         let job = cx.jobs.start(format!("adding {}", request.name), false);
@@ -149,7 +151,6 @@ impl State {
                         self.step = Step::Adding(form, job);
                     }
                 }
-                Did::Nothing => {}
             },
             Step::Adding(..) => {}
             Step::Removing(name, review) => match review.command(command, cx) {
@@ -391,6 +392,7 @@ fn check(form: &Form<Entry>, line: Entry) -> Result<(), String> {
         false => Err("expected an address that begins with https:// or http://".to_owned()),
     };
     match line {
+        Entry::Name if text.is_empty() => Err("give it a name".into()),
         Entry::Name => check_name("the network's name", &text).map_err(|e| e.message),
         Entry::Chain => match text.parse::<u64>() {
             Ok(1..) => Ok(()),

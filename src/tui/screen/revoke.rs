@@ -204,6 +204,11 @@ impl State {
                 let review = Box::new(Review::new(verb(&self.wish), rows, &[]));
                 self.stages.go(Stage::Review { plan: job, review });
             }
+            // Somebody was faster, and the whole of it was reverted.
+            Report::Revoked(revoked) if revoked.not_proven.as_ref().is_some_and(|e| e.code == "revoke.raced") => {
+                self.stale.clone_from(&revoked.not_proven);
+                self.plan(cx);
+            }
             Report::Revoked(revoked) => {
                 self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
             }
@@ -277,10 +282,10 @@ pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
     rows
 }
 
-/// A plan that was confirmed does not hold any more: why, and how the new one differs in what it sends and may cost (wei).
+/// A plan that was confirmed did not come about: why, and how the new one differs in what it sends and may cost (wei).
 pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
     let mut rows = vec![
-        Row::Bad("The plan you confirmed does not hold any more; nothing was sent".into()),
+        Row::Bad("What you confirmed did not come about; this is the new plan".into()),
         Row::Note(why.message.clone()),
     ];
     let mut changed = Vec::new();
@@ -386,17 +391,21 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
 fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
     let operation = &revoked.operation;
     let mut rows = Vec::new();
+    let are = match wish {
+        Wish::Keys(keys) if keys.len() == 1 => "is",
+        _ => "are",
+    };
     let (done, not) = match wish {
-        Wish::Keys(_) | Wish::All => ("revoked", "NOT revoked"),
-        Wish::Panic => ("switched off", "NOT switched off"),
-        Wish::LiftPanic { .. } => ("the panic is lifted", "the panic is NOT lifted"),
+        Wish::Keys(_) | Wish::All => (format!("{what} {are} revoked"), format!("{what} {are} NOT revoked")),
+        Wish::Panic => (format!("{what} {are} switched off"), format!("{what} {are} NOT switched off")),
+        Wish::LiftPanic { .. } => ("the panic is lifted".to_owned(), "the panic is NOT lifted".to_owned()),
     };
     let proven = !revoked.proofs.is_empty() || revoked.paused.is_some();
     rows.push(Row::Head(match (operation.success, &revoked.not_proven) {
-        (Some(true), None) if proven => format!("{what}: {done}, and that is proven"),
-        (Some(true), None) if !revoked.ends_keys => format!("{what}: {done}"),
+        (Some(true), None) if proven => format!("{done}, and that is proven"),
+        (Some(true), None) if !revoked.ends_keys => done,
         (Some(true), _) => format!("{what}: mined, but NOT PROVEN"),
-        (Some(false), _) => format!("{what}: {not}, the operation failed"),
+        (Some(false), _) => format!("{not}: the operation failed"),
         (None, _) => format!("{what}: sent, and not in a block yet"),
     }));
     rows.push(Row::Blank);

@@ -488,6 +488,7 @@ fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -
     let mut rows = Vec::new();
     for (i, input) in function.inputs().iter().take(MOST_ARGUMENTS).enumerate() {
         let name = if input.name.is_empty() { i.to_string() } else { input.name.clone() };
+        let label = if input.name.is_empty() { format!("argument {}", i + 1) } else { name.clone() };
         let mut only = "";
         let mut limits = Vec::new();
         for reading in &readings {
@@ -510,7 +511,7 @@ fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -
             _ if ty.starts_with('(') => "(a, b)",
             _ => "0x…, or text",
         };
-        rows.push(Entry::text(Ask::Argument(i), &name, only, example, &hint));
+        rows.push(Entry::text(Ask::Argument(i), &label, only, example, &hint));
     }
     rows
 }

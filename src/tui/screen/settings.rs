@@ -97,6 +97,7 @@ fn backend(view: &BackendView) -> Row {
     };
     let chosen = if view.chosen { ", used for new ones" } else { "" };
     let reason = view.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-    let text = format!("{name}: {} secret(s), {}{chosen}{reason}", view.secrets, view.state);
+    let secrets = if view.secrets == 1 { "1 secret".to_owned() } else { format!("{} secrets", view.secrets) };
+    let text = format!("{name}: {secrets}, {}{chosen}{reason}", view.state);
     if view.chosen && matches!(view.state, "absent" | "frozen") { Row::Bad(text) } else { Row::Item(text) }
 }

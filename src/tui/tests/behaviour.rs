@@ -343,7 +343,7 @@ fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
     let text = bench.text();
-    for words in ["nothing was sent", "the nonce has moved on", "costs at most", "y to revoke"] {
+    for words in ["did not come about", "the nonce has moved on", "costs at most", "y to revoke"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     bench.asked_for.clear();
@@ -394,6 +394,15 @@ fn a_network_is_asked_for_by_its_parts_or_by_a_project() {
     let job = bench.job(|e| matches!(e, Effect::AddNetwork { .. }));
     bench.report(job, Report::NetworkAdded("base".into()));
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::CheckNetwork { .. })), "it is tried at once");
+}
+
+#[test]
+fn page_down_goes_on_from_any_line_of_a_form_and_says_what_is_missing() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("wn⇟");
+    assert!(bench.text().contains("give it a name"), "{}", bench.text());
+    bench.keys("base⇥8453⇥→⇥my-project⇟");
+    assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::AddNetwork { .. })), "{}", bench.text());
 }
 
 #[test]
@@ -452,6 +461,21 @@ fn a_live_home_is_set_up_by_choosing_where_keys_are_kept() {
     assert_eq!(vault, crate::wallet::Backend::File);
     bench.report(job, Report::HomeReady);
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })));
+}
+
+#[test]
+fn a_revocation_that_was_raced_is_planned_anew_with_the_reason() {
+    let mut bench = reviewing(60);
+    bench.keys("y");
+    let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+    let raced = crate::wallet::error::Error::failed("revoke.raced", "somebody used a turn meanwhile: nothing changed");
+    let mut revoked = made_up::revoked();
+    (revoked.proofs, revoked.not_proven) = (Vec::new(), Some(raced));
+    bench.report(job, Report::Revoked(Box::new(revoked)));
+    let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    assert!(bench.text().contains("somebody used a turn"), "{}", bench.text());
+    assert!(bench.text().contains("y to revoke"), "{}", bench.text());
 }
 
 #[test]

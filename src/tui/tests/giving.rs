@@ -229,7 +229,7 @@ fn sending(width: u16, height: u16) -> Bench {
     let mut bench = Bench::at_home(width, height, true);
     let job = bench.model.jobs.start("reading", false);
     bench.report(job, Report::Keys(vec![made_up::key_of_mine()]));
-    bench.keys("→s");
+    bench.keys("/mint-bot↵s");
     let job = bench.job(|e| matches!(e, Effect::ReadJudging { .. }));
     bench.report(job, Report::Judging(None));
     bench
@@ -317,7 +317,7 @@ fn the_owner_names_the_function_and_gets_a_line_for_each_argument() {
 #[test]
 fn a_key_that_is_held_elsewhere_is_not_used_here() {
     let mut bench = Bench::at_home(80, 24, true);
-    bench.keys("→s");
+    bench.keys("/mint-bot↵s");
     assert!(bench.text().contains("held by somebody else"), "{}", bench.text());
 }
 
@@ -411,7 +411,7 @@ fn a_pasted_approval_never_comes_into_the_model() {
 #[test]
 fn an_approval_is_handed_over_again_from_the_key() {
     let mut bench = Bench::at_home(80, 24, true);
-    bench.keys("→↵d");
+    bench.keys("/mint-bot↵↵d");
     insta::assert_snapshot!("deliver@80x24", bench.text());
     bench.press(Key::plain(KeyCode::Down));
     bench.keys("↵");
@@ -423,7 +423,7 @@ fn an_approval_is_handed_over_again_from_the_key() {
 #[test]
 fn a_key_shows_its_approval_as_text_and_how_often_it_was_used() {
     let mut bench = Bench::at_home(80, 60, true);
-    bench.keys("→↵");
+    bench.keys("/mint-bot↵↵");
     let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
     let mut key = made_up::keys().remove(0);
     key.permissions[0].execution_rule.runs = 24;

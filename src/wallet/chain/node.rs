@@ -430,9 +430,10 @@ impl Node {
         answers.into_iter().map(|answer| self.answer(purpose, &answer?).bytes()).collect()
     }
 
-    /// Gas units a transaction would use.
+    /// Gas units a transaction would use in the newest block's state: some nodes would count what waits as done.
     pub async fn estimate_gas(&self, request: &CallRequest) -> Result<u64, ChainError> {
-        self.one(Call::read("eth_estimateGas", json!([request.json()])), |answer| answer.u64()).await
+        let call = Call::read("eth_estimateGas", json!([request.json(), At::Latest.tag()]));
+        self.one(call, |answer| answer.u64()).await
     }
 
     pub async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {

@@ -303,7 +303,7 @@ impl PermissionForm {
         if self.built_for.as_ref() != Some(&function) {
             let mut rows: Vec<Row<Ask>> = Vec::new();
             for (i, word) in function.head().iter().enumerate() {
-                rows.push(condition_row(Ask::Arg(i, 0), &word.path, word.ty));
+                rows.push(condition_row(Ask::Arg(i, 0), &name_of(&word.path), word.ty));
             }
             rows.push(raw_row(0));
             rows.push(Row::button(Ask::Next, "Next"));
@@ -506,6 +506,11 @@ fn comparison(choice: Option<&Choice>) -> Option<Condition> {
 fn words_for(ty: &AbiType) -> Vec<&'static str> {
     let count = if matches!(ty, AbiType::Uint(_) | AbiType::Int(_)) { NUMBERS.len() } else { 3 };
     NUMBERS.iter().take(count).map(|(words, _)| *words).collect()
+}
+
+/// How a word is called: arguments without a name are counted from 1, as people do.
+fn name_of(path: &str) -> String {
+    path.parse::<usize>().map_or_else(|_| path.to_owned(), |position| format!("argument {}", position + 1))
 }
 
 fn condition_row(key: Ask, label: &str, ty: &AbiType) -> Row<Ask> {
