@@ -948,4 +948,7 @@ fn another_home_recovers_keys_from_the_chain_names_them_and_takes_them_back() {
     let scan = other.ok(&["key", "scan", "found"]);
     let states: Vec<&str> = scan["keys"].as_array().expect("keys").iter().map(|k| text(k, "state")).collect();
     assert_eq!((states, scan["complete"].as_bool()), (vec!["revoked", "active"], Some(true)));
+    // Also one whose scope is known only in part.
+    let id = text(&keys[1], "key_id");
+    assert_proven(&other.ok(&["revoke", "found", id]), id, "session key not enabled");
 }

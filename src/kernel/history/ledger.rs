@@ -437,7 +437,7 @@ impl Ledger {
             enabled.held = held;
         }
         for ((generation, _), enable) in &chain.sessions {
-            if !self.enabled.iter().any(|e| e.generation == *generation && e.enable == *enable) {
+            if !self.knows(*generation, enable) {
                 let unseen = self.unseen(*generation, *enable);
                 self.enabled.push(unseen);
             }
@@ -461,6 +461,10 @@ impl Ledger {
         }
         open.gaps = gaps.into_iter().flat_map(|gap| without(gap, &known)).collect();
         open
+    }
+
+    fn knows(&self, generation: Generation, enable: &EnableData) -> bool {
+        self.enabled.iter().any(|e| e.generation == generation && e.enable == *enable)
     }
 
     fn unseen(&mut self, generation: Generation, enable: EnableData) -> Enabled {
@@ -492,12 +496,11 @@ impl Ledger {
     pub fn add_silent(&mut self, acts: &[Act], generation: Generation, invalid: u128, at: Point) {
         for act in acts {
             match act {
+                Act::Enable { generation, enable, .. } if self.knows(*generation, enable) => {}
                 Act::Enable { generation, enable, selector } => {
-                    if !self.enabled.iter().any(|e| e.generation == *generation && e.enable == *enable) {
-                        let unseen = self.unseen(*generation, *enable);
-                        let (by, at, selector) = (EnabledBy::Account, Some(at), *selector);
-                        self.enabled.push(Enabled { by, at, selector, held: false, ..unseen });
-                    }
+                    let unseen = self.unseen(*generation, *enable);
+                    let (by, at, selector) = (EnabledBy::Account, Some(at), *selector);
+                    self.enabled.push(Enabled { by, at, selector, held: false, ..unseen });
                 }
                 Act::Invalidate { generation: of, through } => {
                     let counter = self.counters.entry(*of).or_default();

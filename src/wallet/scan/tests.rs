@@ -577,10 +577,13 @@ fn what_an_owner_does_in_silence_is_said_to_be_unexplained() {
     assert!(scan.unexplained.iter().all(|t| !t.may_live) && !scan.unexplained.is_empty());
 }
 
+/// `(lastNonce, invalidNonce)` from a block on.
+type Counters = Vec<(u64, (u128, u128))>;
+
 #[test]
 fn a_node_that_remembers_old_states_tells_where_an_owner_acted_in_silence() {
     let mut world = World::new(sandbox_chain());
-    let then: Arc<Mutex<Vec<(u64, (u128, u128))>>> = Arc::default();
+    let then: Arc<Mutex<Counters>> = Arc::default();
     let note = |world: &World| {
         let block = world.chain(|service| service.chain().latest().unwrap().number);
         then.lock().unwrap().push((block, world.nonces()));
