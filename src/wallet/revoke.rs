@@ -693,10 +693,17 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
                 ([], others) => {
                     format!("burns turn {nonce} of {}, because it stands before another", list(others))
                 }
-                (ours, _) => format!(
-                    "burns turn {nonce}, because that approval of {} was never used: it can never be enabled; other keys live on",
-                    list(ours)
-                ),
+                (ours, _) => {
+                    let others = if plan.moves.iter().any(|m| matches!(m, Move::Sweep { .. })) {
+                        ""
+                    } else {
+                        "; other keys live on"
+                    };
+                    let ours = list(ours);
+                    format!(
+                        "burns turn {nonce}, because that approval of {ours} was never used: it can never be enabled{others}"
+                    )
+                }
             }
         }
         Move::Keep { claim } => {
