@@ -9,6 +9,7 @@ use super::{
     revoke::failure_rows,
 };
 use crate::{
+    kernel::abi::parse_address,
     tui::{
         app::{Cx, Data, JobId, Model, Next, Notice, Report},
         effects::{AccountRequest, Effect, OwnerFrom},
@@ -440,13 +441,7 @@ fn submit(form: &mut Form<Entry>) -> Option<AccountRequest> {
     })
 }
 
-/// An address as it is typed: with a right checksum where it has one.
 fn address(text: &str) -> Result<Address, String> {
-    let address: Address = text.parse().map_err(|_| "expected an address: 0x and 40 hex digits".to_owned())?;
-    let digits = text.get(2..).unwrap_or(text);
-    let mixed = digits.chars().any(|c| c.is_ascii_uppercase()) && digits.chars().any(|c| c.is_ascii_lowercase());
-    if mixed && Address::parse_checksummed(text, None).is_err() {
-        return Err("the checksum of this address is wrong: one of its letters was changed".into());
-    }
+    let address = parse_address(text).map_err(|e| e.to_string())?;
     if address.is_zero() { Err("the zero address is nobody's".into()) } else { Ok(address) }
 }
