@@ -279,6 +279,7 @@ impl Wallet {
 }
 
 /// A carriage with the owner's signature.
+#[allow(clippy::large_enum_variant, reason = "made and taken apart at once")]
 enum Signed {
     Operation(Prepared, Bytes),
     Transaction(SignedTransaction),
