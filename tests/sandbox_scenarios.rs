@@ -737,6 +737,30 @@ fn a_sandbox_whose_making_is_killed_is_made_anew() {
 }
 
 #[test]
+fn a_panic_stops_every_key_and_lifting_it_ends_all_but_the_kept_one() {
+    let sandbox = Sandbox::new();
+    let treasury = text(&sandbox.ok(&["account", "show", "treasury"]), "address").parse().expect("an address");
+    let mint_bot = || sandbox.run(&mint("mint-bot", treasury));
+    mint_bot().exits(0);
+    let stopped = sandbox.ok(&["revoke", "treasury", "--panic"]);
+    assert_eq!(stopped["paused"]["disabled_mode"], u32::MAX, "{stopped}");
+    assert_eq!([sandbox.state("mint-bot"), sandbox.state("watcher")], ["paused", "paused"]);
+    mint_bot().exits(3);
+
+    let lifted = sandbox.ok(&["revoke", "treasury", "--lift-panic", "--keep", "mint-bot"]);
+    assert_eq!(lifted["proofs"].as_array().map(Vec::len), Some(3), "{lifted}");
+    mint_bot().exits(0);
+    for ended in ["rebalancer", "watcher", "event-bot"] {
+        assert_eq!(sandbox.state(ended), "revoked");
+    }
+    let all = sandbox.ok(&["revoke", "treasury", "--all"]);
+    // A sweep leaves the data where it is, under a turn that does not count any more.
+    assert!(text(&all["proof"], "replay").contains("session key not enabled"), "{all}");
+    assert_eq!(sandbox.state("mint-bot"), "revoked");
+    sandbox.refused(&["revoke", "treasury", "--all"], 1, "revoke.nothing");
+}
+
+#[test]
 fn a_reset_begins_anew() {
     let sandbox = Sandbox::new();
     let account = sandbox.account("mine", "0.2.4", true);

@@ -35,7 +35,8 @@ pub struct Proof {
     pub key_id: String,
     pub block: u64,
     pub transaction_hash: B256,
-    /// What the validator holds for the key's address: nothing, unless another approval of it lives.
+    /// What the validator stores for the key's address: nothing after `disable`. A sweep leaves it there, under a turn that is
+    /// invalid.
     pub session_data: Option<EnableData>,
     pub last_nonce: String,
     pub invalid_nonce: String,

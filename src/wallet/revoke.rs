@@ -646,7 +646,7 @@ fn targets(records: &Records, ends: &BTreeSet<usize>) -> Vec<Target> {
                 label: claimant.label.clone(),
                 generation: claim.generation,
                 session_key: claim.enable.session_key,
-                scope: file.map(|(file, _)| file.key.scope.clone()),
+                scope: file.filter(|(file, _)| file.key.partial.is_none()).map(|(file, _)| file.key.scope.clone()),
                 ends: Vec::new(),
                 foreign: None,
             });
