@@ -757,6 +757,8 @@ fn a_panic_stops_every_key_and_lifting_it_ends_all_but_the_kept_one() {
     // A sweep leaves the data where it is, under a turn that does not count any more.
     assert!(text(&all["proof"], "replay").contains("session key not enabled"), "{all}");
     assert_eq!(sandbox.state("mint-bot"), "revoked");
+    // The proof stays with the key.
+    assert_eq!(sandbox.ok(&["key", "show", "mint-bot"])["proofs"][0], all["proof"]);
     sandbox.refused(&["revoke", "treasury", "--all"], 1, "revoke.nothing");
 }
 

@@ -672,7 +672,11 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
         }
         KeyCommand::Show { key } => {
             let view = wallet.key(&key).await?;
-            done(render::key(&view), show::key(&view))
+            let proofs = wallet.proofs(&view.key_id)?;
+            let mut data = render::key(&view);
+            data["proofs"] = json!(proofs);
+            let shown = std::iter::once(show::key(&view)).chain(proofs.iter().map(show::proof));
+            done(data, shown.collect::<Vec<_>>().join("\n"))
         }
         KeyCommand::Export { key, out, format: wanted, with_secret } => {
             if with_secret {

@@ -225,6 +225,12 @@ impl Services {
 }
 
 impl Wallet {
+    /// What was proven about a key on record, in the order in which it was.
+    pub fn proofs(&self, key: &str) -> Result<Vec<Proof>> {
+        let id = self.find_key(key)?.key.id;
+        self.store.read(|r| r.proofs(&id))
+    }
+
     /// These keys with controls from a picture taken before they end.
     pub(super) async fn watch(
         &self,

@@ -240,7 +240,6 @@ impl Read<'_> {
         self.many("SELECT record, 'operation 0x' || lower(hex(user_op_hash)) FROM operation ORDER BY created_at DESC, rowid DESC LIMIT ?1", params![limit])
     }
 
-    #[allow(dead_code, reason = "the history of a key shows them")]
     pub fn proofs<T: DeserializeOwned>(&self, key_id: &str) -> Result<Vec<T>> {
         self.many("SELECT record, 'proof of key ' || key_id FROM proof WHERE key_id = ?1 ORDER BY id", params![key_id])
     }

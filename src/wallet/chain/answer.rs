@@ -92,12 +92,6 @@ impl<'a> Answer<'a> {
         B256::try_from(self.bytes()?.as_ref()).map_err(|_| self.should_be("a 32-byte hash"))
     }
 
-    /// A 32-byte word; nodes may leave out leading zeros.
-    #[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
-    pub fn word(&self) -> Result<B256, ChainError> {
-        self.number().map(B256::from)
-    }
-
     /// A truth value, also as the number 0 or 1.
     pub fn truth(&self) -> Result<bool, ChainError> {
         match self.value {

@@ -52,7 +52,6 @@ const LOG_SPAN: u64 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     Latest,
-    #[allow(dead_code, reason = "the nonce of an owner who sends transactions of its own")]
     Pending,
     Block(u64),
 }
@@ -137,7 +136,6 @@ impl Log {
 }
 
 /// What became of a transaction.
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     pub transaction_hash: B256,
@@ -151,7 +149,6 @@ pub struct Receipt {
     pub logs: Vec<Log>,
 }
 
-#[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
 impl Receipt {
     fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
         Ok(Self {
@@ -167,7 +164,6 @@ impl Receipt {
 }
 
 /// A transaction as it was sent.
-#[allow(dead_code, reason = "a client of the whole node: who reads a transaction takes what it needs")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     pub hash: B256,
@@ -327,14 +323,6 @@ pub struct Deployed {
     pub executions: [(Selector, Execution); 3],
 }
 
-impl Deployed {
-    /// The slot of one of the three selectors.
-    #[allow(dead_code, reason = "discovery of keys that only the chain knows reads it")]
-    pub fn execution(&self, selector: Selector) -> Option<Execution> {
-        self.executions.iter().find(|(s, _)| *s == selector).map(|(_, execution)| *execution)
-    }
-}
-
 /// A node's endpoint. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -343,7 +331,6 @@ pub struct Node {
     log_span: Arc<AtomicU64>,
 }
 
-#[allow(dead_code, reason = "a client of the whole node: discovery and transactions of the owner need the rest")]
 impl Node {
     pub fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, log_span: Arc::new(AtomicU64::new(LOG_SPAN)) }
@@ -386,22 +373,8 @@ impl Node {
         self.one(call, read_block).await
     }
 
-    pub async fn block_number(&self) -> Result<u64, ChainError> {
-        self.one(Call::read("eth_blockNumber", json!([])), |answer| answer.u64()).await
-    }
-
     pub async fn code(&self, address: Address, at: At) -> Result<Bytes, ChainError> {
         self.one(Call::read("eth_getCode", json!([address, at.tag()])), |answer| answer.bytes()).await
-    }
-
-    /// The code of several addresses, in order.
-    pub async fn codes(&self, addresses: &[Address], at: At) -> Result<Vec<Bytes>, ChainError> {
-        let calls: Vec<_> = addresses.iter().map(|a| Call::read("eth_getCode", json!([a, at.tag()]))).collect();
-        self.all(&calls, |answer| answer.bytes()).await
-    }
-
-    pub async fn storage_at(&self, address: Address, slot: B256, at: At) -> Result<B256, ChainError> {
-        self.one(Call::read("eth_getStorageAt", json!([address, slot, at.tag()])), |answer| answer.word()).await
     }
 
     /// Wei.
@@ -578,17 +551,6 @@ impl Node {
     pub async fn nonces(&self, validator: Address, account: Address, at: At) -> Result<Nonces, ChainError> {
         let call = noncesCall { account };
         self.read("SessionKeyValidator.nonces", validator, &call, at).await.map(Nonces::from)
-    }
-
-    pub async fn session_data(
-        &self,
-        validator: Address,
-        key: Address,
-        account: Address,
-        at: At,
-    ) -> Result<SessionData, ChainError> {
-        let call = sessionDataCall { sessionKey: key, account };
-        self.read("SessionKeyValidator.sessionData", validator, &call, at).await.map(SessionData::from)
     }
 
     /// Where several run counters stand; a counter is `keccak256(uint256 sessionNonce ‖ uint32 index)`.
@@ -967,8 +929,8 @@ mod tests {
         assert_eq!(deployed.default_validator, ECDSA_VALIDATOR);
         assert_eq!(deployed.disabled_mode, [0xff; 4]);
         let slot = Execution { valid_after: 1, valid_until: 2, executor: Address::ZERO, validator: G2 };
-        assert_eq!(deployed.execution(selector::EXECUTE), Some(slot));
-        assert_eq!(deployed.execution(selector::EXECUTE_BATCH), Some(Execution::default()));
+        assert!(deployed.executions.contains(&(selector::EXECUTE, slot)));
+        assert!(deployed.executions.contains(&(selector::EXECUTE_BATCH, Execution::default())));
         let [g2, g3] = <[_; 2]>::try_from(picture.validators).unwrap();
         assert_eq!(g2.nonces, Nonces { last: 4, invalid: 3 });
         let session = SessionData {
@@ -1047,7 +1009,6 @@ mod tests {
             let _ = node.receipt(B256::ZERO).await;
             let _ = node.transaction(B256::ZERO).await;
             let _ = node.fee_history(1, &[50]).await;
-            let _ = node.storage_at(ACCOUNT, B256::ZERO, At::Latest).await;
             let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
             assert!(node.account_picture(ACCOUNT, &[G2], &[KEY]).await.is_err());
             assert!(
