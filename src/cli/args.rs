@@ -448,7 +448,7 @@ pub struct RevokeArgs {
     /// Keys: id, label or address
     #[arg(required_unless_present_any = ["all", "panic", "lift_panic"])]
     pub keys: Vec<String>,
-    /// End every key of the account, also those that are not on record
+    /// End every enabled key of the account, also those not on record, and every approval that is on record
     #[arg(long, conflicts_with = "keys")]
     pub all: bool,
     /// Stop every key at once, until it is lifted; works with little more than a node

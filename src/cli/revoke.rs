@@ -44,10 +44,13 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
             output.warn("revoke.warning", warning);
         }
         confirm(question(&intent.wish), global.yes)?;
-        let can_go_on = intent.via == Via::Auto && by_bundler(&plan) && plan.account.owner_secret.is_some();
+        // A lift that a bundler still holds could end a later panic; everything else does no harm when it is done twice.
+        let can_go_on = intent.via == Via::Auto
+            && by_bundler(&plan)
+            && plan.account.owner_secret.is_some()
+            && !matches!(intent.wish, Wish::LiftPanic { .. });
         match wallet.execute_revoke(plan).await {
             Ok(revoked) => return report(revoked, partial),
-            // What a bundler may still do with it does no harm: taking back twice is taking back.
             Err(error) if can_go_on && error.class == Class::Chain => {
                 let message = format!("{}; going on with the owner's own transaction", error.message);
                 output.warn("revoke.next_way", &message);

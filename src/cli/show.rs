@@ -348,7 +348,11 @@ fn way_and_price(price: &Price, further: usize) -> Vec<String> {
             price.fee_source
         ),
     ];
-    lines.extend(price.replaces.map(|hash| format!("It replaces {hash}, which is stuck.")));
+    lines.extend(
+        price
+            .replaces
+            .map(|hash| format!("It takes the place of your waiting transaction {hash}: that one will not happen.")),
+    );
     if further > 0 {
         lines.push(format!(
             "This Kernel has no batches: {further} more follow one after the other, each at most twice that."

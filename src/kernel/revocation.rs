@@ -228,7 +228,15 @@ fn use_turns_up(
 fn can_be_kept(scene: &Scene, position: usize, kept: &[Move]) -> Result<(), Refusal> {
     let refused = Err(Refusal::CannotKeep { claim: position });
     let Some(claim) = scene.claims.get(position) else { return refused };
-    let goes_elsewhere = scene.routes.get(&claim.selector).is_some_and(|to| *to != claim.generation.address());
+    let opened_elsewhere = |earlier: &Move| match earlier {
+        Move::Keep { claim: other } => scene
+            .claims
+            .get(*other)
+            .is_some_and(|other| other.selector == claim.selector && other.generation != claim.generation),
+        _ => false,
+    };
+    let goes_elsewhere = scene.routes.get(&claim.selector).is_some_and(|to| *to != claim.generation.address())
+        || kept.iter().any(opened_elsewhere);
     let replaces = scene.claims.iter().enumerate().any(|(other_position, other)| {
         other.generation == claim.generation
             && other.enable.session_key == claim.enable.session_key
@@ -262,13 +270,16 @@ fn all(scene: &Scene) -> Result<Plan, Refusal> {
 }
 
 /// The turns after `last` up to `highest`.
-fn turns(last: u128, highest: u128) -> Result<std::ops::RangeInclusive<u128>, Refusal> {
+fn turns(last: u128, highest: u128) -> Result<Vec<u128>, Refusal> {
+    if highest <= last {
+        return Ok(Vec::new());
+    }
     // An approval with the very last turn can never be enabled: the validator counts one further first.
     let next = last.checked_add(1).ok_or(Refusal::NoTurnsLeft)?;
     if highest.saturating_sub(last) > MAX_TURNS {
         return Err(Refusal::TooFar { nonce: highest, last });
     }
-    Ok(next..=highest)
+    Ok((next..=highest).collect())
 }
 
 impl Move {

@@ -12,7 +12,7 @@ use super::{
     network::Services,
     operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key, refused},
     signer::Signer,
-    transaction::{PreparedTransaction, SignedTransaction},
+    transaction::{PreparedTransaction, SignedTransaction, Waiting},
 };
 use crate::kernel::{
     account::{AccountCall, handle_ops},
@@ -117,6 +117,8 @@ pub(super) struct Load<'a> {
     pub deployed: bool,
     pub call: &'a AccountCall,
     pub max_cost: Option<U256>,
+    /// Nothing of the owner's may stand before it: a panic.
+    pub urgent: bool,
 }
 
 /// Gas units for validating an owner's operation that nobody estimates: 71 thousand are needed, 210 with the deployment
@@ -169,8 +171,10 @@ impl Wallet {
         for way in ways {
             match self.carry_by(services, load, way).await {
                 Ok(carriage) => return Ok((carriage, passed_over)),
-                // No other way would make the call itself go through.
-                Err(error) if error.code == "call.reverts" => return Err(error),
+                // The node itself says that no way makes the call go through. A bundler's word does not count for the others.
+                Err(error) if error.code == "call.reverts" && matches!(way, Way::Owner | Way::HandleOps) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     passed_over.push(PassedOver { way, reason: error.message.clone() });
                     first_error.get_or_insert(error);
@@ -230,29 +234,39 @@ impl Wallet {
                 Ok(Carriage::Bundler(services.prepare(&wanted).await?))
             }
             Way::Owner => {
-                let stuck = self.stuck_transaction(services, owner).await?;
                 let (to, data) = (load.account.address, load.call.encode());
+                let waiting = self.waiting(services, load, |sent| sent.to == to && sent.data == data).await?;
                 let prepared =
-                    services.prepare_transaction(owner, to, data, None, load.max_cost, stuck.as_ref()).await?;
+                    services.prepare_transaction(owner, to, data, None, load.max_cost, waiting.as_ref()).await?;
                 Ok(Carriage::Owner(prepared))
             }
             Way::HandleOps => {
                 let operation = services.operation_for_nothing(load).await?;
                 let gas = u64::try_from(operation.user_op.max_gas()).unwrap_or(u64::MAX).saturating_add(AROUND);
-                let stuck = self.stuck_transaction(services, owner).await?;
+                let waiting = self.waiting(services, load, |sent| sent.carries.is_some()).await?;
                 let transaction = services
-                    .prepare_transaction(owner, ENTRY_POINT, Bytes::new(), Some(gas), load.max_cost, stuck.as_ref())
+                    .prepare_transaction(owner, ENTRY_POINT, Bytes::new(), Some(gas), load.max_cost, waiting.as_ref())
                     .await?;
                 Ok(Carriage::HandleOps { operation, transaction })
             }
         }
     }
 
-    /// A transaction of the owner that we sent and that still waits.
-    async fn stuck_transaction(&self, services: &Services, owner: Address) -> Result<Option<SignedTransaction>> {
-        let Some(sent) = self.waiting_transaction(&services.name, owner)? else { return Ok(None) };
-        let next = services.node.nonce(owner, At::Latest).await?;
-        Ok((sent.nonce >= next).then_some(sent))
+    /// A transaction of the owner that we sent and that has no result yet. One for the same account that does the same is
+    /// replaced; so is any other by a panic, which must not stand behind it.
+    async fn waiting(
+        &self,
+        services: &Services,
+        load: &Load<'_>,
+        does_the_same: impl Fn(&SignedTransaction) -> bool,
+    ) -> Result<Option<Waiting>> {
+        let owner = load.account.owner;
+        let Some((account, sent)) = self.waiting_transaction(&services.name, owner)? else { return Ok(None) };
+        if services.node.nonce(owner, At::Latest).await? > sent.nonce {
+            return Ok(None);
+        }
+        let same = account == load.account.address && does_the_same(&sent);
+        Ok(Some(if same || load.urgent { Waiting::Replaced(sent) } else { Waiting::Before(sent) }))
     }
 
     /// Signs, sends, and follows a carriage.

@@ -121,7 +121,8 @@ impl Wallet {
         let purpose = file.purpose.clone();
         let watched = match &purpose {
             Purpose::Revoke { key_ids } => {
-                let keys = self.known_keys(&account)?;
+                let mut keys = self.known_keys(&account)?;
+                keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
                 let picture = services.picture(account.address, &keys, Some(account.kernel)).await?;
                 Some(self.watch(&account, &services, key_ids, &picture).await?)
             }

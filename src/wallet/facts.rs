@@ -27,6 +27,19 @@ impl Services {
         Ok(picture(raw, planned, self.network.chain_id == CHAIN_ID))
     }
 
+    /// The same at the newest block, or at `block` where this node has not got so far: behind a load balancer the next machine
+    /// may lag.
+    pub async fn picture_from(
+        &self,
+        account: Address,
+        keys: &[Address],
+        planned: Option<KernelVersion>,
+        block: u64,
+    ) -> Result<Picture> {
+        let picture = self.picture(account, keys, planned).await?;
+        if picture.block >= block { Ok(picture) } else { self.picture_at(account, keys, planned, block).await }
+    }
+
     /// The same at an earlier block, where the node still has its state.
     pub async fn picture_at(
         &self,

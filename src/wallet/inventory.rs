@@ -139,7 +139,7 @@ pub(super) fn differences(
 }
 
 /// Turns that were used, were not invalidated, and belong to no approval on record.
-fn strange_turns(generation: Generation, approvals: &[ApprovalRecord], picture: &Picture) -> Vec<u128> {
+pub(super) fn strange_turns(generation: Generation, approvals: &[ApprovalRecord], picture: &Picture) -> Vec<u128> {
     let nonces = picture.nonces(generation);
     let ours: BTreeSet<u128> =
         approvals.iter().filter(|a| a.request.validator == generation).map(ApprovalRecord::nonce).collect();

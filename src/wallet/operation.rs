@@ -17,7 +17,7 @@ use super::{
     model::{Carrier, Operation, Progress, Purpose},
     network::Services,
     now,
-    proof::Watched,
+    proof::{Proof, Watched},
     transaction::{Landed, SignedTransaction},
 };
 use crate::kernel::{faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE, user_op::UserOperation};
@@ -303,7 +303,12 @@ impl Wallet {
             return Ok(outcome(&record));
         }
         tell("waiting for a block");
-        self.follow(services, record, PATIENCE).await
+        let hash = record.user_op_hash;
+        // It is sent: whoever waits for it must be able to find it again.
+        self.follow(services, record, PATIENCE).await.map_err(|error| match error.hint.is_empty() {
+            true => error.hint(format!("it was sent: look with `keyleash status {hash}`")),
+            false => error,
+        })
     }
 
     /// Looks an operation on record up again, waiting up to `patience` for it.
@@ -339,6 +344,11 @@ impl Wallet {
         let Some(account) = self.store.read(|r| r.account(&services.name, account))? else { return Ok(completed) };
         match purpose {
             Purpose::Revoke { key_ids } => {
+                completed.proofs = self.stored_proofs(key_ids, &completed.operation)?;
+                if !key_ids.is_empty() && completed.proofs.len() == key_ids.len() {
+                    completed.proof = completed.proofs.first().cloned();
+                    return Ok(completed);
+                }
                 let block = completed.operation.block.unwrap_or_default();
                 let watched = match watched {
                     Some(watched) => Ok(watched),
@@ -351,6 +361,9 @@ impl Wallet {
                     }
                     Err(error) => completed.not_proven = Some(no_earlier_state(&error)),
                 }
+                if completed.not_proven.is_none() {
+                    completed.not_proven = unproven(key_ids, &completed.proofs);
+                }
                 completed.proof = completed.proofs.first().cloned();
             }
             Purpose::Panic => match self.prove_paused(&account, services, &completed.operation).await {
@@ -360,6 +373,16 @@ impl Wallet {
             Purpose::Send { .. } | Purpose::Enable { .. } => {}
         }
         Ok(completed)
+    }
+
+    /// What was proven before about the keys that an operation ended.
+    fn stored_proofs(&self, key_ids: &[String], operation: &OperationOutcome) -> Result<Vec<Proof>> {
+        let mut proofs = Vec::with_capacity(key_ids.len());
+        for id in key_ids {
+            let of_key: Vec<Proof> = self.store.read(|r| r.proofs(id))?;
+            proofs.extend(of_key.into_iter().rev().find(|p| Some(p.transaction_hash) == operation.transaction_hash));
+        }
+        Ok(proofs)
     }
 
     /// Operations on record, newest first.
@@ -394,10 +417,15 @@ impl Wallet {
     }
 
     /// The newest transaction of this owner on record that has no result yet.
-    pub(super) fn waiting_transaction(&self, network: &str, owner: Address) -> Result<Option<SignedTransaction>> {
+    /// The account that it is for, and the transaction.
+    pub(super) fn waiting_transaction(
+        &self,
+        network: &str,
+        owner: Address,
+    ) -> Result<Option<(Address, SignedTransaction)>> {
         let waits = |o: Operation| match (o.carrier, o.progress) {
             (Carrier::Transaction(sent), Progress::Signed | Progress::Sent) => {
-                (o.network == network && sent.from == owner).then_some(sent)
+                (o.network == network && sent.from == owner).then_some((o.account, sent))
             }
             _ => None,
         };
@@ -470,6 +498,19 @@ fn outcome(record: &Operation) -> OperationOutcome {
         }
     }
     out
+}
+
+/// Keys that an operation was to end, and that nothing is proven of.
+fn unproven(key_ids: &[String], proofs: &[Proof]) -> Option<Error> {
+    let missing: Vec<&str> =
+        key_ids.iter().filter(|id| !proofs.iter().any(|p| p.key_id == **id)).map(String::as_str).collect();
+    let what = match (key_ids.is_empty(), missing.as_slice()) {
+        (true, _) => "what it was to end is not on record".to_owned(),
+        (false, []) => return None,
+        (false, ids) => format!("nothing is proven of {}: it had no power before, or ended earlier", ids.join(", ")),
+    };
+    let error = Error::failed("revoke.not_proven", format!("it was mined, but {what}"));
+    Some(error.hint("run revoke again: it says whether anything is left"))
 }
 
 fn no_earlier_state(error: &Error) -> Error {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Wallet,
     chain::{At, CallRequest, ChainError},
-    error::{Class, Error, Result},
+    error::{Error, Result},
     model::{Account, ApprovalRecord},
     network::Services,
     now,
@@ -83,26 +83,19 @@ enum Answer {
     Dead(Fault),
     /// It got as far as the scope, the window or the paymaster.
     Scope(Fault),
-    /// No text: the panic is on, nothing is routed, or something else.
+    /// No text: the panic is on, nothing is routed, the node did not answer, or something else.
     Silent,
 }
 
 impl Answer {
-    fn read(answer: std::result::Result<Bytes, ChainError>) -> Result<Self> {
+    fn read(answer: std::result::Result<Bytes, ChainError>) -> Self {
         let error = match answer {
-            Ok(_) => return Ok(Self::Passes),
+            Ok(_) => return Self::Passes,
             Err(error) => error,
         };
-        let fault = match error.fault() {
-            Some(Fault::CallReverts(Revert::Text(text))) => Fault::from_entry_point(&format!("AA23 reverted: {text}")),
-            Some(Fault::CallReverts(_)) => Fault::ValidationSilent,
-            Some(other) => other,
-            None => {
-                let message = format!("the replay of the approval was not answered: {error}");
-                return Err(Error::new(Class::Chain, "chain.replay", message));
-            }
-        };
-        Ok(match fault {
+        let Some(Fault::CallReverts(Revert::Text(text))) = error.fault() else { return Self::Silent };
+        let fault = Fault::from_entry_point(&format!("AA23 reverted: {text}"));
+        match fault {
             Fault::ApprovalNonce | Fault::NotEnabled => Self::Dead(fault),
             Fault::TargetMismatch
             | Fault::ValueLimitExceeded
@@ -113,7 +106,7 @@ impl Answer {
             | Fault::InvalidExecutionRule
             | Fault::OperationMismatch => Self::Scope(fault),
             _ => Self::Silent,
-        })
+        }
     }
 
     fn is_alive(&self) -> bool {
@@ -162,6 +155,10 @@ impl Target {
         known.chain(self.foreign.iter().map(|f| (*f, None))).collect()
     }
 
+    fn all_attempts(&self, account: &Account) -> Vec<Vec<Attempt>> {
+        self.tried().into_iter().map(|(enable, approval)| self.attempts(account, &enable, approval)).collect()
+    }
+
     /// Everything the holder has: enabling it with the approval, and using it, through the account as an operation does; and
     /// both asked of the validator itself, for when the account lets nobody through or routes elsewhere.
     fn attempts(&self, account: &Account, enable: &EnableData, approval: Option<&ApprovalRecord>) -> Vec<Attempt> {
@@ -199,28 +196,29 @@ impl Target {
 }
 
 impl Services {
-    async fn answers(&self, attempts: &[Attempt], at: At) -> Result<Vec<Answer>> {
-        let requests: Vec<CallRequest> = attempts.iter().map(|a| a.request.clone()).collect();
-        self.node.call_each("a replay", &requests, at).await.into_iter().map(Answer::read).collect()
+    /// All attempts in one go. One that is not answered proves nothing, either way.
+    async fn answers(&self, attempts: &[Vec<Attempt>], at: At) -> Vec<Vec<Answer>> {
+        let requests: Vec<CallRequest> = attempts.iter().flatten().map(|a| a.request.clone()).collect();
+        let mut answers = self.node.call_each("a replay", &requests, at).await.into_iter().map(Answer::read);
+        attempts.iter().map(|list| list.iter().map(|_| answers.next().unwrap_or(Answer::Silent)).collect()).collect()
     }
 
     /// Tries each approval of each target while it should still have its power.
-    pub(super) async fn watch(&self, account: &Account, targets: Vec<Target>, picture: &Picture) -> Result<Watched> {
+    pub(super) async fn watch(&self, account: &Account, targets: Vec<Target>, picture: &Picture) -> Watched {
+        let attempts: Vec<Vec<Attempt>> = targets.iter().flat_map(|t| t.all_attempts(account)).collect();
+        let mut answers = self.answers(&attempts, At::Block(picture.block)).await.into_iter();
         let mut watched = Vec::with_capacity(targets.len());
         for target in targets {
-            let mut controls = Vec::new();
-            for (enable, approval) in target.tried() {
-                let attempts = target.attempts(account, &enable, approval);
-                controls.push(Control {
-                    block: picture.block,
-                    last_nonce: picture.nonces(target.generation).last,
-                    held: picture.holds(target.generation, &enable),
-                    answers: self.answers(&attempts, At::Block(picture.block)).await?,
-                });
-            }
+            let control = |(enable, _): (EnableData, Option<&ApprovalRecord>)| Control {
+                block: picture.block,
+                last_nonce: picture.nonces(target.generation).last,
+                held: picture.holds(target.generation, &enable),
+                answers: answers.next().unwrap_or_default(),
+            };
+            let controls = target.tried().into_iter().map(control).collect();
             watched.push((target, controls));
         }
-        Ok(watched)
+        watched
     }
 }
 
@@ -239,7 +237,7 @@ impl Wallet {
         key_ids: &[String],
         picture: &Picture,
     ) -> Result<Watched> {
-        services.watch(account, self.targets_of(account, key_ids, picture)?, picture).await
+        Ok(services.watch(account, self.targets_of(account, key_ids, picture)?, picture).await)
     }
 
     /// The same at the block before the one that took them back, for an operation that is found again. Nodes that keep no
@@ -251,7 +249,9 @@ impl Wallet {
         key_ids: &[String],
         block: u64,
     ) -> Result<Watched> {
-        let keys = self.known_keys(account)?;
+        let mut keys = self.known_keys(account)?;
+        // A key that is known by its address only.
+        keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
         let before = block.saturating_sub(1);
         let picture = services.picture_at(account.address, &keys, Some(account.kernel), before).await?;
         self.watch(account, services, key_ids, &picture).await
@@ -268,8 +268,20 @@ impl Wallet {
     ) -> (Vec<Proof>, Option<Error>) {
         let mut proofs = Vec::with_capacity(watched.len());
         let mut not_proven = None;
+        let keys: Vec<Address> = watched.iter().map(|(t, _)| t.session_key).collect();
+        let block = operation.block.unwrap_or_default();
+        let picture = match services.picture_from(account.address, &keys, Some(account.kernel), block).await {
+            Ok(picture) => picture,
+            Err(error) => {
+                let message = format!("it was mined, but could not be read back: {}", error.message);
+                return (proofs, Some(Error { message, ..error }));
+            }
+        };
+        let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
+        let mut answers = services.answers(&attempts, At::Block(picture.block)).await.into_iter();
         for (target, controls) in watched {
-            let proven = self.prove(account, services, target, controls, operation).await.and_then(|proof| {
+            let after: Vec<Vec<Answer>> = answers.by_ref().take(target.tried().len()).collect();
+            let proven = prove(account, target, controls, &after, &picture, operation).and_then(|proof| {
                 self.store.write(|w| {
                     if let Some(mut key) = w.read().key(&target.id)? {
                         key.revoked_at = Some(now());
@@ -289,95 +301,92 @@ impl Wallet {
         (proofs, not_proven)
     }
 
-    /// Reads back what the validator holds, and tries again what was tried before.
-    async fn prove(
-        &self,
-        account: &Account,
-        services: &Services,
-        target: &Target,
-        controls: &[Control],
-        operation: &OperationOutcome,
-    ) -> Result<Proof> {
-        let not_proven = |what: String| {
-            Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", target.label))
-                .hint(NEEDS)
-        };
-        let picture = services.picture(account.address, &[target.session_key], Some(account.kernel)).await?;
-        let nonces = picture.nonces(target.generation);
-        let tried = target.tried();
-        if tried.is_empty() || tried.len() != controls.len() {
-            return Err(not_proven("there was no approval of it to try before and after".into()));
-        }
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        for ((enable, approval), control) in tried.into_iter().zip(controls) {
-            if picture.holds(target.generation, &enable) && enable.nonce > nonces.invalid {
-                return Err(not_proven("the validator still holds the key".into()));
-            }
-            if enable.nonce > nonces.last {
-                return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
-            }
-            let attempts = target.attempts(account, &enable, approval);
-            let answers = services.answers(&attempts, At::Block(picture.block)).await?;
-            let mut changed = false;
-            for ((attempt, old), new) in attempts.iter().zip(&control.answers).zip(answers) {
-                // Where another approval of the key is enabled, using the key is no test of this one.
-                if !old.is_alive() || attempt.uses && !control.held {
-                    continue;
-                }
-                if !matches!(new, Answer::Dead(_)) {
-                    return Err(not_proven(format!("{} is answered: {new}", attempt.name)));
-                }
-                changed = true;
-                before.push(format!("{old} ({})", attempt.name));
-                after.push(format!("{new} ({})", attempt.name));
-            }
-            let was_waiting = !control.held && enable.nonce > control.last_nonce.saturating_add(1);
-            if !changed && was_waiting {
-                // It could not be enabled before either, but its turn would have come. Now the turn is over.
-                before
-                    .push(format!("its turn {} was to come (the account was at {})", enable.nonce, control.last_nonce));
-                after.push(format!("SessionKeyValidator: invalid nonce (turn {} is over)", enable.nonce));
-                changed = true;
-            }
-            if !changed {
-                return Err(not_proven(format!(
-                    "nothing that was tried before it (at block {}) would have passed, so a refusal now proves nothing",
-                    control.block
-                )));
-            }
-        }
-        Ok(Proof {
-            key_id: target.id.clone(),
-            block: picture.block,
-            transaction_hash: operation.transaction_hash.unwrap_or_default(),
-            session_data: picture.sessions.get(&(target.generation, target.session_key)).copied(),
-            last_nonce: nonces.last.to_string(),
-            invalid_nonce: nonces.invalid.to_string(),
-            replay: after.join("; "),
-            before: before.join("; "),
-            before_block: controls.iter().map(|c| c.block).min().unwrap_or_default(),
-        })
-    }
-
-    /// Reads back that the panic is on.
+    /// Reads back that the panic is on, and nothing else: that must work when little else does.
     pub(super) async fn prove_paused(
         &self,
         account: &Account,
         services: &Services,
         operation: &OperationOutcome,
     ) -> Result<Paused> {
-        let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
-        if picture.disabled_mode & SESSION_MODES != SESSION_MODES {
+        let block = operation.block.unwrap_or_default();
+        let disabled_mode = services.node.disabled_mode(account.address, At::Block(block)).await.map_err(|error| {
+            let error = Error::from(error);
+            Error { message: format!("the panic was mined, but could not be read back: {}", error.message), ..error }
+        })?;
+        if disabled_mode & SESSION_MODES != SESSION_MODES {
             return Err(Error::failed(
                 "revoke.not_proven",
-                format!("the panic was mined, but the account answers mode {:#010x}", picture.disabled_mode),
+                format!("the panic was mined, but the account answers mode {disabled_mode:#010x}"),
             )
             .hint("treat every key as alive, and try again"));
         }
-        Ok(Paused {
-            block: picture.block,
-            transaction_hash: operation.transaction_hash.unwrap_or_default(),
-            disabled_mode: picture.disabled_mode,
-        })
+        Ok(Paused { block, transaction_hash: operation.transaction_hash.unwrap_or_default(), disabled_mode })
     }
+}
+
+/// Compares what the validator holds, and answers to the attempts, with what it did before.
+fn prove(
+    account: &Account,
+    target: &Target,
+    controls: &[Control],
+    answers_now: &[Vec<Answer>],
+    picture: &Picture,
+    operation: &OperationOutcome,
+) -> Result<Proof> {
+    let not_proven = |what: String| {
+        Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", target.label))
+            .hint(NEEDS)
+    };
+    let nonces = picture.nonces(target.generation);
+    let tried = target.tried();
+    if tried.is_empty() || tried.len() != controls.len() {
+        return Err(not_proven("there was no approval of it to try before and after".into()));
+    }
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for (((enable, approval), control), answers) in tried.into_iter().zip(controls).zip(answers_now) {
+        if picture.holds(target.generation, &enable) && enable.nonce > nonces.invalid {
+            return Err(not_proven("the validator still holds the key".into()));
+        }
+        if enable.nonce > nonces.last {
+            return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
+        }
+        let attempts = target.attempts(account, &enable, approval);
+        let mut changed = false;
+        for ((attempt, old), new) in attempts.iter().zip(&control.answers).zip(answers) {
+            // Where another approval of the key is enabled, using the key is no test of this one.
+            if !old.is_alive() || attempt.uses && !control.held {
+                continue;
+            }
+            if !matches!(new, Answer::Dead(_)) {
+                return Err(not_proven(format!("{} is answered: {new}", attempt.name)));
+            }
+            changed = true;
+            before.push(format!("{old} ({})", attempt.name));
+            after.push(format!("{new} ({})", attempt.name));
+        }
+        let was_waiting = !control.held && enable.nonce > control.last_nonce.saturating_add(1);
+        if !changed && was_waiting {
+            // It could not be enabled before either, but its turn would have come. Now the turn is over.
+            before.push(format!("its turn {} was to come (the account was at {})", enable.nonce, control.last_nonce));
+            after.push(format!("SessionKeyValidator: invalid nonce (turn {} is over)", enable.nonce));
+            changed = true;
+        }
+        if !changed {
+            return Err(not_proven(format!(
+                "nothing that was tried before it (at block {}) would have passed, so a refusal now proves nothing",
+                control.block
+            )));
+        }
+    }
+    Ok(Proof {
+        key_id: target.id.clone(),
+        block: picture.block,
+        transaction_hash: operation.transaction_hash.unwrap_or_default(),
+        session_data: picture.sessions.get(&(target.generation, target.session_key)).copied(),
+        last_nonce: nonces.last.to_string(),
+        invalid_nonce: nonces.invalid.to_string(),
+        replay: after.join("; "),
+        before: before.join("; "),
+        before_block: controls.iter().map(|c| c.block).min().unwrap_or_default(),
+    })
 }

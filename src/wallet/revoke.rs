@@ -14,6 +14,7 @@ use super::{
     chain::At,
     enable::{Step, owner_call},
     error::{Class, Error, Result},
+    inventory::strange_turns,
     key::KeyFile,
     model::{Account, ApprovalRecord, Purpose},
     network::Services,
@@ -81,6 +82,8 @@ pub struct RevokePlan {
     watched: Watched,
     /// The turns that the plan relies on, by validator.
     turns: Vec<(Generation, u128)>,
+    /// Validators that are swept, and the turn up to which every key must be dead afterwards.
+    sweeps: Vec<(Generation, u128)>,
     lifts: bool,
     services: Services,
 }
@@ -180,6 +183,7 @@ pub(super) struct Drafted {
     pub also_revokes: Vec<String>,
     needs_nothing: Vec<String>,
     targets: Vec<Target>,
+    sweeps: Vec<(Generation, u128)>,
 }
 
 /// All in one where the kernel has batches; otherwise one after the other.
@@ -244,8 +248,8 @@ impl Wallet {
         let account = self.find_account(&intent.account)?;
         let services = self.services_of(&account.network, account.chain_id).await?;
         match &intent.wish {
-            Wish::Panic => self.plan_panic(account, services, &intent).await,
-            _ => self.plan_ending(account, services, &intent).await,
+            Wish::Panic => Box::pin(self.plan_panic(account, services, &intent)).await,
+            _ => Box::pin(self.plan_ending(account, services, &intent)).await,
         }
     }
 
@@ -254,7 +258,7 @@ impl Wallet {
         let deployed = !services.node.code(account.address, At::Latest).await?.is_empty();
         let calls = vec![revocation::panic(account.address)];
         let account_call = owner_call(calls.clone(), true)?;
-        let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost };
+        let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost, urgent: true };
         let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
         let effect = "stops every session key, active or pending, until you lift it; you, the owner, can still act";
         Ok(RevokePlan {
@@ -271,6 +275,7 @@ impl Wallet {
             deployed,
             watched: Vec::new(),
             turns: Vec::new(),
+            sweeps: Vec::new(),
             lifts: false,
             account,
             services,
@@ -287,11 +292,22 @@ impl Wallet {
         let drafted = self.drafted(&account, &intent.wish, &picture)?;
         let operations = account_calls(drafted.calls.clone(), kernel.has_batch())?;
         let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
-        let watched = services.watch(&account, drafted.targets, &picture).await?;
-        let load = Load { account: &account, deployed: picture.deployed, call: first, max_cost: intent.max_cost };
+        let watched = match intent.via {
+            // Nothing is sent from here, so nothing is proven.
+            Via::Print => drafted.targets.into_iter().map(|target| (target, Vec::new())).collect(),
+            _ => services.watch(&account, drafted.targets, &picture).await,
+        };
+        let load = Load {
+            account: &account,
+            deployed: picture.deployed,
+            call: first,
+            max_cost: intent.max_cost,
+            urgent: false,
+        };
         let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
         let mut warnings = self.still_alive(&account, &watched, &picture)?;
         warnings.extend(drafted.needs_nothing);
+        warnings.extend(self.unknown_to_us(&account, &intent.wish, &picture)?);
         Ok(RevokePlan {
             steps: drafted.steps,
             also_revokes: drafted.also_revokes,
@@ -305,6 +321,7 @@ impl Wallet {
             has_batch: kernel.has_batch(),
             deployed: picture.deployed,
             turns: picture.nonces.iter().map(|(g, n)| (*g, n.last)).collect(),
+            sweeps: drafted.sweeps,
             watched,
             lifts: matches!(intent.wish, Wish::LiftPanic { .. }),
             account,
@@ -329,6 +346,7 @@ impl Wallet {
                 _ => Vec::new(),
             },
             targets: targets(&records, &plan.ends),
+            sweeps: swept(&plan, &records.scene),
         })
     }
 
@@ -487,6 +505,35 @@ impl Wallet {
         files.into_iter().filter_map(|f| records.files.get(f)).collect()
     }
 
+    /// What a plan for everything cannot reach, or would bring back, because it is not on record.
+    fn unknown_to_us(&self, account: &Account, wish: &Wish, picture: &Picture) -> Result<Vec<String>> {
+        let Some(kept) = (match wish {
+            Wish::Keys(_) | Wish::Panic => None,
+            Wish::All => Some(0),
+            Wish::LiftPanic { keep } => Some(keep.len()),
+        }) else {
+            return Ok(Vec::new());
+        };
+        let mut said = vec![
+            "an approval that was signed elsewhere and never used is not known here, and is not ended: only a panic stops it"
+                .to_owned(),
+        ];
+        if kept > 0 {
+            let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
+            let strange = Generation::ALL.into_iter().flat_map(|g| strange_turns(g, &approvals, picture));
+            let turns: Vec<String> = strange.take(8).map(|t| t.to_string()).collect();
+            if !turns.is_empty() {
+                said.push(format!(
+                    "what used turn {} is not on record; if it is a key, it comes back as well: look with `keyleash key scan {}` \
+                     first, or lift without keeping any",
+                    turns.join(", "),
+                    account.name
+                ));
+            }
+        }
+        Ok(said)
+    }
+
     /// Other approvals of the same session keys that this plan leaves alone.
     fn still_alive(&self, account: &Account, watched: &Watched, picture: &Picture) -> Result<Vec<String>> {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
@@ -523,29 +570,15 @@ impl Wallet {
     }
 
     /// The same, and says which of [`PHASES`] it is in.
-    pub async fn execute_revoke_telling(&self, plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
-        let operations = plan.operations()?;
-        let Some(mut carriage) = plan.carriage else {
+    pub async fn execute_revoke_telling(&self, mut plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
+        let Some(carriage) = plan.carriage.take() else {
             return Err(Error::usage("revoke.print", "this plan is only printed; nothing can be sent"));
         };
         let way = carriage.price().way;
-        let most = carriage.price().max_cost;
-        let mut rest = operations.iter().skip(1);
-        let mut operation;
-        loop {
-            operation = self.send_carriage(&plan.services, &plan.account, carriage, plan.purpose.clone(), tell).await?;
-            if operation.success != Some(true) {
-                break;
-            }
-            let Some(next) = rest.next() else { break };
-            // Kernel 0.2.1: one call after the other, none dearer than twice what was shown.
-            let max_cost = plan.max_cost.unwrap_or_else(|| most.saturating_mul(U256::from(2)));
-            let load = Load { account: &plan.account, deployed: true, call: next, max_cost: Some(max_cost) };
-            (carriage, _) = self.carry(&plan.services, &load, same_way(way)).await?;
-        }
+        let (operation, cut_off) = Box::pin(self.send_all(&plan, carriage, tell)).await?;
         let mut revoked = Revoked {
-            plan: plan.steps,
-            also_revokes: plan.also_revokes,
+            plan: plan.steps.clone(),
+            also_revokes: plan.also_revokes.clone(),
             way,
             operation,
             proof: None,
@@ -557,21 +590,9 @@ impl Wallet {
         match revoked.operation.success {
             Some(true) => {
                 tell("proving");
-                if plan.purpose == Purpose::Panic {
-                    match self.prove_paused(&plan.account, &plan.services, &revoked.operation).await {
-                        Ok(paused) => revoked.paused = Some(paused),
-                        Err(error) => revoked.not_proven = Some(error),
-                    }
-                } else {
-                    (revoked.proofs, revoked.not_proven) =
-                        self.prove_all(&plan.account, &plan.services, &plan.watched, &revoked.operation).await;
-                    revoked.proof = revoked.proofs.first().cloned();
-                    if plan.lifts && revoked.not_proven.is_none() {
-                        revoked.not_proven = still_paused(&plan.account, &plan.services).await?;
-                    }
-                }
+                Box::pin(self.prove_plan(&plan, &mut revoked)).await;
             }
-            Some(false) if raced(&plan.account, &plan.services, &plan.turns).await => {
+            Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.turns).await => {
                 let message = "somebody used a turn between the plan and its block, so the plan was reverted as a whole: nothing changed";
                 revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).hint(
                     "run it again: it is planned anew. If that happens again, stop everything with --panic first: \
@@ -580,8 +601,96 @@ impl Wallet {
             }
             _ => {}
         }
+        if cut_off.is_some() {
+            revoked.not_proven = cut_off;
+        }
         Ok(revoked)
     }
+
+    /// One operation; on Kernel 0.2.1, which has no batches, one after the other. Answers the last one that was sent, and why
+    /// it did not get to the end when something was mined before.
+    async fn send_all(
+        &self,
+        plan: &RevokePlan,
+        first: Carriage,
+        tell: &Tell<'_>,
+    ) -> Result<(OperationOutcome, Option<Error>)> {
+        let operations = plan.operations()?;
+        let (way, most) = (first.price().way, first.price().max_cost);
+        let (services, account) = (&plan.services, &plan.account);
+        let mut last = self.send_carriage(services, account, first, plan.purpose.clone(), tell).await?;
+        for (mined, next) in operations.iter().enumerate().skip(1) {
+            let cut_off = |why: String| {
+                let message = format!("{mined} of {} operations were mined, and no more: {why}", operations.len());
+                Error::new(Class::Chain, "revoke.cut_off", message).hint("run it again: what is done is not done twice")
+            };
+            if last.success != Some(true) {
+                // The one before this was the last that went through.
+                let done = mined.saturating_sub(1);
+                return Ok((last, (done > 0).then(|| cut_off("the next one failed, or is not in a block yet".into()))));
+            }
+            // None dearer than twice what was shown, and none on another way.
+            let max_cost = plan.max_cost.unwrap_or_else(|| most.saturating_mul(U256::from(2)));
+            let load = Load { account, deployed: true, call: next, max_cost: Some(max_cost), urgent: false };
+            let sent = match self.carry(services, &load, same_way(way)).await {
+                Ok((next, _)) if next.price().way == way => {
+                    self.send_carriage(services, account, next, plan.purpose.clone(), tell).await
+                }
+                Ok((next, _)) => {
+                    let other = next.price().way.words();
+                    Err(Error::failed("revoke.way", format!("it could only go {other}, which was not agreed to")))
+                }
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(outcome) => last = outcome,
+                Err(error) => return Ok((last, Some(cut_off(error.message)))),
+            }
+        }
+        Ok((last, None))
+    }
+
+    async fn prove_plan(&self, plan: &RevokePlan, revoked: &mut Revoked) {
+        let (account, services) = (&plan.account, &plan.services);
+        if plan.purpose == Purpose::Panic {
+            match self.prove_paused(account, services, &revoked.operation).await {
+                Ok(paused) => revoked.paused = Some(paused),
+                Err(error) => revoked.not_proven = Some(error),
+            }
+            return;
+        }
+        (revoked.proofs, revoked.not_proven) =
+            self.prove_all(account, services, &plan.watched, &revoked.operation).await;
+        revoked.proof = revoked.proofs.first().cloned();
+        if revoked.not_proven.is_none() {
+            let read_back = read_back(account, services, &plan.sweeps, plan.lifts, &revoked.operation).await;
+            revoked.not_proven = read_back.unwrap_or_else(Some);
+        }
+    }
+}
+
+/// What no key's own proof shows: that everything up to a turn is dead, and that the panic is off.
+async fn read_back(
+    account: &Account,
+    services: &Services,
+    sweeps: &[(Generation, u128)],
+    lifts: bool,
+    operation: &OperationOutcome,
+) -> Result<Option<Error>> {
+    let block = operation.block.unwrap_or_default();
+    let picture = services.picture_from(account.address, &[], Some(account.kernel), block).await?;
+    for (generation, turn) in sweeps {
+        let invalid = picture.nonces(*generation).invalid;
+        if invalid < *turn {
+            let message = format!(
+                "it was mined, but on validator {generation} only the turns up to {invalid} are invalid, not those up to {turn}"
+            );
+            let error = Error::failed("revoke.not_proven", message);
+            return Ok(Some(error.hint("treat the keys as alive, and run it again")));
+        }
+    }
+    Ok((lifts && picture.disabled_mode & revocation::SESSION_MODES != 0)
+        .then(|| Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")))
 }
 
 const fn same_way(way: Way) -> Via {
@@ -598,12 +707,6 @@ async fn raced(account: &Account, services: &Services, planned: &[(Generation, u
         Ok(now) => planned.iter().any(|(generation, last)| now.nonces(*generation).last != *last),
         Err(_) => false,
     }
-}
-
-async fn still_paused(account: &Account, services: &Services) -> Result<Option<Error>> {
-    let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
-    Ok((picture.disabled_mode & revocation::SESSION_MODES != 0)
-        .then(|| Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")))
 }
 
 fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, picture: &Picture) -> Claim {
@@ -660,6 +763,21 @@ fn targets(records: &Records, ends: &BTreeSet<usize>) -> Vec<Target> {
         }
     }
     targets
+}
+
+/// Each validator that the plan sweeps, with the last turn that it uses up there, or the newest that was used.
+fn swept(plan: &revocation::Plan, scene: &Scene) -> Vec<(Generation, u128)> {
+    let burnt = |wanted: Generation| {
+        plan.moves.iter().filter_map(move |m| match m {
+            Move::Burn { generation, nonce } if *generation == wanted => Some(*nonce),
+            _ => None,
+        })
+    };
+    let sweeps = plan.moves.iter().filter_map(|m| match m {
+        Move::Sweep { generation } => Some(*generation),
+        _ => None,
+    });
+    sweeps.map(|g| (g, burnt(g).max().unwrap_or_default().max(scene.nonces(g).last))).collect()
 }
 
 fn list(labels: &[String]) -> String {
@@ -734,7 +852,7 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
 fn refused_plan(records: &Records, refusal: &Refusal) -> Error {
     match refusal {
         Refusal::TooFar { .. } => Error::failed("revoke.gap", refusal.to_string())
-            .hint("each turn in between must be burnt; end the earlier keys first, in several steps"),
+            .hint("each turn in between must be burnt; end the earlier keys first, in several steps. `--panic` stops it at once"),
         Refusal::NoTurnsLeft => Error::failed("revoke.no_turns", refusal.to_string())
             .hint("no approval can ever be enabled on it again; enabled keys can be taken back one by one"),
         Refusal::Contested { nonce, claims } => {

@@ -26,6 +26,8 @@ const GAS_BUFFER: u64 = 25;
 /// Percent that a replacement must offer more, by the rules of every node.
 const REPLACEMENT: u128 = 13;
 const FIRST_LOOK: Duration = Duration::from_millis(200);
+/// How often a receipt is asked for once the owner's nonce has passed it.
+const LATE_RECEIPTS: u32 = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// A transaction before its signature.
@@ -63,6 +65,14 @@ pub struct SignedTransaction {
     /// The UserOperation that it brings to the EntryPoint, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carries: Option<B256>,
+}
+
+/// An earlier transaction of the owner that has no result yet.
+pub(super) enum Waiting {
+    /// It is for the same, so the new one takes its place.
+    Replaced(SignedTransaction),
+    /// It is for something else, so the new one comes after it.
+    Before(SignedTransaction),
 }
 
 /// What became of a transaction.
@@ -137,8 +147,8 @@ impl PreparedTransaction {
 }
 
 impl Services {
-    /// Completes a call by an owner's address up to its signature. `gas` is asked of the node where it is not known; `stuck` is
-    /// an earlier transaction that still waits.
+    /// Completes a call by an owner's address up to its signature. `gas` is asked of the node where it is not known; `waiting` is
+    /// an earlier transaction of the owner that has no result yet.
     pub(super) async fn prepare_transaction(
         &self,
         from: Address,
@@ -146,7 +156,7 @@ impl Services {
         data: Bytes,
         gas: Option<u64>,
         max_cost: Option<U256>,
-        stuck: Option<&SignedTransaction>,
+        waiting: Option<&Waiting>,
     ) -> Result<PreparedTransaction> {
         let block = self.node.latest_block().await?;
         let market = Market::read(&self.node).await?;
@@ -154,7 +164,15 @@ impl Services {
         if let Some(max_cost) = max_cost {
             ceiling = ceiling.with_max_cost(max_cost);
         }
-        let mut fees = Fees::from_market(&market).raised(&ceiling);
+        let mut fees = match block.base_fee {
+            Some(_) => Fees::from_market(&market).raised(&ceiling),
+            // Without EIP-1559 the price is paid in full, so there is no room for a base fee that may double.
+            None => Fees::flat(&market),
+        };
+        let stuck = match waiting {
+            Some(Waiting::Replaced(stuck)) => Some(stuck),
+            Some(Waiting::Before(_)) | None => None,
+        };
         if let Some(stuck) = stuck {
             let above = |fee: U256| {
                 let fee: u128 = fee.saturating_to();
@@ -168,8 +186,11 @@ impl Services {
             Some(gas) => gas,
             None => self.node.estimate_gas(&request).await.map_err(refused)?,
         };
-        let nonce = match stuck {
-            Some(stuck) => stuck.nonce,
+        let nonce = match waiting {
+            Some(Waiting::Replaced(stuck)) => stuck.nonce,
+            Some(Waiting::Before(first)) => {
+                self.node.nonce(from, At::Pending).await?.max(first.nonce.saturating_add(1))
+            }
             None => self.node.nonce(from, At::Pending).await?,
         };
         let prepared = PreparedTransaction {
@@ -216,13 +237,15 @@ impl Services {
     pub(super) async fn follow_transaction(&self, sent: &SignedTransaction, patience: Duration) -> Result<Landed> {
         let end = Instant::now() + patience;
         let mut pause = FIRST_LOOK;
+        let mut passed_by = 0;
         loop {
-            if let Some(receipt) = self.node.receipt(sent.hash).await? {
-                return Ok(Landed::In(Box::new(receipt)));
-            }
-            if self.node.nonce(sent.from, At::Latest).await? > sent.nonce {
-                // Mined between the two questions, or another one has its place.
-                return Ok(self.node.receipt(sent.hash).await?.map_or(Landed::Displaced, |r| Landed::In(Box::new(r))));
+            match self.look(sent).await {
+                Ok(Landed::Waiting) => passed_by = 0,
+                // Behind a load balancer the nonce may be known before the receipt.
+                Ok(Landed::Displaced) if passed_by < LATE_RECEIPTS => passed_by += 1,
+                Ok(landed) => return Ok(landed),
+                Err(error) if error.is_passing() => {}
+                Err(error) => return Err(error.into()),
             }
             if Instant::now() + pause > end {
                 return Ok(Landed::Waiting);
@@ -230,6 +253,14 @@ impl Services {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    async fn look(&self, sent: &SignedTransaction) -> std::result::Result<Landed, ChainError> {
+        if let Some(receipt) = self.node.receipt(sent.hash).await? {
+            return Ok(Landed::In(Box::new(receipt)));
+        }
+        let next = self.node.nonce(sent.from, At::Latest).await?;
+        Ok(if next > sent.nonce { Landed::Displaced } else { Landed::Waiting })
     }
 
     /// Why a call reverts, asked of the state at a block; `None` when it does not say.

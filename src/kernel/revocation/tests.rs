@@ -162,7 +162,13 @@ fn lifting_a_panic_ends_what_would_come_back_but_for_what_shall_live() {
 fn a_turn_out_of_reach_is_refused() {
     let far = scene(3, 0, vec![pending(1, 4 + MAX_TURNS)]);
     assert_eq!(plan(&far, &Wish::All), Err(Refusal::TooFar { nonce: 4 + MAX_TURNS, last: 3 }));
-    assert_eq!(plan(&scene(u128::MAX, 0, vec![]), &Wish::All), Err(Refusal::NoTurnsLeft));
+}
+
+#[test]
+fn where_no_turn_is_left_what_is_enabled_can_still_be_swept() {
+    // As another tool's sweep to 2^128-1 leaves it.
+    let plan_of = |invalid| plan(&scene(u128::MAX, invalid, vec![held(1, u128::MAX)]), &Wish::All).unwrap().moves;
+    assert_eq!((plan_of(0), plan_of(u128::MAX)), (vec![SWEEP], vec![]));
 }
 
 #[test]

@@ -216,7 +216,8 @@ impl State {
                 self.stale = Some(error.clone());
                 self.plan(cx);
             }
-            // The next way, where the bundler fails. Should it still do its part: taking back twice is taking back.
+            // The next way, where the bundler fails. Should it still do its part: taking back twice is taking back. A lift is
+            // not tried again: one that lands late could end a later panic.
             Report::Failed(error) if sending && error.class == Class::Chain && self.was_by_bundler() => {
                 self.stale = Some(error.clone());
                 self.via = Via::Owner;
@@ -233,7 +234,8 @@ impl State {
 
     fn was_by_bundler(&self) -> bool {
         let way = self.shown.as_ref().and_then(|p| p.price.as_ref()).map(|p| p.way);
-        self.via == Via::Auto && matches!(way, Some(Way::Sponsor | Way::Bundler))
+        let lifts = matches!(self.wish, Wish::LiftPanic { .. });
+        self.via == Via::Auto && !lifts && matches!(way, Some(Way::Sponsor | Way::Bundler))
     }
 
     pub fn copyable(&self) -> Option<Copyable> {
@@ -334,7 +336,7 @@ fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
     }
     if preview.further > 0 {
         rows.push(Row::Caution(format!(
-            "this account's version has no batches: {} more operation(s) follow the first, each priced like it",
+            "this account's version has no batches: {} more operation(s) follow the first, each at most twice as dear",
             preview.further
         )));
     }
@@ -374,7 +376,7 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
         Payer::Paymaster(sponsor) => format!("the sponsor (paymaster) is {sponsor}; "),
         Payer::Owner(owner) => format!("paid by the owner's address {owner}; "),
     };
-    vec![
+    let mut rows = vec![
         Row::Head("What it costs".into()),
         Row::Item(format!("at most {}", sentence::amount(price.max_cost, "ETH"))),
         Row::Item(format!("sent {}", price.way.words())),
@@ -385,7 +387,11 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
         )),
         Row::Text("What is signed: the hash".into()),
         Row::Note(price.signing_hash.to_string()),
-    ]
+    ];
+    rows.extend(price.replaces.map(|hash| {
+        Row::Caution(format!("it takes the place of your waiting transaction {hash}: that one will not happen"))
+    }));
+    rows
 }
 
 fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
@@ -406,6 +412,7 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
         (Some(true), None) if !revoked.ends_keys => done,
         (Some(true), _) => format!("{what}: mined, but NOT PROVEN"),
         (Some(false), _) => format!("{not}: the operation failed"),
+        (None, _) if operation.phase == "refused" => format!("{not}: it was refused, and cannot happen any more"),
         (None, _) => format!("{what}: sent, and not in a block yet"),
     }));
     rows.push(Row::Blank);

@@ -170,6 +170,13 @@ impl Fees {
         Self::over(market, market.usual_priority)
     }
 
+    /// For a chain without EIP-1559, where the whole price is paid: the node's own and a quarter.
+    pub fn flat(market: &Market) -> Self {
+        let price = market.base_fee.saturating_add(market.usual_priority);
+        let price = price.saturating_add(price / 4);
+        Self { max_fee_per_gas: price, max_priority_fee_per_gas: price }
+    }
+
     /// Half as much again, under the ceiling: for what must not be overtaken or wait.
     pub fn raised(self, ceiling: &FeeCeiling) -> Self {
         let more = |fee: u128, ceiling: u128| fee.saturating_add(fee / 2).min(ceiling.max(fee));

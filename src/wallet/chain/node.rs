@@ -391,6 +391,12 @@ impl Node {
         self.one(request.eth_call(purpose, at), |answer| answer.bytes()).await
     }
 
+    /// Which modes the account refuses, as a bit mask.
+    pub async fn disabled_mode(&self, account: Address, at: At) -> Result<u32, ChainError> {
+        let mode = self.read("Kernel.getDisabledMode", account, &getDisabledModeCall {}, at).await?;
+        Ok(u32::from_be_bytes(mode.0))
+    }
+
     /// Several calls in one round trip; each has an outcome of its own, a revert included.
     pub async fn call_each(
         &self,
