@@ -383,11 +383,14 @@ fn a_transaction_that_is_stuck_is_replaced_by_a_dearer_one() {
     assert!(sent.is_some(), "nothing was sent");
     stuck.kill().expect("killed");
     stuck.wait().expect("gone");
+    let waiting = || world.chain.rpc("txpool_content", json!([]))["pending"].to_string();
+    let first = waiting();
 
     let planned = owner.ok(&["revoke", ACCOUNT, "pending", "--dry-run"]);
     assert!(planned["replaces"].is_string(), "{planned}");
-    let mut again = owner.command(&["revoke", ACCOUNT, "pending"]).spawn().expect("keyleash starts");
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    let again = owner.command(&["revoke", ACCOUNT, "pending"]).spawn().expect("keyleash starts");
+    let replaced = wait_for(60, || (waiting() != first).then_some(()));
+    assert!(replaced.is_some(), "nothing took its place");
     assert_eq!(
         parse::<U256>(world.chain.rpc("txpool_status", json!([]))["pending"].clone()),
         U256::ONE,
@@ -395,7 +398,8 @@ fn a_transaction_that_is_stuck_is_replaced_by_a_dearer_one() {
     );
     world.chain.rpc("evm_setAutomine", json!([true]));
     world.chain.mine();
-    assert!(again.wait().expect("an end").success());
+    let output = again.wait_with_output().expect("an end");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(self_bundled(&world, &account, &grant, Mode::Enable).is_some());
 }
 
