@@ -1,3 +1,5 @@
+//! Histories as they stand in calldata: read back as they were made, and never a panic on anything else.
+
 use alloy::{
     primitives::{U256, address, keccak256},
     sol,

@@ -1,3 +1,5 @@
+//! What a plan promises: by example, and against a model of the validator with any history and any race.
+
 use alloy::primitives::{address, bytes};
 use proptest::{collection::vec, prelude::*};
 
