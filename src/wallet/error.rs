@@ -15,6 +15,10 @@ pub enum Class {
     Vault,
     /// Mined, but the inner call failed.
     Reverted,
+    /// Done as asked, but something else can still act for the account.
+    Remaining,
+    /// Refused by a limit of the user's: `--max-cost`, or the cap of the chain.
+    Limit,
 }
 
 impl Class {
@@ -26,6 +30,8 @@ impl Class {
             Self::Chain => 4,
             Self::Vault => 5,
             Self::Reverted => 6,
+            Self::Remaining => 7,
+            Self::Limit => 8,
         }
     }
 }

@@ -116,9 +116,53 @@ pub struct Revoked {
     /// Whether it was to end keys that are known here. A sweep of unknown ones, and lifting a panic, end none of those.
     #[serde(skip)]
     pub ends_keys: bool,
-    /// Why what was to end is not proven to have ended. It counts as alive.
+    /// Why what was to end is not proven to have ended. It counts as active.
     #[serde(skip)]
     pub not_proven: Option<Error>,
+    /// What can still act for the account, other than the keys that the owner chose to keep.
+    pub remaining: Vec<Remaining>,
+}
+
+/// Something that can still act for an account after a revocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remaining {
+    /// What it is, in few words: `default validator`, `route of execute`, `key mint-bot`.
+    pub what: String,
+    pub address: Address,
+    pub why: String,
+}
+
+/// What a revocation came to, in one word: screen, notice and command line say the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that was to end is proven to have ended, and nothing else can act.
+    Proven,
+    /// Done as asked: no key that is known was to end, so there was nothing to prove.
+    Done,
+    /// Everything that was to end is proven to have ended, and something else can still act: `remaining`.
+    Remaining,
+    /// Mined, and not proven: the keys count as active.
+    NotProven,
+    /// Sent, and not in a block yet: the keys are active.
+    Waiting,
+    /// Refused, or mined without effect.
+    Failed,
+}
+
+impl Revoked {
+    pub fn verdict(&self) -> Verdict {
+        match (self.operation.success, &self.not_proven) {
+            (None, _) if self.operation.phase == "sent" => Verdict::Waiting,
+            (Some(true), None) if self.ends_keys && self.proofs.is_empty() && self.paused.is_none() => {
+                Verdict::NotProven
+            }
+            (Some(true), None) if !self.remaining.is_empty() => Verdict::Remaining,
+            (Some(true), None) if self.proofs.is_empty() && self.paused.is_none() => Verdict::Done,
+            (Some(true), None) => Verdict::Proven,
+            (Some(true), Some(_)) => Verdict::NotProven,
+            _ => Verdict::Failed,
+        }
+    }
 }
 
 impl RevokePlan {
@@ -586,6 +630,7 @@ impl Wallet {
             paused: None,
             ends_keys: !plan.watched.is_empty(),
             not_proven: None,
+            remaining: Vec::new(),
         };
         match revoked.operation.success {
             Some(true) => {

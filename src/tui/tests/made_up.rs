@@ -442,6 +442,7 @@ pub fn revoked() -> Revoked {
         operation: included(Some(true)),
         proof: Some(proof.clone()),
         not_proven: None,
+        remaining: Vec::new(),
         proofs: vec![proof],
     }
 }
