@@ -446,17 +446,20 @@ pub enum ViaChoice {
 pub struct RevokeArgs {
     pub account: String,
     /// Keys: id, label or address
-    #[arg(required_unless_present_any = ["all", "panic", "lift_panic"])]
+    #[arg(required_unless_present_any = ["all", "panic", "lift_panic", "reclaim"])]
     pub keys: Vec<String>,
     /// End every enabled key of the account, also those not on record, and every approval that is on record
     #[arg(long, conflicts_with = "keys")]
     pub all: bool,
     /// Stop every key at once, until it is lifted; works with little more than a node
-    #[arg(long, conflicts_with_all = ["keys", "all"])]
+    #[arg(long, visible_alias = "pause", conflicts_with_all = ["keys", "all"])]
     pub panic: bool,
     /// Lift the panic, and end every key that would come back
-    #[arg(long, conflicts_with_all = ["keys", "all", "panic"])]
+    #[arg(long, visible_alias = "unpause", conflicts_with_all = ["keys", "all", "panic"])]
     pub lift_panic: bool,
+    /// Give the account back to its owner: restore the default validator, close functions that are routed elsewhere
+    #[arg(long, conflicts_with_all = ["keys", "all", "panic", "lift_panic"])]
+    pub reclaim: bool,
     /// With --lift-panic: a key that shall come back; may be given several times
     #[arg(long, value_name = "KEY", requires = "lift_panic")]
     pub keep: Vec<String>,

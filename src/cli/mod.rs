@@ -439,6 +439,8 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output) 
             let found = wallet.inventory(&account).await?;
             let mut data = json!(found.account);
             data["findings"] = json!(found.findings);
+            data["power"] = json!(found.power);
+            data["control"] = json!(found.power.as_ref().map(|p| p.control));
             data["keys"] = found.keys.iter().map(render::key).collect();
             done(data, show::inventory(&found))
         }

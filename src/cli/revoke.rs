@@ -10,9 +10,11 @@ use super::{
     render, show, unsigned_json, write_unsigned,
 };
 use crate::wallet::{
+    Wallet,
     carry::{Carriage, Via, Way},
+    control,
     error::{Class, Error, Result},
-    revoke::{RevokeIntent, RevokePlan, Revoked, Wish},
+    revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
 };
 
 pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
@@ -24,7 +26,10 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
         max_cost: amount("--max-cost", args.max_cost.as_deref())?,
     };
     loop {
-        let plan = wallet.plan_revoke(intent.clone()).await?;
+        let plan = match wallet.plan_revoke(intent.clone()).await {
+            Err(error) if error.code == "revoke.nothing" => return Err(nothing(&wallet, &args, error, partial).await),
+            plan => plan?,
+        };
         let preview = preview(&plan)?;
         *partial = preview.clone();
         let text = show::revoke_plan(&plan)?;
@@ -50,7 +55,7 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
             && plan.account.owner_secret.is_some()
             && !matches!(intent.wish, Wish::LiftPanic { .. });
         match wallet.execute_revoke(plan).await {
-            Ok(revoked) => return report(revoked, partial),
+            Ok(revoked) => return report(revoked, &args.account, partial),
             Err(error) if can_go_on && error.class == Class::Chain => {
                 let message = format!("{}; going on with the owner's own transaction", error.message);
                 output.warn("revoke.next_way", &message);
@@ -61,15 +66,35 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
     }
 }
 
-fn wish(args: &RevokeArgs) -> Result<Wish> {
-    let chosen = [!args.keys.is_empty(), args.all, args.panic, args.lift_panic];
-    if chosen.iter().filter(|c| **c).count() != 1 {
-        return Err(Error::usage("usage", "name keys, or say one of --all, --panic and --lift-panic"));
+/// No key is left to revoke. Whether nothing can act is another question.
+async fn nothing(wallet: &Wallet, args: &RevokeArgs, error: Error, partial: &mut Partial) -> Error {
+    match wallet.foreign_power(&args.account).await {
+        Ok(foreign) if !foreign.is_empty() => {
+            *partial = json!({ "remaining": foreign });
+            let message = format!("{}; but {} can still act", error.message, control::in_brief(&foreign));
+            remains(message, &args.account)
+        }
+        // What could not be read was not asked for.
+        _ => error,
     }
-    Ok(match (args.all, args.panic, args.lift_panic) {
-        (true, _, _) => Wish::All,
-        (_, true, _) => Wish::Panic,
-        (_, _, true) => Wish::LiftPanic { keep: args.keep.clone() },
+}
+
+fn remains(message: String, account: &str) -> Error {
+    Error::new(Class::Remaining, "revoke.remaining", message).hint(format!(
+        "take the account back with `keyleash revoke {account} --reclaim`; name other approvals to revoke them"
+    ))
+}
+
+fn wish(args: &RevokeArgs) -> Result<Wish> {
+    let chosen = [!args.keys.is_empty(), args.all, args.panic, args.lift_panic, args.reclaim];
+    if chosen.iter().filter(|c| **c).count() != 1 {
+        return Err(Error::usage("usage", "name keys, or say one of --all, --pause, --unpause and --reclaim"));
+    }
+    Ok(match chosen {
+        [_, true, ..] => Wish::All,
+        [_, _, true, ..] => Wish::Panic,
+        [_, _, _, true, _] => Wish::LiftPanic { keep: args.keep.clone() },
+        [.., true] => Wish::Reclaim,
         _ => Wish::Keys(args.keys.clone()),
     })
 }
@@ -94,6 +119,7 @@ const fn question(wish: &Wish) -> &'static str {
         Wish::All => "End every key of this account now?",
         Wish::Panic => "Stop every key of this account now?",
         Wish::LiftPanic { .. } => "Lift the panic now?",
+        Wish::Reclaim => "Take the account back now?",
     }
 }
 
@@ -103,7 +129,7 @@ fn preview(plan: &RevokePlan) -> Result<Value> {
         "plan": plan.steps, "also_revokes": plan.also_revokes, "passed_over": plan.passed_over,
         "way": price.as_ref().map(|p| p.way), "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
         "replaces": price.as_ref().and_then(|p| p.replaces),
-        "further_operations": plan.further, "notes": plan.warnings,
+        "further_operations": plan.further, "notes": plan.warnings, "remaining": plan.remaining,
     });
     if price.is_none() {
         preview["calls"] = json!(plan.printed()?);
@@ -111,7 +137,7 @@ fn preview(plan: &RevokePlan) -> Result<Value> {
     Ok(preview)
 }
 
-fn report(mut revoked: Revoked, partial: &mut Partial) -> Result<Done> {
+fn report(mut revoked: Revoked, account: &str, partial: &mut Partial) -> Result<Done> {
     let mut data = render::operation(&revoked.operation);
     data["plan"] = json!(revoked.plan);
     data["also_revokes"] = json!(revoked.also_revokes);
@@ -119,6 +145,7 @@ fn report(mut revoked: Revoked, partial: &mut Partial) -> Result<Done> {
     data["proof"] = json!(revoked.proof);
     data["proofs"] = json!(revoked.proofs);
     data["paused"] = json!(revoked.paused);
+    data["remaining"] = json!(revoked.remaining);
     if let Some(error) = revoked.not_proven.take() {
         *partial = data;
         return Err(error);
@@ -134,6 +161,13 @@ fn report(mut revoked: Revoked, partial: &mut Partial) -> Result<Done> {
         .hint(format!(
             "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"
         )));
+    }
+    if revoked.verdict() == Verdict::Remaining {
+        let done = if revoked.proofs.is_empty() { "done" } else { "revoked, and proven" };
+        let done = if revoked.paused.is_some() { "paused" } else { done };
+        let message = format!("{done}; but {} can still act for {account}", control::in_brief(&revoked.remaining));
+        *partial = data;
+        return Err(remains(message, account));
     }
     finished(&revoked.operation, data, show::revoked(&revoked), partial)
 }

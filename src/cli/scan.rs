@@ -69,8 +69,12 @@ fn text(scan: &Scan) -> String {
         lines.push(format!("note: {}", finding.message));
     }
     lines.push(match scan.complete {
-        true => "Every turn is explained: these are all the keys that were ever enabled.".into(),
-        false => "Not every turn is explained: unknown keys may exist.".into(),
+        true => format!(
+            "Every approval nonce up to block {} is explained: these are all the session keys that were ever enabled, and no function is \
+             routed to anything else.",
+            scan.through_block
+        ),
+        false => "This is not known to be all: unknown keys, or others who can act for the account, may exist.".into(),
     });
     if scan.keys.iter().any(|k| !k.known && k.key.is_some()) {
         lines.push("Name a new one with `keyleash key name KEY LABEL`; take it back with `keyleash revoke`.".into());

@@ -140,6 +140,14 @@ pub fn account(account: &AccountView) -> String {
 pub fn inventory(inventory: &Inventory) -> String {
     let mut lines = vec![account(&inventory.account)];
     lines.extend(inventory.findings.iter().map(|f| format!("  ! {}", f.message)));
+    if let Some(power) = &inventory.power {
+        lines.push(match (power.not_read(), power.history.through_block) {
+            (None, Some(through)) => {
+                format!("  history    read from deployment to block {through}, state of block {}", power.block)
+            }
+            (not_read, _) => format!("  history    {}", not_read.unwrap_or_default()),
+        });
+    }
     if !inventory.keys.is_empty() {
         lines.push(keys(&inventory.keys));
     }
@@ -315,6 +323,9 @@ pub fn revoke_plan(plan: &RevokePlan) -> Result<String> {
     let mut lines: Vec<String> = plan.steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
     for other in &plan.also_revokes {
         lines.push(format!("  ! {other} cannot act any more after this either"));
+    }
+    for remaining in &plan.remaining {
+        lines.push(format!("  ! not stopped by this: {} {}: {}", remaining.what, remaining.address, remaining.why));
     }
     lines.extend(plan.passed_over.iter().map(passed_over));
     match plan.price() {

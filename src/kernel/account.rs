@@ -17,6 +17,9 @@ pub const IMPLEMENTATION_SLOT: B256 = b256!("360894a13ba1a3210667c828492db98dca3
 /// keccak256 of the proxy creation code, the same for every account whatever its implementation.
 const PROXY_INIT_CODE_HASH: B256 = b256!("ee9d8350bd899dd261db689aafd87eb8a30f085adbaff48152399438ff4eed73");
 
+/// keccak256 of the code that every account made by the factory has (protocol.md 2: what the creation code returns).
+pub const PROXY_CODE_HASH: B256 = b256!("7254edb0ba49650a2ecb4fbf9223710f6223925b0aa26ad310e486ccf5c4473a");
+
 sol! {
     struct BatchCall { address to; uint256 value; bytes data; }
 
@@ -27,6 +30,8 @@ sol! {
     function executeBatch(BatchCall[] calls);
     function executeDelegateCall(address to, bytes data);
     function setExecution(bytes4 selector, address executor, address validator, uint48 validUntil, uint48 validAfter, bytes enableData);
+    function setDefaultValidator(address defaultValidator, bytes data);
+    function upgradeTo(address implementation);
     function disableMode(bytes4 mode);
 
     struct SolUserOperation {
@@ -48,6 +53,30 @@ pub mod selector {
     pub const EXECUTE: Selector = Selector::new(super::executeCall::SELECTOR);
     pub const EXECUTE_BATCH: Selector = Selector::new(super::executeBatchCall::SELECTOR);
     pub const EXECUTE_DELEGATE_CALL: Selector = Selector::new(super::executeDelegateCallCall::SELECTOR);
+
+    /// The account's own functions that change or move something: whoever a validator lets call one of them has power over the
+    /// account, whatever the function. Where each is routed is read from the account at every look.
+    pub const KNOWN: [Selector; 7] = [
+        EXECUTE,
+        EXECUTE_BATCH,
+        EXECUTE_DELEGATE_CALL,
+        Selector::new(super::setExecutionCall::SELECTOR),
+        Selector::new(super::setDefaultValidatorCall::SELECTOR),
+        Selector::new(super::upgradeToCall::SELECTOR),
+        Selector::new(super::disableModeCall::SELECTOR),
+    ];
+
+    /// The account function's name, where it is one of its own.
+    pub fn described(selector: Selector) -> String {
+        let known = match selector.0 {
+            super::setExecutionCall::SELECTOR => Some("setExecution"),
+            super::setDefaultValidatorCall::SELECTOR => Some("setDefaultValidator"),
+            super::upgradeToCall::SELECTOR => Some("upgradeTo"),
+            super::disableModeCall::SELECTOR => Some("disableMode"),
+            _ => name(selector),
+        };
+        known.map_or_else(|| format!("function {selector}"), str::to_owned)
+    }
 
     /// The account function's name, for the three a scoped key may use.
     pub fn name(selector: Selector) -> Option<&'static str> {
@@ -290,6 +319,18 @@ pub fn set_execution(selector: Selector, validator: Address, enable_data: &[u8])
     }
     .abi_encode()
     .into()
+}
+
+/// `setExecution` on the account: routes `selector` to the ECDSAValidator, with the present owner and no executor. Nobody but
+/// the owner can use the function through it. A route cannot be removed: the account calls `enable` on whatever it routes to.
+pub fn close_route(selector: Selector, owner: Address) -> Bytes {
+    set_execution(selector, ECDSA_VALIDATOR, owner.as_slice())
+}
+
+/// `setDefaultValidator(ECDSAValidator, owner)` on the account.
+pub fn restore_default_validator(owner: Address) -> Bytes {
+    let data = Bytes::copy_from_slice(owner.as_slice());
+    setDefaultValidatorCall { defaultValidator: ECDSA_VALIDATOR, data }.abi_encode().into()
 }
 
 /// `validateUserOp(userOp, hash, 0)`, as the EntryPoint calls the account: what it answers is the account's own verdict.

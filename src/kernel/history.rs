@@ -146,6 +146,13 @@ pub enum Authority {
     Enable(Carried, SessionUse),
 }
 
+/// The validator and executor that an operation in mode 2 routes its function to, whatever else it carries. The account logs
+/// nothing of it.
+pub fn opened(signature: &[u8]) -> Option<(Address, Address)> {
+    (signature.get(..4)? == [0, 0, 0, 2])
+        .then(|| Some((Address::from_slice(signature.get(16..36)?), Address::from_slice(signature.get(36..56)?))))?
+}
+
 /// What the session key validator itself reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionUse {
@@ -305,8 +312,10 @@ fn hashes(arguments: &Arguments, at: usize) -> Option<Vec<B256>> {
 pub enum Act {
     /// `enable` on a validator; through `setExecution`, together with the selector that is routed.
     Enable { generation: Generation, enable: EnableData, selector: Option<Selector> },
-    /// `setExecution`: an account function is sent to a validator.
-    Route { selector: Selector, validator: Address },
+    /// `setExecution`: an account function is routed to a validator, and to an executor where that is not zero.
+    Route { selector: Selector, validator: Address, executor: Address },
+    /// Foreign code ran on the account's own storage: it may have changed anything there, and left no trace.
+    ForeignCode,
     /// `disable(20 bytes)`.
     Disable { generation: Generation, session_key: Address },
     /// `disable(16 bytes)`, `invalidateNonce(n)`.
@@ -320,7 +329,12 @@ pub enum Act {
 /// What calldata of the account does to its session keys, in order, if it runs to its end. `has_batch`: Kernel 0.2.1 accepts
 /// `executeBatch` and does nothing.
 pub fn acts(account: Address, call_data: &[u8], has_batch: bool) -> Vec<Act> {
-    let mut walk = Walk { account, acts: Vec::new(), left: call_data.len().saturating_mul(MAX_SHARING) };
+    let mut walk = Walk {
+        account,
+        acts: Vec::new(),
+        left: call_data.len().saturating_mul(MAX_SHARING),
+        execute_delegates: !has_batch,
+    };
     walk.of_account(call_data, has_batch, MAX_DEPTH);
     walk.acts
 }
@@ -330,15 +344,21 @@ struct Walk {
     acts: Vec<Act>,
     /// Bytes of calls to itself that may still be read: calls can share them.
     left: usize,
+    /// Kernel 0.2.1: `execute` with operation 1 is a delegatecall. Later versions refuse it.
+    execute_delegates: bool,
 }
 
 impl Walk {
     fn of_account(&mut self, call_data: &[u8], has_batch: bool, depth: usize) {
         let made = match AccountCall::decode(call_data) {
+            AccountCall::Execute(_) if self.execute_delegates && operation_byte(call_data) != Some(0) => {
+                return self.acts.push(Act::ForeignCode);
+            }
             AccountCall::Execute(call) => vec![call],
             AccountCall::ExecuteBatch(calls) if has_batch => calls,
-            // Foreign code in the account's name: what it does shows only in what the chain holds afterwards.
-            AccountCall::ExecuteBatch(_) | AccountCall::ExecuteDelegateCall { .. } => Vec::new(),
+            AccountCall::ExecuteBatch(_) => Vec::new(),
+            // What it does shows only in what the chain holds afterwards.
+            AccountCall::ExecuteDelegateCall { .. } => return self.acts.push(Act::ForeignCode),
             AccountCall::Other(data) => return self.of_settings(&data).unwrap_or_default(),
         };
         for Call { to, data, .. } in made {
@@ -367,7 +387,7 @@ impl Walk {
         match data.get(..4).map(Selector::from_slice)? {
             SET_EXECUTION => {
                 let (selector, validator) = (arguments.selector(0)?, arguments.address(64)?);
-                self.acts.push(Act::Route { selector, validator });
+                self.acts.push(Act::Route { selector, validator, executor: arguments.address(32)? });
                 self.acts.extend(enabled(validator, 160, Some(selector)));
             }
             SET_DEFAULT_VALIDATOR => self.acts.extend(enabled(arguments.address(0)?, 32, None)),
@@ -379,6 +399,11 @@ impl Walk {
         }
         Some(())
     }
+}
+
+/// The fourth argument of `execute`.
+fn operation_byte(call_data: &[u8]) -> Option<u8> {
+    call_data.get(4 + 127).copied()
 }
 
 fn of_validator(generation: Generation, data: &Bytes) -> Option<Act> {

@@ -1,9 +1,14 @@
 //! What the chain says about an account at one block, as the rest of the wallet needs it.
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::{Address, Bytes, Selector, U256};
 
 use super::{
-    chain::{At, node},
+    chain::{
+        At,
+        node::{self, Block},
+    },
     error::Result,
     model::Key,
     network::Services,
@@ -11,7 +16,7 @@ use super::{
 };
 use crate::{
     kernel::{
-        account::execution_status_key,
+        account::{PROXY_CODE_HASH, execution_status_key, selector},
         approval::EnableData,
         generation::{Generation, KernelVersion},
         judge::{self, ExecutionStatus, Routing, Window},
@@ -23,7 +28,32 @@ use crate::{
 impl Services {
     /// The account with what the validators hold for `keys`, at one block. `planned` is what it would be deployed with.
     pub async fn picture(&self, account: Address, keys: &[Address], planned: Option<KernelVersion>) -> Result<Picture> {
-        let raw = self.node.account_picture(account, &validators(), &each_once(keys)).await?;
+        self.picture_with(account, keys, &BTreeSet::new(), planned).await
+    }
+
+    /// The same with the routes of further functions: those that the account's history opened.
+    pub async fn picture_with(
+        &self,
+        account: Address,
+        keys: &[Address],
+        opened: &BTreeSet<Selector>,
+        planned: Option<KernelVersion>,
+    ) -> Result<Picture> {
+        let block = self.node.latest_block().await?;
+        self.picture_of(account, keys, opened, planned, block).await
+    }
+
+    async fn picture_of(
+        &self,
+        account: Address,
+        keys: &[Address],
+        opened: &BTreeSet<Selector>,
+        planned: Option<KernelVersion>,
+        block: Block,
+    ) -> Result<Picture> {
+        let others = opened.iter().copied().filter(|s| !selector::KNOWN.contains(s));
+        let selectors: Vec<Selector> = selector::KNOWN.into_iter().chain(others).collect();
+        let raw = self.node.account_picture_at(account, &validators(), &each_once(keys), &selectors, block).await?;
         Ok(picture(raw, planned, self.network.chain_id == CHAIN_ID))
     }
 
@@ -36,8 +66,24 @@ impl Services {
         planned: Option<KernelVersion>,
         block: u64,
     ) -> Result<Picture> {
-        let picture = self.picture(account, keys, planned).await?;
-        if picture.block >= block { Ok(picture) } else { self.picture_at(account, keys, planned, block).await }
+        self.picture_from_with(account, keys, &BTreeSet::new(), planned, block).await
+    }
+
+    /// The same with the routes of further functions.
+    pub async fn picture_from_with(
+        &self,
+        account: Address,
+        keys: &[Address],
+        opened: &BTreeSet<Selector>,
+        planned: Option<KernelVersion>,
+        block: u64,
+    ) -> Result<Picture> {
+        let picture = self.picture_with(account, keys, opened, planned).await?;
+        if picture.block >= block {
+            return Ok(picture);
+        }
+        let block = self.node.block(block).await?;
+        self.picture_of(account, keys, opened, planned, block).await
     }
 
     /// The same at an earlier block, where the node still has its state.
@@ -49,8 +95,7 @@ impl Services {
         block: u64,
     ) -> Result<Picture> {
         let block = self.node.block(block).await?;
-        let raw = self.node.account_picture_at(account, &validators(), &each_once(keys), block).await?;
-        Ok(picture(raw, planned, self.network.chain_id == CHAIN_ID))
+        self.picture_of(account, keys, &BTreeSet::new(), planned, block).await
     }
 
     /// The code at an address, empty when there is none.
@@ -96,6 +141,8 @@ fn picture(raw: node::AccountPicture, planned: Option<KernelVersion>, sandbox: b
         implementation: None,
         kernel: planned,
         owner: Some(raw.owner).filter(|owner| !owner.is_zero()),
+        default_validator: raw.deployed.as_ref().map(|d| d.default_validator),
+        known_proxy: raw.deployed.as_ref().is_none_or(|d| d.code_hash == PROXY_CODE_HASH),
         balance: raw.balance,
         deposit: raw.deposit,
         disabled_mode: 0,
@@ -110,7 +157,8 @@ fn picture(raw: node::AccountPicture, planned: Option<KernelVersion>, sandbox: b
         out.disabled_mode = u32::from_be_bytes(deployed.disabled_mode.0);
         for (selector, execution) in &deployed.executions {
             let window = Window { after: execution.valid_after, until: execution.valid_until };
-            out.routes.insert(*selector, Route { validator: execution.validator, window });
+            out.routes
+                .insert(*selector, Route { validator: execution.validator, executor: execution.executor, window });
         }
     }
     for validator in &raw.validators {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
+    control::Power,
     error::{Error, Result},
     key::KeyView,
     model::{Account, ApprovalRecord, Key, Origin},
@@ -128,7 +129,9 @@ impl Wallet {
         let services = self.services_of(&account.network, account.chain_id).await?;
         let mut known = self.known_keys(&account)?;
         known.push(session_key);
-        let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
+        let history = self.reach(&account)?;
+        let picture = services.picture_with(account.address, &known, &history.opened, Some(account.kernel)).await?;
+        let power = Power::of(&account, &picture, history);
         let key_has_code = !services.code(session_key).await?.is_empty();
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;
@@ -169,6 +172,7 @@ impl Wallet {
                 effect: Effect::Refuse,
             });
         }
+        findings.extend(power.finding());
         findings.extend(self.about_other_keys(&account, &picture, session_key, generation, &selectors)?);
         let sentences = sentences(&resolved.scope, &functions, generation);
         let first_nonce = self.store.read(|r| {
@@ -208,10 +212,13 @@ impl Wallet {
     /// What the plan relied on, read again: a person may have looked at it for long.
     async fn still_true(&self, plan: &GrantPlan) -> Result<()> {
         let services = self.services_of(&plan.account.network, plan.account.chain_id).await?;
-        let now = services.picture(plan.account.address, &[], Some(plan.account.kernel)).await?;
         let before = &plan.picture;
+        let opened = before.routes.keys().copied().collect();
+        let now = services.picture_with(plan.account.address, &[], &opened, Some(plan.account.kernel)).await?;
         let changed = [
             ("the owner", now.owner != before.owner),
+            ("the default validator", now.default_validator != before.default_validator),
+            ("the implementation", now.implementation != before.implementation),
             ("the Kernel version", now.kernel != before.kernel),
             ("the account's turn", now.nonces(plan.generation) != before.nonces(plan.generation)),
             ("where session keys are routed", now.routes != before.routes),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     Wallet,
     account::{AccountView, seen},
+    control::{Power, SOMEBODY_ELSE},
     error::Result,
     key::KeyView,
     model::{Account, ApprovalRecord},
@@ -22,6 +23,8 @@ pub struct Inventory {
     pub account: AccountView,
     pub keys: Vec<KeyView>,
     pub findings: Vec<Difference>,
+    /// What can decide over the account or act for it; missing where its chain could not be asked.
+    pub power: Option<Power>,
 }
 
 /// Something that the owner should know about the account.
@@ -39,19 +42,33 @@ impl Wallet {
     pub async fn inventory(&self, account: &str) -> Result<Inventory> {
         let account = self.find_account(account)?;
         let known = self.known_keys(&account)?;
+        let reach = self.reach(&account)?;
         let picture = match self.services_of(&account.network, account.chain_id).await {
-            Ok(services) => services.picture(account.address, &known, Some(account.kernel)).await,
+            Ok(services) => services.picture_with(account.address, &known, &reach.opened, Some(account.kernel)).await,
             Err(error) => Err(error),
         };
+        let power = picture.as_ref().ok().map(|picture| Power::of(&account, picture, reach));
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
         let scanned = self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.is_some();
         Ok(Inventory {
             keys: self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?,
-            findings: picture.as_ref().map(|p| differences(&account, &approvals, scanned, p)).unwrap_or_default(),
+            findings: about_power(power.as_ref())
+                .chain(picture.iter().flat_map(|p| differences(&account, &approvals, scanned, p)))
+                .collect(),
+            power,
             account: seen(&account, picture.as_ref()),
         })
     }
+}
+
+/// R36, first of all. Owner and implementation are told as differences from the records too.
+fn about_power(power: Option<&Power>) -> impl Iterator<Item = Difference> {
+    let foreign = power.map(|p| p.foreign.clone()).unwrap_or_default();
+    foreign.into_iter().map(|f| Difference {
+        code: SOMEBODY_ELSE,
+        message: format!("somebody else may decide over this account: {} {}: {}", f.what, f.address, f.why),
+    })
 }
 
 /// What the chain says that our records do not, or the other way round.
@@ -167,7 +184,7 @@ mod tests {
     use crate::kernel::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
-        generation::KernelVersion,
+        generation::{ECDSA_VALIDATOR, KernelVersion},
         revocation::Nonces,
     };
 
@@ -221,6 +238,8 @@ mod tests {
             implementation: None,
             kernel: Some(KernelVersion::V0_2_4),
             owner: Some(OWNER),
+            default_validator: Some(ECDSA_VALIDATOR),
+            known_proxy: true,
             balance: U256::ZERO,
             deposit: U256::ZERO,
             disabled_mode: 0,

@@ -8,6 +8,7 @@ pub mod account;
 pub mod agent;
 pub mod carry;
 mod chain;
+pub mod control;
 pub mod elsewhere;
 pub mod enable;
 pub mod error;

@@ -188,6 +188,8 @@ pub enum Purpose {
     },
     /// Stops every key of the account.
     Panic,
+    /// Gives the account back to its owner.
+    Reclaim,
 }
 
 /// What left this machine.

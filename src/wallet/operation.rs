@@ -370,7 +370,7 @@ impl Wallet {
                 Ok(paused) => completed.paused = Some(paused),
                 Err(error) => completed.not_proven = Some(error),
             },
-            Purpose::Send { .. } | Purpose::Enable { .. } => {}
+            Purpose::Send { .. } | Purpose::Enable { .. } | Purpose::Reclaim => {}
         }
         Ok(completed)
     }

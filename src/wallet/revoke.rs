@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use alloy::primitives::{Address, Bytes, U256};
 use serde::Serialize;
 
+pub use super::control::Remaining;
 use super::{
     Wallet,
     carry::{Carriage, Load, PassedOver, Price, Via, Way},
     chain::At,
+    control::{self, Power},
     enable::{Step, owner_call},
     error::{Class, Error, Result},
     inventory::strange_turns,
@@ -20,6 +22,7 @@ use super::{
     network::Services,
     operation::{OperationOutcome, Tell},
     proof::{Paused, Proof, Target, Watched},
+    scan::ScanOptions,
     state::Picture,
 };
 use crate::kernel::{
@@ -30,7 +33,9 @@ use crate::kernel::{
 };
 
 /// What a revocation goes through, in this order, as it is told while it runs.
-pub const PHASES: [&str; 4] = ["signing", "sending", "waiting for a block", "proving"];
+pub const PHASES: [&str; 5] = ["signing", "sending", "waiting for a block", "proving", LOOKING];
+/// What else can act; for everything at once that means reading the account's history.
+const LOOKING: &str = "looking for what can still act";
 
 /// What an owner wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub enum Wish {
     Panic,
     /// Lift the panic and end everything that would come back, but for these keys.
     LiftPanic { keep: Vec<String> },
+    /// Give the account back to its owner: the default validator, and functions that are routed elsewhere. Revokes no key.
+    Reclaim,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +73,8 @@ pub struct RevokePlan {
     pub steps: Vec<Step>,
     /// Other keys that cannot act any more when this is done.
     pub also_revokes: Vec<String>,
+    /// What can act for the account now and is not stopped by this plan.
+    pub remaining: Vec<Remaining>,
     /// What stays possible, and what needed nothing.
     pub warnings: Vec<String>,
     /// Ways to send that were tried first.
@@ -85,7 +94,19 @@ pub struct RevokePlan {
     /// Validators that are swept, and the turn up to which every key must be dead afterwards.
     sweeps: Vec<(Generation, u128)>,
     lifts: bool,
+    /// What the claim afterwards is about.
+    claim: Claimed,
     services: Services,
+}
+
+/// Which keys must not be able to act once a plan is done.
+enum Claimed {
+    /// Whatever these session keys hold.
+    Holders(BTreeSet<Address>),
+    /// Every key but these, which the owner chose to keep.
+    AllBut(BTreeSet<String>),
+    /// None: keys are paused, or not touched.
+    NoKey,
 }
 
 /// A call for somebody else to send.
@@ -121,15 +142,6 @@ pub struct Revoked {
     pub not_proven: Option<Error>,
     /// What can still act for the account, other than the keys that the owner chose to keep.
     pub remaining: Vec<Remaining>,
-}
-
-/// Something that can still act for an account after a revocation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Remaining {
-    /// What it is, in few words: `default validator`, `route of execute`, `key mint-bot`.
-    pub what: String,
-    pub address: Address,
-    pub why: String,
 }
 
 /// What a revocation came to, in one word: screen, notice and command line say the same.
@@ -228,6 +240,8 @@ pub(super) struct Drafted {
     needs_nothing: Vec<String>,
     targets: Vec<Target>,
     sweeps: Vec<(Generation, u128)>,
+    /// Ids of the keys that the owner chose to keep.
+    kept: BTreeSet<String>,
 }
 
 /// All in one where the kernel has batches; otherwise one after the other.
@@ -265,6 +279,10 @@ impl Records {
         labels
     }
 
+    fn ids(&self, claims: &BTreeSet<usize>) -> BTreeSet<String> {
+        claims.iter().filter_map(|c| self.claimants.get(*c)).map(|who| who.key_id.clone()).collect()
+    }
+
     fn on_turn(&self, generation: Generation, nonce: u128) -> impl Iterator<Item = (usize, &Claim)> {
         let claims = self.scene.claims.iter().enumerate();
         claims.filter(move |(_, c)| c.generation == generation && c.enable.nonce == nonce)
@@ -293,6 +311,7 @@ impl Wallet {
         let services = self.services_of(&account.network, account.chain_id).await?;
         match &intent.wish {
             Wish::Panic => Box::pin(self.plan_panic(account, services, &intent)).await,
+            Wish::Reclaim => Box::pin(self.plan_reclaim(account, services, &intent)).await,
             _ => Box::pin(self.plan_ending(account, services, &intent)).await,
         }
     }
@@ -308,6 +327,8 @@ impl Wallet {
         Ok(RevokePlan {
             steps: vec![Step { call: "Kernel.disableMode(0xffffffff)".into(), effect: effect.into() }],
             also_revokes: Vec::new(),
+            // Its state is not read here: that must work when little else does. It is looked at afterwards.
+            remaining: Vec::new(),
             warnings: vec!["it ends no key: lifting the panic brings back what was not ended".into()],
             passed_over,
             further: 0,
@@ -321,6 +342,60 @@ impl Wallet {
             turns: Vec::new(),
             sweeps: Vec::new(),
             lifts: false,
+            claim: Claimed::NoKey,
+            account,
+            services,
+        })
+    }
+
+    /// The way back for an account that somebody else can decide over. It needs an owner who is heard: the plan is simulated.
+    async fn plan_reclaim(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        let history = self.reach(&account)?;
+        let picture = services.picture_with(account.address, &[], &history.opened, Some(account.kernel)).await?;
+        let kernel = super::grant::same_account(&account, &picture)?;
+        let power = Power::of(&account, &picture, history);
+        let back = control::way_back(&account, &picture);
+        if back.is_empty() {
+            let error = match power.foreign.as_slice() {
+                [] => Error::failed("revoke.nothing", format!("nothing but its owner decides over {}", account.name)),
+                foreign => Error::new(
+                    Class::Remaining,
+                    "revoke.remaining",
+                    format!("no call of the owner's takes this back: {}", control::in_words(foreign)),
+                ),
+            };
+            return Err(error.hint("nothing was sent"));
+        }
+        let steps = back.iter().map(|(_, call, effect)| Step { call: call.clone(), effect: effect.clone() }).collect();
+        let calls: Vec<Call> = back.into_iter().map(|(call, ..)| call).collect();
+        let operations = account_calls(calls.clone(), kernel.has_batch())?;
+        let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
+        let load = Load {
+            account: &account,
+            deployed: picture.deployed,
+            call: first,
+            max_cost: intent.max_cost,
+            urgent: true,
+        };
+        let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
+        Ok(RevokePlan {
+            steps,
+            also_revokes: Vec::new(),
+            remaining: Vec::new(),
+            warnings: power.not_read().into_iter().collect(),
+            passed_over,
+            further: operations.len().saturating_sub(1),
+            carriage,
+            max_cost: intent.max_cost,
+            purpose: Purpose::Reclaim,
+            calls,
+            has_batch: kernel.has_batch(),
+            deployed: picture.deployed,
+            watched: Vec::new(),
+            turns: Vec::new(),
+            sweeps: Vec::new(),
+            lifts: false,
+            claim: Claimed::NoKey,
             account,
             services,
         })
@@ -331,8 +406,10 @@ impl Wallet {
         if let Wish::Keys(wanted) = &intent.wish {
             addresses.extend(wanted.iter().filter_map(|w| w.parse::<Address>().ok()));
         }
-        let picture = services.picture(account.address, &addresses, Some(account.kernel)).await?;
+        let history = self.reach(&account)?;
+        let picture = services.picture_with(account.address, &addresses, &history.opened, Some(account.kernel)).await?;
         let kernel = super::grant::same_account(&account, &picture)?;
+        let power = Power::of(&account, &picture, history);
         let drafted = self.drafted(&account, &intent.wish, &picture)?;
         let operations = account_calls(drafted.calls.clone(), kernel.has_batch())?;
         let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
@@ -349,12 +426,22 @@ impl Wallet {
             urgent: false,
         };
         let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
+        let claim = claimed(&intent.wish, &watched, &drafted.kept);
+        let mut remaining = power.foreign.clone();
+        if let Claimed::Holders(_) = claim {
+            let ended: Vec<&str> = watched.iter().map(|(t, _)| t.id.as_str()).collect();
+            remaining.extend(self.can_act(&account, &claim, &ended, &picture)?);
+        }
         let mut warnings = self.still_alive(&account, &watched, &picture)?;
+        if let Wish::Keys(_) = intent.wish {
+            warnings.extend(power.not_read());
+        }
         warnings.extend(drafted.needs_nothing);
         warnings.extend(self.unknown_to_us(&account, &intent.wish, &picture)?);
         Ok(RevokePlan {
             steps: drafted.steps,
             also_revokes: drafted.also_revokes,
+            remaining,
             warnings,
             passed_over,
             further: operations.len().saturating_sub(1),
@@ -368,6 +455,7 @@ impl Wallet {
             sweeps: drafted.sweeps,
             watched,
             lifts: matches!(intent.wish, Wish::LiftPanic { .. }),
+            claim,
             account,
             services,
         })
@@ -391,6 +479,10 @@ impl Wallet {
             },
             targets: targets(&records, &plan.ends),
             sweeps: swept(&plan, &records.scene),
+            kept: match &wanted {
+                revocation::Wish::LiftKeeping(kept) => records.ids(kept),
+                revocation::Wish::These(_) | revocation::Wish::All => BTreeSet::new(),
+            },
         })
     }
 
@@ -489,7 +581,7 @@ impl Wallet {
                     .hint("nothing was sent"))
             }
             Wish::LiftPanic { keep } => Ok(revocation::Wish::LiftKeeping(named(keep)?)),
-            Wish::All | Wish::Panic => Ok(revocation::Wish::All),
+            Wish::All | Wish::Panic | Wish::Reclaim => Ok(revocation::Wish::All),
         }
     }
 
@@ -552,7 +644,7 @@ impl Wallet {
     /// What a plan for everything cannot reach, or would bring back, because it is not on record.
     fn unknown_to_us(&self, account: &Account, wish: &Wish, picture: &Picture) -> Result<Vec<String>> {
         let Some(kept) = (match wish {
-            Wish::Keys(_) | Wish::Panic => None,
+            Wish::Keys(_) | Wish::Panic | Wish::Reclaim => None,
             Wish::All => Some(0),
             Wish::LiftPanic { keep } => Some(keep.len()),
         }) else {
@@ -636,6 +728,8 @@ impl Wallet {
             Some(true) => {
                 tell("proving");
                 Box::pin(self.prove_plan(&plan, &mut revoked)).await;
+                tell(LOOKING);
+                revoked.remaining = self.what_remains(&plan, &revoked).await;
             }
             Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.turns).await => {
                 let message = "somebody used a turn between the plan and its block, so the plan was reverted as a whole: nothing changed";
@@ -695,8 +789,78 @@ impl Wallet {
         Ok((last, None))
     }
 
+    /// What can act for the account after a plan was mined, as far as it can be read. What cannot be read is named too.
+    async fn what_remains(&self, plan: &RevokePlan, revoked: &Revoked) -> Vec<Remaining> {
+        let account = &plan.account;
+        let mut remaining = Vec::new();
+        let unread = |what: &str, error: &Error| Remaining {
+            what: what.to_owned(),
+            address: account.address,
+            why: format!("what else can act could not be read: {}", error.message),
+        };
+        if let Claimed::AllBut(_) = plan.claim {
+            match Box::pin(self.scan_through(account, &plan.services, ScanOptions::default(), &|_| {})).await {
+                Ok(scan) => remaining.extend(scan.doubts().map(|why| Remaining {
+                    what: "history".into(),
+                    address: account.address,
+                    why: why.to_owned(),
+                })),
+                Err(error) => remaining.push(unread("history", &error)),
+            }
+        }
+        match self.can_act_now(plan, revoked.operation.block.unwrap_or_default()).await {
+            Ok(acting) => remaining.splice(..0, acting).for_each(drop),
+            Err(error) => remaining.push(unread("account", &error)),
+        }
+        remaining
+    }
+
+    async fn can_act_now(&self, plan: &RevokePlan, block: u64) -> Result<Vec<Remaining>> {
+        let (account, services) = (&plan.account, &plan.services);
+        let history = self.reach(account)?;
+        let mut keys = self.known_keys(account)?;
+        keys.extend(plan.watched.iter().map(|(target, _)| target.session_key));
+        let picture =
+            services.picture_from_with(account.address, &keys, &history.opened, Some(account.kernel), block).await?;
+        let mut remaining = Power::of(account, &picture, history).foreign;
+        remaining.extend(self.can_act(account, &plan.claim, &[], &picture)?);
+        Ok(remaining)
+    }
+
+    /// Keys that must not be able to act by a claim, and can in this picture. `ended`: ids of keys that a plan ends.
+    fn can_act(&self, account: &Account, claim: &Claimed, ended: &[&str], picture: &Picture) -> Result<Vec<Remaining>> {
+        let records = self.records(account, picture)?;
+        let mut remaining: Vec<Remaining> = Vec::new();
+        for (who, held) in records.claimants.iter().zip(&records.scene.claims) {
+            let meant = match claim {
+                Claimed::Holders(holders) => holders.contains(&held.enable.session_key),
+                Claimed::AllBut(kept) => !kept.contains(&who.key_id),
+                Claimed::NoKey => false,
+            };
+            if !meant || ended.contains(&who.key_id.as_str()) || !records.scene.has_power(held) {
+                continue;
+            }
+            let why = match (records.scene.lives(held), held.signed) {
+                (true, _) => format!("an approval of its holder is enabled (nonce {})", held.enable.nonce),
+                (false, Signed::No) => format!(
+                    "a draft of its holder's (nonce {}) may have been signed elsewhere, and could then be enabled",
+                    held.enable.nonce
+                ),
+                (false, _) => format!("an approval of its holder can still be enabled (nonce {})", held.enable.nonce),
+            };
+            let entry = Remaining { what: format!("key {}", who.label), address: held.enable.session_key, why };
+            if !remaining.contains(&entry) {
+                remaining.push(entry);
+            }
+        }
+        Ok(remaining)
+    }
+
     async fn prove_plan(&self, plan: &RevokePlan, revoked: &mut Revoked) {
         let (account, services) = (&plan.account, &plan.services);
+        if plan.purpose == Purpose::Reclaim {
+            return;
+        }
         if plan.purpose == Purpose::Panic {
             match self.prove_paused(account, services, &revoked.operation).await {
                 Ok(paused) => revoked.paused = Some(paused),
@@ -736,6 +900,14 @@ async fn read_back(
     }
     Ok((lifts && picture.disabled_mode & revocation::SESSION_MODES != 0)
         .then(|| Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")))
+}
+
+fn claimed(wish: &Wish, watched: &Watched, kept: &BTreeSet<String>) -> Claimed {
+    match wish {
+        Wish::Keys(_) => Claimed::Holders(watched.iter().map(|(target, _)| target.session_key).collect()),
+        Wish::All | Wish::LiftPanic { .. } => Claimed::AllBut(kept.clone()),
+        Wish::Panic | Wish::Reclaim => Claimed::NoKey,
+    }
 }
 
 const fn same_way(way: Way) -> Via {

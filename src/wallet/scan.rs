@@ -22,6 +22,7 @@ use super::{
         At, ChainError, Node,
         node::{Log, LogQuery, Nonces, Transaction},
     },
+    control::{Power, Reach, SOMEBODY_ELSE},
     error::Result,
     key::{KeyView, Pictures},
     model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
@@ -184,11 +185,35 @@ pub struct Scan {
     pub complete: bool,
     pub findings: Vec<ScanFinding>,
     pub changes: Vec<AccountChange>,
+    /// What else can act for the account; missing before it is deployed.
+    pub power: Option<Power>,
+}
+
+/// What this version of the reader knows to look for. What an earlier one kept is read anew: it passed over routes that other
+/// plugins opened.
+const READER: u32 = 2;
+
+impl Scan {
+    /// Why unknown keys may exist. Foreign power over the account is told by itself ([`Power::foreign`]).
+    pub(super) fn doubts(&self) -> impl Iterator<Item = &str> {
+        const DOUBTS: [&str; 6] = [
+            "scan.partial",
+            "turns.unexplained",
+            "turns.set_back",
+            "turns.numbered",
+            "turns.invalidated",
+            "operations.unread",
+        ];
+        let doubts = self.findings.iter().filter(|f| !self.complete && DOUBTS.contains(&f.code));
+        doubts.map(|f| f.message.as_str())
+    }
 }
 
 /// What is kept between scans.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
+    #[serde(default)]
+    reader: u32,
     from: u64,
     /// Everything up to this block is in the ledger.
     through: u64,
@@ -196,6 +221,27 @@ struct Kept {
     /// Whether `from` is not after the account's deployment.
     whole: bool,
     ledger: Ledger,
+}
+
+/// What was kept, unless an earlier reader did.
+pub(super) fn readable(kept: serde_json::Value) -> Option<Kept> {
+    serde_json::from_value::<Kept>(kept).ok().filter(|kept| kept.reader == READER)
+}
+
+impl Kept {
+    pub(super) fn into_reach(self) -> Reach {
+        reach(&self.ledger, self.from, self.through, self.whole)
+    }
+}
+
+fn reach(ledger: &Ledger, from: u64, through: u64, whole: bool) -> Reach {
+    Reach {
+        from_block: Some(from),
+        through_block: Some(through),
+        whole,
+        opened: ledger.opened.clone(),
+        foreign_code: ledger.foreign_code.map(|point| point.block),
+    }
 }
 
 impl Wallet {
@@ -206,7 +252,7 @@ impl Wallet {
         self.scan_through(&account, &services, options, tell).await
     }
 
-    async fn scan_through(
+    pub(super) async fn scan_through(
         &self,
         account: &Account,
         services: &Services,
@@ -260,13 +306,14 @@ impl Wallet {
             let mut asked = ledger.session_keys();
             asked.extend(self.known_keys(account)?);
             let keys: Vec<Address> = asked.iter().copied().collect();
-            let picture = services.picture(account.address, &keys, Some(account.kernel)).await?;
+            let picture = services.picture_with(account.address, &keys, &ledger.opened, Some(account.kernel)).await?;
             to = to.max(picture.block);
             while next <= to {
                 next = reader.chunk(&mut ledger, next, to).await?.through + 1;
             }
             rounds += 1;
-            if !ledger.session_keys().is_subset(&asked) && rounds < PICTURES {
+            let routes_read = ledger.opened.iter().all(|function| picture.routes.contains_key(function));
+            if !(ledger.session_keys().is_subset(&asked) && routes_read) && rounds < PICTURES {
                 continue;
             }
             if !searched {
@@ -315,7 +362,8 @@ impl Wallet {
 
     /// Where to begin, and what was read before.
     async fn begin(&self, account: &Account, reader: &Reader<'_>, options: ScanOptions, tip: u64) -> Result<Beginning> {
-        let kept: Option<Kept> = self.store.read(|r| r.scan(&account.network, account.address))?;
+        let kept =
+            self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.and_then(readable);
         let fits = |k: &Kept| options.from_block.is_none_or(|from| from == k.from) && k.through <= tip;
         if let Some(kept) = kept.filter(fits) {
             let same = reader.node.blocks(&[kept.through]).await?;
@@ -334,10 +382,17 @@ impl Wallet {
         // A node that does not have the block it has just given logs of: nothing to resume from, nothing lost.
         let Some(Some(block)) = services.node.blocks(&[through]).await?.pop() else { return Ok(()) };
         let Beginning { from, whole, ledger, .. } = so_far;
-        let kept = Kept { from: *from, through, through_hash: block.hash, whole: *whole, ledger: ledger.clone() };
+        let kept = Kept {
+            reader: READER,
+            from: *from,
+            through,
+            through_hash: block.hash,
+            whole: *whole,
+            ledger: ledger.clone(),
+        };
         self.store.write(|w| {
             // A look at the last blocks does not replace the whole story.
-            let before: Option<Kept> = w.read().scan(&account.network, account.address)?;
+            let before = w.read().scan::<serde_json::Value>(&account.network, account.address)?.and_then(readable);
             match before.is_some_and(|before| before.whole) && !whole {
                 true => Ok(()),
                 false => w.put_scan(&account.network, account.address, &kept),
@@ -466,7 +521,7 @@ impl Reader<'_> {
             .map(|op| (op.hash(ENTRY_POINT, self.chain_id), op))
             .collect();
         let mut mined = Vec::new();
-        let mut routes: BTreeMap<Selector, Address> = BTreeMap::new();
+        let mut routes: BTreeMap<Selector, (Address, Address)> = BTreeMap::new();
         let mut changes = Vec::new();
         for log in logs {
             match read_event(log) {
@@ -474,8 +529,8 @@ impl Reader<'_> {
                     let candidates = ops.iter().filter(|(hash, _)| *hash == user_op_hash).map(|(_, op)| op.clone());
                     mined.push(Mined { user_op_hash, success, candidates: candidates.collect() });
                 }
-                Some(Event::Routed { selector, validator }) => {
-                    routes.insert(selector, validator);
+                Some(Event::Routed { selector, validator, executor }) => {
+                    routes.insert(selector, (validator, executor));
                 }
                 // The first owner and the first implementation are there before the first operation is validated.
                 Some(Event::Changed(change @ (Changed::Owner(_) | Changed::Deployed))) if mined.is_empty() => {
@@ -492,12 +547,12 @@ impl Reader<'_> {
         for change in changes {
             ledger.changed(change, at);
         }
-        let unread = routes.iter().any(|(selector, validator)| !ledger.is_routed(*selector, *validator));
+        let unread = routes.iter().any(|(selector, (validator, _))| !ledger.is_routed(*selector, *validator));
         if unread {
             ledger.cannot_read(at, None);
         }
-        for (selector, validator) in routes {
-            ledger.routed(selector, validator);
+        for (selector, (validator, executor)) in routes {
+            ledger.routed(selector, validator, executor, at);
         }
     }
 
@@ -612,7 +667,7 @@ impl Reader<'_> {
 
 enum Event {
     Operation { user_op_hash: B256, success: bool },
-    Routed { selector: Selector, validator: Address },
+    Routed { selector: Selector, validator: Address, executor: Address },
     Changed(Changed),
 }
 
@@ -626,7 +681,8 @@ fn read_event(log: &Log) -> Option<Event> {
             Event::Operation { user_op_hash: topic(1)?, success }
         }
         ExecutionChanged::SIGNATURE_HASH => {
-            Event::Routed { selector: Selector::from_slice(topic(1)?.get(..4)?), validator: address(3)? }
+            let selector = Selector::from_slice(topic(1)?.get(..4)?);
+            Event::Routed { selector, executor: address(2)?, validator: address(3)? }
         }
         AccountDeployed::SIGNATURE_HASH => Event::Changed(Changed::Deployed),
         Upgraded::SIGNATURE_HASH => Event::Changed(Changed::Upgraded(address(1)?)),
@@ -653,6 +709,7 @@ fn not_deployed(account: &Account, block: u64) -> Scan {
                 .into(),
         }],
         changes: Vec::new(),
+        power: None,
     }
 }
 
@@ -891,7 +948,13 @@ impl Wallet {
                 last_use: stray.uses.last.map(Moment::from),
             });
         }
+        let power = Power::of(account, picture, reach(ledger, from, through, whole));
         let mut complete = whole;
+        for foreign in &power.foreign {
+            complete = false;
+            let message = format!("{} {}: {}", foreign.what, foreign.address, foreign.why);
+            findings.push(ScanFinding { code: SOMEBODY_ELSE, message });
+        }
         if !whole {
             findings.push(ScanFinding {
                 code: "scan.partial",
@@ -951,6 +1014,7 @@ impl Wallet {
             complete,
             findings,
             changes: ledger.changes.iter().map(|c| AccountChange { at: c.at.into(), what: c.what.clone() }).collect(),
+            power: Some(power),
         })
     }
 

@@ -25,6 +25,10 @@ pub struct Picture {
     /// What the account runs, or would be deployed with.
     pub kernel: Option<KernelVersion>,
     pub owner: Option<Address>,
+    /// Who decides over what the owner signs; the ECDSAValidator for an owner with a plain key. `None` before deployment.
+    pub default_validator: Option<Address>,
+    /// Whether the account's own code is the proxy that the known factory makes.
+    pub known_proxy: bool,
     /// Wei.
     pub balance: U256,
     /// Wei at the EntryPoint.
@@ -39,6 +43,8 @@ pub struct Picture {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Route {
     pub validator: Address,
+    /// Code that runs in the account's name when the function is called; zero for the account's own functions.
+    pub executor: Address,
     pub window: Window,
 }
 

@@ -19,7 +19,7 @@ use crate::{
     kernel::{
         account::{AccountSeed, Call, disable_key, enable_key, selector, set_execution},
         approval::{ApprovalRequest, EnableData},
-        generation::{Generation, KernelVersion},
+        generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         judge::Window,
         permission::Scope,
         revocation::Nonces,
@@ -70,10 +70,15 @@ fn house() -> House {
         implementation: Some(KernelVersion::V0_2_4.implementation()),
         kernel: Some(KernelVersion::V0_2_4),
         owner: Some(owner.address()),
+        default_validator: Some(ECDSA_VALIDATOR),
+        known_proxy: true,
         balance: U256::ZERO,
         deposit: U256::ZERO,
         disabled_mode: 0,
-        routes: BTreeMap::from([(selector::EXECUTE, Route { validator: G2, window: Window::default() })]),
+        routes: BTreeMap::from([(
+            selector::EXECUTE,
+            Route { validator: G2, executor: Address::ZERO, window: Window::default() },
+        )]),
         nonces: BTreeMap::from([(Generation::G2, Nonces { last: 4, invalid: 0 })]),
         sessions: BTreeMap::new(),
         statuses: BTreeMap::new(),
@@ -346,7 +351,10 @@ fn each_account_function_is_opened_once() {
 fn a_function_that_goes_to_another_validator_is_sent_here_and_the_plan_says_whom_that_silences() {
     let mut house = house();
     let other = Generation::G3.address();
-    house.picture.routes.insert(selector::EXECUTE, Route { validator: other, window: Window::default() });
+    house
+        .picture
+        .routes
+        .insert(selector::EXECUTE, Route { validator: other, executor: Address::ZERO, window: Window::default() });
     let file = house.granted("mint-bot", KEY, &[5]);
     let expected = [open_call(&house, &file, 5)];
     let (calls, effects) = house.enable(&[file]).unwrap();
@@ -473,13 +481,19 @@ fn r34_a_second_approval_for_the_same_key_replaces_its_scope() {
 #[test]
 fn r35_functions_that_are_open_beyond_the_grant_are_said() {
     let mut house = house();
-    house.picture.routes.insert(selector::EXECUTE_BATCH, Route { validator: G2, window: Window::default() });
+    house
+        .picture
+        .routes
+        .insert(selector::EXECUTE_BATCH, Route { validator: G2, executor: Address::ZERO, window: Window::default() });
     let found = about(&house, KEY, Generation::G2, &[selector::EXECUTE]);
     let [finding] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((finding.id, finding.severity, &finding.effect), ("R35", Severity::Low, &Effect::Warn));
     assert!(finding.message.contains("executeBatch"), "{}", finding.message);
     assert_eq!(about(&house, KEY, Generation::G2, &[selector::EXECUTE, selector::EXECUTE_BATCH]), []);
-    house.picture.routes.insert(selector::EXECUTE_BATCH, Route { validator: Address::ZERO, window: Window::default() });
+    house.picture.routes.insert(
+        selector::EXECUTE_BATCH,
+        Route { validator: Address::ZERO, executor: Address::ZERO, window: Window::default() },
+    );
     assert_eq!(about(&house, KEY, Generation::G2, &[selector::EXECUTE]), []);
 }
 

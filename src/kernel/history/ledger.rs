@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy::primitives::{Address, B256, Bytes, Selector};
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Authority, Carried, SessionUse, Shown, acts, authority, owner_candidates, shown};
+use super::{Act, Authority, Carried, SessionUse, Shown, acts, authority, opened, owner_candidates, shown};
 use crate::kernel::{
     account::AccountSeed,
     approval::EnableData,
@@ -195,6 +195,15 @@ pub struct Ledger {
     pub unread: Vec<Unread>,
     pub unread_count: u64,
     routes: Vec<(Selector, Address)>,
+    /// Every account function that was ever routed, to whichever validator or executor: where to is for the chain to say.
+    #[serde(default)]
+    pub opened: BTreeSet<Selector>,
+    /// Where foreign code first ran on the account's own storage, and how often it did: such code can route functions, and
+    /// nothing tells which.
+    #[serde(default)]
+    pub foreign_code: Option<Point>,
+    #[serde(default)]
+    pub foreign_code_count: u64,
     counters: BTreeMap<Generation, Counter>,
     gaps: Vec<Gap>,
 }
@@ -213,6 +222,9 @@ impl Ledger {
             unread: Vec::new(),
             unread_count: 0,
             routes: Vec::new(),
+            opened: BTreeSet::new(),
+            foreign_code: None,
+            foreign_code_count: 0,
             counters: BTreeMap::new(),
             gaps: Vec::new(),
         }
@@ -230,7 +242,14 @@ impl Ledger {
                     self.validated(op, &authority, at);
                     ran.push((op, each.success));
                 }
-                None => self.cannot_read(at, Some(each.user_op_hash)),
+                None => {
+                    // Perhaps another plugin's. The route holds all the same, and so do the calls.
+                    for op in &each.candidates {
+                        self.routed_by(op, at);
+                    }
+                    ran.extend(each.candidates.first().map(|op| (op, each.success)));
+                    self.cannot_read(at, Some(each.user_op_hash));
+                }
             }
         }
         for (op, _) in ran.into_iter().filter(|(_, success)| *success) {
@@ -243,8 +262,27 @@ impl Ledger {
         self.acted(call_data, at);
     }
 
+    /// The route that an operation in mode 2 makes.
+    fn routed_by(&mut self, op: &UserOperation, at: Point) {
+        let selector = op.call_data.get(..4).map(Selector::from_slice);
+        if let (Some(selector), Some((validator, executor))) = (selector, opened(&op.signature)) {
+            self.routed(selector, validator, executor, at);
+        }
+    }
+
+    fn ran_foreign_code(&mut self, at: Point) {
+        self.foreign_code.get_or_insert(at);
+        self.foreign_code_count += 1;
+    }
+
     /// What `ExecutionChanged` says: it is so, whether or not its call could be read.
-    pub fn routed(&mut self, selector: Selector, validator: Address) {
+    pub fn routed(&mut self, selector: Selector, validator: Address, executor: Address, at: Point) {
+        if self.opened.len() < MAX_KEPT {
+            self.opened.insert(selector);
+        }
+        if !executor.is_zero() {
+            self.ran_foreign_code(at);
+        }
         match self.routes.iter_mut().find(|(s, _)| *s == selector) {
             Some((_, known)) => *known = validator,
             None => self.routes.push((selector, validator)),
@@ -265,7 +303,12 @@ impl Ledger {
 
     pub fn changed(&mut self, what: Changed, at: Point) {
         match what {
-            Changed::Upgraded(to) => self.kernel = KernelVersion::from_implementation(to),
+            Changed::Upgraded(to) => {
+                self.kernel = KernelVersion::from_implementation(to);
+                if self.kernel.is_none() {
+                    self.ran_foreign_code(at);
+                }
+            }
             Changed::Owner(owner) => self.owned_by(owner),
             _ => {}
         }
@@ -305,15 +348,16 @@ impl Ledger {
         if let Some((seed, implementation)) = AccountSeed::from_init_code(&op.init_code) {
             self.owned_by(seed.owner);
             self.kernel = KernelVersion::from_implementation(implementation);
+            if self.kernel.is_none() {
+                self.ran_foreign_code(at);
+            }
         }
         let selector = op.call_data.get(..4).map(Selector::from_slice);
         match authority {
             Authority::Owner(_) => {}
             Authority::Use(used) => self.used(used, selector, &op.call_data, at),
             Authority::Enable(carried, used) => {
-                if let Some(selector) = selector {
-                    self.routed(selector, carried.generation.address());
-                }
+                self.routed_by(op, at);
                 self.enable(Enabled {
                     generation: carried.generation,
                     enable: carried.enable,
@@ -334,7 +378,8 @@ impl Ledger {
         let has_batch = self.kernel.is_none_or(KernelVersion::has_batch);
         for act in acts(self.account, call_data, has_batch) {
             match act {
-                Act::Route { selector, validator } => self.routed(selector, validator),
+                Act::Route { selector, validator, executor } => self.routed(selector, validator, executor, at),
+                Act::ForeignCode => self.ran_foreign_code(at),
                 Act::Enable { generation, enable, selector } => self.enable(Enabled {
                     generation,
                     enable,

@@ -296,7 +296,7 @@ fn every_way_to_give_and_take_by_a_call_is_read() {
     let long = [&enable.encode()[..], &[1, 2, 3]].concat();
     assert_eq!(act(execute(skv, enable_key(&long))), [enabled(None)]);
     let set = set_execution(selector::EXECUTE_BATCH, skv, &enable.encode());
-    let route = Act::Route { selector: selector::EXECUTE_BATCH, validator: skv };
+    let route = Act::Route { selector: selector::EXECUTE_BATCH, validator: skv, executor: Address::ZERO };
     let both = [route, enabled(Some(selector::EXECUTE_BATCH))];
     assert_eq!(act(set.clone()), both);
     assert_eq!(act(execute(ACCOUNT, set.clone())), both);

@@ -253,6 +253,7 @@ fn title(wish: &Wish, what: &str) -> String {
         Wish::Keys(_) | Wish::All => format!("Revoke {what}"),
         Wish::Panic => format!("Panic: switch off {what}"),
         Wish::LiftPanic { .. } => format!("Lift the panic for {what}"),
+        Wish::Reclaim => format!("Take {what} back"),
     }
 }
 
@@ -261,6 +262,7 @@ fn doing(wish: &Wish, what: &str) -> String {
         Wish::Keys(_) | Wish::All => format!("revoking {what}"),
         Wish::Panic => format!("switching off {what}"),
         Wish::LiftPanic { .. } => format!("lifting the panic for {what}"),
+        Wish::Reclaim => format!("taking {what} back"),
     }
 }
 
@@ -270,6 +272,7 @@ fn verb(wish: &Wish) -> &'static str {
         Wish::Keys(_) | Wish::All => "revoke",
         Wish::Panic => "switch them all off",
         Wish::LiftPanic { .. } => "lift the panic",
+        Wish::Reclaim => "take it back",
     }
 }
 
@@ -405,6 +408,7 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
         Wish::Keys(_) | Wish::All => (format!("{what} {are} revoked"), format!("{what} {are} NOT revoked")),
         Wish::Panic => (format!("{what} {are} switched off"), format!("{what} {are} NOT switched off")),
         Wish::LiftPanic { .. } => ("the panic is lifted".to_owned(), "the panic is NOT lifted".to_owned()),
+        Wish::Reclaim => (format!("{what} is taken back"), format!("{what} is NOT taken back")),
     };
     let proven = !revoked.proofs.is_empty() || revoked.paused.is_some();
     rows.push(Row::Head(match (operation.success, &revoked.not_proven) {

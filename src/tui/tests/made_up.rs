@@ -372,6 +372,7 @@ pub fn scan() -> Scan {
             code: "scan.turns",
             message: "turn 3 has no enabling that could be found".into(),
         }],
+        power: None,
         changes: Vec::new(),
     }
 }

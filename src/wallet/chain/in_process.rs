@@ -309,7 +309,7 @@ mod tests {
         let query = [LogQuery { address: Some(ENTRY_POINT), topics: vec![vec![], vec![hash]] }];
         let chunk = node.logs(&query, 0, included.block_number).await.unwrap();
         assert_eq!(chunk.logs.len(), 2, "AccountDeployed and UserOperationEvent");
-        let picture = node.account_picture(seed.address(), &[Generation::G2.address()], &[SOMEONE]).await.unwrap();
+        let picture = node.account_picture(seed.address(), &[Generation::G2.address()], &[SOMEONE], &[]).await.unwrap();
         assert_eq!((picture.owner, picture.balance), (owner.address(), U256::ZERO));
         assert_eq!(picture.deployed.unwrap().implementation, KernelVersion::DEFAULT.implementation());
     }

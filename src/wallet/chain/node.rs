@@ -23,7 +23,7 @@ use super::{
     transport::{Call, ChainError, Endpoint},
 };
 use crate::kernel::{
-    account::{IMPLEMENTATION_SLOT, selector},
+    account::IMPLEMENTATION_SLOT,
     faults::Fault,
     generation::{ECDSA_VALIDATOR, ENTRY_POINT},
 };
@@ -319,8 +319,8 @@ pub struct Deployed {
     pub default_validator: Address,
     /// Bitmask of the refused signature modes.
     pub disabled_mode: FixedBytes<4>,
-    /// The slots of execute, executeBatch and executeDelegateCall.
-    pub executions: [(Selector, Execution); 3],
+    /// The slots of the functions asked about.
+    pub executions: Vec<(Selector, Execution)>,
 }
 
 /// A node's endpoint. Cheap to clone.
@@ -609,14 +609,16 @@ impl Node {
 
     /// Everything about an account at the latest block: itself, and what each of `validators` knows about it and about
     /// each of `keys`. Two round trips where the endpoint takes batches.
+    #[cfg(test)]
     pub async fn account_picture(
         &self,
         account: Address,
         validators: &[Address],
         keys: &[Address],
+        selectors: &[Selector],
     ) -> Result<AccountPicture, ChainError> {
         let block = self.latest_block().await?;
-        self.account_picture_at(account, validators, keys, block).await
+        self.account_picture_at(account, validators, keys, selectors, block).await
     }
 
     /// The same at a block that is known already. One round trip.
@@ -625,9 +627,10 @@ impl Node {
         account: Address,
         validators: &[Address],
         keys: &[Address],
+        selectors: &[Selector],
         block: Block,
     ) -> Result<AccountPicture, ChainError> {
-        let calls = picture_calls(account, validators, keys, At::Block(block.number));
+        let calls = picture_calls(account, validators, keys, selectors, At::Block(block.number));
         let answers = self.at_known_block(&calls).await;
         let mut replies = Replies { node: self, pairs: answers.into_iter().zip(calls) };
 
@@ -638,7 +641,7 @@ impl Node {
         let owner = replies.if_there::<ecdsaValidatorStorageCall>()?.unwrap_or_default();
         let implementation = Address::from_word(B256::from(replies.number()?));
         let deployed = if code.is_empty() {
-            replies.skip(5);
+            replies.skip(2 + selectors.len());
             None
         } else {
             Some(Deployed {
@@ -646,11 +649,10 @@ impl Node {
                 implementation,
                 default_validator: replies.required::<getDefaultValidatorCall>()?,
                 disabled_mode: replies.required::<getDisabledModeCall>()?,
-                executions: [
-                    (SELECTORS[0], replies.required::<getExecutionCall>()?.into()),
-                    (SELECTORS[1], replies.required::<getExecutionCall>()?.into()),
-                    (SELECTORS[2], replies.required::<getExecutionCall>()?.into()),
-                ],
+                executions: selectors
+                    .iter()
+                    .map(|sel| Ok((*sel, replies.required::<getExecutionCall>()?.into())))
+                    .collect::<Result<_, ChainError>>()?,
             })
         };
         let validators = validators.iter().map(|v| replies.validator(*v, keys)).collect::<Result<_, _>>()?;
@@ -671,11 +673,14 @@ impl Node {
     }
 }
 
-/// The account functions whose slots are read.
-const SELECTORS: [Selector; 3] = [selector::EXECUTE, selector::EXECUTE_BATCH, selector::EXECUTE_DELEGATE_CALL];
-
 /// The reads of an account picture; [`Node::account_picture`] takes the answers in this order.
-fn picture_calls(account: Address, validators: &[Address], keys: &[Address], at: At) -> Vec<Call> {
+fn picture_calls(
+    account: Address,
+    validators: &[Address],
+    keys: &[Address],
+    selectors: &[Selector],
+    at: At,
+) -> Vec<Call> {
     let view = |purpose, to, data: Vec<u8>| CallRequest::new(to, data).eth_call(purpose, at);
     let tag = at.tag();
     let mut calls = vec![
@@ -692,7 +697,9 @@ fn picture_calls(account: Address, validators: &[Address], keys: &[Address], at:
         view("Kernel.getDefaultValidator", account, getDefaultValidatorCall {}.abi_encode()),
         view("Kernel.getDisabledMode", account, getDisabledModeCall {}.abi_encode()),
     ];
-    calls.extend(SELECTORS.map(|sel| view("Kernel.getExecution", account, getExecutionCall { sel }.abi_encode())));
+    let execution =
+        |sel: &Selector| view("Kernel.getExecution", account, getExecutionCall { sel: sel.0.into() }.abi_encode());
+    calls.extend(selectors.iter().map(execution));
     for validator in validators {
         calls.push(Call::read("eth_getCode", json!([validator, tag])));
         calls.push(view("SessionKeyValidator.nonces", *validator, noncesCall { account }.abi_encode()));
@@ -856,11 +863,13 @@ mod tests {
     use alloy::{primitives::hex, sol_types::SolValue};
 
     use super::*;
+    use crate::kernel::account::selector;
     use crate::{
         kernel::generation::Generation,
         wallet::chain::stub_server::{Canned, canned, unknown_method},
     };
 
+    const SELECTORS: [Selector; 3] = [selector::EXECUTE, selector::EXECUTE_BATCH, selector::EXECUTE_DELEGATE_CALL];
     const ACCOUNT: Address = Address::repeat_byte(0x11);
     const KEY: Address = Address::repeat_byte(0x22);
     const OWNER: Address = Address::repeat_byte(0x33);
@@ -926,7 +935,7 @@ mod tests {
     #[tokio::test]
     async fn a_picture_holds_everything_about_an_account_at_one_block() {
         let validators = [G2, Generation::G3.address()];
-        let picture = node(chain(true)).account_picture(ACCOUNT, &validators, &[KEY]).await.unwrap();
+        let picture = node(chain(true)).account_picture(ACCOUNT, &validators, &[KEY], &SELECTORS).await.unwrap();
         assert_eq!((picture.block.number, picture.block.timestamp), (16, 0x65));
         assert_eq!((picture.balance, picture.deposit, picture.owner), (U256::from(5), U256::from(6), OWNER));
         assert_eq!(picture.entry_point_nonce, U256::from(9));
@@ -954,7 +963,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_without_code_has_validators_all_the_same() {
-        let picture = node(chain(false)).account_picture(ACCOUNT, &[G2], &[KEY]).await.unwrap();
+        let picture = node(chain(false)).account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.unwrap();
         assert_eq!(picture.deployed, None);
         assert_eq!(picture.owner, Address::ZERO);
         assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
@@ -971,7 +980,7 @@ mod tests {
             }
             chain(method, params)
         });
-        assert!(node.account_picture(ACCOUNT, &[G2], &[]).await.is_ok());
+        assert!(node.account_picture(ACCOUNT, &[G2], &[], &SELECTORS).await.is_ok());
     }
 
     #[tokio::test]
@@ -981,7 +990,7 @@ mod tests {
             "eth_call" if params[0]["to"] == json!(ACCOUNT) => Ok(json!("0x")),
             _ => chain(method, params),
         });
-        let error = node.account_picture(ACCOUNT, &[G2], &[]).await.unwrap_err();
+        let error = node.account_picture(ACCOUNT, &[G2], &[], &SELECTORS).await.unwrap_err();
         assert!(error.to_string().contains("Kernel.getDefaultValidator"), "{error}");
     }
 
@@ -1016,7 +1025,7 @@ mod tests {
             let _ = node.transaction(B256::ZERO).await;
             let _ = node.fee_history(1, &[50]).await;
             let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
-            assert!(node.account_picture(ACCOUNT, &[G2], &[KEY]).await.is_err());
+            assert!(node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.is_err());
             assert!(
                 node.logs(&[LogQuery::default()], 1, 2).await.is_err()
                     || node.endpoint.call(chain_id_call()).await == Ok(json!([]))

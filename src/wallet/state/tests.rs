@@ -5,6 +5,7 @@ use crate::{
     kernel::{
         account::selector,
         approval::ApprovalRequest,
+        generation::ECDSA_VALIDATOR,
         permission::{ExecutionRule, Operation, Permission, Scope},
     },
     wallet::model::Origin,
@@ -74,7 +75,7 @@ fn approval(key: &Key, nonce: u128) -> ApprovalRecord {
 }
 
 fn picture() -> Picture {
-    let route = Route { validator: Generation::G2.address(), window: Window::default() };
+    let route = Route { validator: Generation::G2.address(), executor: Address::ZERO, window: Window::default() };
     Picture {
         block: 100,
         timestamp: NOW,
@@ -82,6 +83,8 @@ fn picture() -> Picture {
         implementation: Some(KernelVersion::V0_2_4.implementation()),
         kernel: Some(KernelVersion::V0_2_4),
         owner: Some(OWNER),
+        default_validator: Some(ECDSA_VALIDATOR),
+        known_proxy: true,
         balance: U256::ZERO,
         deposit: U256::ZERO,
         disabled_mode: 0,
@@ -107,7 +110,7 @@ fn enable(picture: &mut Picture, approval: &ApprovalRecord) {
 }
 
 fn route_to(picture: &mut Picture, validator: Address) {
-    picture.routes.insert(selector::EXECUTE, Route { validator, window: Window::default() });
+    picture.routes.insert(selector::EXECUTE, Route { validator, executor: Address::ZERO, window: Window::default() });
 }
 
 fn runs(picture: &mut Picture, index: u32, runs: u64) {
