@@ -350,6 +350,8 @@ impl Wallet {
 
     /// The way back for an account that somebody else can decide over. It needs an owner who is heard: the plan is simulated.
     async fn plan_reclaim(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        // What the history opened is to be closed too: it is read first, as far as that can be done.
+        let unread = Box::pin(self.scan_through(&account, &services, ScanOptions::default(), &|_| {})).await.err();
         let history = self.reach(&account)?;
         let picture = services.picture_with(account.address, &[], &history.opened, Some(account.kernel)).await?;
         let kernel = super::grant::same_account(&account, &picture)?;
@@ -382,7 +384,11 @@ impl Wallet {
             steps,
             also_revokes: Vec::new(),
             remaining: Vec::new(),
-            warnings: power.not_read().into_iter().collect(),
+            warnings: unread
+                .map(|e| format!("the account's history could not be read: {}", e.message))
+                .or(power.not_read())
+                .into_iter()
+                .collect(),
             passed_over,
             further: operations.len().saturating_sub(1),
             carriage,

@@ -221,6 +221,17 @@ pub(super) struct Kept {
     /// Whether `from` is not after the account's deployment.
     whole: bool,
     ledger: Ledger,
+    /// What the blocks near the tip showed. They are read again the next time, and the functions that they opened are looked
+    /// at until then: one that a reorganization took back does no harm, its route is read from the state.
+    #[serde(default)]
+    near_tip: Option<NearTip>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct NearTip {
+    through: u64,
+    opened: BTreeSet<Selector>,
+    foreign_code: Option<u64>,
 }
 
 /// What was kept, unless an earlier reader did.
@@ -230,7 +241,13 @@ pub(super) fn readable(kept: serde_json::Value) -> Option<Kept> {
 
 impl Kept {
     pub(super) fn into_reach(self) -> Reach {
-        reach(&self.ledger, self.from, self.through, self.whole)
+        let mut reach = reach(&self.ledger, self.from, self.through, self.whole);
+        if let Some(near_tip) = self.near_tip {
+            reach.through_block = reach.through_block.max(Some(near_tip.through));
+            reach.opened.extend(near_tip.opened);
+            reach.foreign_code = reach.foreign_code.or(near_tip.foreign_code);
+        }
+        reach
     }
 }
 
@@ -333,6 +350,7 @@ impl Wallet {
             break picture;
         };
 
+        self.keep_near_tip(account, services, &kept, &ledger, to).await?;
         let open = ledger.settle(&on_chain(&picture));
         reader.add_times(&mut ledger).await?;
         let doubtful = !open.numbered.is_empty() && reader.owners_sent_transactions(&ledger).await?;
@@ -389,6 +407,7 @@ impl Wallet {
             through_hash: block.hash,
             whole: *whole,
             ledger: ledger.clone(),
+            near_tip: None,
         };
         self.store.write(|w| {
             // A look at the last blocks does not replace the whole story.
@@ -396,6 +415,37 @@ impl Wallet {
             match before.is_some_and(|before| before.whole) && !whole {
                 true => Ok(()),
                 false => w.put_scan(&account.network, account.address, &kept),
+            }
+        })
+    }
+}
+
+impl Wallet {
+    /// Remembers what the blocks that are not settled yet have shown.
+    async fn keep_near_tip(
+        &self,
+        account: &Account,
+        services: &Services,
+        so_far: &Beginning,
+        ledger: &Ledger,
+        through: u64,
+    ) -> Result<()> {
+        let read = || self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address));
+        if read()?.and_then(readable).is_none() {
+            // Nothing was settled yet: the next scan begins where this one did.
+            let Some(before) = so_far.from.checked_sub(1) else { return Ok(()) };
+            self.keep_scan(account, services, so_far, before).await?;
+        }
+        let near_tip = NearTip {
+            through,
+            opened: ledger.opened.clone(),
+            foreign_code: ledger.foreign_code.map(|point| point.block),
+        };
+        self.store.write(|w| {
+            let kept = w.read().scan::<serde_json::Value>(&account.network, account.address)?.and_then(readable);
+            match kept.filter(|kept| kept.from == so_far.from || kept.whole) {
+                Some(kept) => w.put_scan(&account.network, account.address, &Kept { near_tip: Some(near_tip), ..kept }),
+                None => Ok(()),
             }
         })
     }
