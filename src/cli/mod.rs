@@ -356,6 +356,7 @@ async fn network(global: &Global, command: NetworkCommand, output: &mut Output, 
             name,
             chain_id,
             rpc,
+            second_rpc,
             bundler,
             paymaster,
             paymaster_kind,
@@ -363,10 +364,11 @@ async fn network(global: &Global, command: NetworkCommand, output: &mut Output, 
             zerodev: project,
         } => {
             let network = match (project, rpc) {
-                (Some(project), _) => zerodev(&project, chain_id)?,
+                (Some(project), _) => Network { second_rpc, ..zerodev(&project, chain_id)? },
                 (None, Some(rpc)) => Network {
                     chain_id,
                     rpc,
+                    second_rpc,
                     bundler,
                     paymaster,
                     paymaster_kind: paymaster_kind.map(|k| match k {

@@ -82,7 +82,10 @@ pub fn networks(networks: &[NetworkView]) -> String {
             vec![
                 n.name.clone(),
                 n.chain_id.to_string(),
-                n.rpc.clone(),
+                match &n.second_rpc {
+                    Some(second) => format!("{} + {second}", n.rpc),
+                    None => n.rpc.clone(),
+                },
                 n.bundler.clone().unwrap_or_else(dash),
                 n.paymaster.clone().unwrap_or_else(dash),
             ]

@@ -386,6 +386,7 @@ pub fn networks() -> Vec<NetworkView> {
         name: name.to_owned(),
         chain_id,
         rpc: format!("https://{name}.example/v2/…"),
+        second_rpc: None,
         bundler: Some(format!("https://bundler.example/{name}")),
         paymaster: paymaster.map(str::to_owned),
         paymaster_kind: paymaster.map(|_| PaymasterKind::Erc7677),
