@@ -129,11 +129,13 @@ impl Wallet {
         let mut known = self.known_keys(&account)?;
         known.push(session_key);
         let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
+        let second = services.nodes_agree(account.address, &known, Some(account.kernel), &picture).await?;
         let key_has_code = !services.code(session_key).await?.is_empty();
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;
         let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
         resolved.warnings.extend(self.taken_label(&label)?);
+        resolved.warnings.extend(second);
         let selectors = needed_selectors(&intent.policy.selectors, generation, &picture);
         let functions = functions(&resolved);
         let also_on = self.also_on(session_key, &account)?;
