@@ -382,7 +382,10 @@ impl Wallet {
                     Err(error) => Err(error),
                 };
                 match paused {
-                    Ok(paused) => completed.paused = Some(paused),
+                    Ok(paused) => {
+                        completed.not_proven = self.still_paused(&account, services, &paused).await;
+                        completed.paused = Some(paused);
+                    }
                     Err(error) => completed.not_proven = Some(error),
                 }
             }

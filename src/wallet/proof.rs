@@ -658,6 +658,24 @@ impl Wallet {
         Ok(services.contradiction(&services.alive_though_over(account, &over, &picture).await))
     }
 
+    /// Whether a pause that was proven is still on.
+    pub(super) async fn still_paused(&self, account: &Account, services: &Services, paused: &Paused) -> Option<Error> {
+        match services.node.disabled_mode(account.address, At::Latest).await {
+            Ok(mode) if mode & SESSION_MODES == SESSION_MODES => None,
+            Ok(mode) => {
+                let block = paused.block;
+                let message = format!(
+                    "it was paused at block {block}, and is not any more: the account answers mode {mode:#010x}"
+                );
+                Some(
+                    Error::failed("revoke.unpaused", message)
+                        .hint("keys that were not ended can act: see `keyleash key ls`"),
+                )
+            }
+            Err(error) => Some(error.into()),
+        }
+    }
+
     /// Reads back that the panic is on, and nothing else: that must work when little else does.
     pub(super) async fn prove_paused(&self, account: &Account, services: &Services, mined: &Mined) -> Result<Paused> {
         let block = mined.block;

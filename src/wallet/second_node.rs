@@ -115,7 +115,8 @@ impl Services {
         let mut keys: BTreeSet<Address> = keys.iter().copied().collect();
         keys.extend(picture.sessions.keys().map(|(_, key)| *key));
         let keys: Vec<Address> = keys.into_iter().collect();
-        let asked = self.compared(&there, &Asked { account, keys, planned, least }, picture, replays);
+        let about = Asked { account, keys, planned, least };
+        let asked = self.compared(&there, &about, picture, replays);
         let no_answer = match timeout(PATIENCE, asked).await {
             Ok(Ok(None)) => None,
             Ok(Ok(Some(disagreement))) => return SecondView::Differs(Box::new(disagreement)),
