@@ -151,6 +151,9 @@ pub enum NetworkCommand {
         /// The node's URL
         #[arg(long, value_name = "URL", required_unless_present = "zerodev")]
         rpc: Option<String>,
+        /// A second node of the chain, best another provider's: what the first says is compared with it
+        #[arg(long, value_name = "URL")]
+        second_rpc: Option<String>,
         /// The ERC-4337 bundler's URL
         #[arg(long, value_name = "URL")]
         bundler: Option<String>,

@@ -168,7 +168,7 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
         Command::Demo => demo(output).await,
         Command::Sandbox(command) => sandbox(global, command, output).await,
         Command::Network(command) => network(global, command, output, partial).await,
-        Command::Account(command) => account(global, command, output).await,
+        Command::Account(command) => account(global, command, output, partial).await,
         Command::Grant(args) => grant(global, args, output, partial).await,
         Command::Key(command) => key(global, command, output, partial).await,
         Command::Agent(command) => agent(global, command, output).await,
@@ -356,6 +356,7 @@ async fn network(global: &Global, command: NetworkCommand, output: &mut Output, 
             name,
             chain_id,
             rpc,
+            second_rpc,
             bundler,
             paymaster,
             paymaster_kind,
@@ -363,10 +364,11 @@ async fn network(global: &Global, command: NetworkCommand, output: &mut Output, 
             zerodev: project,
         } => {
             let network = match (project, rpc) {
-                (Some(project), _) => zerodev(&project, chain_id)?,
+                (Some(project), _) => Network { second_rpc, ..zerodev(&project, chain_id)? },
                 (None, Some(rpc)) => Network {
                     chain_id,
                     rpc,
+                    second_rpc,
                     bundler,
                     paymaster,
                     paymaster_kind: paymaster_kind.map(|k| match k {
@@ -410,7 +412,19 @@ async fn network(global: &Global, command: NetworkCommand, output: &mut Output, 
     }
 }
 
-async fn account(global: &Global, command: AccountCommand, output: &mut Output) -> Result<Done> {
+/// Where a network has a second node: what is shown of these accounts is shown only when both say the same.
+async fn compared(
+    wallet: &Wallet,
+    accounts: impl IntoIterator<Item = (String, alloy::primitives::Address)>,
+    output: &mut Output,
+) -> Result<()> {
+    for remark in wallet.nodes_agree_about(accounts.into_iter().collect()).await? {
+        output.warn("chain.second_node", &remark);
+    }
+    Ok(())
+}
+
+async fn account(global: &Global, command: AccountCommand, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let wallet = open(global, output)?;
     match command {
         AccountCommand::New { name, owner, kernel, index } => {
@@ -442,6 +456,8 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output) 
             data["power"] = json!(found.power);
             data["control"] = json!(found.power.as_ref().map(|p| p.control));
             data["keys"] = found.keys.iter().map(render::key).collect();
+            *partial = data.clone();
+            compared(&wallet, [(found.account.network.clone(), found.account.address)], output).await?;
             done(data, show::inventory(&found))
         }
         AccountCommand::Rm { account } => {
@@ -670,13 +686,18 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
     match command {
         KeyCommand::Ls { account } => {
             let keys = wallet.keys(account.as_deref()).await?;
-            done(keys.iter().map(render::key).collect::<Vec<_>>(), show::keys(&keys))
+            let data = keys.iter().map(render::key).collect::<Vec<_>>();
+            *partial = json!(data);
+            compared(&wallet, keys.iter().map(|key| (key.network.clone(), key.account)), output).await?;
+            done(data, show::keys(&keys))
         }
         KeyCommand::Show { key } => {
             let view = wallet.key(&key).await?;
             let proofs = wallet.proofs(&view.key_id)?;
             let mut data = render::key(&view);
             data["proofs"] = json!(proofs);
+            *partial = data.clone();
+            compared(&wallet, [(view.network.clone(), view.account)], output).await?;
             let shown = std::iter::once(show::key(&view)).chain(proofs.iter().map(show::proof));
             done(data, shown.collect::<Vec<_>>().join("\n"))
         }
@@ -723,6 +744,9 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
                 return write_unsigned(&wallet.unsigned_enable(&plan), &out);
             }
             output.detail(|| unsigned_json(&plan.prepared));
+            for note in &plan.notes {
+                output.warn("enable.note", note);
+            }
             confirm("Enable now?", global.yes)?;
             let enabled = wallet.execute_enable(plan, true).await?;
             let mut data = render::operation(&enabled.operation);
@@ -824,6 +848,9 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     *partial = preview.clone();
     let called: Vec<Function> = args.call.iter().filter_map(|call| Function::parse(call).ok()).collect();
     let text = show::send_plan(&plan, &called);
+    for note in &plan.notes {
+        output.warn("send.note", note);
+    }
     if args.dry_run {
         return done(preview, text);
     }

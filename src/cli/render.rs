@@ -55,7 +55,7 @@ pub fn key(key: &KeyView) -> Value {
         "generation": key.validator, "has_secret": key.has_secret, "imported": key.imported,
         "discovered": key.discovered, "scope_known": key.partial_root.is_none(),
         "permissions": permissions(&key.permissions), "sentences": key.sentences, "approvals": key.approvals,
-        "as_of": key.as_of,
+        "alarms": key.alarms, "as_of": key.as_of,
     })
 }
 

@@ -82,7 +82,10 @@ pub fn networks(networks: &[NetworkView]) -> String {
             vec![
                 n.name.clone(),
                 n.chain_id.to_string(),
-                n.rpc.clone(),
+                match &n.second_rpc {
+                    Some(second) => format!("{} + {second}", n.rpc),
+                    None => n.rpc.clone(),
+                },
                 n.bundler.clone().unwrap_or_else(dash),
                 n.paymaster.clone().unwrap_or_else(dash),
             ]
@@ -256,6 +259,7 @@ pub fn key(key: &KeyView) -> String {
         format!("  account     {} on {}", key.account, key.network),
         format!("  validator   {} {}, turn {}", key.validator, key.validator.address(), key.nonce),
     ];
+    lines.extend(key.alarms.iter().map(|alarm| format!("  ! {}", alarm.message)));
     lines.extend(key.sentences.iter().map(|s| format!("  · {s}")));
     for approval in &key.approvals {
         lines.push(format!(
@@ -421,21 +425,41 @@ pub fn scene(step: usize, scene: &Scene) -> String {
 }
 
 pub fn proof(proof: &Proof) -> String {
-    format!(
-        "Proven at block {}: the approval of key {} can never be used again; replayed, it is refused with \"{}\"\n  before, at block {}: {}",
-        proof.block, proof.key_id, proof.replay, proof.before_block, proof.before
-    )
+    let unless = match proof.can_return {
+        true => "cannot be used again unless the owner sets nonces back",
+        false => "can never be used again",
+    };
+    let hash = proof.ground.block_hash.map_or_else(String::new, |hash| format!(" ({hash})"));
+    let mut lines = vec![
+        format!("Proven at block {}{hash}: the approval of key {} {unless}", proof.block, proof.key_id),
+        format!("  {}", proof.ground.words(proof.block)),
+    ];
+    if proof.attempts.is_empty() {
+        lines.push(format!("  replayed, it is refused with \"{}\"", proof.replay));
+        lines.push(format!("  before, at block {}: {}", proof.before_block, proof.before));
+    }
+    for tried in &proof.attempts {
+        lines.push(format!("  tried to {}, which {}", tried.attempt, tried.would));
+        lines.push(format!("    before, at block {}: {}", proof.before_block, tried.before));
+        lines.push(format!("    after, at block {}: {}", proof.block, tried.after));
+    }
+    lines.join("\n")
 }
 
 pub fn paused(paused: &Paused) -> String {
     format!(
-        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you lift it",
-        paused.block, paused.disabled_mode
+        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you lift it\n  {}",
+        paused.block,
+        paused.disabled_mode,
+        paused.ground.words(paused.block)
     )
 }
 
 pub fn revoked(revoked: &Revoked) -> String {
     let mut lines = vec![operation(&revoked.operation)];
+    if revoked.operation.gas_cost.is_some() {
+        lines.push(format!("  sent {}", revoked.way.words_with_payer()));
+    }
     for proof in &revoked.proofs {
         lines.push(self::proof(proof));
     }

@@ -19,6 +19,9 @@ pub struct Attention {
 
 /// What an owner should know about a key that can act, or could be made to.
 pub fn attention(key: &KeyView) -> Option<Attention> {
+    if !key.alarms.is_empty() {
+        return Some(Attention { urgent: true, words: "was revoked and can come back: revoke it again".to_owned() });
+    }
     if !key.state.may_act() {
         return None;
     }
@@ -66,5 +69,20 @@ fn join(words: &[&str]) -> String {
         [] => String::new(),
         [only] => (*only).to_owned(),
         [head @ .., last] => format!("{} and {last}", head.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wallet::state::Alarm;
+
+    #[test]
+    fn k6_a_revoked_key_that_can_come_back_is_urgent_whatever_else_it_may_do() {
+        let mut key = crate::tui::tests::made_up::keys().remove(0);
+        let alarm = Alarm { id: "R37", code: "revoked_can_return", message: "R37".into() };
+        key.alarms = vec![alarm];
+        let look = attention(&key).unwrap();
+        assert!(look.urgent && look.words.contains("was revoked and can come back"), "{look:?}");
     }
 }

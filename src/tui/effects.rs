@@ -849,7 +849,15 @@ fn network(chain_id: u64, reached: Reached) -> Result<Network> {
         Reached::Zerodev(project) => zerodev(&project, chain_id),
         Reached::Urls { rpc, bundler, paymaster } => {
             let (paymaster, kind) = paymaster.map_or((None, None), |(url, kind)| (Some(url), Some(kind)));
-            Ok(Network { chain_id, rpc, bundler, paymaster, paymaster_kind: kind, paymaster_context: None })
+            Ok(Network {
+                chain_id,
+                rpc,
+                second_rpc: None,
+                bundler,
+                paymaster,
+                paymaster_kind: kind,
+                paymaster_context: None,
+            })
         }
     }
 }

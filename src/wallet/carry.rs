@@ -46,6 +46,15 @@ pub enum Way {
 }
 
 impl Way {
+    /// The same where the words alone do not say who paid for the gas.
+    pub const fn words_with_payer(self) -> &'static str {
+        match self {
+            Self::Sponsor | Self::Bundler => self.words(),
+            Self::Owner => "as a transaction of the owner's own address, which paid for it",
+            Self::HandleOps => "by the owner's address, which brought the operation to the EntryPoint and paid for it",
+        }
+    }
+
     pub const fn words(self) -> &'static str {
         match self {
             Self::Sponsor => "through the bundler, paid by the sponsor",

@@ -30,6 +30,8 @@ pub struct EnablePlan {
     pub account: Account,
     pub steps: Vec<Step>,
     pub prepared: Prepared,
+    /// What the owner should know besides, such as a second node that gave no answer.
+    pub notes: Vec<String>,
     files: Vec<KeyFile>,
     services: Services,
 }
@@ -68,11 +70,13 @@ impl Wallet {
         })?;
         let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = self.picture_for(&first.key).await?;
+        let keys: Vec<_> = files.iter().map(|file| file.key.session_key).collect();
+        let second = services.nodes_agree(account.address, &keys, Some(account.kernel), &picture).await?;
         let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
         let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
         let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
         let prepared = services.prepare(&wanted).await?;
-        Ok(EnablePlan { account, steps, prepared, files, services })
+        Ok(EnablePlan { account, steps, prepared, notes: second.into_iter().collect(), files, services })
     }
 
     /// From a picture of the account to the calls and what each does.

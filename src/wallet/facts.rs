@@ -82,8 +82,7 @@ impl Services {
         if picture.block >= block {
             return Ok(picture);
         }
-        let block = self.node.block(block).await?;
-        self.picture_of(account, keys, opened, planned, block).await
+        self.picture_at_with(account, keys, opened, planned, block).await
     }
 
     /// The same at an earlier block, where the node still has its state.
@@ -94,8 +93,20 @@ impl Services {
         planned: Option<KernelVersion>,
         block: u64,
     ) -> Result<Picture> {
+        self.picture_at_with(account, keys, &BTreeSet::new(), planned, block).await
+    }
+
+    /// The same with the routes of further functions.
+    pub async fn picture_at_with(
+        &self,
+        account: Address,
+        keys: &[Address],
+        opened: &BTreeSet<Selector>,
+        planned: Option<KernelVersion>,
+        block: u64,
+    ) -> Result<Picture> {
         let block = self.node.block(block).await?;
-        self.picture_of(account, keys, &BTreeSet::new(), planned, block).await
+        self.picture_of(account, keys, opened, planned, block).await
     }
 
     /// The code at an address, empty when there is none.

@@ -132,11 +132,13 @@ impl Wallet {
         let history = self.reach(&account)?;
         let picture = services.picture_with(account.address, &known, &history.opened, Some(account.kernel)).await?;
         let power = Power::of(&account, &picture, history);
+        let second = services.nodes_agree(account.address, &known, Some(account.kernel), &picture).await?;
         let key_has_code = !services.code(session_key).await?.is_empty();
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;
         let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
         resolved.warnings.extend(self.taken_label(&label)?);
+        resolved.warnings.extend(second);
         let selectors = needed_selectors(&intent.policy.selectors, generation, &picture);
         let functions = functions(&resolved);
         let also_on = self.also_on(session_key, &account)?;

@@ -255,12 +255,13 @@ async fn node_only(url: &str) -> Result<Services> {
     let network = Network {
         chain_id,
         rpc: url.to_owned(),
+        second_rpc: None,
         bundler: None,
         paymaster: None,
         paymaster_kind: None,
         paymaster_context: None,
     };
-    Ok(Services { name: "the node given".into(), network, node, bundler: None, paymaster: None })
+    Ok(Services { name: "the node given".into(), network, node, second: None, bundler: None, paymaster: None })
 }
 
 struct Found {

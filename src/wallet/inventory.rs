@@ -13,7 +13,7 @@ use super::{
     error::Result,
     key::KeyView,
     model::{Account, ApprovalRecord},
-    state::Picture,
+    state::{Alarm, Picture},
 };
 use crate::kernel::{generation::Generation, revocation::SESSION_MODES};
 
@@ -30,8 +30,17 @@ pub struct Inventory {
 /// Something that the owner should know about the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
+    /// Of the rule (risks.md), where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'static str>,
     pub code: &'static str,
     pub message: String,
+}
+
+impl From<&Alarm> for Difference {
+    fn from(alarm: &Alarm) -> Self {
+        Self { id: Some(alarm.id), code: alarm.code, message: alarm.message.clone() }
+    }
 }
 
 /// Most turns that are compared one by one.
@@ -51,14 +60,11 @@ impl Wallet {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
         let scanned = self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.is_some();
-        Ok(Inventory {
-            keys: self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?,
-            findings: about_power(power.as_ref())
-                .chain(picture.iter().flat_map(|p| differences(&account, &approvals, scanned, p)))
-                .collect(),
-            power,
-            account: seen(&account, picture.as_ref()),
-        })
+        let keys = self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?;
+        let mut findings: Vec<Difference> = about_power(power.as_ref()).collect();
+        findings.extend(keys.iter().flat_map(|key| &key.alarms).map(Difference::from));
+        findings.extend(picture.iter().flat_map(|p| differences(&account, &approvals, scanned, p)));
+        Ok(Inventory { keys, findings, power, account: seen(&account, picture.as_ref()) })
     }
 }
 
@@ -66,6 +72,7 @@ impl Wallet {
 fn about_power(power: Option<&Power>) -> impl Iterator<Item = Difference> {
     let foreign = power.map(|p| p.foreign.clone()).unwrap_or_default();
     foreign.into_iter().map(|f| Difference {
+        id: Some("R36"),
         code: SOMEBODY_ELSE,
         message: format!("somebody else may decide over this account: {} {}: {}", f.what, f.address, f.why),
     })
@@ -79,7 +86,7 @@ pub(super) fn differences(
     picture: &Picture,
 ) -> Vec<Difference> {
     let mut found = Vec::new();
-    let mut say = |code, message: String| found.push(Difference { code, message });
+    let mut say = |code, message: String| found.push(Difference { id: None, code, message });
     if let Some(owner) = picture.owner.filter(|owner| picture.deployed && *owner != account.owner) {
         say(
             "owner_changed",

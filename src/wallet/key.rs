@@ -15,7 +15,7 @@ use super::{
     home,
     model::{ApprovalRecord, Key, Origin},
     policy::check_label,
-    state::{self, Picture, Standing, State},
+    state::{self, Alarm, Picture, Standing, State},
 };
 use crate::kernel::{
     abi::Function,
@@ -57,6 +57,8 @@ pub struct KeyView {
     /// How often each permission was used, where the chain counts it and was asked.
     pub uses: Vec<Option<u64>>,
     pub approvals: Vec<ApprovalView>,
+    /// What must be looked at now.
+    pub alarms: Vec<Alarm>,
     /// Chain time the state is as of, unix seconds.
     pub as_of: Option<u64>,
 }
@@ -189,6 +191,7 @@ impl Wallet {
             sentences: key_sentences(key, &functions),
             uses: uses(key, about.map(|(_, a)| a.nonce()), picture),
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
+            alarms: state::alarm(key, &approvals, picture, turns).into_iter().collect(),
             as_of: picture.map(|p| p.timestamp),
         })
     }

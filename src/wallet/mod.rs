@@ -26,6 +26,7 @@ pub mod policy;
 pub mod proof;
 pub mod revoke;
 pub mod scan;
+pub mod second_node;
 pub mod secrets;
 pub mod send;
 mod signer;

@@ -40,6 +40,9 @@ impl PaymasterKind {
 pub struct Network {
     pub chain_id: u64,
     pub rpc: String,
+    /// Another node of the chain, which is asked whether it says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_rpc: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundler: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

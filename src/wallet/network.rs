@@ -22,6 +22,7 @@ pub struct NetworkView {
     pub name: String,
     pub chain_id: u64,
     pub rpc: String,
+    pub second_rpc: Option<String>,
     pub bundler: Option<String>,
     pub paymaster: Option<String>,
     pub paymaster_kind: Option<PaymasterKind>,
@@ -40,6 +41,8 @@ pub(super) struct Services {
     pub name: String,
     pub network: Network,
     pub node: Node,
+    /// Asked whether it says the same as `node`; nothing is ever sent to it.
+    pub second: Option<Node>,
     pub bundler: Option<Bundler>,
     pub paymaster: Option<Paymaster>,
 }
@@ -54,6 +57,7 @@ pub fn zerodev(project_id: &str, chain_id: u64) -> Result<Network> {
     Ok(Network {
         chain_id,
         rpc: url.clone(),
+        second_rpc: None,
         bundler: Some(url.clone()),
         paymaster: Some(url),
         paymaster_kind: Some(PaymasterKind::Zerodev),
@@ -80,7 +84,12 @@ impl Wallet {
         if network.chain_id == 0 {
             return Err(Error::usage("network.chain_id", "--chain-id: 0 is no chain"));
         }
-        let urls = [Some(&network.rpc), network.bundler.as_ref(), network.paymaster.as_ref()];
+        let second = network.second_rpc.as_ref();
+        if second.is_some_and(|second| second.trim() == network.rpc.trim()) {
+            return Err(Error::usage("network.second_rpc", "--second-rpc: this is the first node again")
+                .hint("give another provider's node: two answers of one machine are one answer"));
+        }
+        let urls = [Some(&network.rpc), second, network.bundler.as_ref(), network.paymaster.as_ref()];
         for url in urls.into_iter().flatten() {
             Http::new(url).map_err(|e| Error::usage("network.url", e.to_string()))?;
         }
@@ -229,6 +238,11 @@ impl Wallet {
                 });
             }
         }
+        if let Some(second) = &services.second {
+            let answer = second.check_chain(services.network.chain_id).await;
+            probes
+                .push(probe("second node, chain id", answer.map(|()| format!("chain {}", services.network.chain_id))));
+        }
         match &services.bundler {
             Some(bundler) => {
                 probes.push(probe("bundler", bundler.check().await.map(|()| "serves EntryPoint v0.6".to_owned())));
@@ -264,6 +278,7 @@ impl Wallet {
             (None, url) => Ok(Http::new(url).map(Endpoint::new)?),
         };
         let node = Node::new(endpoint(&network.rpc)?);
+        let second = network.second_rpc.as_deref().map(|url| endpoint(url).map(Node::new)).transpose()?;
         let bundler = match &network.bundler {
             Some(url) => Some(Bundler::new(endpoint(url)?, ENTRY_POINT, network.chain_id)),
             None => None,
@@ -284,7 +299,7 @@ impl Wallet {
             }
             None => None,
         };
-        Ok(Services { name: name.to_owned(), network, node, bundler, paymaster })
+        Ok(Services { name: name.to_owned(), network, node, second, bundler, paymaster })
     }
 }
 
@@ -293,6 +308,7 @@ pub(super) fn to_table(network: &Network) -> Table {
     table.insert("chain_id", value(i64::try_from(network.chain_id).unwrap_or(i64::MAX)));
     table.insert("rpc", value(&network.rpc));
     let optional = [
+        ("second_rpc", network.second_rpc.clone()),
         ("bundler", network.bundler.clone()),
         ("paymaster", network.paymaster.clone()),
         ("paymaster_kind", network.paymaster_kind.map(|k| k.name().to_owned())),
@@ -311,6 +327,7 @@ fn view(name: &str, network: &Network) -> NetworkView {
         name: name.to_owned(),
         chain_id: network.chain_id,
         rpc: redact(&network.rpc),
+        second_rpc: network.second_rpc.as_deref().map(redact),
         bundler: network.bundler.as_deref().map(redact),
         paymaster: network.paymaster.as_deref().map(redact),
         paymaster_kind: network.paymaster_kind,

@@ -17,7 +17,7 @@ use super::{
     model::{Carrier, Operation, Progress, Purpose},
     network::Services,
     now,
-    proof::{Proof, Watched},
+    proof::{Proof, Watched, planned_at},
     transaction::{Landed, SignedTransaction},
 };
 use crate::kernel::{faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE, user_op::UserOperation};
@@ -346,18 +346,28 @@ impl Wallet {
             Purpose::Revoke { key_ids } => {
                 completed.proofs = self.stored_proofs(key_ids, &completed.operation)?;
                 if !key_ids.is_empty() && completed.proofs.len() == key_ids.len() {
+                    // A proof says what held then; whoever asks wants to know what holds now.
+                    let again = self.read_again(&account, services, key_ids, &mut completed.proofs).await;
+                    completed.not_proven = again.unwrap_or_else(Some);
                     completed.proof = completed.proofs.first().cloned();
                     return Ok(completed);
                 }
-                let block = completed.operation.block.unwrap_or_default();
+                let planned = watched.as_ref().and_then(planned_at);
+                let mined = match self.mined(services, account.address, &completed.operation, planned).await {
+                    Ok(mined) => mined,
+                    Err(error) => {
+                        completed.not_proven = Some(error);
+                        return Ok(completed);
+                    }
+                };
                 let watched = match watched {
                     Some(watched) => Ok(watched),
-                    None => self.watched_before(&account, services, key_ids, block).await,
+                    None => self.watched_before(&account, services, key_ids, mined.block).await,
                 };
                 match watched {
                     Ok(watched) => {
                         (completed.proofs, completed.not_proven) =
-                            self.prove_all(&account, services, &watched, &completed.operation).await;
+                            self.prove_all(&account, services, &watched, &mined).await;
                     }
                     Err(error) => completed.not_proven = Some(no_earlier_state(&error)),
                 }
@@ -366,10 +376,19 @@ impl Wallet {
                 }
                 completed.proof = completed.proofs.first().cloned();
             }
-            Purpose::Panic => match self.prove_paused(&account, services, &completed.operation).await {
-                Ok(paused) => completed.paused = Some(paused),
-                Err(error) => completed.not_proven = Some(error),
-            },
+            Purpose::Panic => {
+                let paused = match self.mined(services, account.address, &completed.operation, None).await {
+                    Ok(mined) => self.prove_paused(&account, services, &mined).await,
+                    Err(error) => Err(error),
+                };
+                match paused {
+                    Ok(paused) => {
+                        completed.not_proven = self.still_paused(&account, services, &paused).await;
+                        completed.paused = Some(paused);
+                    }
+                    Err(error) => completed.not_proven = Some(error),
+                }
+            }
             Purpose::Send { .. } | Purpose::Enable { .. } | Purpose::Reclaim => {}
         }
         Ok(completed)

@@ -97,6 +97,7 @@ fn network() -> Network {
     Network {
         chain_id: CHAIN_ID,
         rpc: ADDRESS.into(),
+        second_rpc: None,
         bundler: Some(ADDRESS.into()),
         paymaster: Some(ADDRESS.into()),
         paymaster_kind: Some(PaymasterKind::Erc7677),

@@ -3,22 +3,29 @@
 //! What counts is a change (protocol.md 6): an attempt that would have passed but for our missing session signature (or got as
 //! far as the key's own scope) and is now refused because the turn is over or the key is not enabled. A refusal alone proves
 //! nothing: AA24 is what any wrong signature gets.
+//!
+//! What a proof stands on is the node's own word, and said so: the transaction's receipt, with the EntryPoint's event for the
+//! operation in it, in a block after the plan's; the block that everything was read at, with its hash; and how final that is.
+
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Wallet,
-    chain::{At, CallRequest, ChainError},
-    error::{Error, Result},
-    model::{Account, ApprovalRecord},
+    chain::{At, CallRequest, ChainError, outcome_in},
+    error::{Class, Error, Result},
+    model::{Account, ApprovalRecord, Carrier},
     network::Services,
     now,
     operation::OperationOutcome,
+    second_node::{Replays, SecondNode, SecondView},
+    send::calls_in_words,
     state::Picture,
 };
 use crate::kernel::{
-    account::{enable_key, validate_user_op},
+    account::{AccountCall, enable_key, validate_user_op},
     approval::{Approval, EnableData},
     faults::{Fault, Revert},
     generation::{ENTRY_POINT, Generation},
@@ -47,6 +54,70 @@ pub struct Proof {
     pub before: String,
     #[serde(default)]
     pub before_block: u64,
+    /// The validator would take the approval again if the owner set its nonces back.
+    #[serde(default = "yes")]
+    pub can_return: bool,
+    /// What was tried, with its answers before and after.
+    #[serde(default)]
+    pub attempts: Vec<Tried>,
+    #[serde(flatten)]
+    pub ground: Ground,
+}
+
+/// Of a proof that does not say: the cautious answer.
+const fn yes() -> bool {
+    true
+}
+
+/// One attempt to use what a key's holder has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    pub attempt: String,
+    /// What it would have done.
+    pub would: String,
+    pub before: String,
+    pub after: String,
+}
+
+/// What a proof stands on. A proof of an earlier version of keyleash has nothing of it on record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ground {
+    /// Of the block that the proof was read at.
+    pub block_hash: Option<B256>,
+    /// Who told it: scheme, host and port of the node.
+    pub node: String,
+    /// How firm that block is; `None` where the node does not say.
+    pub tag: Option<BlockTag>,
+    /// The block of the transaction, by its receipt.
+    pub receipt_block: Option<u64>,
+    pub second_node: Option<SecondNode>,
+}
+
+/// How firm a block is, in the words of JSON-RPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockTag {
+    Latest,
+    Safe,
+    Finalized,
+}
+
+impl Ground {
+    /// Who told the proof at `block`, and how final it is.
+    pub fn words(&self, block: u64) -> String {
+        if self.node.is_empty() {
+            return "which node told it is not on record".to_owned();
+        }
+        let firm = match self.tag {
+            Some(BlockTag::Finalized) => "final".to_owned(),
+            Some(BlockTag::Safe) => format!("safe, and not final until block {block} is finalized"),
+            Some(BlockTag::Latest) => format!("not final until block {block} is finalized"),
+            None => "this node does not say which blocks are final".to_owned(),
+        };
+        let second = self.second_node.as_ref().map_or_else(String::new, |second| format!("; {second}"));
+        format!("as told by {}; {firm}{second}", self.node)
+    }
 }
 
 /// Evidence that the panic is on: no session key can act, whatever it holds.
@@ -56,6 +127,16 @@ pub struct Paused {
     pub transaction_hash: B256,
     /// As the account answers it.
     pub disabled_mode: u32,
+    #[serde(flatten)]
+    pub ground: Ground,
+}
+
+/// A mined transaction, as the node itself tells it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mined {
+    pub block: u64,
+    block_hash: B256,
+    transaction: B256,
 }
 
 /// A key that is taken back.
@@ -76,7 +157,7 @@ pub(super) struct Target {
 
 /// What the chain answers to an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     /// Only the session key's own signature was missing.
     Passes,
     /// The turn is over, or the key is not enabled.
@@ -109,7 +190,7 @@ impl Answer {
         }
     }
 
-    fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         matches!(self, Self::Passes | Self::Scope(_))
     }
 }
@@ -117,7 +198,9 @@ impl Answer {
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Passes => f.write_str("only the session key's own signature was missing"),
+            Self::Passes => {
+                f.write_str("goes through, but for the session key's own signature, which only its holder can make")
+            }
             Self::Dead(Fault::ApprovalNonce) => f.write_str("SessionKeyValidator: invalid nonce"),
             Self::Dead(_) => f.write_str("SessionKeyValidator: session key not enabled"),
             Self::Scope(fault) => write!(f, "{fault}"),
@@ -127,11 +210,24 @@ impl std::fmt::Display for Answer {
 }
 
 /// An attempt to use what a key's holder has.
-struct Attempt {
-    name: &'static str,
+pub(super) struct Attempt {
+    /// What is tried: `enable it with its first call`.
+    pub name: &'static str,
+    /// What it would do.
+    would: String,
     /// As an enabled key; otherwise with the approval.
     uses: bool,
     request: CallRequest,
+}
+
+/// An approval that was judged over, and goes through all the same.
+struct Alive {
+    label: String,
+    generation: Generation,
+    enable: EnableData,
+    uses: bool,
+    tried: &'static str,
+    answer: Answer,
 }
 
 /// What the attempts with one approval were answered while the key had its power, and what the turns were.
@@ -146,7 +242,16 @@ pub(super) struct Control {
 /// Keys that are about to end, each with a control for each of its approvals.
 pub(super) type Watched = Vec<(Target, Vec<Control>)>;
 
-const NEEDS: &str = "treat the key as alive, and run revoke again";
+/// The block that the controls were taken at.
+pub(super) fn planned_at(watched: &Watched) -> Option<u64> {
+    watched.iter().flat_map(|(_, controls)| controls.iter().map(|c| c.block)).max()
+}
+
+const NEEDS: &str = "treat the key as still active, and run revoke again";
+
+/// How often a receipt is asked for: behind a load balancer the next machine may lag.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(400);
 
 impl Target {
     /// The approvals that are tried, as enable data and signed approval.
@@ -178,26 +283,30 @@ impl Target {
             CallRequest { from: Some(from), ..CallRequest::new(to, validate_user_op(&user_op, hash)) }
         };
         let validator = self.generation.address();
+        let call = calls_in_words(&AccountCall::decode(&made.call_data), &[]).join("; ");
         let mut attempts = Vec::new();
         if let Some((record, signed)) = approval.and_then(|a| Some((a, a.signature.clone()?))) {
             let approval = Approval { request: record.request.clone(), signature: signed };
             let request = validation(signature::enable_and_use(&approval, &session), ENTRY_POINT, account.address);
-            attempts.push(Attempt { name: "enabling it", uses: false, request });
+            let would = format!("enables the key and {call}");
+            attempts.push(Attempt { name: "enable it with its first call", would, uses: false, request });
         }
         let request = validation(signature::use_enabled(&session), ENTRY_POINT, account.address);
-        attempts.push(Attempt { name: "using it", uses: true, request });
+        attempts.push(Attempt { name: "use it as an enabled key", would: call.clone(), uses: true, request });
         let enabling =
             CallRequest { from: Some(account.address), ..CallRequest::new(validator, enable_key(&enable.encode())) };
-        attempts.push(Attempt { name: "enabling it, asked of the validator", uses: false, request: enabling });
+        let (name, would) = ("enable it, asked of the validator itself", "enables the key".to_owned());
+        attempts.push(Attempt { name, would, uses: false, request: enabling });
         let request = validation(session, account.address, validator);
-        attempts.push(Attempt { name: "using it, asked of the validator", uses: true, request });
+        let name = "use it as an enabled key, asked of the validator itself";
+        attempts.push(Attempt { name, would: call, uses: true, request });
         attempts
     }
 }
 
 impl Services {
     /// All attempts in one go. One that is not answered proves nothing, either way.
-    async fn answers(&self, attempts: &[Vec<Attempt>], at: At) -> Vec<Vec<Answer>> {
+    pub(super) async fn answers(&self, attempts: &[Vec<Attempt>], at: At) -> Vec<Vec<Answer>> {
         let requests: Vec<CallRequest> = attempts.iter().flatten().map(|a| a.request.clone()).collect();
         let mut answers = self.node.call_each("a replay", &requests, at).await.into_iter().map(Answer::read);
         attempts.iter().map(|list| list.iter().map(|_| answers.next().unwrap_or(Answer::Silent)).collect()).collect()
@@ -219,6 +328,116 @@ impl Services {
             watched.push((target, controls));
         }
         watched
+    }
+
+    /// Tries what a picture says is over. One read is no evidence that a key is dead: what goes through all the same is.
+    async fn alive_though_over(&self, account: &Account, over: &[Target], picture: &Picture) -> Vec<Alive> {
+        let attempts: Vec<Vec<Attempt>> = over.iter().flat_map(|t| t.all_attempts(account)).collect();
+        let answers = self.answers(&attempts, At::Block(picture.block)).await;
+        let tried = over.iter().flat_map(|t| t.tried().into_iter().map(move |(enable, _)| (t, enable)));
+        let mut alive = Vec::new();
+        for ((target, enable), (attempts, answers)) in tried.zip(attempts.iter().zip(answers)) {
+            let held = picture.sessions.get(&(target.generation, enable.session_key));
+            let other_is_enabled = held.is_some_and(|held| *held != enable);
+            for (attempt, answer) in attempts.iter().zip(answers) {
+                // Where another approval of the key is enabled, using the key is no test of this one. What the account answers to a
+                // use is its present validator's word, whichever that is: only the key's own validator is asked about it.
+                let is_test = !attempt.uses || !other_is_enabled && attempt.request.to != account.address;
+                if answer.is_alive() && is_test {
+                    alive.push(Alive {
+                        label: target.label.clone(),
+                        generation: target.generation,
+                        enable,
+                        uses: attempt.uses,
+                        tried: attempt.name,
+                        answer,
+                    });
+                }
+            }
+        }
+        alive
+    }
+
+    /// Before a plan: what is judged over is tried as well. Where the node contradicts itself, the worse of its answers goes into
+    /// the picture, so that a revocation ends it; and no claim is made of what it says.
+    pub(super) async fn try_over(&self, account: &Account, over: &[Target], picture: &mut Picture) -> Option<Error> {
+        let alive = self.alive_though_over(account, over, picture).await;
+        let contradiction = self.contradiction(&alive)?;
+        for Alive { generation, enable, uses, .. } in &alive {
+            let nonces = picture.nonces.entry(*generation).or_default();
+            nonces.invalid = nonces.invalid.min(enable.nonce.saturating_sub(1));
+            if *uses {
+                picture.sessions.insert((*generation, enable.session_key), *enable);
+            } else {
+                nonces.last = nonces.last.min(enable.nonce.saturating_sub(1));
+            }
+        }
+        Some(contradiction)
+    }
+
+    /// After a revocation: what needed nothing before is tried once more in the state that it left.
+    pub(super) async fn still_over(&self, account: &Account, over: &[Target], block: u64) -> Option<Error> {
+        if over.is_empty() {
+            return None;
+        }
+        let keys: Vec<Address> = over.iter().map(|t| t.session_key).collect();
+        match self.picture_from(account.address, &keys, Some(account.kernel), block).await {
+            Ok(picture) => self.contradiction(&self.alive_though_over(account, over, &picture).await),
+            Err(error) => {
+                let message = format!("it was mined, but could not be read back: {}", error.message);
+                Some(Error { message, ..error })
+            }
+        }
+    }
+
+    fn contradiction(&self, alive: &[Alive]) -> Option<Error> {
+        let Alive { label, tried, answer, .. } = alive.first()?;
+        let message = format!(
+            "not proven: {} contradicts itself about {label}: by what it reads from the validator the key is over, and an \
+             attempt to {tried} {answer}",
+            self.origin()
+        );
+        let hint = "treat the key as still active; ask another node (`network add` with another --rpc), and until then stop every \
+                    key with `keyleash revoke ACCOUNT --panic`";
+        Some(Error::new(Class::Chain, "chain.contradiction", message).hint(hint))
+    }
+
+    /// What a proof that was read at `block` stands on. Asked last: a chain that was rewritten meanwhile shows now.
+    async fn ground(&self, mined: &Mined, block: u64) -> Result<Ground> {
+        let blocks = self.node.blocks(&[mined.block, block]).await?;
+        let [Some(of_receipt), Some(of_proof)] = blocks.as_slice() else {
+            let message = format!("{} does not have block {block}, of which it told", self.origin());
+            return Err(Error::new(Class::Chain, "chain.contradiction", message).hint(NEEDS));
+        };
+        if of_receipt.hash != mined.block_hash {
+            let message = format!(
+                "not proven: by its receipt the transaction is in block {} with the hash {}, and by {} that block has the hash {}",
+                mined.block,
+                mined.block_hash,
+                self.origin(),
+                of_receipt.hash
+            );
+            return Err(Error::new(Class::Chain, "chain.contradiction", message)
+                .hint("the chain was rewritten meanwhile, or the node is wrong: follow it with `keyleash status`"));
+        }
+        Ok(Ground {
+            block_hash: Some(of_proof.hash),
+            node: self.origin(),
+            tag: self.firmness(block).await,
+            receipt_block: Some(mined.block),
+            second_node: None,
+        })
+    }
+
+    /// How firm a block is now; `None` where the node knows no such tags.
+    async fn firmness(&self, block: u64) -> Option<BlockTag> {
+        let heads = self.node.heads().await;
+        match (heads.finalized, heads.safe) {
+            (None, None) => None,
+            (Some(finalized), _) if finalized >= block => Some(BlockTag::Finalized),
+            (_, Some(safe)) if safe >= block => Some(BlockTag::Safe),
+            _ => Some(BlockTag::Latest),
+        }
     }
 }
 
@@ -257,6 +476,65 @@ impl Wallet {
         self.watch(account, services, key_ids, &picture).await
     }
 
+    /// The transaction of an operation as the node itself tells it, not as the bundler does: in a block after `planned`, and
+    /// with the EntryPoint's event that says that the operation went through.
+    pub(super) async fn mined(
+        &self,
+        services: &Services,
+        account: Address,
+        operation: &OperationOutcome,
+        planned: Option<u64>,
+    ) -> Result<Mined> {
+        let node = services.origin();
+        let not_proven = |what: String| Error::failed("revoke.not_proven", format!("not proven: {what}")).hint(NEEDS);
+        let Some(transaction) = operation.transaction_hash else {
+            return Err(not_proven("the operation is in no transaction".into()));
+        };
+        let mut receipt = None;
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            receipt = services.node.receipt(transaction).await?;
+            if receipt.is_some() {
+                break;
+            }
+        }
+        let Some(receipt) = receipt else {
+            let what = format!("{node} knows no transaction {transaction}, in which the operation is said to be");
+            return Err(not_proven(what));
+        };
+        let record = self.store.read(|r| r.operation(operation.user_op_hash))?;
+        let carried = match record.map(|record| record.carrier) {
+            Some(Carrier::UserOp(_)) => Some(operation.user_op_hash),
+            Some(Carrier::Transaction(sent)) => sent.carries,
+            None => Some(operation.user_op_hash).filter(|hash| *hash != transaction),
+        };
+        match carried.map(|hash| outcome_in(&receipt.logs, ENTRY_POINT, hash)) {
+            Some(None) => {
+                return Err(not_proven(format!(
+                    "by {node} the transaction {transaction} has no event of the EntryPoint for our operation"
+                )));
+            }
+            Some(Some(outcome)) if !outcome.success || outcome.sender != account => {
+                return Err(not_proven(format!("by {node} the operation in {transaction} did not go through")));
+            }
+            Some(Some(_)) => {}
+            None if !receipt.success => {
+                return Err(not_proven(format!("by {node} the transaction {transaction} failed")));
+            }
+            None => {}
+        }
+        if let Some(planned) = planned.filter(|planned| receipt.block_number <= *planned) {
+            let message = format!(
+                "not proven: {node} says that the transaction {transaction} is in block {}, and it was planned at block {planned}",
+                receipt.block_number
+            );
+            return Err(Error::new(Class::Chain, "chain.contradiction", message).hint(NEEDS));
+        }
+        Ok(Mined { block: receipt.block_number, block_hash: receipt.block_hash, transaction })
+    }
+
     /// Proves every key of a mined revocation, and only then calls it revoked on record. Answers what was proven, and the
     /// first reason why something was not.
     pub(super) async fn prove_all(
@@ -264,24 +542,48 @@ impl Wallet {
         account: &Account,
         services: &Services,
         watched: &Watched,
-        operation: &OperationOutcome,
+        mined: &Mined,
     ) -> (Vec<Proof>, Option<Error>) {
+        match self.proven(account, services, watched, mined).await {
+            Ok(proven) => proven,
+            Err(error) => (Vec::new(), Some(error)),
+        }
+    }
+
+    async fn proven(
+        &self,
+        account: &Account,
+        services: &Services,
+        watched: &Watched,
+        mined: &Mined,
+    ) -> Result<(Vec<Proof>, Option<Error>)> {
+        let unread = |error: Error| {
+            let message = format!("it was mined, but could not be read back: {}", error.message);
+            Error { message, ..error }
+        };
+        let keys: Vec<Address> = watched.iter().map(|(t, _)| t.session_key).collect();
+        let kernel = Some(account.kernel);
+        let picture = services.picture_from(account.address, &keys, kernel, mined.block).await.map_err(unread)?;
+        let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
+        let answers = services.answers(&attempts, At::Block(picture.block)).await;
+        let replays = Replays { attempts: &attempts, answers: &answers };
+        let second = services.second_view(account.address, &keys, kernel, &picture, mined.block, Some(replays)).await;
+        let mut ground = match services.ground(mined, picture.block).await {
+            Ok(ground) => ground,
+            Err(error) if error.code == "chain.contradiction" => return Err(error),
+            Err(error) => return Err(unread(error)),
+        };
+        match second {
+            SecondView::None => {}
+            SecondView::Said(second) => ground.second_node = Some(second),
+            SecondView::Differs(disagreement) => return Err(disagreement.error("not proven")),
+        }
         let mut proofs = Vec::with_capacity(watched.len());
         let mut not_proven = None;
-        let keys: Vec<Address> = watched.iter().map(|(t, _)| t.session_key).collect();
-        let block = operation.block.unwrap_or_default();
-        let picture = match services.picture_from(account.address, &keys, Some(account.kernel), block).await {
-            Ok(picture) => picture,
-            Err(error) => {
-                let message = format!("it was mined, but could not be read back: {}", error.message);
-                return (proofs, Some(Error { message, ..error }));
-            }
-        };
-        let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
-        let mut answers = services.answers(&attempts, At::Block(picture.block)).await.into_iter();
+        let mut answers = answers.into_iter();
         for (target, controls) in watched {
             let after: Vec<Vec<Answer>> = answers.by_ref().take(target.tried().len()).collect();
-            let proven = prove(account, target, controls, &after, &picture, operation).and_then(|proof| {
+            let proven = prove(account, target, controls, &after, &picture, mined, &ground).and_then(|proof| {
                 self.store.write(|w| {
                     if let Some(mut key) = w.read().key(&target.id)? {
                         key.revoked_at = Some(now());
@@ -298,29 +600,101 @@ impl Wallet {
                 }
             }
         }
-        (proofs, not_proven)
+        Ok((proofs, not_proven))
     }
 
-    /// Reads back that the panic is on, and nothing else: that must work when little else does.
-    pub(super) async fn prove_paused(
+    /// Reads a proof of before once more: whether the keys are still without power, in the chain that the proof was read from.
+    /// The proofs learn how firm their block is by now. Answers why they do not hold any more.
+    pub(super) async fn read_again(
         &self,
         account: &Account,
         services: &Services,
-        operation: &OperationOutcome,
-    ) -> Result<Paused> {
-        let block = operation.block.unwrap_or_default();
-        let disabled_mode = services.node.disabled_mode(account.address, At::Block(block)).await.map_err(|error| {
-            let error = Error::from(error);
-            Error { message: format!("the panic was mined, but could not be read back: {}", error.message), ..error }
-        })?;
+        key_ids: &[String],
+        proofs: &mut [Proof],
+    ) -> Result<Option<Error>> {
+        let block = proofs.iter().map(|p| p.block).max().unwrap_or_default();
+        let unread = |error: Error| Error {
+            message: format!("proven at block {block}, and what holds now could not be read: {}", error.message),
+            ..error
+        };
+        let mut keys = self.known_keys(account)?;
+        keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
+        let kernel = Some(account.kernel);
+        let picture = services.picture_from(account.address, &keys, kernel, block).await.map_err(unread)?;
+        if let SecondView::Differs(disagreement) =
+            services.second_view(account.address, &keys, kernel, &picture, 0, None).await
+        {
+            return Ok(Some(disagreement.error("not proven any more")));
+        }
+        for proof in proofs.iter_mut() {
+            let now = services.node.block(proof.block).await.map_err(|error| unread(error.into()))?;
+            if proof.ground.block_hash.is_some_and(|hash| hash != now.hash) {
+                let message = format!(
+                    "not proven any more: the proof was read at block {} with the hash {}, and by {} that block has the hash {} now",
+                    proof.block,
+                    proof.ground.block_hash.unwrap_or_default(),
+                    services.origin(),
+                    now.hash
+                );
+                return Ok(Some(
+                    Error::failed("revoke.not_proven", message)
+                        .hint("the chain was rewritten: run revoke again, it says whether anything is left"),
+                ));
+            }
+            proof.ground.tag = services.firmness(proof.block).await;
+        }
+        let back = self.targets_of(account, key_ids, &picture)?;
+        if !back.is_empty() {
+            let labels: Vec<&str> = back.iter().map(|target| target.label.as_str()).collect();
+            let labels = labels.join(", ");
+            let message = format!(
+                "R37: {labels} was proven revoked at block {block}, and can act again: by block {} its approval is enabled or its \
+                 nonce is free (the nonces were set back)",
+                picture.block
+            );
+            return Ok(Some(Error::failed("revoke.can_return", message).hint(format!("revoke again: {labels}"))));
+        }
+        let over = self.over_of(account, key_ids, &picture)?;
+        Ok(services.contradiction(&services.alive_though_over(account, &over, &picture).await))
+    }
+
+    /// Whether a pause that was proven is still on.
+    pub(super) async fn still_paused(&self, account: &Account, services: &Services, paused: &Paused) -> Option<Error> {
+        match services.node.disabled_mode(account.address, At::Latest).await {
+            Ok(mode) if mode & SESSION_MODES == SESSION_MODES => None,
+            Ok(mode) => {
+                let block = paused.block;
+                let message = format!(
+                    "it was paused at block {block}, and is not any more: the account answers mode {mode:#010x}"
+                );
+                Some(
+                    Error::failed("revoke.unpaused", message)
+                        .hint("keys that were not ended can act: see `keyleash key ls`"),
+                )
+            }
+            Err(error) => Some(error.into()),
+        }
+    }
+
+    /// Reads back that the panic is on, and nothing else: that must work when little else does.
+    pub(super) async fn prove_paused(&self, account: &Account, services: &Services, mined: &Mined) -> Result<Paused> {
+        let block = mined.block;
+        let unread = |error: Error| Error {
+            message: format!("the panic was mined, but could not be read back: {}", error.message),
+            ..error
+        };
+        let disabled_mode = services.node.disabled_mode(account.address, At::Block(block)).await;
+        let disabled_mode = disabled_mode.map_err(|error| unread(error.into()))?;
         if disabled_mode & SESSION_MODES != SESSION_MODES {
             return Err(Error::failed(
                 "revoke.not_proven",
                 format!("the panic was mined, but the account answers mode {disabled_mode:#010x}"),
             )
-            .hint("treat every key as alive, and try again"));
+            .hint("treat every key as still active, and try again"));
         }
-        Ok(Paused { block, transaction_hash: operation.transaction_hash.unwrap_or_default(), disabled_mode })
+        let second_node = services.second_mode(account.address, disabled_mode, block).await?;
+        let ground = Ground { second_node, ..services.ground(mined, block).await.map_err(unread)? };
+        Ok(Paused { block, transaction_hash: mined.transaction, disabled_mode, ground })
     }
 }
 
@@ -331,7 +705,8 @@ fn prove(
     controls: &[Control],
     answers_now: &[Vec<Answer>],
     picture: &Picture,
-    operation: &OperationOutcome,
+    mined: &Mined,
+    ground: &Ground,
 ) -> Result<Proof> {
     let not_proven = |what: String| {
         Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", target.label))
@@ -342,7 +717,8 @@ fn prove(
     if tried.is_empty() || tried.len() != controls.len() {
         return Err(not_proven("there was no approval of it to try before and after".into()));
     }
-    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let (mut before, mut after, mut tries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut can_return = false;
     for (((enable, approval), control), answers) in tried.into_iter().zip(controls).zip(answers_now) {
         if picture.holds(target.generation, &enable) && enable.nonce > nonces.invalid {
             return Err(not_proven("the validator still holds the key".into()));
@@ -350,6 +726,7 @@ fn prove(
         if enable.nonce > nonces.last {
             return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
         }
+        can_return |= may_return(target.generation, enable.nonce, nonces.invalid);
         let attempts = target.attempts(account, &enable, approval);
         let mut changed = false;
         for ((attempt, old), new) in attempts.iter().zip(&control.answers).zip(answers) {
@@ -358,17 +735,38 @@ fn prove(
                 continue;
             }
             if !matches!(new, Answer::Dead(_)) {
-                return Err(not_proven(format!("{} is answered: {new}", attempt.name)));
+                return Err(not_proven(format!("an attempt to {} is answered: {new}", attempt.name)));
             }
             changed = true;
-            before.push(format!("{old} ({})", attempt.name));
-            after.push(format!("{new} ({})", attempt.name));
+            before.push((old.to_string(), attempt.name.to_owned()));
+            after.push((new.to_string(), attempt.name.to_owned()));
+            tries.push(Tried {
+                attempt: attempt.name.into(),
+                would: attempt.would.clone(),
+                before: old.to_string(),
+                after: format!("refused: {new}"),
+            });
         }
         let was_waiting = !control.held && enable.nonce > control.last_nonce.saturating_add(1);
         if !changed && was_waiting {
             // It could not be enabled before either, but its turn would have come. Now the turn is over.
-            before.push(format!("its turn {} was to come (the account was at {})", enable.nonce, control.last_nonce));
-            after.push(format!("SessionKeyValidator: invalid nonce (turn {} is over)", enable.nonce));
+            let (was, is) = (
+                format!(
+                    "queued behind nonce {} (the account was at {})",
+                    enable.nonce.saturating_sub(1),
+                    control.last_nonce
+                ),
+                "SessionKeyValidator: invalid nonce".to_owned(),
+            );
+            let attempt = format!("enable it once nonce {} comes up", enable.nonce);
+            before.push((was.clone(), attempt.clone()));
+            after.push((is.clone(), attempt.clone()));
+            tries.push(Tried {
+                attempt,
+                would: "enables the key".into(),
+                before: was,
+                after: format!("refused: {is}"),
+            });
             changed = true;
         }
         if !changed {
@@ -381,12 +779,80 @@ fn prove(
     Ok(Proof {
         key_id: target.id.clone(),
         block: picture.block,
-        transaction_hash: operation.transaction_hash.unwrap_or_default(),
+        transaction_hash: mined.transaction,
         session_data: picture.sessions.get(&(target.generation, target.session_key)).copied(),
         last_nonce: nonces.last.to_string(),
         invalid_nonce: nonces.invalid.to_string(),
-        replay: after.join("; "),
-        before: before.join("; "),
+        replay: grouped(&after),
+        before: grouped(&before),
         before_block: controls.iter().map(|c| c.block).min().unwrap_or_default(),
+        can_return,
+        attempts: tries,
+        ground: ground.clone(),
     })
+}
+
+/// Whether an approval whose nonce is over could be enabled again. G1 and G2 let the account set its nonces back, but never to
+/// what was invalidated.
+pub(super) const fn may_return(generation: Generation, nonce: u128, invalid: u128) -> bool {
+    generation.sweep_can_rewind() && nonce > invalid
+}
+
+/// Each answer once, with everything that it was given to.
+fn grouped(answers: &[(String, String)]) -> String {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (answer, attempt) in answers {
+        match groups.iter_mut().find(|(known, _)| known == answer) {
+            Some((_, attempts)) if attempts.contains(&attempt.as_str()) => {}
+            Some((_, attempts)) => attempts.push(attempt),
+            None => groups.push((answer, vec![attempt])),
+        }
+    }
+    let groups: Vec<String> =
+        groups.iter().map(|(answer, attempts)| format!("{answer} (tried: {})", attempts.join("; "))).collect();
+    groups.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the keyleash of 22 November wrote it.
+    const OLD: &str = r#"{"key_id":"k","block":7,"transaction_hash":"0x0000000000000000000000000000000000000000000000000000000000000001",
+        "session_data":null,"last_nonce":"1","invalid_nonce":"0","replay":"SessionKeyValidator: invalid nonce"}"#;
+
+    #[test]
+    fn k5_a_proof_of_an_earlier_version_is_read_and_claims_no_more_than_it_has() {
+        let proof: Proof = serde_json::from_str(OLD).unwrap();
+        assert!(proof.can_return);
+        assert_eq!(proof.ground, Ground::default());
+        assert_eq!(proof.ground.words(7), "which node told it is not on record");
+        let again: Proof = serde_json::from_str(&serde_json::to_string(&proof).unwrap()).unwrap();
+        assert_eq!(again, proof);
+    }
+
+    #[test]
+    fn k5_a_proof_says_who_told_it_and_when_it_is_final() {
+        let ground = |tag| Ground { node: "http://127.0.0.1:8545".into(), tag, ..Ground::default() };
+        let words = |tag| ground(tag).words(111);
+        assert_eq!(words(Some(BlockTag::Finalized)), "as told by http://127.0.0.1:8545; final");
+        let latest = "as told by http://127.0.0.1:8545; not final until block 111 is finalized";
+        assert_eq!(words(Some(BlockTag::Latest)), latest);
+        assert!(words(Some(BlockTag::Safe)).contains("safe, and not final until block 111"));
+        assert!(words(None).contains("does not say"));
+    }
+
+    #[test]
+    fn k6_only_an_invalidated_nonce_is_over_for_good_where_nonces_can_be_set_back() {
+        assert!(may_return(Generation::G1, 3, 0) && may_return(Generation::G2, 3, 2));
+        assert!(!may_return(Generation::G2, 3, 3));
+        assert!(!may_return(Generation::G3, 3, 0));
+    }
+
+    #[test]
+    fn a14_an_answer_is_said_once_with_everything_that_got_it() {
+        let answers = [("yes", "enable it"), ("yes", "use it"), ("no", "enable it"), ("yes", "use it")];
+        let answers = answers.map(|(a, t)| (a.to_owned(), t.to_owned()));
+        assert_eq!(grouped(&answers), "yes (tried: enable it; use it); no (tried: enable it)");
+    }
 }

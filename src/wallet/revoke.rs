@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use alloy::primitives::{Address, Bytes, U256};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use serde::Serialize;
 
 pub use super::control::Remaining;
@@ -21,8 +21,9 @@ use super::{
     model::{Account, ApprovalRecord, Purpose},
     network::Services,
     operation::{OperationOutcome, Tell},
-    proof::{Paused, Proof, Target, Watched},
+    proof::{Mined, Paused, Proof, Target, Watched},
     scan::ScanOptions,
+    second_node::SecondView,
     state::Picture,
 };
 use crate::kernel::{
@@ -96,6 +97,7 @@ pub struct RevokePlan {
     lifts: bool,
     /// What the claim afterwards is about.
     claim: Claimed,
+    doubt: Doubt,
     services: Services,
 }
 
@@ -107,6 +109,17 @@ enum Claimed {
     AllBut(BTreeSet<String>),
     /// None: keys are paused, or not touched.
     NoKey,
+}
+
+/// What a plan relies on besides its calls, and what speaks against it.
+#[derive(Default)]
+struct Doubt {
+    /// The block that the plan was made at.
+    planned_at: Option<u64>,
+    /// What was judged over, and needs nothing: it is tried all the same, before and after.
+    over: Vec<Target>,
+    /// The node contradicted itself: it is sent all the same, and nothing is claimed.
+    contradiction: Option<Error>,
 }
 
 /// A call for somebody else to send.
@@ -288,6 +301,15 @@ impl Records {
         claims.filter(move |(_, c)| c.generation == generation && c.enable.nonce == nonce)
     }
 
+    /// Those of these claims that have no power, and did not just run out.
+    fn over(&self, asked: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let ran_out = |claim: &Claim| claim.enable.valid_until != 0 && claim.enable.valid_until < self.scene.now;
+        let over = |position: &usize| {
+            self.scene.claims.get(*position).is_some_and(|c| !self.scene.has_power(c) && !ran_out(c))
+        };
+        asked.iter().copied().filter(over).collect()
+    }
+
     /// The claims of keys by id, label or address. An address that no record names counts when the validator holds it.
     fn named(&self, wanted: &str) -> BTreeSet<usize> {
         let address: Option<Address> = wanted.parse().ok();
@@ -318,7 +340,10 @@ impl Wallet {
 
     /// Reads only whether the account is there, the sender's nonce, and fees: it must work when little else does.
     async fn plan_panic(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
-        let deployed = !services.node.code(account.address, At::Latest).await?.is_empty();
+        let (code, newest) =
+            tokio::join!(services.node.code(account.address, At::Latest), services.node.latest_block());
+        let deployed = !code?.is_empty();
+        let planned_at = newest.ok().map(|block| block.number);
         let calls = vec![revocation::panic(account.address)];
         let account_call = owner_call(calls.clone(), true)?;
         let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost, urgent: true };
@@ -343,6 +368,7 @@ impl Wallet {
             sweeps: Vec::new(),
             lifts: false,
             claim: Claimed::NoKey,
+            doubt: Doubt { planned_at, ..Doubt::default() },
             account,
             services,
         })
@@ -402,6 +428,7 @@ impl Wallet {
             sweeps: Vec::new(),
             lifts: false,
             claim: Claimed::NoKey,
+            doubt: Doubt { planned_at: Some(picture.block), ..Doubt::default() },
             account,
             services,
         })
@@ -413,8 +440,10 @@ impl Wallet {
             addresses.extend(wanted.iter().filter_map(|w| w.parse::<Address>().ok()));
         }
         let history = self.reach(&account)?;
-        let picture = services.picture_with(account.address, &addresses, &history.opened, Some(account.kernel)).await?;
+        let mut picture =
+            services.picture_with(account.address, &addresses, &history.opened, Some(account.kernel)).await?;
         let kernel = super::grant::same_account(&account, &picture)?;
+        let (doubt, remarks) = self.doubted(&account, &services, &intent.wish, &addresses, &mut picture).await?;
         let power = Power::of(&account, &picture, history);
         let drafted = self.drafted(&account, &intent.wish, &picture)?;
         let operations = account_calls(drafted.calls.clone(), kernel.has_batch())?;
@@ -438,7 +467,8 @@ impl Wallet {
             let ended: Vec<&str> = watched.iter().map(|(t, _)| t.id.as_str()).collect();
             remaining.extend(self.can_act(&account, &claim, &ended, &picture)?);
         }
-        let mut warnings = self.still_alive(&account, &watched, &picture)?;
+        let mut warnings = remarks;
+        warnings.extend(self.still_alive(&account, &watched, &picture)?);
         if let Wish::Keys(_) = intent.wish {
             warnings.extend(power.not_read());
         }
@@ -462,9 +492,96 @@ impl Wallet {
             watched,
             lifts: matches!(intent.wish, Wish::LiftPanic { .. }),
             claim,
+            doubt,
             account,
             services,
         })
+    }
+
+    /// Before a plan is made, or nothing is found to be done: what is judged over is tried, and the second node is asked. Where
+    /// either says otherwise, the worse goes into the picture, so that a revocation ends it. Answers remarks as well. That
+    /// nothing is left to be done is a claim, and is not made where they disagree.
+    async fn doubted(
+        &self,
+        account: &Account,
+        services: &Services,
+        wish: &Wish,
+        addresses: &[Address],
+        picture: &mut Picture,
+    ) -> Result<(Doubt, Vec<String>)> {
+        let over = self.judged_over(account, wish, picture)?;
+        let second = services.second_view(account.address, addresses, Some(account.kernel), picture, 0, None).await;
+        let planned_at = Some(picture.block);
+        let contradiction = services.try_over(account, &over, picture).await;
+        let mut remarks: Vec<String> = contradiction.iter().map(|error| error.message.clone()).collect();
+        match second {
+            SecondView::None => {}
+            SecondView::Said(second) if second.agrees => {}
+            SecondView::Said(second) => remarks.push(second.to_string()),
+            SecondView::Differs(disagreement) => {
+                remarks.push(format!("not proven: {}", disagreement.words()));
+                for (place, enable) in &disagreement.theirs.sessions {
+                    // Deleting what is not there does no harm.
+                    picture.sessions.entry(*place).or_insert(*enable);
+                }
+                match self.drafted(account, wish, picture) {
+                    Err(error) if error.code == "revoke.nothing" => {
+                        let block = picture.block;
+                        *picture = disagreement.theirs.clone();
+                        picture.block = picture.block.min(block);
+                        let nothing = self.drafted(account, wish, picture).is_err_and(|e| e.code == "revoke.nothing");
+                        if nothing {
+                            return Err(disagreement.error(&error.message));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok((Doubt { planned_at, over, contradiction }, remarks))
+    }
+
+    /// What is asked about and has no power by a picture, as what is to be tried. What ran out is left alone: the validator does
+    /// not look at the clock, the EntryPoint does.
+    fn judged_over(&self, account: &Account, wish: &Wish, picture: &Picture) -> Result<Vec<Target>> {
+        let records = self.records(account, picture)?;
+        let asked: BTreeSet<usize> = match wish {
+            Wish::Keys(keys) => keys.iter().flat_map(|key| records.named(key)).collect(),
+            _ => (0..records.scene.claims.len()).collect(),
+        };
+        let mut over = targets(&records, &records.over(&asked));
+        if let Wish::Keys(keys) = wish {
+            // Known by its address only, and the validators are said to hold nothing for it.
+            for session_key in
+                keys.iter().filter(|key| records.named(key).is_empty()).filter_map(|key| key.parse().ok())
+            {
+                over.extend(picture.nonces.iter().map(|(generation, nonces)| Target {
+                    id: Address::to_string(&session_key),
+                    label: Address::to_string(&session_key),
+                    generation: *generation,
+                    session_key,
+                    scope: None,
+                    ends: Vec::new(),
+                    foreign: Some(EnableData {
+                        session_key,
+                        merkle_root: B256::ZERO,
+                        valid_after: 0,
+                        valid_until: 0,
+                        paymaster: Address::ZERO,
+                        nonce: nonces.last,
+                    }),
+                }));
+            }
+        }
+        Ok(over)
+    }
+
+    /// What of these keys has no power by a picture, as what is to be tried.
+    pub(super) fn over_of(&self, account: &Account, key_ids: &[String], picture: &Picture) -> Result<Vec<Target>> {
+        let records = self.records(account, picture)?;
+        let of_keys = records.claimants.iter().enumerate().filter(|(_, who)| key_ids.contains(&who.key_id));
+        let of_keys = of_keys.map(|(position, _)| position).collect();
+        Ok(targets(&records, &records.over(&of_keys)))
     }
 
     /// From records and a picture of the account to the calls, what each does, and what ends.
@@ -864,22 +981,36 @@ impl Wallet {
 
     async fn prove_plan(&self, plan: &RevokePlan, revoked: &mut Revoked) {
         let (account, services) = (&plan.account, &plan.services);
+        let mined = match self.mined(services, account.address, &revoked.operation, plan.doubt.planned_at).await {
+            Ok(mined) => mined,
+            Err(error) => {
+                revoked.not_proven = Some(error);
+                return;
+            }
+        };
         if plan.purpose == Purpose::Reclaim {
             return;
         }
         if plan.purpose == Purpose::Panic {
-            match self.prove_paused(account, services, &revoked.operation).await {
+            match self.prove_paused(account, services, &mined).await {
                 Ok(paused) => revoked.paused = Some(paused),
                 Err(error) => revoked.not_proven = Some(error),
             }
             return;
         }
-        (revoked.proofs, revoked.not_proven) =
-            self.prove_all(account, services, &plan.watched, &revoked.operation).await;
+        // What such a node says afterwards is worth no more than what it said before.
+        if let Some(contradiction) = &plan.doubt.contradiction {
+            revoked.not_proven = Some(contradiction.clone());
+            return;
+        }
+        (revoked.proofs, revoked.not_proven) = self.prove_all(account, services, &plan.watched, &mined).await;
         revoked.proof = revoked.proofs.first().cloned();
         if revoked.not_proven.is_none() {
-            let read_back = read_back(account, services, &plan.sweeps, plan.lifts, &revoked.operation).await;
+            let read_back = read_back(account, services, &plan.sweeps, plan.lifts, &mined).await;
             revoked.not_proven = read_back.unwrap_or_else(Some);
+        }
+        if revoked.not_proven.is_none() {
+            revoked.not_proven = services.still_over(account, &plan.doubt.over, mined.block).await;
         }
     }
 }
@@ -890,10 +1021,9 @@ async fn read_back(
     services: &Services,
     sweeps: &[(Generation, u128)],
     lifts: bool,
-    operation: &OperationOutcome,
+    mined: &Mined,
 ) -> Result<Option<Error>> {
-    let block = operation.block.unwrap_or_default();
-    let picture = services.picture_from(account.address, &[], Some(account.kernel), block).await?;
+    let picture = services.picture_from(account.address, &[], Some(account.kernel), mined.block).await?;
     for (generation, turn) in sweeps {
         let invalid = picture.nonces(*generation).invalid;
         if invalid < *turn {
@@ -901,11 +1031,17 @@ async fn read_back(
                 "it was mined, but on validator {generation} only the turns up to {invalid} are invalid, not those up to {turn}"
             );
             let error = Error::failed("revoke.not_proven", message);
-            return Ok(Some(error.hint("treat the keys as alive, and run it again")));
+            return Ok(Some(error.hint("treat the keys as still active, and run it again")));
         }
     }
-    Ok((lifts && picture.disabled_mode & revocation::SESSION_MODES != 0)
-        .then(|| Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")))
+    if lifts && picture.disabled_mode & revocation::SESSION_MODES != 0 {
+        return Ok(Some(Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")));
+    }
+    // Where keys are proven, the second node was asked with them.
+    match services.second_view(account.address, &[], Some(account.kernel), &picture, mined.block, None).await {
+        SecondView::Differs(disagreement) => Ok(Some(disagreement.error("not proven"))),
+        SecondView::None | SecondView::Said(_) => Ok(None),
+    }
 }
 
 fn claimed(wish: &Wish, watched: &Watched, kept: &BTreeSet<String>) -> Claimed {

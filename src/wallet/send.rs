@@ -58,6 +58,8 @@ pub struct SendPlan {
     /// Enabling happens in the same operation.
     pub enables: bool,
     pub deploys: bool,
+    /// What whoever acts should know besides, such as a second node that gave no answer.
+    pub notes: Vec<String>,
     signer: Signer,
     services: Services,
 }
@@ -137,6 +139,8 @@ pub struct SendPreview {
     pub call_data: Bytes,
     /// Each call as a sentence.
     pub calls: Vec<String>,
+    /// What whoever acts should know besides.
+    pub notes: Vec<String>,
 }
 
 impl SendPlan {
@@ -164,6 +168,7 @@ impl SendPlan {
             fee_source: self.prepared.fee_source,
             call_data: self.prepared.user_op.call_data.clone(),
             calls: self.calls_in_words(&[]),
+            notes: self.notes.clone(),
         }
     }
 
@@ -242,6 +247,7 @@ impl Wallet {
                 format!("the owner of {} is {owner} on chain, and {} on record", account.name, account.owner),
             ));
         }
+        let second = services.nodes_agree(account.address, &[], Some(account.kernel), &picture).await?;
         let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
         let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
@@ -252,6 +258,7 @@ impl Wallet {
             accepted: None,
             enables: false,
             deploys: !picture.deployed,
+            notes: second.into_iter().collect(),
             signer: Signer::Owner(Box::new(account)),
             services,
         })
@@ -284,6 +291,8 @@ impl Wallet {
         let approval = approval.clone();
         let Judging { file, picture, pay } = judging;
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
+        let keys = [file.key.session_key];
+        let second = services.nodes_agree(file.key.account, &keys, picture.kernel, &picture).await?;
         let shown = match (&account_call, accepted.shown.as_slice()) {
             (_, []) if file.key.scope.permissions.is_empty() => Shown::Nothing,
             (AccountCall::ExecuteBatch(_), positions) => Shown::Batch(positions),
@@ -316,6 +325,7 @@ impl Wallet {
             account_call,
             deploys: !picture.deployed,
             enables,
+            notes: second.into_iter().collect(),
             accepted: Some(accepted),
             signer: Signer::Session { key: Box::new(file.key), frame },
             prepared,

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use alloy::primitives::{Address, Selector, U256};
 use serde::Serialize;
 
-use super::model::{ApprovalRecord, Key, Origin};
+use super::{
+    model::{ApprovalRecord, Key, Origin},
+    proof::may_return,
+};
 use crate::kernel::{
     approval::EnableData,
     generation::{Generation, KernelVersion},
@@ -134,6 +137,48 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// The standing of one approval. `picture` is `None` where there is no chain to ask.
 pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
+    let standing = without_alarm(key, approval, picture, turns);
+    match picture.filter(|_| key.revoked_at.is_some()).and_then(|_| can_return(key, approval, &standing)) {
+        Some(reason) => Standing { reason: format!("{reason}; {}", standing.reason), ..standing },
+        None => standing,
+    }
+}
+
+/// R37: what was revoked can act again, or be enabled again.
+fn can_return(key: &Key, approval: &ApprovalRecord, standing: &Standing) -> Option<String> {
+    let may_come = matches!(standing.state, State::Unknown | State::Draft) || standing.state.may_act();
+    (key.revoked_at.is_some() && may_come).then(|| {
+        format!("it was revoked and can come back: nonce {} was set free again; revoke it again", approval.nonce())
+    })
+}
+
+/// The alarm about a key that was revoked and can act again; `None` where all is well, or no chain was asked.
+pub fn alarm(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Picture>, turns: &Turns<'_>) -> Option<Alarm> {
+    let picture = picture?;
+    let back = |a: &&ApprovalRecord| can_return(key, a, &without_alarm(key, a, Some(picture), turns)).is_some();
+    let approval = approvals.iter().find(back)?;
+    Some(Alarm {
+        id: "R37",
+        code: "revoked_can_return",
+        message: format!(
+            "R37: {} was revoked and can come back: its nonce {} is free or enabled again (another tool set the nonces back); \
+             revoke it again",
+            key.label,
+            approval.nonce()
+        ),
+    })
+}
+
+/// Something about a key that its owner must look at now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Alarm {
+    /// Of the rule (risks.md).
+    pub id: &'static str,
+    pub code: &'static str,
+    pub message: String,
+}
+
+fn without_alarm(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
     let held = picture.is_some_and(|p| p.holds(key.generation, &approval.request.enable));
     if approval.signature.is_none() && !held {
         if key.origin == Origin::Discovered && picture.is_none() {
@@ -240,7 +285,11 @@ fn spent(key: &Key, nonce: u128, picture: &Picture) -> bool {
 /// Its turn is over and the chain does not hold it.
 fn past(key: &Key, enable: &EnableData, nonces: Nonces) -> Standing {
     if key.revoked_at.is_some() {
-        standing(State::Revoked, format!("taken back; turn {} can never be used again", enable.nonce))
+        let unless = match may_return(key.generation, enable.nonce, nonces.invalid) {
+            true => "cannot be used again unless the owner sets nonces back",
+            false => "can never be used again",
+        };
+        standing(State::Revoked, format!("revoked; nonce {} {unless}", enable.nonce))
     } else if enable.nonce > nonces.last {
         // No other approval took its turn: only the owner's invalidation ended it.
         standing(

@@ -19,6 +19,7 @@ mod scenarios_denied;
 mod scenarios_leaks;
 mod scenarios_life;
 mod scenarios_power;
+mod scenarios_proof;
 mod scenarios_revoke;
 mod scenarios_scan;
 mod scenarios_sdk;

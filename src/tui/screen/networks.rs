@@ -314,6 +314,7 @@ impl State {
             Row::Head(format!("{} (chain {})", network.name, network.chain_id)),
             Row::Fact("node", network.rpc.clone()),
         ];
+        rows.extend(network.second_rpc.clone().map(|second| Row::Fact("second node", second)));
         let none = || "none: nothing can be sent".to_owned();
         rows.push(Row::Fact("bundler", network.bundler.clone().unwrap_or_else(none)));
         rows.push(Row::Fact(

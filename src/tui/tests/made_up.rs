@@ -27,7 +27,7 @@ use crate::{
         model::{self, PaymasterKind, Progress, Purpose},
         network::{NetworkView, Probe},
         operation::OperationOutcome,
-        proof::{Paused, Proof},
+        proof::{Ground, Paused, Proof},
         revoke::{PrintedCall, Revoked},
         scan::{FoundKey, FoundTurn, Moment, Scan, ScanFinding, ScanProgress},
         secrets::BackendView,
@@ -119,6 +119,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
             state,
             state_reason: reason(state),
         }],
+        alarms: Vec::new(),
         as_of: Some(NOW),
     }
 }
@@ -127,7 +128,7 @@ fn reason(state: State) -> String {
     match state {
         State::Active => "enabled on chain, until 2026-11-22T17:02:30Z",
         State::Pending => "signed and not used yet; its holder can enable it with the first call",
-        State::Revoked => "taken back; turn 3 can never be used again",
+        State::Revoked => "revoked; nonce 3 cannot be used again unless the owner sets nonces back",
         _ => "a reason",
     }
     .to_owned()
@@ -387,6 +388,7 @@ pub fn networks() -> Vec<NetworkView> {
         name: name.to_owned(),
         chain_id,
         rpc: format!("https://{name}.example/v2/…"),
+        second_rpc: None,
         bundler: Some(format!("https://bundler.example/{name}")),
         paymaster: paymaster.map(str::to_owned),
         paymaster_kind: paymaster.map(|_| PaymasterKind::Erc7677),
@@ -418,7 +420,9 @@ pub fn vault() -> Vec<BackendView> {
 }
 
 pub fn panicked() -> Revoked {
-    let paused = Paused { block: 6_123_456, transaction_hash: B256::repeat_byte(0x99), disabled_mode: u32::MAX };
+    let transaction_hash = B256::repeat_byte(0x99);
+    let ground = Ground::default();
+    let paused = Paused { block: 6_123_456, transaction_hash, disabled_mode: u32::MAX, ground };
     Revoked { paused: Some(paused), proof: None, proofs: Vec::new(), ends_keys: false, ..revoked() }
 }
 
@@ -431,8 +435,11 @@ pub fn revoked() -> Revoked {
         last_nonce: "5".into(),
         invalid_nonce: "0".into(),
         replay: "SessionKeyValidator: session key not enabled".into(),
-        before: "only the session key's own signature was missing".into(),
+        before: "goes through, but for the session key's own signature (tried: enable it with its first call)".into(),
         before_block: 6_123_450,
+        can_return: true,
+        attempts: Vec::new(),
+        ground: Ground::default(),
     };
     Revoked {
         plan: Vec::new(),

@@ -76,6 +76,13 @@ pub struct Block {
     pub base_fee: Option<u128>,
 }
 
+/// How far a node takes its chain for settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heads {
+    pub safe: Option<u64>,
+    pub finalized: Option<u64>,
+}
+
 /// A call that changes nothing, as `eth_call` and `eth_estimateGas` take it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallRequest {
@@ -370,7 +377,23 @@ impl Node {
     pub async fn block(&self, number: u64) -> Result<Block, ChainError> {
         let call =
             Call::read("eth_getBlockByNumber", json!([At::Block(number).tag(), false])).named("an earlier block");
-        self.one(call, read_block).await
+        let block = self.one(call, read_block).await?;
+        if block.number != number {
+            let what = "the block asked for";
+            return Err(ChainError::mismatch(self.endpoint.origin(), what, number, block.number));
+        }
+        Ok(block)
+    }
+
+    /// The newest blocks that the node calls safe and finalized. Nothing where it knows no such tag, or does not answer.
+    pub async fn heads(&self) -> Heads {
+        let call = |tag: &str| Call::read("eth_getBlockByNumber", json!([tag, false])).named("a final block");
+        let answers = self.endpoint.calls(&[call("safe"), call("finalized")]).await;
+        let mut heads = answers.into_iter().map(|answer| {
+            let value = answer.ok()?;
+            read_block(&self.answer("a final block", &value)).ok().map(|block| block.number)
+        });
+        Heads { safe: heads.next().flatten(), finalized: heads.next().flatten() }
     }
 
     pub async fn code(&self, address: Address, at: At) -> Result<Bytes, ChainError> {

@@ -169,7 +169,7 @@ fn an_approval_that_is_not_enabled_is_in_the_state_its_turn_its_owner_and_its_wi
                     c.key.revoked_at = Some(NOW);
                 },
                 State::Revoked,
-                "taken back",
+                "revoked; nonce 5 cannot be used again unless",
             ),
             (
                 "its turn was invalidated",
@@ -295,7 +295,7 @@ fn an_enabled_key_is_in_the_state_its_window_its_runs_and_the_accounts_switches_
                     c.key.revoked_at = Some(NOW);
                 },
                 State::Revoked,
-                "taken back",
+                "revoked; nonce 5 cannot be used again unless",
             ),
         ],
     );
@@ -404,4 +404,37 @@ fn every_state_is_one_word_and_says_whether_the_key_may_act() {
         assert_eq!((state.word(), state.may_act()), (word, may_act));
         assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{word}\""));
     }
+}
+
+#[test]
+fn k6_a_revoked_key_can_never_return_only_where_its_nonce_was_invalidated_or_nonces_go_one_way() {
+    let mut revoked = key();
+    revoked.revoked_at = Some(NOW);
+    let mut picture = picture();
+    set_last(&mut picture, 5);
+    let said = |key: &Key, picture: &Picture| of_approval(key, &approval(key, 5), Some(picture), &Turns::new()).reason;
+    assert!(said(&revoked, &picture).contains("unless the owner sets nonces back"));
+    set_invalid(&mut picture, 5);
+    assert!(said(&revoked, &picture).contains("can never be used again"));
+    let on_g3 = Key { generation: Generation::G3, ..revoked };
+    picture.nonces.insert(Generation::G3, Nonces { last: 5, invalid: 0 });
+    assert!(said(&on_g3, &picture).contains("can never be used again"));
+}
+
+#[test]
+fn k6_a_revoked_key_whose_nonce_is_free_again_is_pending_and_an_alarm() {
+    let mut revoked = key();
+    let approvals = [approval(&revoked, 5)];
+    let turns = Turns::new();
+    let picture = picture();
+    assert_eq!(alarm(&revoked, &approvals, Some(&picture), &turns), None, "it was never revoked");
+    revoked.revoked_at = Some(NOW);
+    let standing = of_key(&revoked, &approvals, Some(&picture), &turns);
+    assert_eq!(standing.state, State::Pending);
+    assert!(standing.reason.contains("revoked and can come back"), "{}", standing.reason);
+    let alarm = super::alarm(&revoked, &approvals, Some(&picture), &turns).unwrap();
+    assert_eq!((alarm.id, alarm.code), ("R37", "revoked_can_return"));
+    let mut over = picture;
+    set_last(&mut over, 5);
+    assert_eq!(super::alarm(&revoked, &approvals, Some(&over), &turns), None);
 }
