@@ -24,7 +24,7 @@ use args::{
     NetworkCommand, PaymasterChoice, SandboxCommand, SendArgs, VaultCommand, VaultKind, address,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use output::{Output, confirm, print};
+use output::{Output, print};
 use serde_json::{Value, json};
 
 use crate::{
@@ -48,6 +48,7 @@ use crate::{
         playground::DEMO,
         policy::{MAX_POLICY, Policy},
         send::{Actor, SendIntent},
+        state::DRAFT,
         story::story,
     },
 };
@@ -243,7 +244,7 @@ async fn sandbox(global: &Global, command: SandboxCommand, output: &mut Output) 
             done(json!({ "time": now }), format!("On the sandbox it is {} now.", sentence::time(now)))
         }
         SandboxCommand::Reset => {
-            confirm("Throw the sandbox's chain, accounts and keys away, and begin anew?", global.yes)?;
+            output.confirm("Throw the sandbox's chain, accounts and keys away, and begin anew?", global.yes)?;
             let home = wallet.home().clone();
             drop(wallet);
             home.clear_sandbox()?;
@@ -312,7 +313,9 @@ fn vault(global: &Global, command: VaultCommand, output: &mut Output, partial: &
         VaultCommand::Mv { secrets, to } => {
             let to = backend_of(to);
             let found = secrets.iter().map(|s| wallet.find_secret(s)).collect::<Result<Vec<_>>>()?;
-            confirm(&format!("Move {} to the {to}?", counted(found.len(), "secret")), global.yes)?;
+            let rows: Vec<_> = found.iter().map(|s| format!("  {} {} ({})", s.id, s.label, s.address)).collect();
+            output.review(&rows.join("\n"));
+            output.confirm(&format!("Move {} to the {to}?", counted(found.len(), "secret")), global.yes)?;
             let mut moved = Vec::new();
             for secret in found.iter().filter(|s| s.backend != to) {
                 wallet.move_secret(&secret.id, to)?;
@@ -324,7 +327,7 @@ fn vault(global: &Global, command: VaultCommand, output: &mut Output, partial: &
         }
         VaultCommand::Rm { secret, even_if_used } => {
             let found = wallet.find_secret(&secret)?;
-            confirm(&format!("Destroy the secret {} ({}) for good?", found.label, found.address), global.yes)?;
+            output.confirm(&format!("Destroy the secret {} ({}) for good?", found.label, found.address), global.yes)?;
             wallet.remove_secret(&found.id, even_if_used)?;
             done(json!({ "removed": found.id }), format!("{} is destroyed.", found.label))
         }
@@ -488,17 +491,15 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
     for warning in &plan.resolved.warnings {
         output.warn("policy", warning);
     }
-    if !output.is_json() {
-        output.say(&show::grant_plan(&plan));
-    }
+    output.review(&show::grant_plan(&plan));
     crate::wallet::grant::check_findings(&plan.findings, &accepted)?;
     if args.unsigned {
-        return unsigned_grant(&wallet, plan, &accepted, &args, global);
+        return unsigned_grant(&wallet, plan, &accepted, &args, global, output);
     }
     if let Some(out) = args.out.as_deref().filter(|_| args.with_secret) {
         output.warn("grant.bearer", &format!("{} will carry the session key: whoever reads it can act", out.display()));
     }
-    confirm("Sign this approval?", global.yes)?;
+    output.confirm("Sign this approval?", global.yes)?;
     let granted = wallet.execute_grant(plan, &accepted).await?;
     let mut data = render::granted(&granted);
     let mut texts = Vec::new();
@@ -522,6 +523,7 @@ fn unsigned_grant(
     accepted: &Accepted,
     args: &GrantArgs,
     global: &Global,
+    output: &mut Output,
 ) -> Result<Done> {
     let requests: Vec<Value> =
         plan.requests().iter().map(crate::kernel::approval::ApprovalRequest::typed_data).collect();
@@ -532,7 +534,7 @@ fn unsigned_grant(
         )
         .hint("ask for one account function at a time: selector = \"execute\""));
     };
-    confirm("Write down this draft?", global.yes)?;
+    output.confirm("Write down this draft?", global.yes)?;
     let granted = wallet.draft_grant(plan, accepted)?;
     let digest = granted.approvals.first().map(|a| a.digest).unwrap_or_default();
     // The typed data itself, so that a wallet takes the file as it is, with what we need to know it again beside it.
@@ -608,25 +610,28 @@ async fn complete(
     let operation: UnsignedOperation = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
         .map_err(|e| Error::usage("operation.file", format!("{} is not what --unsigned wrote: {e}", file.display())))?;
     let signature = read_signature(signature_file)?;
-    if !output.is_json() {
-        output.say(&show::unsigned(&operation));
-    }
-    confirm("Send this operation?", global.yes)?;
+    output.review(&show::unsigned(&operation));
+    output.confirm("Send this operation?", global.yes)?;
     let completed = wallet.complete_operation(operation, &signature).await?;
-    report(completed, partial)
+    report(completed, output, partial)
 }
 
 /// An operation that was followed, with its proofs when it took keys back.
-fn report(mut completed: Completed, partial: &mut Partial) -> Result<Done> {
+fn report(mut completed: Completed, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let mut data = render::operation(&completed.operation);
     data["proof"] = json!(completed.proof);
     data["proofs"] = json!(completed.proofs);
     data["paused"] = json!(completed.paused);
+    data["remaining"] = json!(completed.remaining);
+    let (verdict, words) = (completed.verdict(), completed.in_words());
     if let Some(error) = completed.not_proven.take() {
         *partial = data;
         return Err(error);
     }
     let mut text = show::operation(&completed.operation);
+    if verdict.is_some() {
+        text = format!("{words}\n{text}");
+    }
     for proof in &completed.proofs {
         text.push('\n');
         text.push_str(&show::proof(proof));
@@ -634,6 +639,11 @@ fn report(mut completed: Completed, partial: &mut Partial) -> Result<Done> {
     if let Some(paused) = &completed.paused {
         text.push('\n');
         text.push_str(&show::paused(paused));
+    }
+    if let Some(error) = verdict.and_then(|verdict| revoke::failure(verdict, &words)) {
+        output.review(&text);
+        *partial = data;
+        return Err(error);
     }
     finished(&completed.operation, data, text, partial)
 }
@@ -684,17 +694,18 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
                     "key.bearer",
                     &format!("{} will carry the session key: whoever reads it can act", out.display()),
                 );
-                confirm("Write the key's private half to this file?", global.yes)?;
+                output.confirm("Write the key's private half to this file?", global.yes)?;
             }
             wallet.export_key(&key, format(wanted), with_secret, &out).await?;
             done(json!({ "written": out }), format!("Written to {}.", out.display()))
         }
         KeyCommand::Rm { key } => {
-            confirm("Take this key off the list?", global.yes)?;
+            for found in wallet.recorded_keys()?.iter().filter(|k| k.key_id == key || k.label == key) {
+                output.review(&show::removal(found));
+            }
+            output.confirm("Take this key off the list?", global.yes)?;
             wallet.remove_key(&key)?;
-            let text = format!(
-                "{key} is off the list. If its owner has signed it elsewhere, that signature can still be used while its turn is free."
-            );
+            let text = format!("{key} is off the list. {DRAFT}: by its id or its address.");
             done(json!({ "removed": key }), text)
         }
         KeyCommand::Name { key, label } => {
@@ -714,14 +725,12 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             if dry_run {
                 return done(preview, text);
             }
-            if !output.is_json() {
-                output.say(&text);
-            }
+            output.review(&text);
             if let Some(out) = out {
                 return write_unsigned(&wallet.unsigned_enable(&plan), &out);
             }
             output.detail(|| unsigned_json(&plan.prepared));
-            confirm("Enable now?", global.yes)?;
+            output.confirm("Enable now?", global.yes)?;
             let enabled = wallet.execute_enable(plan, true).await?;
             let mut data = render::operation(&enabled.operation);
             data["keys"] = enabled.keys.iter().map(render::key).collect();
@@ -825,21 +834,19 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     if args.dry_run {
         return done(preview, text);
     }
-    if !output.is_json() {
-        output.say(&text);
-    }
+    output.review(&text);
     if let Some(out) = &args.out {
         return write_unsigned(&wallet.unsigned_send(&plan)?, out);
     }
     output.detail(|| unsigned_json(&plan.prepared));
-    confirm("Send it?", global.yes)?;
+    output.confirm("Send it?", global.yes)?;
     let outcome = wallet.execute_send(plan, !args.no_wait).await?;
     finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
 }
 
 async fn status(global: &Global, hash: B256, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let completed = open(global, output)?.status(hash, Duration::from_secs(20)).await?;
-    report(completed, partial)
+    report(completed, output, partial)
 }
 
 /// The operation as it will be sent, before it is signed; for `--verbose`.

@@ -32,7 +32,7 @@ use crate::{
         network::NetworkView,
         network::Probe,
         operation::OperationOutcome,
-        revoke::Revoked,
+        revoke::{Revoked, Verdict},
         scan::{Scan, ScanProgress},
         secrets::BackendView,
         send::Judging,
@@ -120,6 +120,8 @@ pub enum Report {
     /// The file that was written.
     Saved(PathBuf),
     Failed(Error),
+    /// It was stopped before its end. What it had done by then stays done.
+    Stopped,
 }
 
 impl Report {
@@ -137,6 +139,8 @@ pub struct Job {
     pub phase: &'static str,
     /// Something has left this machine, or may leave it: ending the program does not call it back.
     pub sends: bool,
+    /// It changes records: it goes on when its screen is left, and what it comes to belongs to the model.
+    pub changes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -148,8 +152,34 @@ pub struct Jobs {
 impl Jobs {
     pub fn start(&mut self, name: impl Into<String>, sends: bool) -> JobId {
         self.next = self.next.wrapping_add(1);
-        self.list.push(Job { id: self.next, name: name.into(), phase: "", sends });
+        self.list.push(Job { id: self.next, name: name.into(), phase: "", sends, changes: false });
         self.next
+    }
+
+    /// A job that changes records here and sends nothing.
+    pub fn start_change(&mut self, name: impl Into<String>) -> JobId {
+        let id = self.start(name, false);
+        if let Some(job) = self.list.last_mut() {
+            job.changes = true;
+        }
+        id
+    }
+
+    /// The one way to stop waiting for a job; what was or may have been sent is never stopped. One that changes records stays
+    /// on the list until it has really ended: it may have changed them before it was stopped.
+    pub fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let Some(job) = self.list.iter_mut().find(|j| j.id == id && !j.sends) else { return };
+        effects.push(Effect::Cancel { job: id });
+        if job.changes {
+            job.phase = "stopping";
+        } else {
+            self.list.retain(|j| j.id != id);
+        }
+    }
+
+    /// The job of this name that is under way.
+    pub fn named(&self, name: &str) -> Option<JobId> {
+        self.list.iter().find(|j| j.name == name).map(|j| j.id)
     }
 
     pub fn get(&self, id: JobId) -> Option<&Job> {
@@ -289,7 +319,7 @@ impl Model {
             Next::Stay => {}
             Next::Back => {
                 if let Some(mut left) = self.above.pop() {
-                    left.leave(effects);
+                    left.leave(&mut self.jobs, effects);
                 }
                 // What is beneath may have changed meanwhile.
                 self.settle(effects);
@@ -497,7 +527,7 @@ fn save(model: &mut Model, effects: &mut Vec<Effect>) {
         model.notice = Some(Notice::say("there is nothing to write to a file here"));
         return;
     };
-    let job = model.jobs.start(format!("writing {} to a file", copyable.what), false);
+    let job = model.jobs.start_change(format!("writing {} to a file", copyable.what));
     effects.push(Effect::Save { job, name: copyable.file, text: copyable.text });
 }
 
@@ -578,6 +608,12 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         return;
     }
     let known = model.jobs.get(job).is_some();
+    if known && matches!(report, Report::Stopped) {
+        // It may have changed records before it was stopped.
+        effects.push(model.load());
+        let error = Error::failed("job.stopped", "it was stopped; what it had done by then stays on record");
+        report = Report::Failed(error);
+    }
     if !report.is_progress() {
         model.jobs.list.retain(|j| j.id != job);
     }
@@ -607,12 +643,24 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         | Report::Scanning(_)
         | Report::Abi(_)
         | Report::ApprovalText(_)
-        | Report::Exported { .. }
         | Report::Judging(_)
         | Report::Agents { .. }
-        | Report::AgentMade(_)
+        | Report::Stopped
         | Report::Inspected(_) => {}
+        Report::Exported { file, .. } => {
+            if !taken {
+                model.notice = Some(Notice::say(format!("the approval is written to {file}")));
+            }
+        }
+        Report::AgentMade(agent) => {
+            if !taken {
+                model.notice = Some(Notice::say(format!("{} is made: its address is {}", agent.label, agent.address)));
+            }
+        }
         Report::TakenIn { keys, .. } => {
+            if let Some(key) = keys.last().filter(|_| !taken) {
+                model.notice = Some(Notice::say(format!("{} is taken in", key.label)));
+            }
             model.data.merge(keys, model.now);
             effects.push(model.load());
         }
@@ -652,11 +700,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         }
         Report::Revoked(revoked) => {
             if !taken {
-                model.notice = Some(if revoked.proofs.is_empty() {
-                    Notice::trouble("the revocation is not proven: treat the key as alive")
-                } else {
-                    Notice::say("revoked, and proven on chain")
-                });
+                model.notice = Some(verdict_notice(revoked.verdict(), revoked.in_words()));
             }
             effects.push(model.load());
         }
@@ -664,12 +708,27 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             if !taken {
                 model.notice = Some(match enabled.operation.success {
                     Some(true) => Notice::say("enabled on chain"),
+                    None if enabled.operation.phase == "sent" => Notice::trouble("sent, and not in a block yet"),
                     _ => Notice::trouble("enabling did not come about: t shows what became of it"),
                 });
             }
             effects.push(model.load());
         }
-        Report::Followed(_) | Report::Scanned(_) => effects.push(model.load()),
+        Report::Followed(completed) => {
+            if let Some(verdict) = completed.verdict().filter(|_| !taken) {
+                model.notice = Some(verdict_notice(verdict, completed.in_words()));
+            }
+            effects.push(model.load());
+        }
+        Report::Scanned(scan) => {
+            if !taken {
+                let new = scan.keys.iter().filter(|k| !k.known).count();
+                let all = if scan.complete { "" } else { "; there may be more that are not known" };
+                let text = format!("{}: {} keys found, {new} of them new here{all}", scan.account, scan.keys.len());
+                model.notice = Some(if scan.complete { Notice::say(text) } else { Notice::trouble(text) });
+            }
+            effects.push(model.load());
+        }
         Report::AccountAdded(view) => {
             model.notice = Some(Notice::say(format!("{} is on the list", view.name)));
             effects.push(model.load());
@@ -696,6 +755,14 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         }
     }
     model.settle(effects);
+}
+
+/// What a revocation came to, told when its screen was left: the words that the screen would have had.
+fn verdict_notice(verdict: Verdict, words: String) -> Notice {
+    match verdict {
+        Verdict::Proven | Verdict::Done => Notice::say(words),
+        Verdict::Remaining | Verdict::NotProven | Verdict::Waiting | Verdict::Failed => Notice::trouble(words),
+    }
 }
 
 /// Draws the state. What is not safe to show never gets past this function, whatever a screen forgot.

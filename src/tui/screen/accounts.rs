@@ -123,26 +123,22 @@ impl State {
                 Did::Pressed(_) | Did::Nothing => {
                     *failed = None;
                     if let Some(request) = submit(form) {
-                        let job = cx.jobs.start(format!("adding {}", request.name), false);
+                        let job = cx.jobs.start_change(format!("adding {}", request.name));
                         cx.effects.push(Effect::AddAccount { job, request });
                         let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
                         self.step = Step::Adding(form, job);
                     }
                 }
             },
-            Step::Adding(form, job) => {
-                if command == Command::Back {
-                    cx.effects.push(Effect::Cancel { job: *job });
-                    let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
-                    self.step = Step::Form(form, None);
-                }
-            }
+            // It goes on: the account may be on record already, and what it comes to belongs to the model.
+            Step::Adding(..) if command == Command::Back => self.step = Step::List,
+            Step::Adding(..) => {}
             Step::Removing(name, review) => match review.command(command, cx) {
                 Answer::Nothing => {}
                 Answer::Back => self.step = Step::List,
                 Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
                 Answer::Confirmed(_) => {
-                    let job = cx.jobs.start(format!("taking {name} off the list"), false);
+                    let job = cx.jobs.start_change(format!("taking {name} off the list"));
                     cx.effects.push(Effect::RemoveAccount { job, name: name.clone() });
                     self.step = Step::List;
                 }
@@ -228,7 +224,7 @@ impl State {
                 let rows = [
                     Row::Head("Adding the account".into()),
                     Row::Text("Taking the owner's key in, and reading the account from its chain…".into()),
-                    Row::Dim("Nothing is sent. Esc goes back to the form.".into()),
+                    Row::Dim("Nothing is sent. Esc goes back to the list; this goes on.".into()),
                 ];
                 sheet::render_rows(frame, area, &rows, Scroll::default(), theme);
             }

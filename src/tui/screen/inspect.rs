@@ -18,7 +18,11 @@ use crate::{
         keymap::Command,
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{error::Error, key::KeyView, state::State as KeyState},
+    wallet::{
+        error::Error,
+        key::KeyView,
+        state::{DRAFT, State as KeyState},
+    },
 };
 
 #[derive(Debug)]
@@ -221,7 +225,7 @@ fn undo(key: &KeyView, data: &Data) -> String {
         (_, Some(view)) if view.watch_only => {
             format!("the owner {}, whose key is not here", format::short_address(view.owner))
         }
-        (_, Some(_)) if key.state == KeyState::Draft => "nobody needs to: it is not signed".into(),
+        (_, Some(_)) if key.state == KeyState::Draft => format!("you, at any time: x revokes it. {DRAFT}"),
         (_, Some(_)) => "you, at any time: x revokes it".into(),
     }
 }

@@ -378,7 +378,16 @@ pub fn scan() -> Scan {
 
 pub fn followed() -> Completed {
     let revoked = revoked();
-    Completed { operation: included(Some(true)), proof: None, proofs: revoked.proofs, paused: None, not_proven: None }
+    Completed {
+        operation: included(Some(true)),
+        proof: None,
+        proofs: revoked.proofs,
+        paused: None,
+        not_proven: None,
+        revokes: true,
+        ends_keys: true,
+        remaining: Vec::new(),
+    }
 }
 
 pub fn networks() -> Vec<NetworkView> {
