@@ -37,11 +37,13 @@ use crate::{
     },
     wallet::{
         Backend, PassphraseSource, Wallet,
+        account::AccountView,
         elsewhere::{Completed, UnsignedOperation},
         error::{Class, Error, Result},
         grant::{Accepted, GrantIntent, Holder},
         home::{Home, read_bounded, replace},
         inspect::{InspectOptions, inspect, texts},
+        key::KeyView,
         model::{Network, PaymasterKind},
         network::zerodev,
         operation::{OperationOutcome, Prepared},
@@ -426,6 +428,7 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output) 
             let kernel = crate::kernel::generation::KernelVersion::parse(&kernel)
                 .ok_or_else(|| Error::usage("account.kernel", "--kernel: expected 0.2.2, 0.2.3 or 0.2.4"))?;
             let view = wallet.new_account(&name, &network, source, kernel, index).await?;
+            warn_of_unread_accounts(std::slice::from_ref(&view), output);
             done(&view, show::account(&view))
         }
         AccountCommand::Add { name, address: text, owner } => {
@@ -436,10 +439,12 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output) 
         }
         AccountCommand::Ls => {
             let accounts = wallet.accounts().await?;
+            warn_of_unread_accounts(&accounts, output);
             done(&accounts, show::accounts(&accounts))
         }
         AccountCommand::Show { account } => {
             let found = wallet.inventory(&account).await?;
+            warn_of_unread_accounts(std::slice::from_ref(&found.account), output);
             let mut data = json!(found.account);
             data["findings"] = json!(found.findings);
             data["keys"] = found.keys.iter().map(render::key).collect();
@@ -678,10 +683,12 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
     match command {
         KeyCommand::Ls { account } => {
             let keys = wallet.keys(account.as_deref()).await?;
+            warn_of_unread_keys(&keys, output);
             done(keys.iter().map(render::key).collect::<Vec<_>>(), show::keys(&keys))
         }
         KeyCommand::Show { key } => {
             let view = wallet.key(&key).await?;
+            warn_of_unread_keys(std::slice::from_ref(&view), output);
             let proofs = wallet.proofs(&view.key_id)?;
             let mut data = render::key(&view);
             data["proofs"] = json!(proofs);
@@ -737,6 +744,27 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             let text = format!("{}\n{}", show::operation(&enabled.operation), show::keys(&enabled.keys));
             finished(&enabled.operation, data, text, partial)
         }
+    }
+}
+
+/// A chain that could not be asked is no failure of a list; that it was not asked, and why, is said with a code.
+fn warn_of_unread_keys(keys: &[KeyView], output: &mut Output) {
+    let unread = keys.iter().filter_map(|k| k.unread.as_ref().map(|e| (k.network.as_str(), e.code.as_str(), &e.message)));
+    warn_of_unread(unread, output);
+}
+
+fn warn_of_unread_accounts(accounts: &[AccountView], output: &mut Output) {
+    let why = |a: &'_ AccountView| a.unknown_because.is_some();
+    let unread = accounts.iter().filter(|a| why(a)).filter_map(|a| {
+        Some((a.network.as_str(), a.unknown_code.as_deref().unwrap_or("chain"), a.unknown_because.as_ref()?))
+    });
+    warn_of_unread(unread, output);
+}
+
+/// Each cause once for each network.
+fn warn_of_unread<'a>(unread: impl Iterator<Item = (&'a str, &'a str, &'a String)>, output: &mut Output) {
+    for (network, code, why) in unread.collect::<std::collections::BTreeSet<_>>() {
+        output.warn(code, &format!("{network} could not be asked, so nothing there is known as of now: {why}"));
     }
 }
 

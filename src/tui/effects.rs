@@ -73,6 +73,12 @@ pub enum Effect {
         job: JobId,
         keys: Vec<String>,
     },
+    /// Asks a network whether its chain has moved on.
+    Head {
+        job: JobId,
+        network: String,
+        known: u64,
+    },
     InitSandbox {
         job: JobId,
     },
@@ -520,9 +526,11 @@ impl Runner {
                 let wallet = shared.wallet()?;
                 let _turn = shared.readers.acquire().await;
                 let found = wallet.inventory(&account).await?;
-                // Without a chain nothing new is known of the keys.
-                let keys = if found.account.unknown_because.is_none() { found.keys } else { Vec::new() };
-                Ok(Report::Account(Box::new(found.account), keys))
+                Ok(Report::Account(Box::new(found.account), found.keys, found.findings))
+            }),
+            Effect::Head { job, network, known } => self.start(job, move |shared| async move {
+                let block = shared.wallet()?.head(&network, known).await;
+                Ok(Report::Head { network, block })
             }),
             Effect::ReadKeys { job, keys } => self.start(job, move |shared| async move {
                 let wallet = shared.wallet()?;

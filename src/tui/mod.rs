@@ -13,6 +13,7 @@ mod attention;
 mod data;
 mod effects;
 mod form;
+mod follow;
 mod format;
 mod input;
 mod keymap;

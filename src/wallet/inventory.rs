@@ -46,8 +46,12 @@ impl Wallet {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
         let scanned = self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.is_some();
+        let mut keys = self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?;
+        if let Err(error) = &picture {
+            keys.iter_mut().for_each(|key| key.not_read(error));
+        }
         Ok(Inventory {
-            keys: self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?,
+            keys,
             findings: picture.as_ref().map(|p| differences(&account, &approvals, scanned, p)).unwrap_or_default(),
             account: seen(&account, picture.as_ref()),
         })

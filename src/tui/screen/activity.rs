@@ -246,7 +246,7 @@ impl State {
 
 /// Without the one that reads this very list.
 fn shown_jobs(jobs: &[Job], reading: Option<JobId>) -> impl Iterator<Item = &Job> {
-    jobs.iter().filter(move |j| Some(j.id) != reading)
+    jobs.iter().filter(move |j| Some(j.id) != reading && !j.quiet)
 }
 
 const fn waits(progress: &Progress) -> bool {

@@ -11,7 +11,7 @@ use crate::{
         sentence,
     },
     tui::{
-        app::{Cx, Data, JobId, Model, Next, Notice, Report},
+        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
         attention::{attention, pays_gas},
         effects::Effect,
         format,
@@ -151,6 +151,10 @@ impl State {
         if let Some(error) = &self.failed {
             rows.push(Row::Caution(format!("could not be read again: {}", error.message)));
         }
+        if let Some(error) = key.unread.as_ref().filter(|_| self.failed.is_none() && key.as_of.is_some()) {
+            rows.push(Row::Caution(format!("that may be old: {} could not be asked since: {}", key.network, error.message)));
+        }
+        rows.extend(data.account_of(key).into_iter().flat_map(AccountRow::critical).map(|f| Row::Bad(f.message.clone())));
         if let Some(look) = attention(key) {
             let text = format!("this key {}", look.words);
             rows.push(if look.urgent { Row::Bad(text) } else { Row::Caution(text) });

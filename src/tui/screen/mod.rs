@@ -24,6 +24,8 @@ pub mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
 
+use crate::kernel::sentence;
+
 use super::{
     app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
     effects::Effect,
@@ -325,6 +327,9 @@ fn heading(model: &Model, account: &AccountRow) -> Heading {
     let as_of = model.data.shelf_of(account).and_then(|s| s.as_of);
     Heading {
         place: [account.name.clone(), account.network.clone(), address, balance],
-        as_of: as_of.map(format::clock),
+        as_of: as_of.map(|time| {
+            let age = model.age(account).map(|age| format!(", {} ago", sentence::rough_duration(age)));
+            format!("{}{}", format::clock(time), age.unwrap_or_default())
+        }),
     }
 }

@@ -192,13 +192,16 @@ impl State {
             Report::RevokePlanned(preview) if preview.price.is_none() => {
                 // Nobody signs it here, so nothing of it is kept.
                 cx.effects.push(Effect::Forget { plan: job });
-                self.stages.go(Stage::Done(printed_rows(&title(&self.wish, &self.what), preview, self.elsewhere)));
+                let mut rows = critical_rows(&self.account, cx.data);
+                rows.extend(printed_rows(&title(&self.wish, &self.what), preview, self.elsewhere));
+                self.stages.go(Stage::Done(rows));
             }
             Report::RevokePlanned(preview) => {
                 let mut rows = Vec::new();
                 if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
                     rows.extend(changed_rows(&why, before.gist(), preview.gist()));
                 }
+                rows.extend(critical_rows(&self.account, cx.data));
                 rows.extend(plan_rows(&title(&self.wish, &self.what), preview));
                 self.shown = Some(preview.clone());
                 let review = Box::new(Review::new(verb(&self.wish), rows, &[]));
@@ -306,6 +309,17 @@ pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) 
     }
     rows.extend(changed);
     rows.push(Row::Blank);
+    rows
+}
+
+/// That somebody else can act for the account: ending keys does not change that.
+fn critical_rows(account: &str, data: &Data) -> Vec<Row> {
+    let row = data.accounts.iter().find(|a| a.name == account);
+    let mut rows: Vec<Row> =
+        row.into_iter().flat_map(AccountRow::critical).map(|f| Row::Bad(f.message.clone())).collect();
+    if !rows.is_empty() {
+        rows.push(Row::Blank);
+    }
     rows
 }
 

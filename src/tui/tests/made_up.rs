@@ -60,6 +60,7 @@ fn account(name: &str, address: Address, milli_eth: u64) -> AccountView {
         validator: Some(Generation::G2),
         paused: Some(false),
         unknown_because: None,
+        unknown_code: None,
     }
 }
 
@@ -120,6 +121,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
             state_reason: reason(state),
         }],
         as_of: Some(NOW),
+        unread: None,
     }
 }
 
