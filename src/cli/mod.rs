@@ -749,7 +749,8 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
 
 /// A chain that could not be asked is no failure of a list; that it was not asked, and why, is said with a code.
 fn warn_of_unread_keys(keys: &[KeyView], output: &mut Output) {
-    let unread = keys.iter().filter_map(|k| k.unread.as_ref().map(|e| (k.network.as_str(), e.code.as_str(), &e.message)));
+    let unread =
+        keys.iter().filter_map(|k| k.unread.as_ref().map(|e| (k.network.as_str(), e.code.as_str(), &e.message)));
     warn_of_unread(unread, output);
 }
 

@@ -646,7 +646,8 @@ fn follow(model: &mut Model, network: &str, was_silent: bool, effects: &mut Vec<
     let seen = seen.map(|(row, key)| (row.network.clone(), row.address, key));
     let mut keys = Vec::new();
     for row in model.data.accounts.iter().filter(|a| a.network == network) {
-        let looked_at = seen.as_ref().filter(|(network, address, _)| *network == row.network && *address == row.address);
+        let looked_at =
+            seen.as_ref().filter(|(network, address, _)| *network == row.network && *address == row.address);
         if !(was_silent || looked_at.is_some()) || !(model.follow.is_behind(&row.network, row.address) || was_silent) {
             continue;
         }

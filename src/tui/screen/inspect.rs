@@ -152,9 +152,14 @@ impl State {
             rows.push(Row::Caution(format!("could not be read again: {}", error.message)));
         }
         if let Some(error) = key.unread.as_ref().filter(|_| self.failed.is_none() && key.as_of.is_some()) {
-            rows.push(Row::Caution(format!("that may be old: {} could not be asked since: {}", key.network, error.message)));
+            rows.push(Row::Caution(format!(
+                "that may be old: {} could not be asked since: {}",
+                key.network, error.message
+            )));
         }
-        rows.extend(data.account_of(key).into_iter().flat_map(AccountRow::critical).map(|f| Row::Bad(f.message.clone())));
+        rows.extend(
+            data.account_of(key).into_iter().flat_map(AccountRow::critical).map(|f| Row::Bad(f.message.clone())),
+        );
         if let Some(look) = attention(key) {
             let text = format!("this key {}", look.words);
             rows.push(if look.urgent { Row::Bad(text) } else { Row::Caution(text) });

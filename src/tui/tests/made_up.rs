@@ -23,6 +23,7 @@ use crate::{
         enable::{Enabled, Step},
         grant::{ApprovalView, Granted},
         inspect::Inspection,
+        inventory::Difference,
         key::KeyView,
         model::{self, PaymasterKind, Progress, Purpose},
         network::{NetworkView, Probe},
@@ -180,6 +181,20 @@ pub fn findings() -> Vec<Finding> {
     vec![
         finding("R02", Severity::Low, "it can be used any number of times", Consequence::Warn),
         finding("R12", Severity::Critical, "it may call any contract", Consequence::Block("any contract")),
+    ]
+}
+
+/// The worst comes last, as it may.
+pub fn account_findings() -> Vec<Difference> {
+    let finding = |code, message: &str| Difference { code, message: message.to_owned() };
+    vec![
+        finding("unknown_turns", "turn 3 was used by something that is not on record"),
+        finding(
+            "somebody_else_decides",
+            "the default validator is 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC, which is not known here: whoever it obeys can \
+             do everything with this account, now, and revoking session keys does not change that; set it back to \
+             0xd9AB5096a832b9ce79914329DAEE236f8Eea0390 with the owner's key, and move what the account holds if you cannot",
+        ),
     ]
 }
 
@@ -456,6 +471,10 @@ pub fn revoked() -> Revoked {
         remaining: Vec::new(),
         proofs: vec![proof],
     }
+}
+
+pub fn paused() -> Paused {
+    Paused { block: 6_123_456, transaction_hash: B256::repeat_byte(0x99), disabled_mode: u32::MAX }
 }
 
 /// A key whose private half is here.

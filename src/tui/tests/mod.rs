@@ -5,6 +5,7 @@ mod giving;
 pub mod made_up;
 mod pictures;
 mod properties;
+mod real;
 
 use crossterm::event::KeyCode;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
