@@ -50,7 +50,7 @@ use crate::{
         playground::DEMO,
         policy::{MAX_POLICY, Policy},
         send::{Actor, SendIntent},
-        state::DRAFT,
+        state::{DRAFT, State},
         story::story,
     },
 };
@@ -707,12 +707,16 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             done(json!({ "written": out }), format!("Written to {}.", out.display()))
         }
         KeyCommand::Rm { key } => {
-            for found in wallet.recorded_keys()?.iter().filter(|k| k.key_id == key || k.label == key) {
+            let mut recorded = wallet.recorded_keys()?;
+            recorded.retain(|k| k.key_id == key || k.label == key);
+            for found in &recorded {
                 output.review(&show::removal(found));
             }
             output.confirm("Take this key off the list?", global.yes)?;
             wallet.remove_key(&key)?;
-            let text = format!("{key} is off the list. {DRAFT}: by its id or its address.");
+            let draft = recorded.iter().any(|k| k.state == State::Draft);
+            let draft = if draft { format!(" {DRAFT}, by its id or its address.") } else { String::new() };
+            let text = format!("{key} is off the list.{draft}");
             done(json!({ "removed": key }), text)
         }
         KeyCommand::Name { key, label } => {

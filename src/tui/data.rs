@@ -240,9 +240,9 @@ impl Data {
             let end = |i: usize| self.keys.get(i).map(|k| if k.valid_until == 0 { u64::MAX } else { k.valid_until });
             shelf.keys.sort_by_key(|i| (urgency.get(*i).copied(), end(*i)));
         }
-        // Accounts where something needs a look come first; the others stay as they are on record.
+        // Accounts that somebody else has power over come first, then those where something needs a look; the others stay as they are on record.
         let mut rows: Vec<(AccountRow, Shelf)> = std::mem::take(&mut self.accounts).into_iter().zip(shelves).collect();
-        rows.sort_by_key(|(_, shelf)| std::cmp::Reverse(shelf.worst));
+        rows.sort_by_key(|(row, shelf)| std::cmp::Reverse((row.critical().next().is_some(), shelf.worst)));
         (self.accounts, self.shelves) = rows.into_iter().unzip();
     }
 }

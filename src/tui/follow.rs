@@ -39,7 +39,8 @@ impl Follow {
 
     /// Seconds until the networks are asked again.
     pub fn due_in(&self, now: u64) -> Option<u64> {
-        (self.due != 0).then(|| self.due.saturating_sub(now))
+        // Never at once: the clock may not have moved yet.
+        (self.due != 0).then(|| self.due.saturating_sub(now).max(1))
     }
 
     /// The networks to ask now, each with the head that is known. One that has not answered yet is not asked twice.
