@@ -292,7 +292,8 @@ fn k14_with_json_on_a_terminal_the_plan_is_read_before_anything_is_asked() {
     std::fs::write(&policy, text).unwrap();
     std::fs::write(&signature, format!("0x{}", "11".repeat(65))).unwrap();
     run(&["--yes", "grant", "treasury", "--policy", &policy, "--new-key", "--unsigned", "--out", &draft]);
-    let owner_call = ["send", "--as-owner", "treasury", "--to", &nft, "--value", "0"];
+    let to = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    let owner_call = ["send", "--as-owner", "treasury", "--to", &nft, "--call", "mint(address to)", "--arg", to];
     run(&[&["--yes"][..], &owner_call, &["--unsigned", "--out", &operation]].concat());
     let export = path("export");
     let commands: [(&[&str], &str, &str); 8] = [
