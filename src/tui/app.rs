@@ -648,7 +648,11 @@ fn follow(model: &mut Model, network: &str, was_silent: bool, effects: &mut Vec<
     for row in model.data.accounts.iter().filter(|a| a.network == network) {
         let looked_at =
             seen.as_ref().filter(|(network, address, _)| *network == row.network && *address == row.address);
-        if !(was_silent || looked_at.is_some()) || !(model.follow.is_behind(&row.network, row.address) || was_silent) {
+        if looked_at.is_none() && !was_silent {
+            continue;
+        }
+        let behind = model.follow.is_behind(&row.network, row.address);
+        if !behind && !was_silent {
             continue;
         }
         match &row.view {

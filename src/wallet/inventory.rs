@@ -48,7 +48,9 @@ impl Wallet {
         let scanned = self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.is_some();
         let mut keys = self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?;
         if let Err(error) = &picture {
-            keys.iter_mut().for_each(|key| key.not_read(error));
+            for key in &mut keys {
+                key.not_read(error);
+            }
         }
         Ok(Inventory {
             keys,
