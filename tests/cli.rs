@@ -744,3 +744,21 @@ fn doctor_reports_without_secrets_or_paths_of_addresses() {
     let rpc = data["networks"][0]["rpc"].as_str().unwrap();
     assert!(rpc.starts_with("http://127.0.0.1:") && !rpc.contains("v2") && !rpc.contains('@'), "{rpc}");
 }
+
+#[test]
+fn a7_a_node_that_is_down_is_a_warning_with_its_cause_wherever_states_are_listed() {
+    let home = Home::with_node(&nobody());
+    home.ok(&["account", "new", "watched", "--owner-address", OTHER]);
+    for command in [&["account", "ls"][..], &["account", "show", "watched"]] {
+        let outcome = home.run(&with_json(command));
+        let envelope = outcome.envelope();
+        assert_eq!(outcome.exit, 0, "{outcome:?}");
+        let warning = &envelope["warnings"][0];
+        assert!(warning["code"].as_str().is_some_and(|code| code.starts_with("chain.")), "{outcome:?}");
+        let message = warning["message"].as_str().unwrap();
+        assert!(message.contains("local") && message.contains("127.0.0.1"), "the cause in full: {message}");
+        assert!(SECRETS.iter().all(|secret| !outcome.stdout.contains(secret)), "{outcome:?}");
+        let plain = home.run(command);
+        assert!(plain.stderr.contains(message), "{plain:?}");
+    }
+}

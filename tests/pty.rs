@@ -247,3 +247,74 @@ fn nothing_is_written_while_nothing_happens() {
     session.keys("q");
     assert_eq!(session.end(), 0);
 }
+
+/// One command on the same terminal: only its result goes to a file, as in a script. Answers what the person saw, and the file.
+fn asked(folder: &std::path::Path, arguments: &[&str], question: &str) -> (String, String) {
+    let out = folder.join("stdout");
+    let home = tempfile::tempdir().unwrap();
+    let script = format!("\"$0\" \"$@\" > '{}'", out.display());
+    let mut words = vec!["sh", "-c", script.as_str(), env!("CARGO_BIN_EXE_keyleash"), "--json"];
+    words.extend(arguments);
+    let sandbox = folder.join("home").display().to_string();
+    let mut session = Session::run(&words, &[("KEYLEASH_HOME", sandbox.as_str())], home);
+    session.wait_for_raw(question);
+    session.keys("n\r");
+    let start = Instant::now();
+    while session.child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < PATIENCE, "it does not end: {}", String::from_utf8_lossy(&session.raw()));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let seen = String::from_utf8_lossy(&session.raw()).into_owned();
+    (seen, std::fs::read_to_string(out).unwrap())
+}
+
+#[test]
+fn k14_with_json_on_a_terminal_the_plan_is_read_before_anything_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let run = |arguments: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_keyleash"))
+            .args(arguments)
+            .env("KEYLEASH_HOME", folder.path().join("home"))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let made: serde_json::Value = serde_json::from_str(&run(&["--json", "init", "--sandbox"])).unwrap();
+    let nft = made["data"]["contracts"]["nft"].as_str().unwrap().to_owned();
+    let (policy, draft, operation, signature) = (path("p.toml"), path("draft"), path("operation"), path("signature"));
+    let text = format!(
+        "label = \"k14\"\nvalid_until = \"1d\"\npaymaster = \"{}\"\n\n[[permission]]\ntarget = \"{nft}\"\n\
+         function = \"mint(address to)\"\n\n[[permission.when]]\narg = \"to\"\nop = \"eq\"\nvalue = \"{nft}\"\n",
+        made["data"]["contracts"]["sponsor"].as_str().unwrap()
+    );
+    std::fs::write(&policy, text).unwrap();
+    std::fs::write(&signature, format!("0x{}", "11".repeat(65))).unwrap();
+    run(&["--yes", "grant", "treasury", "--policy", &policy, "--new-key", "--unsigned", "--out", &draft]);
+    let to = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    let owner_call = ["send", "--as-owner", "treasury", "--to", &nft, "--call", "mint(address to)", "--arg", to];
+    run(&[&["--yes"][..], &owner_call, &["--unsigned", "--out", &operation]].concat());
+    let export = path("export");
+    let commands: [(&[&str], &str, &str); 8] = [
+        (&["revoke", "treasury", "mint-bot"], "deletes mint-bot", "Revoke now?"),
+        (&["revoke", "treasury", "--panic"], "stops every session key", "Stop every key"),
+        (&["grant", "treasury", "--policy", &policy, "--new-key"], "Signing sends nothing", "Sign this approval?"),
+        (&owner_call, "at most", "Send it?"),
+        (&["key", "enable", "watcher"], "watcher", "Enable now?"),
+        (
+            &["key", "export", "mint-bot", "--with-secret", "--out", &export],
+            "whoever reads it can act",
+            "Write the key",
+        ),
+        (&["key", "rm", "k14"], "A draft may have been signed elsewhere", "Take this key off"),
+        (&["complete", &operation, "--signature-file", &signature], &nft, "Send this operation?"),
+    ];
+    for (arguments, plan, question) in commands {
+        let (seen, out) = asked(folder.path(), arguments, question);
+        let (read, asked) = (seen.find(plan), seen.find(question));
+        assert!(read.is_some() && read < asked, "{arguments:?}: {plan:?} is not read first:\n{seen}");
+        let envelope: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(envelope["errors"][0]["code"], "confirm.no", "{arguments:?}: {out}");
+    }
+}

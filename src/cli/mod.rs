@@ -24,7 +24,7 @@ use args::{
     NetworkCommand, PaymasterChoice, SandboxCommand, SendArgs, VaultCommand, VaultKind, address,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use output::{Output, confirm, print};
+use output::{Output, print};
 use serde_json::{Value, json};
 
 use crate::{
@@ -37,17 +37,20 @@ use crate::{
     },
     wallet::{
         Backend, PassphraseSource, Wallet,
+        account::AccountView,
         elsewhere::{Completed, UnsignedOperation},
         error::{Class, Error, Result},
         grant::{Accepted, GrantIntent, Holder},
         home::{Home, read_bounded, replace},
         inspect::{InspectOptions, inspect, texts},
+        key::KeyView,
         model::{Network, PaymasterKind},
         network::zerodev,
         operation::{OperationOutcome, Prepared},
         playground::DEMO,
         policy::{MAX_POLICY, Policy},
         send::{Actor, SendIntent},
+        state::{DRAFT, State},
         story::story,
     },
 };
@@ -243,7 +246,7 @@ async fn sandbox(global: &Global, command: SandboxCommand, output: &mut Output) 
             done(json!({ "time": now }), format!("On the sandbox it is {} now.", sentence::time(now)))
         }
         SandboxCommand::Reset => {
-            confirm("Throw the sandbox's chain, accounts and keys away, and begin anew?", global.yes)?;
+            output.confirm("Throw the sandbox's chain, accounts and keys away, and begin anew?", global.yes)?;
             let home = wallet.home().clone();
             drop(wallet);
             home.clear_sandbox()?;
@@ -312,7 +315,9 @@ fn vault(global: &Global, command: VaultCommand, output: &mut Output, partial: &
         VaultCommand::Mv { secrets, to } => {
             let to = backend_of(to);
             let found = secrets.iter().map(|s| wallet.find_secret(s)).collect::<Result<Vec<_>>>()?;
-            confirm(&format!("Move {} to the {to}?", counted(found.len(), "secret")), global.yes)?;
+            let rows: Vec<_> = found.iter().map(|s| format!("  {} {} ({})", s.id, s.label, s.address)).collect();
+            output.review(&rows.join("\n"));
+            output.confirm(&format!("Move {} to the {to}?", counted(found.len(), "secret")), global.yes)?;
             let mut moved = Vec::new();
             for secret in found.iter().filter(|s| s.backend != to) {
                 wallet.move_secret(&secret.id, to)?;
@@ -324,7 +329,7 @@ fn vault(global: &Global, command: VaultCommand, output: &mut Output, partial: &
         }
         VaultCommand::Rm { secret, even_if_used } => {
             let found = wallet.find_secret(&secret)?;
-            confirm(&format!("Destroy the secret {} ({}) for good?", found.label, found.address), global.yes)?;
+            output.confirm(&format!("Destroy the secret {} ({}) for good?", found.label, found.address), global.yes)?;
             wallet.remove_secret(&found.id, even_if_used)?;
             done(json!({ "removed": found.id }), format!("{} is destroyed.", found.label))
         }
@@ -437,6 +442,7 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output, 
             let kernel = crate::kernel::generation::KernelVersion::parse(&kernel)
                 .ok_or_else(|| Error::usage("account.kernel", "--kernel: expected 0.2.2, 0.2.3 or 0.2.4"))?;
             let view = wallet.new_account(&name, &network, source, kernel, index).await?;
+            warn_of_unread_accounts(std::slice::from_ref(&view), output);
             done(&view, show::account(&view))
         }
         AccountCommand::Add { name, address: text, owner } => {
@@ -447,10 +453,12 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output, 
         }
         AccountCommand::Ls => {
             let accounts = wallet.accounts().await?;
+            warn_of_unread_accounts(&accounts, output);
             done(&accounts, show::accounts(&accounts))
         }
         AccountCommand::Show { account } => {
             let found = wallet.inventory(&account).await?;
+            warn_of_unread_accounts(std::slice::from_ref(&found.account), output);
             let mut data = json!(found.account);
             data["findings"] = json!(found.findings);
             data["power"] = json!(found.power);
@@ -506,17 +514,15 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
     for warning in &plan.resolved.warnings {
         output.warn("policy", warning);
     }
-    if !output.is_json() {
-        output.say(&show::grant_plan(&plan));
-    }
+    output.review(&show::grant_plan(&plan));
     crate::wallet::grant::check_findings(&plan.findings, &accepted)?;
     if args.unsigned {
-        return unsigned_grant(&wallet, plan, &accepted, &args, global);
+        return unsigned_grant(&wallet, plan, &accepted, &args, global, output);
     }
     if let Some(out) = args.out.as_deref().filter(|_| args.with_secret) {
         output.warn("grant.bearer", &format!("{} will carry the session key: whoever reads it can act", out.display()));
     }
-    confirm("Sign this approval?", global.yes)?;
+    output.confirm("Sign this approval?", global.yes)?;
     let granted = wallet.execute_grant(plan, &accepted).await?;
     let mut data = render::granted(&granted);
     let mut texts = Vec::new();
@@ -540,6 +546,7 @@ fn unsigned_grant(
     accepted: &Accepted,
     args: &GrantArgs,
     global: &Global,
+    output: &mut Output,
 ) -> Result<Done> {
     let requests: Vec<Value> =
         plan.requests().iter().map(crate::kernel::approval::ApprovalRequest::typed_data).collect();
@@ -550,7 +557,7 @@ fn unsigned_grant(
         )
         .hint("ask for one account function at a time: selector = \"execute\""));
     };
-    confirm("Write down this draft?", global.yes)?;
+    output.confirm("Write down this draft?", global.yes)?;
     let granted = wallet.draft_grant(plan, accepted)?;
     let digest = granted.approvals.first().map(|a| a.digest).unwrap_or_default();
     // The typed data itself, so that a wallet takes the file as it is, with what we need to know it again beside it.
@@ -626,25 +633,28 @@ async fn complete(
     let operation: UnsignedOperation = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
         .map_err(|e| Error::usage("operation.file", format!("{} is not what --unsigned wrote: {e}", file.display())))?;
     let signature = read_signature(signature_file)?;
-    if !output.is_json() {
-        output.say(&show::unsigned(&operation));
-    }
-    confirm("Send this operation?", global.yes)?;
+    output.review(&show::unsigned(&operation));
+    output.confirm("Send this operation?", global.yes)?;
     let completed = wallet.complete_operation(operation, &signature).await?;
-    report(completed, partial)
+    report(completed, output, partial)
 }
 
 /// An operation that was followed, with its proofs when it took keys back.
-fn report(mut completed: Completed, partial: &mut Partial) -> Result<Done> {
+fn report(mut completed: Completed, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let mut data = render::operation(&completed.operation);
     data["proof"] = json!(completed.proof);
     data["proofs"] = json!(completed.proofs);
     data["paused"] = json!(completed.paused);
+    data["remaining"] = json!(completed.remaining);
+    let (verdict, words) = (completed.verdict(), completed.in_words());
     if let Some(error) = completed.not_proven.take() {
         *partial = data;
         return Err(error);
     }
     let mut text = show::operation(&completed.operation);
+    if verdict.is_some() {
+        text = format!("{words}\n{text}");
+    }
     for proof in &completed.proofs {
         text.push('\n');
         text.push_str(&show::proof(proof));
@@ -652,6 +662,11 @@ fn report(mut completed: Completed, partial: &mut Partial) -> Result<Done> {
     if let Some(paused) = &completed.paused {
         text.push('\n');
         text.push_str(&show::paused(paused));
+    }
+    if let Some(error) = verdict.and_then(|verdict| revoke::failure(verdict, &words)) {
+        output.review(&text);
+        *partial = data;
+        return Err(error);
     }
     finished(&completed.operation, data, text, partial)
 }
@@ -686,6 +701,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
     match command {
         KeyCommand::Ls { account } => {
             let keys = wallet.keys(account.as_deref()).await?;
+            warn_of_unread_keys(&keys, output);
             let data = keys.iter().map(render::key).collect::<Vec<_>>();
             *partial = json!(data);
             compared(&wallet, keys.iter().map(|key| (key.network.clone(), key.account)), output).await?;
@@ -693,6 +709,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
         }
         KeyCommand::Show { key } => {
             let view = wallet.key(&key).await?;
+            warn_of_unread_keys(std::slice::from_ref(&view), output);
             let proofs = wallet.proofs(&view.key_id)?;
             let mut data = render::key(&view);
             data["proofs"] = json!(proofs);
@@ -707,17 +724,22 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
                     "key.bearer",
                     &format!("{} will carry the session key: whoever reads it can act", out.display()),
                 );
-                confirm("Write the key's private half to this file?", global.yes)?;
+                output.confirm("Write the key's private half to this file?", global.yes)?;
             }
             wallet.export_key(&key, format(wanted), with_secret, &out).await?;
             done(json!({ "written": out }), format!("Written to {}.", out.display()))
         }
         KeyCommand::Rm { key } => {
-            confirm("Take this key off the list?", global.yes)?;
+            let mut recorded = wallet.recorded_keys()?;
+            recorded.retain(|k| k.key_id == key || k.label == key);
+            for found in &recorded {
+                output.review(&show::removal(found));
+            }
+            output.confirm("Take this key off the list?", global.yes)?;
             wallet.remove_key(&key)?;
-            let text = format!(
-                "{key} is off the list. If its owner has signed it elsewhere, that signature can still be used while its turn is free."
-            );
+            let draft = recorded.iter().any(|k| k.state == State::Draft);
+            let draft = if draft { format!(" {DRAFT}, by its id or its address.") } else { String::new() };
+            let text = format!("{key} is off the list.{draft}");
             done(json!({ "removed": key }), text)
         }
         KeyCommand::Name { key, label } => {
@@ -737,9 +759,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             if dry_run {
                 return done(preview, text);
             }
-            if !output.is_json() {
-                output.say(&text);
-            }
+            output.review(&text);
             if let Some(out) = out {
                 return write_unsigned(&wallet.unsigned_enable(&plan), &out);
             }
@@ -747,13 +767,35 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             for note in &plan.notes {
                 output.warn("enable.note", note);
             }
-            confirm("Enable now?", global.yes)?;
+            output.confirm("Enable now?", global.yes)?;
             let enabled = wallet.execute_enable(plan, true).await?;
             let mut data = render::operation(&enabled.operation);
             data["keys"] = enabled.keys.iter().map(render::key).collect();
             let text = format!("{}\n{}", show::operation(&enabled.operation), show::keys(&enabled.keys));
             finished(&enabled.operation, data, text, partial)
         }
+    }
+}
+
+/// A chain that could not be asked is no failure of a list; that it was not asked, and why, is said with a code.
+fn warn_of_unread_keys(keys: &[KeyView], output: &mut Output) {
+    let unread =
+        keys.iter().filter_map(|k| k.unread.as_ref().map(|e| (k.network.as_str(), e.code.as_str(), &e.message)));
+    warn_of_unread(unread, output);
+}
+
+fn warn_of_unread_accounts(accounts: &[AccountView], output: &mut Output) {
+    let why = |a: &'_ AccountView| a.unknown_because.is_some();
+    let unread = accounts.iter().filter(|a| why(a)).filter_map(|a| {
+        Some((a.network.as_str(), a.unknown_code.as_deref().unwrap_or("chain"), a.unknown_because.as_ref()?))
+    });
+    warn_of_unread(unread, output);
+}
+
+/// Each cause once for each network.
+fn warn_of_unread<'a>(unread: impl Iterator<Item = (&'a str, &'a str, &'a String)>, output: &mut Output) {
+    for (network, code, why) in unread.collect::<std::collections::BTreeSet<_>>() {
+        output.warn(code, &format!("{network} could not be asked, so nothing there is known as of now: {why}"));
     }
 }
 
@@ -854,21 +896,19 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     if args.dry_run {
         return done(preview, text);
     }
-    if !output.is_json() {
-        output.say(&text);
-    }
+    output.review(&text);
     if let Some(out) = &args.out {
         return write_unsigned(&wallet.unsigned_send(&plan)?, out);
     }
     output.detail(|| unsigned_json(&plan.prepared));
-    confirm("Send it?", global.yes)?;
+    output.confirm("Send it?", global.yes)?;
     let outcome = wallet.execute_send(plan, !args.no_wait).await?;
     finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
 }
 
 async fn status(global: &Global, hash: B256, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let completed = open(global, output)?.status(hash, Duration::from_secs(20)).await?;
-    report(completed, partial)
+    report(completed, output, partial)
 }
 
 /// The operation as it will be sent, before it is signed; for `--verbose`.

@@ -16,11 +16,13 @@ pub struct Output {
     json: bool,
     verbose: bool,
     warnings: Vec<Value>,
+    /// With `--json`: what a person must read before anything is asked.
+    unread: Vec<String>,
 }
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        Self { json, verbose: false, warnings: Vec::new() }
+        Self { json, verbose: false, warnings: Vec::new(), unread: Vec::new() }
     }
 
     #[must_use]
@@ -42,10 +44,35 @@ impl Output {
 
     /// A remark that does not stop the command.
     pub fn warn(&mut self, code: &str, message: &str) {
-        if !self.json {
-            self.say(&format!("warning: {message}"));
-        }
+        self.review(&format!("warning: {message}"));
         self.warnings.push(json!({ "code": code, "message": message }));
+    }
+
+    /// What is about to be done, as a person reads it. With `--json` nobody does, unless something is asked: see [`confirm`].
+    ///
+    /// [`confirm`]: Self::confirm
+    pub fn review(&mut self, text: &str) {
+        if self.json {
+            self.unread.push(text.to_owned());
+        } else {
+            self.say(text);
+        }
+    }
+
+    /// Asks before something is done; without a terminal `--yes` must say it. Whoever is asked has seen what it is about first,
+    /// also with `--json`.
+    pub fn confirm(&mut self, question: &str, yes: bool) -> Result<()> {
+        if yes {
+            return Ok(());
+        }
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Err(Error::usage("confirm.needed", "there is no terminal to ask on")
+                .hint("say --yes to go on without being asked"));
+        }
+        for text in std::mem::take(&mut self.unread) {
+            self.say(&text);
+        }
+        ask(question)
     }
 
     /// Talk for a person; on standard error, so that output can be piped.
@@ -134,15 +161,7 @@ fn write_out(text: &str) -> Result<()> {
     }
 }
 
-/// Asks before something is written; without a terminal `--yes` must say it.
-pub fn confirm(question: &str, yes: bool) -> Result<()> {
-    if yes {
-        return Ok(());
-    }
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        return Err(Error::usage("confirm.needed", "there is no terminal to ask on")
-            .hint("say --yes to go on without being asked"));
-    }
+fn ask(question: &str) -> Result<()> {
     let mut err = io::stderr().lock();
     let asked = write!(err, "{} [y/N] ", safe(question)).and_then(|()| err.flush());
     let mut answer = String::new();

@@ -56,6 +56,7 @@ pub fn key(key: &KeyView) -> Value {
         "discovered": key.discovered, "scope_known": key.partial_root.is_none(),
         "permissions": permissions(&key.permissions), "sentences": key.sentences, "approvals": key.approvals,
         "alarms": key.alarms, "as_of": key.as_of,
+        "unknown_because": key.unread.as_ref().map(|e| &e.message),
     })
 }
 

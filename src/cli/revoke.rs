@@ -6,7 +6,7 @@ use super::{
     Done, Partial, amount,
     args::{Global, RevokeArgs, ViaChoice},
     done, finished, open,
-    output::{Output, confirm},
+    output::Output,
     render, show, unsigned_json, write_unsigned,
 };
 use crate::wallet::{
@@ -36,9 +36,7 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
         if args.dry_run || args.print {
             return done(preview, text);
         }
-        if !output.is_json() {
-            output.say(&text);
-        }
+        output.review(&text);
         if let Some(out) = &args.out {
             return write_unsigned(&wallet.unsigned_revoke(&plan)?, out);
         }
@@ -48,14 +46,14 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
         for warning in &plan.warnings {
             output.warn("revoke.warning", warning);
         }
-        confirm(question(&intent.wish), global.yes)?;
+        output.confirm(question(&intent.wish), global.yes)?;
         // A lift that a bundler still holds could end a later panic; everything else does no harm when it is done twice.
         let can_go_on = intent.via == Via::Auto
             && by_bundler(&plan)
             && plan.account.owner_secret.is_some()
             && !matches!(intent.wish, Wish::LiftPanic { .. });
         match wallet.execute_revoke(plan).await {
-            Ok(revoked) => return report(revoked, &args.account, partial),
+            Ok(revoked) => return report(revoked, output, partial),
             Err(error) if can_go_on && error.class == Class::Chain => {
                 let message = format!("{}; going on with the owner's own transaction", error.message);
                 output.warn("revoke.next_way", &message);
@@ -137,7 +135,21 @@ fn preview(plan: &RevokePlan) -> Result<Value> {
     Ok(preview)
 }
 
-fn report(mut revoked: Revoked, account: &str, partial: &mut Partial) -> Result<Done> {
+/// What keeps a revocation that was mined from being a success, by its verdict.
+pub fn failure(verdict: Verdict, words: &str) -> Option<Error> {
+    match verdict {
+        Verdict::Remaining => Some(
+            Error::new(Class::Remaining, "revoke.remaining", words)
+                .hint("see `data.remaining`; `keyleash revoke ACCOUNT --reclaim` takes the account back from what is not a session key"),
+        ),
+        Verdict::NotProven => {
+            Some(Error::failed("revoke.not_proven", format!("it was mined, but {words}")).hint("run it again"))
+        }
+        Verdict::Proven | Verdict::Done | Verdict::Waiting | Verdict::Failed => None,
+    }
+}
+
+fn report(mut revoked: Revoked, output: &mut Output, partial: &mut Partial) -> Result<Done> {
     let mut data = render::operation(&revoked.operation);
     data["plan"] = json!(revoked.plan);
     data["also_revokes"] = json!(revoked.also_revokes);
@@ -146,6 +158,7 @@ fn report(mut revoked: Revoked, account: &str, partial: &mut Partial) -> Result<
     data["proofs"] = json!(revoked.proofs);
     data["paused"] = json!(revoked.paused);
     data["remaining"] = json!(revoked.remaining);
+    let (verdict, words) = (revoked.verdict(), revoked.in_words());
     if let Some(error) = revoked.not_proven.take() {
         *partial = data;
         return Err(error);
@@ -162,12 +175,11 @@ fn report(mut revoked: Revoked, account: &str, partial: &mut Partial) -> Result<
             "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"
         )));
     }
-    if revoked.verdict() == Verdict::Remaining {
-        let done = if revoked.proofs.is_empty() { "done" } else { "revoked, and proven" };
-        let done = if revoked.paused.is_some() { "paused" } else { done };
-        let message = format!("{done}; but {} can still act for {account}", control::in_brief(&revoked.remaining));
+    let text = format!("{words}\n{}", show::revoked(&revoked));
+    if let Some(error) = failure(verdict, &words) {
+        output.review(&text);
         *partial = data;
-        return Err(remains(message, account));
+        return Err(error);
     }
-    finished(&revoked.operation, data, show::revoked(&revoked), partial)
+    finished(&revoked.operation, data, text, partial)
 }

@@ -26,6 +26,7 @@ use crate::{
         revoke::{RevokePlan, Revoked},
         secrets::{BackendView, SecretFinding, SecretView},
         send::{SendPlan, calls_in_words},
+        state::{DRAFT, State},
         story::Scene,
     },
 };
@@ -224,6 +225,15 @@ pub fn granted(granted: &Granted, out: Option<&Path>, approvals: &[String]) -> S
         }
     }
     lines.join("\n")
+}
+
+/// What taking a key off the list is about.
+pub fn removal(key: &KeyView) -> String {
+    let draft = if key.state == State::Draft { format!("\n  ! {DRAFT}") } else { String::new() };
+    format!(
+        "Takes {} ({}) off the list: {} for {} on {}. Nothing is sent.{draft}",
+        key.label, key.key_id, key.session_key, key.account, key.network
+    )
 }
 
 pub fn keys(keys: &[KeyView]) -> String {

@@ -1,12 +1,13 @@
 //! The whole state of the program and the one function that changes it. Pure: nothing here asks a clock, a chain or a file.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use ratatui::{Frame, layout::Rect, text::Span};
 
 pub use super::data::{AccountRow, Data};
 use super::{
     effects::{Effect, EnablePreview, GrantPreview, RevokePreview, SendView},
+    follow::Follow,
     input::{Input, Key, Moment},
     keymap::{self, Command, Place},
     screen::{
@@ -27,12 +28,13 @@ use crate::{
         error::Error,
         grant::Granted,
         inspect::Inspection,
+        inventory::Difference,
         key::KeyView,
         model::Operation,
         network::NetworkView,
         network::Probe,
         operation::OperationOutcome,
-        revoke::Revoked,
+        revoke::{Revoked, Verdict},
         scan::{Scan, ScanProgress},
         secrets::BackendView,
         send::Judging,
@@ -73,7 +75,12 @@ pub enum Report {
         in_flight: usize,
         sandbox: bool,
     },
-    Account(Box<AccountView>, Vec<KeyView>),
+    Account(Box<AccountView>, Vec<KeyView>, Vec<Difference>),
+    /// The newest block of a network, or why it did not say.
+    Head {
+        network: String,
+        block: Result<u64, Error>,
+    },
     Keys(Vec<KeyView>),
     GrantPlanned(Box<GrantPreview>),
     Granted(Box<Granted>),
@@ -120,6 +127,8 @@ pub enum Report {
     /// The file that was written.
     Saved(PathBuf),
     Failed(Error),
+    /// It was stopped before its end. What it had done by then stays done.
+    Stopped,
 }
 
 impl Report {
@@ -137,6 +146,10 @@ pub struct Job {
     pub phase: &'static str,
     /// Something has left this machine, or may leave it: ending the program does not call it back.
     pub sends: bool,
+    /// It changes records: it goes on when its screen is left, and what it comes to belongs to the model.
+    pub changes: bool,
+    /// Nobody has asked for it: nothing is said of it.
+    pub quiet: bool,
 }
 
 #[derive(Debug, Default)]
@@ -148,8 +161,48 @@ pub struct Jobs {
 impl Jobs {
     pub fn start(&mut self, name: impl Into<String>, sends: bool) -> JobId {
         self.next = self.next.wrapping_add(1);
-        self.list.push(Job { id: self.next, name: name.into(), phase: "", sends });
+        self.list.push(Job { id: self.next, name: name.into(), phase: "", sends, changes: false, quiet: false });
         self.next
+    }
+
+    /// A job that changes records here and sends nothing.
+    pub fn start_change(&mut self, name: impl Into<String>) -> JobId {
+        let id = self.start(name, false);
+        if let Some(job) = self.list.last_mut() {
+            job.changes = true;
+        }
+        id
+    }
+
+    /// A job that nobody has asked for.
+    pub fn start_quiet(&mut self, name: impl Into<String>) -> JobId {
+        let id = self.start(name, false);
+        if let Some(job) = self.list.last_mut() {
+            job.quiet = true;
+        }
+        id
+    }
+
+    /// What is under way for the person.
+    pub fn shown(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.list.iter().filter(|j| !j.quiet)
+    }
+
+    /// The one way to stop waiting for a job; what was or may have been sent is never stopped. One that changes records stays
+    /// on the list until it has really ended: it may have changed them before it was stopped.
+    pub fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let Some(job) = self.list.iter_mut().find(|j| j.id == id && !j.sends) else { return };
+        effects.push(Effect::Cancel { job: id });
+        if job.changes {
+            job.phase = "stopping";
+        } else {
+            self.list.retain(|j| j.id != id);
+        }
+    }
+
+    /// The job of this name that is under way.
+    pub fn named(&self, name: &str) -> Option<JobId> {
+        self.list.iter().find(|j| j.name == name).map(|j| j.id)
     }
 
     pub fn get(&self, id: JobId) -> Option<&Job> {
@@ -196,6 +249,7 @@ pub struct Model {
     pub folder: String,
     pub data: Data,
     pub jobs: Jobs,
+    follow: Follow,
     pub notice: Option<Notice>,
     pub asked: Option<Asked>,
     pub help: Option<help::State>,
@@ -234,6 +288,7 @@ impl Model {
             folder,
             data: Data::default(),
             jobs: Jobs::default(),
+            follow: Follow::default(),
             notice: None,
             asked: None,
             help: None,
@@ -250,6 +305,12 @@ impl Model {
 
     pub fn screen(&self) -> &Screen {
         self.above.last().unwrap_or(&self.root)
+    }
+
+    /// How long ago what is shown of the account was certain, where that is worth saying: local seconds.
+    pub fn age(&self, account: &AccountRow) -> Option<u64> {
+        let certain = account.read_at.max(self.follow.holds_at(&account.network, account.address))?;
+        Some(self.now.saturating_sub(certain)).filter(|age| *age >= 60)
     }
 
     /// For tests: nothing is open above home, or above the first run.
@@ -289,7 +350,7 @@ impl Model {
             Next::Stay => {}
             Next::Back => {
                 if let Some(mut left) = self.above.pop() {
-                    left.leave(effects);
+                    left.leave(&mut self.jobs, effects);
                 }
                 // What is beneath may have changed meanwhile.
                 self.settle(effects);
@@ -497,7 +558,7 @@ fn save(model: &mut Model, effects: &mut Vec<Effect>) {
         model.notice = Some(Notice::say("there is nothing to write to a file here"));
         return;
     };
-    let job = model.jobs.start(format!("writing {} to a file", copyable.what), false);
+    let job = model.jobs.start_change(format!("writing {} to a file", copyable.what));
     effects.push(Effect::Save { job, name: copyable.file, text: copyable.text });
 }
 
@@ -558,16 +619,67 @@ fn on_clock(model: &mut Model, now: u64, effects: &mut Vec<Effect>) {
         let job = model.jobs.start("reading keys whose time has come", false);
         effects.push(Effect::ReadKeys { job, keys: due });
     }
+    if follows(model) {
+        let networks: BTreeSet<String> = model.data.accounts.iter().map(|a| a.network.clone()).collect();
+        for (network, known) in model.follow.ask(networks.into_iter(), now) {
+            let job = model.jobs.start_quiet(format!("asking {network} for its newest block"));
+            effects.push(Effect::Head { job, network, known });
+        }
+    }
 }
 
-/// Seconds until something that is shown changes by itself; nothing does when no key counts down.
+/// Whether something is seen that should be as of now: home, or a key's page.
+fn follows(model: &Model) -> bool {
+    model.has_room() && matches!(model.screen(), Screen::Home(_) | Screen::Inspect(_))
+}
+
+/// Reads what is looked at again when its chain has moved on, and everything of a network that answers again.
+fn follow(model: &mut Model, network: &str, was_silent: bool, effects: &mut Vec<Effect>) {
+    let seen = match model.screen() {
+        Screen::Home(state) => state.account(&model.data).map(|a| (a, None)),
+        Screen::Inspect(state) => {
+            let key = model.data.key(&state.key_id);
+            key.and_then(|k| model.data.account_of(k)).map(|a| (a, Some(state.key_id.clone())))
+        }
+        _ => None,
+    };
+    let seen = seen.map(|(row, key)| (row.network.clone(), row.address, key));
+    let mut keys = Vec::new();
+    for row in model.data.accounts.iter().filter(|a| a.network == network) {
+        let looked_at =
+            seen.as_ref().filter(|(network, address, _)| *network == row.network && *address == row.address);
+        if looked_at.is_none() && !was_silent {
+            continue;
+        }
+        let behind = model.follow.is_behind(&row.network, row.address);
+        if !behind && !was_silent {
+            continue;
+        }
+        match &row.view {
+            Some(view) => {
+                let job = model.jobs.start_quiet(format!("reading {}", view.name));
+                effects.push(Effect::Refresh { job, account: view.name.clone() });
+            }
+            None => keys.extend(model.data.keys_of(row).map(|k| k.key_id.clone())),
+        }
+        // Its page shows more than an account's picture has: how often it was used.
+        keys.extend(looked_at.and_then(|(_, _, key)| key.clone()));
+    }
+    if !keys.is_empty() {
+        let job = model.jobs.start_quiet("reading keys");
+        effects.push(Effect::ReadKeys { job, keys });
+    }
+}
+
+/// Seconds until something that is shown changes by itself, or a chain is to be asked whether it has moved on.
 pub fn next_change(model: &Model) -> Option<u64> {
     let count_down = |key: &KeyView| {
         let now = model.data.chain_time(&key.network, model.now);
         [key.valid_until, key.valid_after].into_iter().filter(move |edge| *edge >= now).map(move |edge| edge - now)
     };
     let counting = model.data.keys.iter().filter(|k| k.state.may_act() && k.as_of.is_some());
-    counting.flat_map(count_down).map(super::format::seconds_to_change).min()
+    let counted = counting.flat_map(count_down).map(super::format::seconds_to_change);
+    counted.chain(model.follow.due_in(model.now).filter(|_| follows(model))).min()
 }
 
 fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Vec<Effect>) {
@@ -578,6 +690,13 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         return;
     }
     let known = model.jobs.get(job).is_some();
+    let quiet = model.jobs.get(job).is_some_and(|j| j.quiet);
+    if known && matches!(report, Report::Stopped) {
+        // It may have changed records before it was stopped.
+        effects.push(model.load());
+        let error = Error::failed("job.stopped", "it was stopped; what it had done by then stays on record");
+        report = Report::Failed(error);
+    }
     if !report.is_progress() {
         model.jobs.list.retain(|j| j.id != job);
     }
@@ -607,12 +726,24 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         | Report::Scanning(_)
         | Report::Abi(_)
         | Report::ApprovalText(_)
-        | Report::Exported { .. }
         | Report::Judging(_)
         | Report::Agents { .. }
-        | Report::AgentMade(_)
+        | Report::Stopped
         | Report::Inspected(_) => {}
+        Report::Exported { file, .. } => {
+            if !taken {
+                model.notice = Some(Notice::say(format!("the approval is written to {file}")));
+            }
+        }
+        Report::AgentMade(agent) => {
+            if !taken {
+                model.notice = Some(Notice::say(format!("{} is made: its address is {}", agent.label, agent.address)));
+            }
+        }
         Report::TakenIn { keys, .. } => {
+            if let Some(key) = keys.last().filter(|_| !taken) {
+                model.notice = Some(Notice::say(format!("{} is taken in", key.label)));
+            }
             model.data.merge(keys, model.now);
             effects.push(model.load());
         }
@@ -640,9 +771,18 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             model.data.sandbox = sandbox;
             model.data.load(accounts, keys);
             model.data.in_flight = in_flight;
+            model.follow.begin(model.now);
             model.refresh_all(effects);
         }
-        Report::Account(view, keys) => model.data.account_read(*view, keys, model.now),
+        Report::Account(view, keys, findings) => model.data.account_read(*view, keys, findings, model.now),
+        Report::Head { network, block: Ok(block) } => {
+            let was_silent = model.follow.answered(&network, block, model.now);
+            follow(model, &network, was_silent, effects);
+        }
+        Report::Head { network, block: Err(error) } => {
+            model.follow.silent(&network);
+            model.data.not_answered(&network, &error, model.now);
+        }
         Report::Keys(keys) => model.data.merge(keys, model.now),
         Report::Granted(granted) => {
             if !taken {
@@ -652,11 +792,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         }
         Report::Revoked(revoked) => {
             if !taken {
-                model.notice = Some(if revoked.proofs.is_empty() {
-                    Notice::trouble("the revocation is not proven: treat the key as alive")
-                } else {
-                    Notice::say("revoked, and proven on chain")
-                });
+                model.notice = Some(verdict_notice(revoked.verdict(), revoked.in_words()));
             }
             effects.push(model.load());
         }
@@ -664,12 +800,27 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             if !taken {
                 model.notice = Some(match enabled.operation.success {
                     Some(true) => Notice::say("enabled on chain"),
+                    None if enabled.operation.phase == "sent" => Notice::trouble("sent, and not in a block yet"),
                     _ => Notice::trouble("enabling did not come about: t shows what became of it"),
                 });
             }
             effects.push(model.load());
         }
-        Report::Followed(_) | Report::Scanned(_) => effects.push(model.load()),
+        Report::Followed(completed) => {
+            if let Some(verdict) = completed.verdict().filter(|_| !taken) {
+                model.notice = Some(verdict_notice(verdict, completed.in_words()));
+            }
+            effects.push(model.load());
+        }
+        Report::Scanned(scan) => {
+            if !taken {
+                let new = scan.keys.iter().filter(|k| !k.known).count();
+                let all = if scan.complete { "" } else { "; there may be more that are not known" };
+                let text = format!("{}: {} keys found, {new} of them new here{all}", scan.account, scan.keys.len());
+                model.notice = Some(if scan.complete { Notice::say(text) } else { Notice::trouble(text) });
+            }
+            effects.push(model.load());
+        }
         Report::AccountAdded(view) => {
             model.notice = Some(Notice::say(format!("{} is on the list", view.name)));
             effects.push(model.load());
@@ -687,7 +838,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             }
         }
         Report::Failed(error) => {
-            if !taken {
+            if !taken && !quiet {
                 model.notice = Some(Notice::failure(&error));
             }
             if !model.data.loaded {
@@ -696,6 +847,14 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         }
     }
     model.settle(effects);
+}
+
+/// What a revocation came to, told when its screen was left: the words that the screen would have had.
+fn verdict_notice(verdict: Verdict, words: String) -> Notice {
+    match verdict {
+        Verdict::Proven | Verdict::Done => Notice::say(words),
+        Verdict::Remaining | Verdict::NotProven | Verdict::Waiting | Verdict::Failed => Notice::trouble(words),
+    }
 }
 
 /// Draws the state. What is not safe to show never gets past this function, whatever a screen forgot.

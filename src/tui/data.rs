@@ -7,9 +7,11 @@ use alloy::primitives::Address;
 
 use super::{
     attention::{Attention, attention},
+    format,
     screen::home::{may_call, over},
+    widget::sheet::Row,
 };
-use crate::wallet::{account::AccountView, key::KeyView, state::State};
+use crate::wallet::{account::AccountView, error::Error, inventory::Difference, key::KeyView, state::State};
 
 /// An account in the list: ours, or one that only keys we hold are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,43 @@ pub struct AccountRow {
     pub address: Address,
     /// Missing when the account is somebody else's.
     pub view: Option<AccountView>,
+    /// What the owner should know about it, as it was read last.
+    pub findings: Vec<Difference>,
+    /// When it was read last, local unix seconds.
+    pub read_at: Option<u64>,
+    /// Since when it could not be read, local unix seconds.
+    pub silent_since: Option<u64>,
+}
+
+/// The code of the finding that comes before all others: what is on record is not what decides over the account.
+const SOMEBODY_ELSE: &str = "somebody_else_decides";
+
+impl AccountRow {
+    fn new(name: String, network: String, address: Address, view: Option<AccountView>) -> Self {
+        Self { name, network, address, view, findings: Vec::new(), read_at: None, silent_since: None }
+    }
+
+    /// That somebody else can decide over the account or act for it, if so.
+    pub fn critical(&self) -> impl Iterator<Item = &Difference> {
+        self.findings.iter().filter(|f| f.code == SOMEBODY_ELSE)
+    }
+
+    /// Why it is not known how things stand now.
+    pub fn silence(&self) -> Option<String> {
+        let why = self.view.as_ref()?.unknown_because.as_ref()?;
+        let since = self.silent_since.map_or_else(String::new, |at| format!(" since {}", format::clock(at)));
+        Some(format!("{} does not answer{since}: {why}", self.network))
+    }
+
+    /// Findings and silence as rows, what matters most first.
+    pub fn notes(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = self.critical().map(|f| Row::Bad(f.message.clone())).collect();
+        rows.extend(self.silence().map(Row::Caution));
+        // The panic has its own words on every screen.
+        let others = self.findings.iter().filter(|f| f.code != SOMEBODY_ELSE && f.code != "paused");
+        rows.extend(others.map(|f| Row::Caution(f.message.clone())));
+        rows
+    }
 }
 
 /// What to tell about the keys of one account without looking at each of them again.
@@ -97,11 +136,15 @@ impl Data {
             let before = known.iter().find(|a| a.address == view.address && a.network == view.network);
             let same = |v: &AccountView| v.name == view.name && v.watch_only == view.watch_only;
             let view = before.and_then(|a| a.view.clone()).filter(same).unwrap_or(view);
-            self.accounts.push(AccountRow {
-                name: view.name.clone(),
-                network: view.network.clone(),
-                address: view.address,
-                view: Some(view),
+            let row = AccountRow::new(view.name.clone(), view.network.clone(), view.address, Some(view));
+            self.accounts.push(match before {
+                Some(before) => AccountRow {
+                    findings: before.findings.clone(),
+                    read_at: before.read_at,
+                    silent_since: before.silent_since,
+                    ..row
+                },
+                None => row,
             });
         }
         let mut known: HashMap<String, KeyView> =
@@ -110,24 +153,43 @@ impl Data {
             let before = known.remove(&key.key_id).filter(|k| k.approvals.len() == key.approvals.len());
             let key = before.unwrap_or(key);
             if self.account_of(&key).is_none() {
-                self.accounts.push(AccountRow {
-                    name: super::format::short_address(key.account),
-                    network: key.network.clone(),
-                    address: key.account,
-                    view: None,
-                });
+                let name = format::short_address(key.account);
+                self.accounts.push(AccountRow::new(name, key.network.clone(), key.account, None));
             }
             self.keys.push(key);
         }
         self.put_in_order();
     }
 
-    /// An account and its keys as its chain has them now.
-    pub fn account_read(&mut self, view: AccountView, keys: Vec<KeyView>, now: u64) {
+    /// An account and its keys as its chain has them now. Where the chain could not be asked, what it said before stays, and
+    /// says since when it may be old.
+    pub fn account_read(&mut self, view: AccountView, keys: Vec<KeyView>, findings: Vec<Difference>, now: u64) {
         if let Some(row) = self.accounts.iter_mut().find(|a| a.address == view.address && a.network == view.network) {
-            row.view = Some(view);
+            match (&view.unknown_because, &mut row.view) {
+                (Some(_), Some(before)) if before.deployed.is_some() => {
+                    before.unknown_because.clone_from(&view.unknown_because);
+                    before.unknown_code.clone_from(&view.unknown_code);
+                }
+                _ => row.view = Some(view.clone()),
+            }
+            if view.unknown_because.is_some() {
+                row.silent_since = row.silent_since.or(Some(now));
+            } else {
+                (row.findings, row.read_at, row.silent_since) = (findings, Some(now), None);
+            }
         }
         self.merge(keys, now);
+    }
+
+    /// A network has not answered: what is shown of its accounts may be old from now on.
+    pub fn not_answered(&mut self, network: &str, why: &Error, now: u64) {
+        for row in self.accounts.iter_mut().filter(|a| a.network == network) {
+            row.silent_since = row.silent_since.or(Some(now));
+            if let Some(view) = &mut row.view {
+                view.unknown_because = Some(why.message.clone());
+                view.unknown_code = Some(why.code.clone());
+            }
+        }
     }
 
     pub fn merge(&mut self, keys: Vec<KeyView>, now: u64) {
@@ -138,6 +200,8 @@ impl Data {
             }
             let place = self.places.get(&key.key_id).copied();
             match place.and_then(|at| self.keys.get_mut(at)) {
+                // What its chain said before stays, beside why it says nothing now.
+                Some(old) if key.unread.is_some() && old.as_of.is_some() => old.unread = key.unread,
                 Some(old) => *old = key,
                 None => {
                     self.places.insert(key.key_id.clone(), self.keys.len());
@@ -169,13 +233,16 @@ impl Data {
                 shelf.worst = shelf.worst.max(Some(look.urgent));
             }
         }
-        for shelf in &mut shelves {
+        for (row, shelf) in self.accounts.iter().zip(&mut shelves) {
+            if row.critical().next().is_some() {
+                shelf.worst = Some(true);
+            }
             let end = |i: usize| self.keys.get(i).map(|k| if k.valid_until == 0 { u64::MAX } else { k.valid_until });
             shelf.keys.sort_by_key(|i| (urgency.get(*i).copied(), end(*i)));
         }
-        // Accounts where something needs a look come first; the others stay as they are on record.
+        // Accounts that somebody else has power over come first, then those where something needs a look; the others stay as they are on record.
         let mut rows: Vec<(AccountRow, Shelf)> = std::mem::take(&mut self.accounts).into_iter().zip(shelves).collect();
-        rows.sort_by_key(|(_, shelf)| std::cmp::Reverse(shelf.worst));
+        rows.sort_by_key(|(row, shelf)| std::cmp::Reverse((row.critical().next().is_some(), shelf.worst)));
         (self.accounts, self.shelves) = rows.into_iter().unzip();
     }
 }

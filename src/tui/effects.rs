@@ -73,6 +73,12 @@ pub enum Effect {
         job: JobId,
         keys: Vec<String>,
     },
+    /// Asks a network whether its chain has moved on.
+    Head {
+        job: JobId,
+        network: String,
+        known: u64,
+    },
     InitSandbox {
         job: JobId,
     },
@@ -520,9 +526,11 @@ impl Runner {
                 let wallet = shared.wallet()?;
                 let _turn = shared.readers.acquire().await;
                 let found = wallet.inventory(&account).await?;
-                // Without a chain nothing new is known of the keys.
-                let keys = if found.account.unknown_because.is_none() { found.keys } else { Vec::new() };
-                Ok(Report::Account(Box::new(found.account), keys))
+                Ok(Report::Account(Box::new(found.account), found.keys, found.findings))
+            }),
+            Effect::Head { job, network, known } => self.start(job, move |shared| async move {
+                let block = shared.wallet()?.head(&network, known).await;
+                Ok(Report::Head { network, block })
             }),
             Effect::ReadKeys { job, keys } => self.start(job, move |shared| async move {
                 let wallet = shared.wallet()?;
@@ -591,9 +599,9 @@ impl Runner {
                 Ok(Report::AgentMade(Box::new(shared.wallet()?.new_agent(&label)?)))
             }),
             Effect::InspectApproval { job, source } => {
-                let held = Arc::clone(&self.held);
+                let held = lock(&self.held).clone();
                 self.start(job, move |shared| async move {
-                    let text = wrapped(&source, &held)?;
+                    let text = wrapped(&source, held)?;
                     let wallet = shared.wallet()?;
                     let options = InspectOptions { network: source.network, ..InspectOptions::default() };
                     let mut found = Vec::new();
@@ -604,9 +612,10 @@ impl Runner {
                 });
             }
             Effect::TakeIn { job, source, label } => {
-                let held = Arc::clone(&self.held);
+                // Taken now: the screen may be left, and what was pasted given up, before the job has begun.
+                let held = lock(&self.held).clone();
                 self.start(job, move |shared| async move {
-                    let text = wrapped(&source, &held)?;
+                    let text = wrapped(&source, held)?;
                     let wallet = shared.wallet()?;
                     let (mut keys, mut warnings) = (Vec::new(), Vec::new());
                     for one in texts(&text) {
@@ -735,7 +744,7 @@ impl Runner {
                 }
             };
             let report = match catch_unwind(AssertUnwindSafe(|| handle.block_on(task))) {
-                Ok(None) => return,
+                Ok(None) => Report::Stopped,
                 Ok(Some(Ok(report))) => report,
                 Ok(Some(Err(error))) => Report::Failed(error),
                 Err(_) => Report::Failed(
@@ -763,12 +772,12 @@ fn intent(request: GrantRequest) -> Result<GrantIntent> {
 }
 
 /// The text of an approval from elsewhere. It may carry a private key.
-fn wrapped(source: &Wrapped, held: &Held) -> Result<Zeroizing<String>> {
+fn wrapped(source: &Wrapped, held: Option<Zeroizing<String>>) -> Result<Zeroizing<String>> {
     match &source.file {
         Some(file) => Ok(Zeroizing::new(read_bounded(&expand_home(file), MAX_APPROVAL)?)),
-        None => lock(held)
-            .clone()
-            .ok_or_else(|| Error::usage("approval.none", "nothing was pasted").hint("paste the approval first")),
+        None => {
+            held.ok_or_else(|| Error::usage("approval.none", "nothing was pasted").hint("paste the approval first"))
+        }
     }
 }
 

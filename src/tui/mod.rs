@@ -5,13 +5,15 @@
 //!  jobs ──┼→ Msg → update(Model) ────┤
 //!  clock ─┘                          └─ Effect → effects (the only file here that touches the wallet)
 //! ```
-//! There are no ticks: a frame is drawn when something has changed, or when a countdown that is shown reads differently.
+//! There are no ticks: a frame is drawn when something has changed, or when a countdown that is shown reads differently. While
+//! home is seen the chains are followed, and what changes nothing on the screen writes nothing.
 //! Passphrases never enter the model: while the vault asks for one, keys go to a field that this loop owns.
 
 mod app;
 mod attention;
 mod data;
 mod effects;
+mod follow;
 mod form;
 mod format;
 mod input;
@@ -30,8 +32,12 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
+use ratatui::{
+    Terminal,
+    backend::{Backend, TestBackend},
+    buffer::Buffer,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zeroize::Zeroizing;
 
 use self::{
@@ -89,116 +95,194 @@ struct Prompt {
     reply: Reply,
 }
 
+/// The program without its terminal: what the loop does with it, and tests with the real jobs.
+struct Program {
+    model: Model,
+    runner: Runner,
+    todo: VecDeque<Effect>,
+    questions: VecDeque<(Question, Reply)>,
+    prompt: Option<Prompt>,
+    changed: Changed,
+    /// What was drawn last.
+    shown: Option<Buffer>,
+}
+
+/// Whether what is drawn still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Changed {
+    No,
+    /// Something was heard that may change nothing: it is laid out first, and drawn only if it differs.
+    Perhaps,
+    Yes,
+}
+
+/// What only the host can do.
+enum Ask {
+    Quit,
+    Suspend,
+    Copy(String),
+}
+
+impl Program {
+    fn new(options: Options, theme: Theme, size: (u16, u16), now: u64, tell: UnboundedSender<Event>) -> Self {
+        let has_home = options.home.is_initialized();
+        let folder = options.home.config_folder().display().to_string();
+        let passphrase = options.passphrase_file.map(|file| PassphraseSource::from_argument(Some(&file)));
+        let runner = Runner::new(options.home, options.sandbox_home, passphrase, tell);
+        let (model, effects) = Model::new(theme, size, now, folder, has_home);
+        Self {
+            model,
+            runner,
+            todo: effects.into(),
+            questions: VecDeque::new(),
+            prompt: None,
+            changed: Changed::Yes,
+            shown: None,
+        }
+    }
+
+    fn update(&mut self, msg: Msg, changed: Changed) {
+        self.todo.extend(app::update(&mut self.model, msg));
+        self.changed = self.changed.max(changed);
+    }
+
+    /// Does what is to be done, up to what only the host can do.
+    fn act(&mut self) -> Option<Ask> {
+        while let Some(effect) = self.todo.pop_front() {
+            match effect {
+                Effect::Quit => return Some(Ask::Quit),
+                Effect::Suspend => return Some(Ask::Suspend),
+                Effect::Copy { text } => return Some(Ask::Copy(text)),
+                effect => self.runner.run(effect),
+            }
+        }
+        if self.prompt.is_none()
+            && let Some((question, reply)) = self.questions.pop_front()
+        {
+            self.prompt = Some(Prompt { field: SecretField::default(), reply });
+            self.update(Msg::Asked(question), Changed::Yes);
+        }
+        None
+    }
+
+    /// Draws what has changed; writes nothing where nothing looks otherwise.
+    fn draw<B: Backend>(&mut self, terminal: &mut Terminal<B>, at: Moment) -> std::result::Result<(), B::Error> {
+        let perhaps = self.changed == Changed::Perhaps;
+        self.changed = Changed::No;
+        if perhaps && self.shown.as_ref().is_some_and(|shown| self.looks_like(shown)) {
+            return Ok(());
+        }
+        let drawn = terminal.draw(|frame| app::view(&self.model, frame))?;
+        self.shown = Some(drawn.buffer.clone());
+        self.todo.extend(app::update(&mut self.model, Msg::Drawn(at)));
+        Ok(())
+    }
+
+    fn looks_like(&self, shown: &Buffer) -> bool {
+        // This back end cannot fail.
+        let Ok(mut scratch) = Terminal::new(TestBackend::new(shown.area.width, shown.area.height));
+        let Ok(drawn) = scratch.draw(|frame| app::view(&self.model, frame));
+        drawn.buffer == shown
+    }
+
+    fn input(&mut self, input: Input, at: Moment) {
+        match &mut self.prompt {
+            Some(open) if goes_to_prompt(&input) => match open.field.input(input) {
+                Edit::Typed(count) => self.update(Msg::Typed(count), Changed::Yes),
+                Edit::Entered => {
+                    let text = open.field.hand_over();
+                    if let Some(open) = self.prompt.take() {
+                        open.reply.answer(text);
+                    }
+                    self.update(Msg::Answered, Changed::Yes);
+                }
+                Edit::Cancelled => {
+                    // Whoever asked is told by the dropped reply.
+                    self.prompt = None;
+                    self.update(Msg::Answered, Changed::Yes);
+                }
+                Edit::Ignored => {}
+            },
+            _ => match input {
+                // It may carry a private key: only how long it is goes on.
+                Input::Paste(text) if app::holds_paste(&self.model) => {
+                    let text = Zeroizing::new(text);
+                    let characters = text.chars().count();
+                    self.runner.hold(text);
+                    self.update(Msg::Held(characters), Changed::Yes);
+                }
+                input => self.update(Msg::Input(input, at), Changed::Yes),
+            },
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Job(job, report) => {
+                self.runner.heard(job, &report);
+                self.update(Msg::Job(job, report), Changed::Perhaps);
+            }
+            Event::Ask(question, reply) => self.questions.push_back((question, reply)),
+            Event::KeyringWaits => self.update(Msg::KeyringWaits, Changed::Yes),
+        }
+    }
+
+    fn clock(&mut self, clock: u64) {
+        if clock != self.model.now {
+            self.update(Msg::Clock(clock), Changed::Perhaps);
+        }
+    }
+}
+
 async fn session(guard: &mut Guard, options: Options) -> std::io::Result<u8> {
     let mut signals = Signals::listen()?;
     let started = Instant::now();
     let moment = move || Moment(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let (tell, mut events) = unbounded_channel();
-    let has_home = options.home.is_initialized();
-    let folder = options.home.config_folder().display().to_string();
-    let passphrase = options.passphrase_file.map(|file| PassphraseSource::from_argument(Some(&file)));
-    let mut runner = Runner::new(options.home, options.sandbox_home, passphrase, tell);
     let size = guard.terminal.size()?;
     let theme = Theme::from_environment(options.colour);
-    let (mut model, effects) = Model::new(theme, (size.width, size.height), now(), folder, has_home);
-    let mut todo: VecDeque<Effect> = effects.into();
-    let mut questions: VecDeque<(Question, Reply)> = VecDeque::new();
-    let mut prompt: Option<Prompt> = None;
+    let mut program = Program::new(options, theme, (size.width, size.height), now(), tell);
     // The first frame comes before anything is read.
-    guard.terminal.draw(|frame| app::view(&model, frame))?;
+    program.draw(&mut guard.terminal, moment())?;
     let mut inputs = listen(started);
-    let mut changed = false;
     loop {
-        while let Some(effect) = todo.pop_front() {
-            match effect {
-                Effect::Quit => return Ok(0),
-                Effect::Suspend => {
-                    terminal::leave();
-                    signals.stop().await;
-                    guard.enter_again()?;
-                    changed = true;
-                }
-                Effect::Copy { text } => guard.copy(&text)?,
-                effect => runner.run(effect),
+        match program.act() {
+            Some(Ask::Quit) => return Ok(0),
+            Some(Ask::Suspend) => {
+                terminal::leave();
+                signals.stop().await;
+                guard.enter_again()?;
+                program.changed = Changed::Yes;
+                continue;
             }
+            Some(Ask::Copy(text)) => {
+                guard.copy(&text)?;
+                continue;
+            }
+            None => {}
         }
-        if prompt.is_none()
-            && let Some((question, reply)) = questions.pop_front()
-        {
-            prompt = Some(Prompt { field: SecretField::default(), reply });
-            todo.extend(app::update(&mut model, Msg::Asked(question)));
-            changed = true;
-        }
-        if changed && inputs.is_empty() && events.is_empty() {
-            guard.terminal.draw(|frame| app::view(&model, frame))?;
-            todo.extend(app::update(&mut model, Msg::Drawn(moment())));
-            changed = false;
+        if program.changed != Changed::No && inputs.is_empty() && events.is_empty() {
+            program.draw(&mut guard.terminal, moment())?;
             continue;
         }
-        let due = app::next_change(&model).map(Duration::from_secs);
-        let msg = tokio::select! {
+        let due = app::next_change(&program.model).map(Duration::from_secs);
+        tokio::select! {
             input = inputs.recv() => match input {
                 // The terminal is gone.
                 None => return Ok(129),
-                Some((input, at)) => match &mut prompt {
-                    Some(open) if goes_to_prompt(&input) => match open.field.input(input) {
-                        Edit::Typed(count) => Some(Msg::Typed(count)),
-                        Edit::Entered => {
-                            let text = open.field.hand_over();
-                            if let Some(open) = prompt.take() {
-                                open.reply.answer(text);
-                            }
-                            Some(Msg::Answered)
-                        }
-                        Edit::Cancelled => {
-                            // Whoever asked is told by the dropped reply.
-                            prompt = None;
-                            Some(Msg::Answered)
-                        }
-                        Edit::Ignored => None,
-                    },
-                    _ => Some(match input {
-                        // It may carry a private key: only how long it is goes on.
-                        Input::Paste(text) if app::holds_paste(&model) => {
-                            let text = Zeroizing::new(text);
-                            let characters = text.chars().count();
-                            runner.hold(text);
-                            Msg::Held(characters)
-                        }
-                        input => Msg::Input(input, at),
-                    }),
-                },
+                Some((input, at)) => program.input(input, at),
             },
-            Some(event) = events.recv() => match event {
-                Event::Job(job, report) => {
-                    runner.heard(job, &report);
-                    Some(Msg::Job(job, report))
-                }
-                Event::Ask(question, reply) => {
-                    questions.push_back((question, reply));
-                    None
-                }
-                Event::KeyringWaits => Some(Msg::KeyringWaits),
-            },
+            Some(event) = events.recv() => program.event(event),
             asked = signals.next() => match asked {
                 Asked::End(code) => return Ok(code),
                 Asked::Continue => {
                     guard.enter_again()?;
-                    changed = true;
-                    None
+                    program.changed = Changed::Yes;
                 }
             },
-            () = sleep(due) => None,
-        };
-        let clock = now();
-        if clock != model.now {
-            todo.extend(app::update(&mut model, Msg::Clock(clock)));
-            changed = changed || due.is_some();
+            () = sleep(due) => {}
         }
-        if let Some(msg) = msg {
-            todo.extend(app::update(&mut model, msg));
-            changed = true;
-        }
+        program.clock(now());
     }
 }
 

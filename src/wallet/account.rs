@@ -60,6 +60,8 @@ pub struct AccountView {
     pub paused: Option<bool>,
     /// Why the chain could not be asked, where it could not.
     pub unknown_because: Option<String>,
+    /// The code of that failure, as in `chain.timeout`.
+    pub unknown_code: Option<String>,
 }
 
 fn decimal_option<S: serde::Serializer>(value: &Option<U256>, s: S) -> std::result::Result<S::Ok, S::Error> {
@@ -336,7 +338,10 @@ pub(super) fn seen(account: &Account, picture: std::result::Result<&Picture, &Er
             view.validator = generation;
             view.paused = Some(picture.disabled_mode & 3 != 0);
         }
-        Err(error) => view.unknown_because = Some(error.message.clone()),
+        Err(error) => {
+            view.unknown_because = Some(error.message.clone());
+            view.unknown_code = Some(error.code.clone());
+        }
     }
     view
 }
@@ -359,6 +364,7 @@ fn recorded(account: &Account) -> AccountView {
         validator: None,
         paused: None,
         unknown_because: None,
+        unknown_code: None,
     }
 }
 

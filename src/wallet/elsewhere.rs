@@ -13,7 +13,7 @@ use super::{
     model::Purpose,
     operation::{OperationOutcome, Prepared},
     proof::{Paused, Proof},
-    revoke::RevokePlan,
+    revoke::{Outcome, Remaining, RevokePlan, Verdict},
     send::SendPlan,
 };
 use crate::kernel::{
@@ -48,6 +48,37 @@ pub struct Completed {
     pub paused: Option<Paused>,
     #[serde(skip)]
     pub not_proven: Option<Error>,
+    /// Whether it was a revocation or a pause at all.
+    #[serde(skip)]
+    pub revokes: bool,
+    /// Whether it was to end keys that are known here.
+    #[serde(skip)]
+    pub ends_keys: bool,
+    /// What can still act for the account, as after a revocation that is followed at once.
+    pub remaining: Vec<Remaining>,
+}
+
+impl Completed {
+    fn outcome(&self) -> Outcome<'_> {
+        Outcome {
+            operation: &self.operation,
+            ends_keys: self.ends_keys,
+            proofs: &self.proofs,
+            paused: self.paused.is_some(),
+            not_proven: self.not_proven.is_some(),
+            remaining: &self.remaining,
+        }
+    }
+
+    /// What a revocation came to, by the rule that holds for one that is followed at once; missing for other operations.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.revokes.then(|| self.outcome().verdict())
+    }
+
+    /// The verdict in one line.
+    pub fn in_words(&self) -> String {
+        self.outcome().in_words()
+    }
 }
 
 impl Wallet {

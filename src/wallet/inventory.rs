@@ -60,7 +60,12 @@ impl Wallet {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
         let scanned = self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.is_some();
-        let keys = self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?;
+        let mut keys = self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?;
+        if let Err(error) = &picture {
+            for key in &mut keys {
+                key.not_read(error);
+            }
+        }
         let mut findings: Vec<Difference> = about_power(power.as_ref()).collect();
         findings.extend(keys.iter().flat_map(|key| &key.alarms).map(Difference::from));
         findings.extend(picture.iter().flat_map(|p| differences(&account, &approvals, scanned, p)));

@@ -61,6 +61,19 @@ pub struct KeyView {
     pub alarms: Vec<Alarm>,
     /// Chain time the state is as of, unix seconds.
     pub as_of: Option<u64>,
+    /// Why its chain could not be asked, where it could not.
+    #[serde(skip)]
+    pub unread: Option<Error>,
+}
+
+impl KeyView {
+    /// Its chain was asked and did not answer: then the state is not known, and this is why.
+    pub(super) fn not_read(&mut self, why: &Error) {
+        if self.state == State::Unknown {
+            self.state_reason = format!("its chain could not be asked: {}", why.message);
+        }
+        self.unread = Some(why.clone());
+    }
 }
 
 /// What was seen of each account; `None` where its chain could not be asked.
@@ -81,12 +94,20 @@ impl Wallet {
             None => r.keys(),
         })?;
         let mut pictures = Pictures::new();
+        let mut unread: BTreeMap<(String, Address), Error> = BTreeMap::new();
         for key in &keys {
             if let Entry::Vacant(missing) = pictures.entry((key.network.clone(), key.account)) {
-                missing.insert(self.picture_for(key).await.ok());
+                let place = missing.key().clone();
+                missing.insert(self.picture_for(key).await.map_err(|error| unread.insert(place, error)).ok());
             }
         }
-        self.key_views(&keys, &pictures)
+        let mut views = self.key_views(&keys, &pictures)?;
+        for view in &mut views {
+            if let Some(why) = unread.get(&(view.network.clone(), view.account)) {
+                view.not_read(why);
+            }
+        }
+        Ok(views)
     }
 
     /// What is on record, without asking any chain: no state is known then. For a first look.
@@ -136,11 +157,15 @@ impl Wallet {
                         services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
                     }
                 }
-                Some(picture)
+                Ok(picture)
             }
-            Err(_) => None,
+            Err(error) => Err(error),
         };
-        self.key_view(&file.key, picture.as_ref())
+        let mut view = self.key_view(&file.key, picture.as_ref().ok())?;
+        if let Err(error) = &picture {
+            view.not_read(error);
+        }
+        Ok(view)
     }
 
     /// The account of a key with all keys of it that are on record, at one block.
@@ -193,6 +218,7 @@ impl Wallet {
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             alarms: state::alarm(key, &approvals, picture, turns).into_iter().collect(),
             as_of: picture.map(|p| p.timestamp),
+            unread: None,
         })
     }
 

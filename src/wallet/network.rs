@@ -207,6 +207,16 @@ impl Wallet {
         Ok(services)
     }
 
+    /// A number that changes when the network's chain does: the newest block; on a sandbox, which mines whenever it is looked at,
+    /// only what another process did, so that `known` stays what it was otherwise.
+    pub async fn head(&self, name: &str, known: u64) -> Result<u64> {
+        if let Some(sandbox) = &self.sandbox {
+            let changed = sandbox.changed_elsewhere().map_err(|e| Error::failed("sandbox.io", e.to_string()))?;
+            return Ok(changed.unwrap_or(known));
+        }
+        Ok(self.services(name).await?.node.latest_block().await?.number)
+    }
+
     /// Probes everything a network needs: chain id, EntryPoint, contracts, bundler, paymaster.
     pub async fn check_network(&self, name: &str) -> Result<Vec<Probe>> {
         let services = self.connect(name, self.network_config(name)?)?;

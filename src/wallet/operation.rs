@@ -337,7 +337,16 @@ impl Wallet {
         operation: OperationOutcome,
         watched: Option<Watched>,
     ) -> Result<Completed> {
-        let mut completed = Completed { operation, proof: None, proofs: Vec::new(), paused: None, not_proven: None };
+        let mut completed = Completed {
+            operation,
+            proof: None,
+            proofs: Vec::new(),
+            paused: None,
+            not_proven: None,
+            revokes: matches!(purpose, Purpose::Revoke { .. } | Purpose::Panic),
+            ends_keys: matches!(purpose, Purpose::Revoke { key_ids } if !key_ids.is_empty()),
+            remaining: Vec::new(),
+        };
         if completed.operation.success != Some(true) {
             return Ok(completed);
         }

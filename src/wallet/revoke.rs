@@ -24,7 +24,7 @@ use super::{
     proof::{Mined, Paused, Proof, Target, Watched},
     scan::ScanOptions,
     second_node::SecondView,
-    state::Picture,
+    state::{DRAFT, Picture, State},
 };
 use crate::kernel::{
     account::{AccountCall, Call, selector},
@@ -174,19 +174,71 @@ pub enum Verdict {
     Failed,
 }
 
-impl Revoked {
+/// What a verdict is made of, whether the revocation was followed to its end at once or later.
+pub(super) struct Outcome<'a> {
+    pub operation: &'a OperationOutcome,
+    pub ends_keys: bool,
+    pub proofs: &'a [Proof],
+    pub paused: bool,
+    pub not_proven: bool,
+    pub remaining: &'a [Remaining],
+}
+
+impl Outcome<'_> {
     pub fn verdict(&self) -> Verdict {
-        match (self.operation.success, &self.not_proven) {
-            (None, _) if self.operation.phase == "sent" => Verdict::Waiting,
-            (Some(true), None) if self.ends_keys && self.proofs.is_empty() && self.paused.is_none() => {
-                Verdict::NotProven
-            }
-            (Some(true), None) if !self.remaining.is_empty() => Verdict::Remaining,
-            (Some(true), None) if self.proofs.is_empty() && self.paused.is_none() => Verdict::Done,
-            (Some(true), None) => Verdict::Proven,
-            (Some(true), Some(_)) => Verdict::NotProven,
+        let shown = !self.proofs.is_empty() || self.paused;
+        match self.operation.success {
+            None if self.operation.phase == "sent" => Verdict::Waiting,
+            Some(true) if self.not_proven || self.ends_keys && !shown => Verdict::NotProven,
+            Some(true) if !self.remaining.is_empty() => Verdict::Remaining,
+            Some(true) if !shown => Verdict::Done,
+            Some(true) => Verdict::Proven,
             _ => Verdict::Failed,
         }
+    }
+
+    /// The verdict in one line.
+    pub fn in_words(&self) -> String {
+        match self.verdict() {
+            Verdict::Proven if self.paused => {
+                "paused, and that is proven: no session key can act until it is lifted".into()
+            }
+            Verdict::Proven => "revoked, and that is proven".into(),
+            Verdict::Done => "done; no key that is known here was to end, so there was nothing to prove".into(),
+            Verdict::Remaining => {
+                let what = |r: &Remaining| format!("{} {} ({})", r.what, r.address, r.why);
+                let what: Vec<String> = self.remaining.iter().map(what).collect();
+                format!("done; something else can still act: {}", what.join("; "))
+            }
+            Verdict::NotProven => "not proven: treat it as still active".into(),
+            Verdict::Waiting => "sent, and not in a block yet: treat it as still active".into(),
+            Verdict::Failed if self.operation.phase == "refused" => {
+                "refused, so nothing was changed: treat it as still active".into()
+            }
+            Verdict::Failed => "it failed, so nothing was changed: treat it as still active".into(),
+        }
+    }
+}
+
+impl Revoked {
+    fn outcome(&self) -> Outcome<'_> {
+        Outcome {
+            operation: &self.operation,
+            ends_keys: self.ends_keys,
+            proofs: &self.proofs,
+            paused: self.paused.is_some(),
+            not_proven: self.not_proven.is_some(),
+            remaining: &self.remaining,
+        }
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        self.outcome().verdict()
+    }
+
+    /// The verdict in one line: the same for notice, screen and command line.
+    pub fn in_words(&self) -> String {
+        self.outcome().in_words()
     }
 }
 
@@ -597,7 +649,11 @@ impl Wallet {
             steps: plan.moves.iter().map(|m| step(m, &plan, &records)).collect(),
             also_revokes: records.labels(plan.also_ends.iter().copied()),
             needs_nothing: match wish {
-                Wish::Keys(_) => self.needs_nothing(&records, &plan.over, picture)?,
+                Wish::Keys(_) => {
+                    let mut said = self.drafts(&records, &plan.ends, picture)?;
+                    said.extend(self.needs_nothing(&records, &plan.over, picture)?);
+                    said
+                }
                 _ => Vec::new(),
             },
             targets: targets(&records, &plan.ends),
@@ -744,6 +800,18 @@ impl Wallet {
             _ => format!("no session key of {} can act, now or later", account.name),
         };
         Ok(Error::failed("revoke.nothing", message).hint("there is nothing to take back; nothing was sent"))
+    }
+
+    /// Drafts that the plan ends: why something is sent for what nobody here has signed.
+    fn drafts(&self, records: &Records, ends: &BTreeSet<usize>, picture: &Picture) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        for file in self.files_of(records, ends) {
+            let view = self.key_view(&file.key, Some(picture))?;
+            if view.state == State::Draft {
+                said.push(format!("{}: {DRAFT}", view.label));
+            }
+        }
+        Ok(said)
     }
 
     /// Keys that were named although they have no power.

@@ -17,6 +17,9 @@ use crate::kernel::{
     sentence,
 };
 
+/// What holds for every draft, in the same words wherever one is shown, planned for or taken off the list.
+pub const DRAFT: &str = "A draft may have been signed elsewhere, so it can be revoked like a key that is signed";
+
 /// One consistent picture of an account, as of one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -195,7 +198,7 @@ fn without_alarm(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>
                     approval.nonce()
                 ),
             ),
-            false => standing(State::Draft, "the owner has not signed it yet"),
+            false => standing(State::Draft, format!("not signed here yet. {DRAFT}")),
         };
     }
     let Some(picture) = picture else {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     kernel::abi::parse_address,
     tui::{
-        app::{Cx, Data, JobId, Model, Next, Notice, Report},
+        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
         effects::{AccountRequest, Effect, OwnerFrom},
         form::{
             Field,
@@ -123,26 +123,22 @@ impl State {
                 Did::Pressed(_) | Did::Nothing => {
                     *failed = None;
                     if let Some(request) = submit(form) {
-                        let job = cx.jobs.start(format!("adding {}", request.name), false);
+                        let job = cx.jobs.start_change(format!("adding {}", request.name));
                         cx.effects.push(Effect::AddAccount { job, request });
                         let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
                         self.step = Step::Adding(form, job);
                     }
                 }
             },
-            Step::Adding(form, job) => {
-                if command == Command::Back {
-                    cx.effects.push(Effect::Cancel { job: *job });
-                    let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
-                    self.step = Step::Form(form, None);
-                }
-            }
+            // It goes on: the account may be on record already, and what it comes to belongs to the model.
+            Step::Adding(..) if command == Command::Back => self.step = Step::List,
+            Step::Adding(..) => {}
             Step::Removing(name, review) => match review.command(command, cx) {
                 Answer::Nothing => {}
                 Answer::Back => self.step = Step::List,
                 Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
                 Answer::Confirmed(_) => {
-                    let job = cx.jobs.start(format!("taking {name} off the list"), false);
+                    let job = cx.jobs.start_change(format!("taking {name} off the list"));
                     cx.effects.push(Effect::RemoveAccount { job, name: name.clone() });
                     self.step = Step::List;
                 }
@@ -228,7 +224,7 @@ impl State {
                 let rows = [
                     Row::Head("Adding the account".into()),
                     Row::Text("Taking the owner's key in, and reading the account from its chain…".into()),
-                    Row::Dim("Nothing is sent. Esc goes back to the form.".into()),
+                    Row::Dim("Nothing is sent. Esc goes back to the list; this goes on.".into()),
                 ];
                 sheet::render_rows(frame, area, &rows, Scroll::default(), theme);
             }
@@ -240,12 +236,15 @@ impl State {
         let theme = model.theme;
         let accounts = &model.data.accounts;
         let columns = usize::from(area.width).saturating_sub(2);
-        let detail = area.height.saturating_sub(4).min(9);
+        let at = self.at(&model.data);
+        let facts = accounts.get(at).map(facts).unwrap_or_default();
+        // What matters is read in full; the list gives way, and keeps what is chosen in sight.
+        let wanted = sheet::lay_out(&facts, sheet::columns(area), theme).len().max(9);
+        let detail = area.height.saturating_sub(4).min(u16::try_from(wanted).unwrap_or(u16::MAX));
         let (list, below) = (
             Rect { height: area.height - detail, ..area },
             Rect { y: area.y + area.height - detail, height: detail, ..area },
         );
-        let at = self.at(&model.data);
         let height = usize::from(list.height).saturating_sub(1);
         let top = (at + 1).saturating_sub(height.max(1));
         let cells = |name: &str, network: &str, address: &str, keys: &str, owner: &str| {
@@ -283,13 +282,16 @@ impl State {
             lines.push(Line::styled("   none yet: n makes one, or adds one that exists", theme.dim()));
         }
         frame.render_widget(Paragraph::new(lines), list);
-        if let Some(view) = accounts.get(at).and_then(|a| a.view.as_ref()) {
-            sheet::render_rows(frame, below, &facts(view), Scroll::default(), theme);
+        if !facts.is_empty() {
+            sheet::render_rows(frame, below, &facts, Scroll::default(), theme);
         }
     }
 }
 
-fn facts(view: &AccountView) -> Vec<Row> {
+/// What needs a look, then what it is.
+fn facts(row: &AccountRow) -> Vec<Row> {
+    let Some(view) = &row.view else { return row.notes() };
+    let mut rows: Vec<Row> = row.notes();
     let coins = |wei: Option<U256>| wei.map(|w| format!("{} ETH", format::short_coins(w)));
     let kernel = view.kernel_version.map_or_else(|| "not known".to_owned(), |v| format!("Kernel {v}"));
     let deployed = match view.deployed {
@@ -297,11 +299,11 @@ fn facts(view: &AccountView) -> Vec<Row> {
         Some(false) => "no code yet: the first operation deploys it",
         None => "not read yet",
     };
-    let mut rows = vec![
+    rows.extend([
         Row::Fact("address", view.address.to_string()),
         Row::Fact("owner", view.owner.to_string()),
         Row::Fact("version", format!("{kernel}, {deployed}")),
-    ];
+    ]);
     if let Some(balance) = coins(view.balance) {
         let deposit = coins(view.deposit.filter(|d| !d.is_zero()));
         let deposit = deposit.map_or_else(String::new, |d| format!(", and {d} prepaid for gas (EntryPoint deposit)"));
@@ -309,9 +311,6 @@ fn facts(view: &AccountView) -> Vec<Row> {
     }
     if view.paused == Some(true) {
         rows.push(Row::Bad("panic is on: no session key of this account can act".into()));
-    }
-    if let Some(why) = &view.unknown_because {
-        rows.push(Row::Caution(format!("no chain to ask: {why}")));
     }
     rows
 }

@@ -18,6 +18,7 @@ use crate::{
         elsewhere::Completed,
         error::Error,
         model::{Operation, Progress, Purpose},
+        revoke::Verdict,
     },
 };
 
@@ -95,8 +96,7 @@ impl State {
                         Some(Notice::trouble("something was or may have been sent: that cannot be called back"));
                 }
                 Some(job) => {
-                    cx.effects.push(Effect::Cancel { job: job.id });
-                    cx.jobs.list.retain(|j| j.id != job.id);
+                    cx.jobs.cancel(job.id, cx.effects);
                     *cx.notice = Some(Notice::say(format!("not waiting for this any more: {}", job.name)));
                 }
                 None => {
@@ -246,7 +246,7 @@ impl State {
 
 /// Without the one that reads this very list.
 fn shown_jobs(jobs: &[Job], reading: Option<JobId>) -> impl Iterator<Item = &Job> {
-    jobs.iter().filter(move |j| Some(j.id) != reading)
+    jobs.iter().filter(move |j| Some(j.id) != reading && !j.quiet)
 }
 
 const fn waits(progress: &Progress) -> bool {
@@ -339,6 +339,11 @@ fn answer_rows(completed: &Completed, purpose: &Purpose) -> Vec<Row> {
         Some(false) => Row::Bad("asked again: it is in a block, and failed".into()),
         None => Row::Caution("asked again: it is not in a block yet".into()),
     });
+    match completed.verdict() {
+        Some(Verdict::Proven | Verdict::Done) => rows.push(Row::Good(completed.in_words())),
+        Some(_) => rows.push(Row::Bad(completed.in_words())),
+        None => {}
+    }
     if let Some(paused) = &completed.paused {
         rows.push(Row::Good(format!("read back at block {}: the account refuses every session key", paused.block)));
     }

@@ -9,7 +9,7 @@ use ratatui::{
 use super::{Screen, approval};
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Notice, Report},
+        app::{Cx, JobId, Jobs, Model, Next, Notice, Report},
         effects::Effect,
         form::{
             Field,
@@ -114,7 +114,7 @@ impl State {
         }
         match check_label("the name", &form.text(Ask::Label)) {
             Ok(label) => {
-                let job = cx.jobs.start("making a key", false);
+                let job = cx.jobs.start_change("making a key");
                 cx.effects.push(Effect::NewAgent { job, label });
                 self.making = Some(job);
             }
@@ -146,19 +146,18 @@ impl State {
                 self.at = agents.len();
                 agents.push((**agent).clone());
             }
-            Report::Failed(error) => {
-                if let Some(form) = &mut self.naming {
-                    form.refuse(Ask::Label, error.message.clone());
-                }
-            }
+            Report::Failed(error) => match &mut self.naming {
+                Some(form) => form.refuse(Ask::Label, error.message.clone()),
+                None => *cx.notice = Some(Notice::failure(error)),
+            },
             _ => return false,
         }
         true
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Some(job) = self.reading {
-            effects.push(Effect::Cancel { job });
+            jobs.cancel(job, effects);
         }
     }
 

@@ -7,7 +7,7 @@ use ratatui::{Frame, layout::Rect};
 use super::{review, revoke::failure_rows, send};
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Notice, Report},
+        app::{Cx, JobId, Jobs, Model, Next, Notice, Report},
         effects::{Effect, Wrapped},
         form::{
             Field,
@@ -145,7 +145,7 @@ impl State {
                 Did::Left(_) | Did::Nothing => {}
             },
             Step::Reading(job) if command == Command::Back => {
-                cx.effects.push(Effect::Cancel { job: *job });
+                cx.jobs.cancel(*job, cx.effects);
                 self.step = Step::Form;
             }
             Step::Shown(_) if command == Command::Back => self.step = Step::Form,
@@ -195,7 +195,7 @@ impl State {
             return;
         }
         let label = Some(self.form.text(Ask::Label)).filter(|l| !l.is_empty());
-        let job = cx.jobs.start("taking the approval in", false);
+        let job = cx.jobs.start_change("taking the approval in");
         cx.effects.push(Effect::TakeIn { job, source: self.source(), label });
         self.step = Step::TakingIn(job, found);
     }
@@ -237,9 +237,9 @@ impl State {
         true
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Step::Reading(job) = &self.step {
-            effects.push(Effect::Cancel { job: *job });
+            jobs.cancel(*job, effects);
         }
         effects.push(Effect::DropHeld);
     }
@@ -248,7 +248,10 @@ impl State {
         match &self.step {
             Step::Form => Vec::new(),
             Step::Reading(_) => vec![Row::Head("Reading the approval…".into())],
-            Step::TakingIn(..) => vec![Row::Head("Taking it in…".into())],
+            Step::TakingIn(..) => vec![
+                Row::Head("Taking it in…".into()),
+                Row::Dim("Esc goes back; this goes on, and the key is on the list then.".into()),
+            ],
             Step::Taken(_, rows) => rows.clone(),
             Step::Shown(found) => {
                 let mut rows = Vec::new();

@@ -124,7 +124,7 @@ impl State {
             return;
         }
         let with_secret = self.form.get(Ask::Secret).is_some_and(|r| !r.hidden) && self.form.chosen(Ask::Secret) == 0;
-        let job = cx.jobs.start(format!("writing the approval of {}", self.label), false);
+        let job = cx.jobs.start_change(format!("writing the approval of {}", self.label));
         let (key, format) = (self.key_id.clone(), self.format());
         cx.effects.push(Effect::Export { job, key, format, with_secret, file });
         self.job = Some(job);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     tui::{
-        app::{Cx, Data, JobId, Model, Next, Notice, Report},
+        app::{Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
         effects::{Effect, EnablePreview},
         keymap::{Command, Place},
         widget::sheet::Row,
@@ -106,8 +106,8 @@ impl State {
         self.stages.drawn(cx);
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
-        self.stages.leave(effects);
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        self.stages.leave(jobs, effects);
     }
 
     pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {

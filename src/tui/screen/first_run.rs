@@ -88,7 +88,7 @@ impl State {
             Choice::File => Some(Backend::File),
         };
         let name = if vault.is_some() { "setting the home up" } else { "making the sandbox" };
-        let job = cx.jobs.start(name, false);
+        let job = cx.jobs.start_change(name);
         self.making = Some(job);
         cx.effects.push(match vault {
             Some(vault) => Effect::InitHome { job, vault },

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     kernel::abi::parse_address,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Report},
+        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
         effects::{Effect, GrantRequest, PolicySource},
         form::{
             Field,
@@ -188,9 +188,9 @@ impl State {
         mine
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Some(granting) = &mut self.granting {
-            granting.leave(effects);
+            granting.leave(jobs, effects);
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Notice, Report},
+        app::{Cx, JobId, Jobs, Model, Notice, Report},
         effects::{Effect, GrantPreview, GrantRequest, PolicySource},
         form::Field,
         keymap::{Command, Place},
@@ -84,13 +84,13 @@ impl Granting {
                 }
                 Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
                 Answer::Confirmed(accepted) => {
-                    let job = cx.jobs.start("signing the approval", false);
+                    let job = cx.jobs.start_change("signing the approval");
                     cx.effects.push(Effect::SignGrant { job, plan: *plan, accepted });
                     self.step = Step::Signing(job);
                 }
             },
             Step::Planning(job) if command == Command::Back => {
-                cx.effects.push(Effect::Cancel { job: *job });
+                cx.jobs.cancel(*job, cx.effects);
                 return Next::Form;
             }
             Step::Signing(_) if command == Command::Back => return Next::Leave,
@@ -154,9 +154,9 @@ impl Granting {
         (true, None)
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         match &self.step {
-            Step::Planning(job) => effects.push(Effect::Cancel { job: *job }),
+            Step::Planning(job) => jobs.cancel(*job, effects),
             Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
             Step::Signing(_) | Step::Done(_) => {}
         }
@@ -169,7 +169,10 @@ impl Granting {
                 Row::Text("Reading the account from its chain…".into()),
                 Row::Dim("Nothing is signed yet. Esc goes back.".into()),
             ],
-            Step::Signing(_) => vec![Row::Head("Signing…".into())],
+            Step::Signing(_) => vec![
+                Row::Head("Signing…".into()),
+                Row::Dim("Esc goes back; this goes on, and the key is on the list then.".into()),
+            ],
             Step::Review { .. } | Step::Done(_) => Vec::new(),
         }
     }

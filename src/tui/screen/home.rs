@@ -31,6 +31,7 @@ use crate::{
         keymap::{Command, Place},
         screen::Screen,
         theme::Theme,
+        widget::sheet,
     },
     wallet::{key::KeyView, revoke::Wish, state::State as KeyState},
 };
@@ -300,7 +301,8 @@ impl State {
             // From now on this very key is chosen, wherever the list puts it.
             self.key = self.key(data).map(|k| k.key_id.clone()).or_else(|| self.key.take());
         }
-        let height = rows(cx.body);
+        let notes = self.notes(data, cx.body, cx.theme).len();
+        let height = rows(cx.body).saturating_sub(notes);
         let in_sight = |top: usize, at: usize, height: usize| top.clamp((at + 1).saturating_sub(height.max(1)), at);
         self.top_account = in_sight(self.top_account, self.account_at(data), height);
         // With the heading of the columns there is one row less.
@@ -381,8 +383,8 @@ impl State {
             let text = if model.data.loaded { "" } else { "reading the records…" };
             return (text.to_owned(), theme.dim());
         };
-        if let Some(why) = account.view.as_ref().and_then(|v| v.unknown_because.as_ref()) {
-            return (format!("no chain to ask: {why}"), theme.caution());
+        if account.critical().next().is_some() {
+            return (format!("somebody else can decide over {}: see above", account.name), theme.bad());
         }
         if account.view.as_ref().is_some_and(|v| v.paused == Some(true)) {
             return ("panic is on, no session key can act: ! lifts it".into(), theme.bad());
@@ -413,6 +415,12 @@ impl State {
             empty(model, frame, area);
             return;
         }
+        let theme = model.theme;
+        let notes = self.notes(&model.data, area, theme);
+        let below = u16::try_from(notes.len()).unwrap_or(0);
+        let lower = Rect { y: area.bottom().saturating_sub(below), height: below, ..area };
+        frame.render_widget(Paragraph::new(notes), Rect { x: lower.x + 1, width: lower.width - 1, ..lower });
+        let area = Rect { height: area.height - below, ..area };
         if area.width < BOTH_PANES {
             match self.pane {
                 Pane::Accounts => self.accounts(model, frame, area),
@@ -423,6 +431,18 @@ impl State {
         let left = (area.width / 5).clamp(20, 30);
         self.accounts(model, frame, Rect { width: left, ..area });
         self.key_list(model, frame, Rect { x: area.x + left, width: area.width - left, ..area });
+    }
+
+    /// What needs a look about the chosen account, in full as far as half of the screen has room; the account's page has all.
+    fn notes(&self, data: &Data, area: Rect, theme: Theme) -> Vec<Line<'static>> {
+        let rows = self.account(data).map(AccountRow::notes).unwrap_or_default();
+        let mut lines = sheet::lay_out(&rows, sheet::columns(area), theme);
+        let most = usize::from(area.height / 2);
+        if lines.len() > most {
+            lines.truncate(most.saturating_sub(1));
+            lines.push(Line::styled("    … m shows all of it", theme.dim()));
+        }
+        lines
     }
 
     fn accounts(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {

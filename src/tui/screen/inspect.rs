@@ -11,14 +11,18 @@ use crate::{
         sentence,
     },
     tui::{
-        app::{Cx, Data, JobId, Model, Next, Notice, Report},
+        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
         attention::{attention, pays_gas},
         effects::Effect,
         format,
         keymap::Command,
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{error::Error, key::KeyView, state::State as KeyState},
+    wallet::{
+        error::Error,
+        key::KeyView,
+        state::{DRAFT, State as KeyState},
+    },
 };
 
 #[derive(Debug)]
@@ -147,6 +151,15 @@ impl State {
         if let Some(error) = &self.failed {
             rows.push(Row::Caution(format!("could not be read again: {}", error.message)));
         }
+        if let Some(error) = key.unread.as_ref().filter(|_| self.failed.is_none() && key.as_of.is_some()) {
+            rows.push(Row::Caution(format!(
+                "that may be old: {} could not be asked since: {}",
+                key.network, error.message
+            )));
+        }
+        rows.extend(
+            data.account_of(key).into_iter().flat_map(AccountRow::critical).map(|f| Row::Bad(f.message.clone())),
+        );
         if let Some(look) = attention(key) {
             let text = format!("this key {}", look.words);
             rows.push(if look.urgent { Row::Bad(text) } else { Row::Caution(text) });
@@ -221,7 +234,7 @@ fn undo(key: &KeyView, data: &Data) -> String {
         (_, Some(view)) if view.watch_only => {
             format!("the owner {}, whose key is not here", format::short_address(view.owner))
         }
-        (_, Some(_)) if key.state == KeyState::Draft => "nobody needs to: it is not signed".into(),
+        (_, Some(_)) if key.state == KeyState::Draft => format!("you, at any time: x revokes it. {DRAFT}"),
         (_, Some(_)) => "you, at any time: x revokes it".into(),
     }
 }

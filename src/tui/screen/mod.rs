@@ -24,8 +24,10 @@ pub mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
 
+use crate::kernel::sentence;
+
 use super::{
-    app::{AccountRow, Cx, Data, JobId, Model, Next, Report},
+    app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
     effects::Effect,
     form::Field,
     format,
@@ -238,16 +240,15 @@ impl Screen {
     }
 
     /// The screen is closed: what it holds elsewhere is given up.
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         match self {
-            Self::Grant(state) => state.leave(effects),
-            Self::Wizard(state) => state.leave(effects),
-            Self::Send(state) => state.leave(effects),
-            Self::Agents(state) => state.leave(effects),
-            Self::Approval(state) => state.leave(effects),
-            Self::Revoke(state) => state.leave(effects),
-            Self::Enable(state) => state.leave(effects),
-            Self::Scan(state) => state.leave(effects),
+            Self::Grant(state) => state.leave(jobs, effects),
+            Self::Wizard(state) => state.leave(jobs, effects),
+            Self::Send(state) => state.leave(jobs, effects),
+            Self::Agents(state) => state.leave(jobs, effects),
+            Self::Approval(state) => state.leave(jobs, effects),
+            Self::Revoke(state) => state.leave(jobs, effects),
+            Self::Enable(state) => state.leave(jobs, effects),
             _ => {}
         }
     }
@@ -326,6 +327,9 @@ fn heading(model: &Model, account: &AccountRow) -> Heading {
     let as_of = model.data.shelf_of(account).and_then(|s| s.as_of);
     Heading {
         place: [account.name.clone(), account.network.clone(), address, balance],
-        as_of: as_of.map(format::clock),
+        as_of: as_of.map(|time| {
+            let age = model.age(account).map(|age| format!(", {} ago", sentence::rough_duration(age)));
+            format!("{}{}", format::clock(time), age.unwrap_or_default())
+        }),
     }
 }

@@ -145,20 +145,22 @@ impl State {
                 Did::Pressed(_) | Did::Nothing => {
                     *failed = None;
                     if let Some(request) = submit(form) {
-                        let job = cx.jobs.start(format!("adding {}", request.name), false);
+                        let job = cx.jobs.start_change(format!("adding {}", request.name));
                         cx.effects.push(Effect::AddNetwork { job, request });
                         let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
                         self.step = Step::Adding(form, job);
                     }
                 }
             },
+            // It goes on, and the list is read again when it has ended.
+            Step::Adding(..) if command == Command::Back => self.step = Step::List,
             Step::Adding(..) => {}
             Step::Removing(name, review) => match review.command(command, cx) {
                 Answer::Nothing => {}
                 Answer::Back => self.step = Step::List,
                 Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
                 Answer::Confirmed(_) => {
-                    let job = cx.jobs.start(format!("forgetting {name}"), false);
+                    let job = cx.jobs.start_change(format!("forgetting {name}"));
                     self.reading = Some(job);
                     cx.effects.push(Effect::RemoveNetwork { job, name: name.clone() });
                     self.step = Step::List;
@@ -208,6 +210,14 @@ impl State {
         Next::Stay
     }
 
+    /// A network whose form was left while it was being added: the model says so, and the list has it.
+    fn added_meanwhile(&mut self, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if matches!(report, Report::NetworkAdded(_)) {
+            self.read(cx);
+        }
+        false
+    }
+
     pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
         if self.reading == Some(job) {
             self.reading = None;
@@ -233,9 +243,9 @@ impl State {
             };
             return true;
         }
-        let Step::Adding(form, waiting) = &mut self.step else { return false };
+        let Step::Adding(form, waiting) = &mut self.step else { return self.added_meanwhile(report, cx) };
         if *waiting != job {
-            return false;
+            return self.added_meanwhile(report, cx);
         }
         match report {
             Report::NetworkAdded(name) => {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     kernel::sentence,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
+        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
         effects::{Effect, RevokePreview},
         keymap::{Command, Place},
         widget::sheet::Row,
@@ -25,7 +25,7 @@ use crate::{
         error::{Class, Error},
         key::KeyView,
         operation::OperationOutcome,
-        revoke::{PHASES, RevokeIntent, Revoked, Wish},
+        revoke::{PHASES, RevokeIntent, Revoked, Verdict, Wish},
         state::State as KeyState,
     },
 };
@@ -54,7 +54,7 @@ pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
     if let Some(foreign) = keys.iter().find(|k| k.imported || own(k, data).is_none()) {
         return Some(format!("{}: only the account's owner can take it back", foreign.label));
     }
-    let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
+    let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead);
     match keys {
         [only] if over(only) => Some(format!("{} is {} already: {}", only.label, only.state, only.state_reason)),
         several if several.iter().all(|k| over(k)) => Some("none of these keys can act any more".into()),
@@ -91,7 +91,7 @@ impl State {
             return Next::Stay;
         }
         // What is over already would only make the plan fail.
-        let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead | KeyState::Draft);
+        let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead);
         let keys: Vec<&&KeyView> = keys.iter().filter(|k| !over(k)).collect();
         let Some(account) = keys.first().and_then(|k| own(k, cx.data)) else { return Next::Stay };
         let what = match keys.as_slice() {
@@ -153,7 +153,7 @@ impl State {
 
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if command == Command::Print && self.can_print() {
-            self.stages.leave(cx.effects);
+            self.stages.leave(cx.jobs, cx.effects);
             self.via = Via::Print;
             self.plan(cx);
             return Next::Stay;
@@ -178,8 +178,8 @@ impl State {
         self.stages.drawn(cx);
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
-        self.stages.leave(effects);
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        self.stages.leave(jobs, effects);
     }
 
     pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
@@ -192,13 +192,16 @@ impl State {
             Report::RevokePlanned(preview) if preview.price.is_none() => {
                 // Nobody signs it here, so nothing of it is kept.
                 cx.effects.push(Effect::Forget { plan: job });
-                self.stages.go(Stage::Done(printed_rows(&title(&self.wish, &self.what), preview, self.elsewhere)));
+                let mut rows = critical_rows(&self.account, cx.data);
+                rows.extend(printed_rows(&title(&self.wish, &self.what), preview, self.elsewhere));
+                self.stages.go(Stage::Done(rows));
             }
             Report::RevokePlanned(preview) => {
                 let mut rows = Vec::new();
                 if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
                     rows.extend(changed_rows(&why, before.gist(), preview.gist()));
                 }
+                rows.extend(critical_rows(&self.account, cx.data));
                 rows.extend(plan_rows(&title(&self.wish, &self.what), preview));
                 self.shown = Some(preview.clone());
                 let review = Box::new(Review::new(verb(&self.wish), rows, &[]));
@@ -312,6 +315,17 @@ pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) 
     rows
 }
 
+/// That somebody else can act for the account: ending keys does not change that.
+fn critical_rows(account: &str, data: &Data) -> Vec<Row> {
+    let row = data.accounts.iter().find(|a| a.name == account);
+    let mut rows: Vec<Row> =
+        row.into_iter().flat_map(AccountRow::critical).map(|f| Row::Bad(f.message.clone())).collect();
+    if !rows.is_empty() {
+        rows.push(Row::Blank);
+    }
+    rows
+}
+
 fn step_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
     let mut rows = vec![
         Row::Head(title.to_owned()),
@@ -410,15 +424,19 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
         Wish::LiftPanic { .. } => ("the panic is lifted".to_owned(), "the panic is NOT lifted".to_owned()),
         Wish::Reclaim => (format!("{what} is taken back"), format!("{what} is NOT taken back")),
     };
-    let proven = !revoked.proofs.is_empty() || revoked.paused.is_some();
-    rows.push(Row::Head(match (operation.success, &revoked.not_proven) {
-        (Some(true), None) if proven => format!("{done}, and that is proven"),
-        (Some(true), None) if !revoked.ends_keys => done,
-        (Some(true), _) => format!("{what}: mined, but NOT PROVEN"),
-        (Some(false), _) => format!("{not}: the operation failed"),
-        (None, _) if operation.phase == "refused" => format!("{not}: it was refused, and cannot happen any more"),
-        (None, _) => format!("{what}: sent, and not in a block yet"),
+    let verdict = revoked.verdict();
+    rows.push(Row::Head(match verdict {
+        Verdict::Proven => format!("{done}, and that is proven"),
+        Verdict::Done => done,
+        Verdict::Remaining => format!("{done}, and that is proven; something else can still act"),
+        Verdict::NotProven => format!("{what}: mined, but NOT PROVEN: treat as still active"),
+        Verdict::Failed if operation.phase == "refused" => format!("{not}: it was refused, and cannot happen any more"),
+        Verdict::Failed => format!("{not}: the operation failed"),
+        Verdict::Waiting => format!("{what}: sent, and not in a block yet"),
     }));
+    for left in &revoked.remaining {
+        rows.push(Row::Bad(format!("can still act: {} {}: {}", left.what, left.address, left.why)));
+    }
     rows.push(Row::Blank);
     for proof in &revoked.proofs {
         if revoked.proofs.len() > 1 {
@@ -442,7 +460,7 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
             rows.push(Row::Way(why.hint.clone()));
         }
     }
-    if operation.success != Some(true) || revoked.not_proven.is_some() {
+    if matches!(verdict, Verdict::NotProven | Verdict::Waiting | Verdict::Failed) {
         rows.push(Row::Bad("count the key as alive, and do it again".into()));
     }
     if let Some(reason) = &operation.revert_reason {

@@ -39,8 +39,13 @@ impl State {
             return Next::Stay;
         }
         let Some(account) = account.map(|a| a.name.clone()) else { return Next::Stay };
-        let job = cx.jobs.start(format!("looking for keys of {account}"), false);
-        cx.effects.push(Effect::Scan { job, account: account.clone() });
+        let name = format!("looking for keys of {account}");
+        // One that goes on since its screen was left is looked at again, not begun anew.
+        let job = cx.jobs.named(&name).unwrap_or_else(|| {
+            let job = cx.jobs.start_change(name);
+            cx.effects.push(Effect::Scan { job, account: account.clone() });
+            job
+        });
         let state = Self { account, step: Step::Reading(job, None), scroll: Scroll::default() };
         Next::Open(Box::new(super::Screen::Scan(Box::new(state))))
     }
@@ -76,13 +81,6 @@ impl State {
         true
     }
 
-    /// What was read so far is kept: a later scan goes on there.
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
-        if let Step::Reading(job, _) = self.step {
-            effects.push(Effect::Cancel { job });
-        }
-    }
-
     pub fn copyable(&self) -> Option<Copyable> {
         let Step::Done(scan) = &self.step else { return None };
         let text = sheet::text(&result_rows(scan));
@@ -111,7 +109,9 @@ impl State {
                         p.keys
                     )),
                 });
-                rows.push(Row::Dim("Nothing is sent. Esc stops it; a later look goes on where this one ended.".into()));
+                rows.push(Row::Dim(
+                    "Nothing is sent. Esc goes back and this goes on; t shows it, and d stops it there.".into(),
+                ));
                 rows
             }
             Step::Done(scan) => result_rows(scan),

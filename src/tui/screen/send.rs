@@ -17,7 +17,7 @@ use crate::{
         sentence::{self, parse_amount},
     },
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
+        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
         effects::{Effect, SendView},
         form::{
             Field,
@@ -293,7 +293,7 @@ impl State {
                 }
             },
             Step::Planning(job) if command == Command::Back => {
-                cx.effects.push(Effect::Cancel { job: *job });
+                cx.jobs.cancel(*job, cx.effects);
                 self.step = Step::Form;
             }
             _ if command == Command::Back => return Next::Back,
@@ -378,9 +378,9 @@ impl State {
         true
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         match &self.step {
-            Step::Reading(job) | Step::Planning(job) => effects.push(Effect::Cancel { job: *job }),
+            Step::Reading(job) | Step::Planning(job) => jobs.cancel(*job, effects),
             Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
             Step::Form | Step::Sending(_) | Step::Done(_) | Step::Failed(_) => {}
         }

@@ -6,7 +6,7 @@ use ratatui::{Frame, layout::Rect};
 use super::review::{Answer, Review};
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Notice},
+        app::{Cx, JobId, Jobs, Model, Notice},
         effects::Effect,
         keymap::{Command, Place},
         widget::sheet::{self, Row, Scroll},
@@ -103,9 +103,9 @@ impl Stages {
     }
 
     /// The screen is closed: a plan is not wanted any more, and what was sent goes on.
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         match &self.stage {
-            Stage::Planning(job) => effects.push(Effect::Cancel { job: *job }),
+            Stage::Planning(job) => jobs.cancel(*job, effects),
             Stage::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
             Stage::Sending(_) | Stage::Done(_) | Stage::Failed(..) => {}
         }

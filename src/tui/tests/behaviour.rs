@@ -198,18 +198,6 @@ fn the_passphrase_question_takes_no_keys_from_the_model() {
 }
 
 #[test]
-fn a_plan_that_nobody_waits_for_is_forgotten() {
-    let mut bench = Bench::at_home(80, 24, true);
-    bench.choose("mint-bot");
-    bench.keys("x");
-    let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    bench.keys("⎋");
-    assert!(bench.asked_for.contains(&Effect::Cancel { job }));
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
-    assert!(bench.asked_for.contains(&Effect::Forget { plan: job }));
-}
-
-#[test]
 fn quitting_with_an_operation_on_its_way_says_so_first() {
     let mut bench = reviewing(40);
     bench.keys("y⎋q");
@@ -245,6 +233,9 @@ fn foreign_text_cannot_move_the_cursor_or_turn_its_direction() {
 #[test]
 fn nothing_is_due_when_nothing_counts_down() {
     let mut bench = Bench::at_home(80, 24, true);
+    assert_eq!(app::next_change(&bench.model), Some(10), "home follows the chains");
+    // Nothing else does.
+    bench.keys("t");
     assert_eq!(app::next_change(&bench.model), Some(31), "mint-bot has 3 h and 30 s left");
     for key in &mut bench.model.data.keys {
         key.state = State::Revoked;
@@ -518,4 +509,245 @@ fn a_queued_key_is_enabled_with_what_must_come_first() {
     bench.keys("e");
     let Some(Effect::PlanEnable { keys, .. }) = bench.asked_for.last() else { panic!("no plan") };
     assert_eq!(keys, &["k3", "k1"], "watcher has turn 5");
+}
+
+/// Leaves the revoke screen while it is under way; what it comes to is told by the notice.
+fn left_while_sending(revoked: crate::wallet::revoke::Revoked) -> Bench {
+    let mut bench = reviewing(40);
+    bench.keys("y⎋⎋");
+    let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+    bench.report(job, Report::Revoked(Box::new(revoked)));
+    bench
+}
+
+#[test]
+fn a3_a_notice_claims_what_the_screen_would_have_claimed_and_no_more() {
+    use crate::wallet::{error::Error, revoke::Remaining};
+    let proven = made_up::revoked();
+    let panic = crate::wallet::revoke::Revoked {
+        proofs: Vec::new(),
+        proof: None,
+        ends_keys: false,
+        paused: Some(made_up::paused()),
+        ..made_up::revoked()
+    };
+    // Two of three are proven.
+    let two_of_three = crate::wallet::revoke::Revoked {
+        proofs: vec![proven.proofs[0].clone(); 2],
+        not_proven: Some(Error::failed("revoke.not_proven", "watcher can still act")),
+        ..made_up::revoked()
+    };
+    let unproven = crate::wallet::revoke::Revoked { proofs: Vec::new(), proof: None, ..made_up::revoked() };
+    let remaining = crate::wallet::revoke::Revoked {
+        remaining: vec![Remaining {
+            what: "default validator".into(),
+            address: made_up::TREASURY,
+            why: "it is not the owner's".into(),
+        }],
+        ..made_up::revoked()
+    };
+    let lifted =
+        crate::wallet::revoke::Revoked { proofs: Vec::new(), proof: None, ends_keys: false, ..made_up::revoked() };
+    let still = format!("something else can still act: default validator {}", made_up::TREASURY);
+    for (revoked, words, good) in [
+        (proven, "revoked, and that is proven", true),
+        (panic, "paused, and that is proven", true),
+        (lifted, "nothing to prove", true),
+        (two_of_three, "not proven: treat it as still active", false),
+        (unproven, "not proven: treat it as still active", false),
+        (remaining, &still, false),
+    ] {
+        assert!(revoked.in_words().contains(words), "{}", revoked.in_words());
+        let bench = left_while_sending(revoked);
+        let notice = bench.model.notice.as_ref().unwrap();
+        assert!(notice.text.contains(words) && notice.bad != good, "{notice:?}");
+        let shown = bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(words), "{words} is shown in full: {}", bench.text());
+    }
+}
+
+#[test]
+fn a3_the_screen_says_remaining_and_not_proven_as_the_notice_does() {
+    use crate::wallet::revoke::{Remaining, Revoked};
+    let shown = |revoked: Revoked| {
+        let mut bench = reviewing(60);
+        bench.keys("y");
+        let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
+        bench.report(job, Report::Revoked(Box::new(revoked)));
+        bench.text()
+    };
+    let why = Remaining { what: "route of execute".into(), address: made_up::TREASURY, why: "not understood".into() };
+    let text = shown(Revoked { remaining: vec![why], ..made_up::revoked() });
+    assert!(text.contains("something else can still act") && text.contains("route of execute"), "{text}");
+    let text = shown(Revoked { proofs: Vec::new(), proof: None, ..made_up::revoked() });
+    assert!(text.contains("NOT PROVEN: treat as still active"), "{text}");
+}
+
+#[test]
+fn a3_what_is_followed_later_gets_the_same_verdict() {
+    use crate::wallet::{elsewhere::Completed, revoke::Verdict};
+    let followed = made_up::followed();
+    assert_eq!(followed.verdict(), Some(Verdict::Proven));
+    let unproven = Completed { proofs: Vec::new(), ..made_up::followed() };
+    assert_eq!(unproven.verdict(), Some(Verdict::NotProven), "no proof, and keys were to end");
+    let swept = Completed { proofs: Vec::new(), ends_keys: false, ..made_up::followed() };
+    assert_eq!(swept.verdict(), Some(Verdict::Done));
+    let other = Completed { revokes: false, ..made_up::followed() };
+    assert_eq!(other.verdict(), None, "a call takes nothing back");
+}
+
+#[test]
+fn a5_what_a_job_came_to_is_told_whoever_has_left() {
+    use crate::wallet::agent::AgentView;
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("a");
+    let job = bench.job(|e| matches!(e, Effect::ReadAgents { .. }));
+    bench.report(job, Report::Agents { agents: Vec::new(), networks: Vec::new() });
+    bench.keys("nbot↵↵⎋⎋");
+    let job = bench.job(|e| matches!(e, Effect::NewAgent { .. }));
+    assert!(!bench.asked_for.contains(&Effect::Cancel { job }), "what changes records goes on");
+    bench.report(job, Report::AgentMade(Box::new(AgentView { label: "bot".into(), address: made_up::TREASURY })));
+    assert!(bench.text().contains("bot is made: its address is"), "{}", bench.text());
+    // A scan goes on, and is looked at again instead of being begun anew.
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("u⎋");
+    let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+    bench.keys("u");
+    assert_eq!(bench.job(|e| matches!(e, Effect::Scan { .. })), job);
+    bench.keys("⎋");
+    bench.report(job, Report::Scanned(Box::new(made_up::scan())));
+    assert!(bench.text().contains("keys found"), "{}", bench.text());
+    assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })), "what was found is read");
+}
+
+#[test]
+fn a5_what_is_stopped_on_purpose_is_read_again_when_it_has_ended() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.keys("u⎋");
+    let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
+    bench.keys("td");
+    assert!(bench.asked_for.contains(&Effect::Cancel { job }));
+    assert!(bench.model.jobs.get(job).is_some(), "it may still be writing");
+    bench.report(job, Report::Stopped);
+    assert!(bench.model.jobs.get(job).is_none());
+    assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })));
+}
+
+fn head(bench: &mut Bench, block: Result<u64, crate::wallet::error::Error>) {
+    let job = bench.job(|e| matches!(e, Effect::Head { .. }));
+    bench.report(job, Report::Head { network: "sepolia".into(), block });
+}
+
+#[test]
+fn a6_home_follows_the_chain_without_a_word_and_reads_again_on_a_new_block_only() {
+    let mut bench = Bench::at_home(80, 24, true);
+    let before = bench.text();
+    let asks = |bench: &Bench| bench.asked_for.iter().filter(|e| matches!(e, Effect::Head { .. })).count();
+    let reads = |bench: &Bench| bench.asked_for.iter().filter(|e| matches!(e, Effect::Refresh { .. })).count();
+    bench.send(Msg::Clock(NOW + 9));
+    assert_eq!(asks(&bench), 0);
+    bench.send(Msg::Clock(NOW + 10));
+    bench.send(Msg::Clock(NOW + 20));
+    assert_eq!(asks(&bench), 1, "one that has not answered is not asked twice");
+    head(&mut bench, Ok(7));
+    assert_eq!(reads(&bench), 1, "the first answer tells from when on what is shown holds");
+    let job = bench.job(|e| matches!(e, Effect::Refresh { .. }));
+    bench.report(job, Report::Account(Box::new(made_up::accounts().remove(0)), Vec::new(), Vec::new()));
+    bench.send(Msg::Clock(NOW + 30));
+    head(&mut bench, Ok(7));
+    assert_eq!((asks(&bench), reads(&bench)), (2, 1), "no new block, nothing is read");
+    assert_eq!(bench.text(), before, "and nothing looks otherwise");
+    bench.send(Msg::Clock(NOW + 40));
+    head(&mut bench, Ok(8));
+    assert_eq!(reads(&bench), 2);
+    // Another screen wants no polling.
+    bench.keys("t");
+    bench.send(Msg::Clock(NOW + 60));
+    assert_eq!(asks(&bench), 3);
+}
+
+#[test]
+fn a6_what_is_old_is_marked_with_since_when_and_why() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.send(Msg::Clock(NOW + 10));
+    let down = crate::wallet::error::Error::new(
+        crate::wallet::error::Class::Chain,
+        "chain.io",
+        "https://sepolia.example: connection refused",
+    );
+    head(&mut bench, Err(down));
+    let text = bench.text();
+    assert!(text.contains("sepolia does not answer since 14:02 UTC"), "{text}");
+    assert!(text.contains("connection refused"), "{text}");
+    assert!(text.contains("active"), "what is known stays: {text}");
+    bench.send(Msg::Clock(NOW + 190));
+    bench.draw();
+    assert!(bench.text().contains("as of 14:02 UTC, 3 min ago"), "{}", bench.text());
+    head(&mut bench, Ok(9));
+    let job = bench.job(|e| matches!(e, Effect::Refresh { account, .. } if account == "treasury"));
+    bench.report(job, Report::Account(Box::new(made_up::accounts().remove(0)), Vec::new(), Vec::new()));
+    assert!(!bench.text().contains("does not answer") && !bench.text().contains("ago"), "{}", bench.text());
+}
+
+#[test]
+fn a7_a_key_that_cannot_be_read_now_keeps_what_was_known_of_it_and_says_why() {
+    let mut bench = Bench::at_home(80, 30, true);
+    bench.choose("mint-bot");
+    bench.keys("↵");
+    let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
+    let mut unread = made_up::keys().remove(0);
+    (unread.state, unread.as_of) = (State::Unknown, None);
+    unread.unread = Some(crate::wallet::error::Error::failed("chain.io", "the node hung up"));
+    bench.report(job, Report::Keys(vec![unread]));
+    assert!(bench.text().contains("mint-bot is active"), "{}", bench.text());
+    assert!(bench.text().contains("the node hung up"), "{}", bench.text());
+}
+
+#[test]
+fn a8_a_draft_can_be_revoked_because_it_may_have_been_signed_elsewhere() {
+    let mut bench = Bench::at_home(80, 40, true);
+    let mut draft = made_up::keys().remove(0);
+    draft.state = State::Draft;
+    let job = bench.model.jobs.start("reading", false);
+    bench.report(job, Report::Keys(vec![draft]));
+    bench.choose("mint-bot");
+    bench.keys("↵");
+    let shown = bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(crate::wallet::state::DRAFT), "{}", bench.text());
+    bench.keys("x");
+    assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::PlanRevoke { .. })), "{}", bench.text());
+}
+
+fn taken_over(width: u16, height: u16, colour: bool) -> Bench {
+    let mut bench = Bench::at_home(width, height, colour);
+    let game = made_up::accounts().remove(1);
+    let job = bench.model.jobs.start("reading", false);
+    bench.report(job, Report::Account(Box::new(game), Vec::new(), made_up::account_findings()));
+    bench
+}
+
+#[test]
+fn r36_somebody_else_who_decides_comes_first_in_red_and_is_readable_in_full() {
+    let message = made_up::account_findings().remove(1).message;
+    let words = |bench: &Bench| bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    for colour in [true, false] {
+        let mut bench = taken_over(80, 24, colour);
+        bench.keys("g");
+        assert!(bench.text().contains("▸ game"), "it is first on the list: {}", bench.text());
+        assert!(words(&bench).contains(&message), "home: {}", bench.text());
+        let first = words(&bench).find(&message).unwrap();
+        assert!(first < words(&bench).find("turn 3 was used").unwrap(), "before what matters less");
+        let red = bench.buffer().content.iter().filter(|c| c.fg == ratatui::style::Color::Red).count();
+        assert_eq!(red > message.len() / 2, colour);
+        insta::assert_snapshot!(format!("home_taken_over_{colour}"), bench.text());
+        bench.keys("m");
+        assert!(words(&bench).contains(&message), "accounts: {}", bench.text());
+        bench.keys("⎋");
+        bench.choose("arena");
+        bench.keys("x");
+        let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+        let preview = crate::tui::effects::RevokePreview { account: "game".into(), ..made_up::revoke_preview() };
+        bench.report(job, Report::RevokePlanned(Box::new(preview)));
+        assert!(words(&bench).contains(&message), "the review: {}", bench.text());
+    }
 }

@@ -437,3 +437,29 @@ fn a_key_shows_its_approval_as_text_and_how_often_it_was_used() {
     bench.keys("a");
     assert!(!bench.text().contains("eyJzaWciOiIweCJ9"));
 }
+
+#[test]
+fn a10_the_wizards_sentences_are_those_of_the_accounts_own_validator() {
+    use crate::kernel::generation::Generation;
+    let at_limits = |generation| {
+        let mut bench = Bench::at_home(80, 40, true);
+        bench.refreshed("treasury", |account| account.validator = Some(generation));
+        bench.keys("n↓↓↵⇥→⇟any⇥⇥");
+        bench.paste("ping()");
+        for _ in 0..4 {
+            if bench.text().contains("So far the key") || bench.text().contains("zero address") {
+                break;
+            }
+            bench.keys("⇟");
+        }
+        bench.text()
+    };
+    let g2 = at_limits(Generation::G2);
+    assert!(g2.contains("any contract"), "{g2}");
+    let g1 = at_limits(Generation::G1);
+    assert!(!g1.contains("may call ping() on any contract"), "{g1}");
+    assert!(
+        g1.contains("zero address") || g1.contains("G1"),
+        "the refusal comes with the answer, not at the review: {g1}"
+    );
+}

@@ -23,6 +23,7 @@ use crate::{
         enable::{Enabled, Step},
         grant::{ApprovalView, Granted},
         inspect::Inspection,
+        inventory::Difference,
         key::KeyView,
         model::{self, PaymasterKind, Progress, Purpose},
         network::{NetworkView, Probe},
@@ -60,6 +61,7 @@ fn account(name: &str, address: Address, milli_eth: u64) -> AccountView {
         validator: Some(Generation::G2),
         paused: Some(false),
         unknown_because: None,
+        unknown_code: None,
     }
 }
 
@@ -121,6 +123,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
         }],
         alarms: Vec::new(),
         as_of: Some(NOW),
+        unread: None,
     }
 }
 
@@ -179,6 +182,20 @@ pub fn findings() -> Vec<Finding> {
     vec![
         finding("R02", Severity::Low, "it can be used any number of times", Consequence::Warn),
         finding("R12", Severity::Critical, "it may call any contract", Consequence::Block("any contract")),
+    ]
+}
+
+/// The worst comes last, as it may.
+pub fn account_findings() -> Vec<Difference> {
+    let finding = |code, message: &str| Difference { code, message: message.to_owned() };
+    vec![
+        finding("unknown_turns", "turn 3 was used by something that is not on record"),
+        finding(
+            "somebody_else_decides",
+            "the default validator is 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC, which is not known here: whoever it obeys can \
+             do everything with this account, now, and revoking session keys does not change that; set it back to \
+             0xd9AB5096a832b9ce79914329DAEE236f8Eea0390 with the owner's key, and move what the account holds if you cannot",
+        ),
     ]
 }
 
@@ -380,7 +397,16 @@ pub fn scan() -> Scan {
 
 pub fn followed() -> Completed {
     let revoked = revoked();
-    Completed { operation: included(Some(true)), proof: None, proofs: revoked.proofs, paused: None, not_proven: None }
+    Completed {
+        operation: included(Some(true)),
+        proof: None,
+        proofs: revoked.proofs,
+        paused: None,
+        not_proven: None,
+        revokes: true,
+        ends_keys: true,
+        remaining: Vec::new(),
+    }
 }
 
 pub fn networks() -> Vec<NetworkView> {
@@ -453,6 +479,10 @@ pub fn revoked() -> Revoked {
         remaining: Vec::new(),
         proofs: vec![proof],
     }
+}
+
+pub fn paused() -> Paused {
+    Paused { block: 6_123_456, transaction_hash: B256::repeat_byte(0x99), disabled_mode: u32::MAX }
 }
 
 /// A key whose private half is here.

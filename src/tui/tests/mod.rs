@@ -5,6 +5,7 @@ mod giving;
 pub mod made_up;
 mod pictures;
 mod properties;
+mod real;
 
 use crossterm::event::KeyCode;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
@@ -50,7 +51,7 @@ impl Bench {
         for account in accounts {
             let job = bench.job(|e| matches!(e, Effect::Refresh { account: name, .. } if *name == account.name));
             let own = keys.iter().filter(|k| k.account == account.address).cloned().collect();
-            bench.report(job, Report::Account(Box::new(account), own));
+            bench.report(job, Report::Account(Box::new(account), own, Vec::new()));
         }
         bench.asked_for.clear();
         bench
@@ -61,7 +62,7 @@ impl Bench {
         let mut account = made_up::accounts().into_iter().find(|a| a.name == name).unwrap();
         change(&mut account);
         let job = self.model.jobs.start("reading", false);
-        self.report(job, Report::Account(Box::new(account), Vec::new()));
+        self.report(job, Report::Account(Box::new(account), Vec::new(), Vec::new()));
     }
 
     fn send(&mut self, msg: Msg) {
@@ -142,6 +143,7 @@ fn job_of(effect: &Effect) -> Option<app::JobId> {
         Effect::Load { job }
         | Effect::Refresh { job, .. }
         | Effect::ReadKeys { job, .. }
+        | Effect::Head { job, .. }
         | Effect::InitSandbox { job }
         | Effect::PlanGrant { job, .. }
         | Effect::SignGrant { job, .. }

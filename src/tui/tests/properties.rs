@@ -59,8 +59,9 @@ fn answer(bench: &mut Bench, fail: bool) {
         Some(Effect::Refresh { account, .. }) => {
             let view = made_up::accounts().into_iter().find(|a| a.name == account).unwrap();
             let keys = made_up::keys().into_iter().filter(|k| k.account == view.address).collect();
-            Report::Account(Box::new(view), keys)
+            Report::Account(Box::new(view), keys, Vec::new())
         }
+        Some(Effect::Head { network, known, .. }) => Report::Head { network, block: Ok(known + 1) },
         Some(Effect::InitSandbox { .. }) => Report::SandboxReady,
         Some(Effect::PlanGrant { .. }) => Report::GrantPlanned(Box::new(made_up::grant_preview(made_up::findings()))),
         Some(Effect::SignGrant { .. }) => Report::Granted(Box::new(made_up::granted())),

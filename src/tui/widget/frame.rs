@@ -24,6 +24,9 @@ use crate::{
     wallet::Question,
 };
 
+/// Most lines of one notice.
+const MOST_LINES: usize = 8;
+
 /// The part of the terminal that screens draw on.
 pub fn body(size: (u16, u16)) -> Rect {
     Rect { x: 0, y: 1, width: size.0, height: size.1.saturating_sub(3) }
@@ -88,11 +91,11 @@ fn place(parts: &[String; 4], room: usize) -> String {
 /// What just happened, else what is going on, else what the screen has to say.
 fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let theme = model.theme;
-    let (text, style) = match (&model.notice, model.jobs.list.last()) {
+    let (text, style) = match (&model.notice, model.jobs.shown().last()) {
         (Some(notice), _) => (notice.text.clone(), if notice.bad { theme.bad() } else { theme.good() }),
         (None, Some(job)) => {
             let phase = if job.phase.is_empty() { String::new() } else { format!(": {}", job.phase) };
-            let more = match model.jobs.list.len() {
+            let more = match model.jobs.shown().count() {
                 1 => String::new(),
                 n => format!(" (and {} more)", n - 1),
             };
@@ -101,10 +104,20 @@ fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         (None, None) => model.screen().remark(model),
     };
     let room = usize::from(area.width).saturating_sub(2);
-    frame.render_widget(
-        Line::from(vec![Span::raw(" "), Span::styled(format::cut(&format::clean(&text), room), style)]),
-        area,
-    );
+    let text = format::clean(&text);
+    let mut lines = format::wrap(&text, room);
+    // What went wrong is told in full, over the end of the screen; but never over a review, which must be seen whole.
+    let reviewed = app::places(model).iter().any(|p| matches!(p, Place::Review | Place::Blocked | Place::Phrase));
+    let most = usize::from(area.y).saturating_sub(1).min(MOST_LINES);
+    if reviewed || model.notice.is_none() || lines.len() > most {
+        lines = vec![format::cut(&text, room)];
+    }
+    let height = u16::try_from(lines.len()).unwrap_or(1);
+    let area = Rect { y: (area.y + 1).saturating_sub(height), height, ..area };
+    let lines: Vec<Line<'_>> =
+        lines.into_iter().map(|line| Line::from(vec![Span::raw(" "), Span::styled(line, style)])).collect();
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 /// As many hints as fit; those of the whole program always do.

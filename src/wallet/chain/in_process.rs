@@ -60,6 +60,14 @@ impl InProcess {
         self.0.with(work)
     }
 
+    /// The revision that another process has written since this one read or wrote. Looks at one line of the file, and changes
+    /// nothing: neither time nor blocks.
+    pub fn changed_elsewhere(&self) -> Result<Option<u64>, KeepError> {
+        let Some(file) = &self.0.file else { return Ok(None) };
+        let held = self.0.service.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Service::revision);
+        Ok(self.0.revision_on_disk(file)?.filter(|on_disk| held.is_some_and(|held| held != *on_disk)))
+    }
+
     /// Begins anew, whatever there was.
     pub fn reset(&self) -> Result<(), KeepError> {
         let mut held = self.0.service.lock().unwrap_or_else(PoisonError::into_inner);

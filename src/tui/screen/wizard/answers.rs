@@ -887,10 +887,14 @@ impl Answers {
         self.permissions.iter().enumerate().map(|(i, p)| p.permission(self.me(), i)).collect()
     }
 
-    /// The permissions that are answered so far, in sentences.
-    pub fn sentences(&self, now: u64) -> Vec<String> {
+    /// The permissions that are answered so far, in sentences. `generation`: of the validator that the account sends session
+    /// keys to, which decides what they mean.
+    pub fn sentences(&self, now: u64, generation: Generation) -> Result<Vec<String>, String> {
         let done: Vec<PolicyPermission> =
             self.permissions.iter().enumerate().filter_map(|(i, p)| p.permission(self.me(), i).ok()).collect();
+        if done.is_empty() {
+            return Ok(Vec::new());
+        }
         let policy = Policy {
             label: None,
             valid_after: Start::At(0),
@@ -901,15 +905,10 @@ impl Answers {
             everything: false,
             permissions: done,
         };
-        let Ok(resolved) = policy.resolve(now, Generation::G2) else { return Vec::new() };
-        let setting = sentence::Setting { generation: Generation::G2, symbol: "ETH" };
-        resolved
-            .scope
-            .permissions
-            .iter()
-            .zip(&policy.permissions)
-            .map(|(p, asked)| sentence::permission(p, asked.function.as_ref(), setting))
-            .collect()
+        let resolved = policy.resolve(now, generation).map_err(|e| e.message)?;
+        let setting = sentence::Setting { generation, symbol: "ETH" };
+        let of = resolved.scope.permissions.iter().zip(&policy.permissions);
+        Ok(of.map(|(p, asked)| sentence::permission(p, asked.function.as_ref(), setting)).collect())
     }
 }
 

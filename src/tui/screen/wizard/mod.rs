@@ -29,8 +29,9 @@ use super::{
     revoke::failure_rows,
 };
 use crate::{
+    kernel::generation::Generation,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Report},
+        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
         effects::{Effect, GrantRequest, PolicySource},
         form::{Field, page::Did},
         format,
@@ -337,12 +338,12 @@ impl State {
         mine
     }
 
-    pub fn leave(&mut self, effects: &mut Vec<Effect>) {
+    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Some((job, ..)) = &self.reading {
-            effects.push(Effect::Cancel { job: *job });
+            jobs.cancel(*job, effects);
         }
         if let Some(granting) = &mut self.granting {
-            granting.leave(effects);
+            granting.leave(jobs, effects);
         }
     }
 
@@ -356,7 +357,11 @@ impl State {
             (Some(page), Some((_, answers))) => {
                 let now = model.data.chain_time(&self.network, model.now);
                 let heading = sheet::lay_out(&heading(page, answers), columns, model.theme);
-                let footing = sheet::lay_out(&self.footing(page, answers, now), columns, model.theme);
+                let footing = sheet::lay_out(
+                    &self.footing(page, answers, now, self.generation(&model.data)),
+                    columns,
+                    model.theme,
+                );
                 if let Some(form) = answers.form(page) {
                     form.render(frame, area, heading, footing, model.theme);
                 }
@@ -392,7 +397,13 @@ impl State {
     }
 
     /// What the answers say so far, or what went wrong.
-    fn footing(&self, page: Page, answers: &Answers, now: u64) -> Vec<Row> {
+    /// The validator that a key of the account will be for: what the account routes to already, else the newest.
+    fn generation(&self, data: &Data) -> Generation {
+        let view = self.account(data).and_then(|a| a.view.as_ref());
+        view.and_then(|v| v.validator).unwrap_or(Generation::G2)
+    }
+
+    fn footing(&self, page: Page, answers: &Answers, now: u64, generation: Generation) -> Vec<Row> {
         if let Some(error) = &self.failed {
             let mut rows = vec![Row::Blank];
             rows.extend(failure_rows("That did not work", error));
@@ -401,7 +412,10 @@ impl State {
         if !matches!(page, Page::Limits(_)) {
             return Vec::new();
         }
-        let sentences = answers.sentences(now);
+        let sentences = match answers.sentences(now, generation) {
+            Ok(sentences) => sentences,
+            Err(why) => return vec![Row::Blank, Row::Bad(why)],
+        };
         let mut rows = vec![Row::Blank];
         rows.extend((!sentences.is_empty()).then(|| Row::Dim("So far the key".into())));
         rows.extend(sentences.into_iter().map(Row::Item));
