@@ -1,5 +1,10 @@
 //! The networks a home knows, and the services each is reached through.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
 use serde::Serialize;
 use serde_json::Value;
 use toml_edit::{Item, Table, value};
@@ -35,13 +40,47 @@ pub struct Probe {
     pub detail: String,
 }
 
-/// The clients of one network, after its chain id was checked.
+/// The clients of one network, after its chain id was checked. Cheap to clone; clones share connections, and what was learned of
+/// each endpoint.
+#[derive(Debug, Clone)]
 pub(super) struct Services {
     pub name: String,
     pub network: Network,
     pub node: Node,
     pub bundler: Option<Bundler>,
     pub paymaster: Option<Paymaster>,
+}
+
+/// The clients that were made so far, each once for a process: connections are kept, a chain id is asked once, and what an
+/// endpoint cannot do is found out once.
+#[derive(Default)]
+pub(super) struct Clients {
+    made: Mutex<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    /// By address: a node and a bundler behind one address share their connection.
+    endpoints: BTreeMap<String, Endpoint>,
+    services: BTreeMap<String, Services>,
+}
+
+impl Clients {
+    /// The clients of this network - made anew when its config is not what it was.
+    fn of(
+        &self,
+        name: &str,
+        network: &Network,
+        connect: impl FnOnce(&mut BTreeMap<String, Endpoint>) -> Result<Services>,
+    ) -> Result<Services> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(services) = made.services.get(name).filter(|services| services.network == *network) {
+            return Ok(services.clone());
+        }
+        let services = connect(&mut made.endpoints)?;
+        made.services.insert(name.to_owned(), services.clone());
+        Ok(services)
+    }
 }
 
 /// ZeroDev's one address for node, bundler and paymaster (protocol.md 9).
@@ -190,7 +229,7 @@ impl Wallet {
         self.services(name).await
     }
 
-    /// Connects, and stops at a node of another chain (R22).
+    /// The network's clients; stops at a node of another chain (R22). The node is asked for its chain once in a process.
     pub(super) async fn services(&self, name: &str) -> Result<Services> {
         let network = self.network_config(name)?;
         let services = self.connect(name, network)?;
@@ -255,13 +294,29 @@ fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
 
 impl Wallet {
     fn connect(&self, name: &str, network: Network) -> Result<Services> {
-        let endpoint = |address: &str| match (&self.sandbox, address) {
+        self.clients.of(name, &network.clone(), |endpoints| self.connect_anew(name, network, endpoints))
+    }
+
+    fn connect_anew(
+        &self,
+        name: &str,
+        network: Network,
+        endpoints: &mut BTreeMap<String, Endpoint>,
+    ) -> Result<Services> {
+        let mut endpoint = |address: &str| match (&self.sandbox, address) {
             (Some(chain), playground::ADDRESS) => Ok(Endpoint::new(chain.clone())),
             (Some(_), _) => Err(Error::failed("sandbox.closed", "config.toml: a sandbox home knows no live network")),
             (None, playground::ADDRESS) => {
                 Err(Error::failed("sandbox.only", "config.toml: the sandbox is only there in a home of its own"))
             }
-            (None, url) => Ok(Http::new(url).map(Endpoint::new)?),
+            (None, url) => match endpoints.get(url) {
+                Some(endpoint) => Ok(endpoint.clone()),
+                None => {
+                    let endpoint = Http::new(url).map(Endpoint::new)?;
+                    endpoints.insert(url.to_owned(), endpoint.clone());
+                    Ok(endpoint)
+                }
+            },
         };
         let node = Node::new(endpoint(&network.rpc)?);
         let bundler = match &network.bundler {
