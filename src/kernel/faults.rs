@@ -799,6 +799,14 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_the_entry_point_is_read_under_any_code() {
+        let fault = |message| Fault::from_answer(code::METHOD_NOT_FOUND, message, None);
+        assert_eq!(fault("AA21 didn't pay prefund"), Fault::NoPrefund);
+        assert_eq!(fault("AA25 invalid account nonce"), Fault::NonceUsed);
+        assert_eq!(fault("the method eth_foo does not exist"), Fault::NoSuchMethod);
+    }
+
+    #[test]
     fn kernel_0_2_4_says_in_a_text_that_the_owners_signature_does_not_hold() {
         let text = "AA23 reverted: Kernel::_validateSignature: failed to validate signature";
         assert_eq!(Fault::from_entry_point(text), Fault::SignatureRefused);

@@ -11,13 +11,18 @@ use toml_edit::{Item, Table, value};
 
 use super::{
     Wallet,
-    chain::{At, Bundler, ChainError, Endpoint, Http, Node, Paymaster, http::redacted, paymaster::Dialect},
+    chain::{
+        At, Bundler, ChainError, Endpoint, Http, Node, Paymaster, http::redacted, node::Block, paymaster::Dialect,
+    },
     error::{Error, Result},
     model::{Network, PaymasterKind},
-    playground,
+    now, playground,
 };
 use crate::{
-    kernel::generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+    kernel::{
+        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+        sentence,
+    },
     sandbox::CHAIN_ID,
 };
 
@@ -245,6 +250,7 @@ impl Wallet {
         let reachable = node.is_ok();
         probes.push(probe("node, chain id", node.map(|()| format!("chain {}", services.network.chain_id))));
         if reachable {
+            probes.push(probe_block(&services, services.node.latest_block().await));
             let contracts = [
                 ("EntryPoint v0.6", ENTRY_POINT),
                 ("KernelFactory", KERNEL_FACTORY),
@@ -283,6 +289,17 @@ impl Wallet {
         }
         Ok(probes)
     }
+}
+
+fn probe_block(services: &Services, block: std::result::Result<Block, ChainError>) -> Probe {
+    let (ok, detail) = match block {
+        Ok(block) => match services.about_the_time(block.timestamp) {
+            None => (true, format!("{} of {}", block.number, sentence::time(block.timestamp))),
+            Some(old) => (false, old),
+        },
+        Err(e) => (false, e.to_string()),
+    };
+    Probe { what: "newest block".into(), ok, detail }
 }
 
 fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
@@ -343,6 +360,38 @@ impl Wallet {
     }
 }
 
+/// How far the newest block and this computer's clock may be apart before it is said (R31).
+const HOUR: u64 = 60 * 60;
+
+impl Services {
+    /// What is said beside every claim that rests on the newest block when that block is old, or this computer's clock is off
+    /// (R31). Nothing on chains whose time is not the world's, or that make blocks only when something is sent.
+    pub(super) fn about_the_time(&self, newest: u64) -> Option<String> {
+        const FOR_DEVELOPMENT: [u64; 2] = [1337, 31337];
+        let clock = now();
+        let (old, ahead) = (clock.saturating_sub(newest), newest.saturating_sub(clock));
+        let node = self.node.endpoint().origin();
+        let span = |seconds: u64| match seconds {
+            0..DAY_AND_A_HALF => format!("{} hours", seconds / HOUR),
+            _ => format!("{} days", seconds / (24 * HOUR)),
+        };
+        match self.network.chain_id {
+            CHAIN_ID => None,
+            _ if ahead > HOUR => Some(format!(
+                "the newest block of {node} is {} ahead of this computer's clock: one of the two is wrong",
+                span(ahead)
+            )),
+            chain if old > HOUR && !FOR_DEVELOPMENT.contains(&chain) => Some(format!(
+                "the newest block of {node} is {} old: it may not know what happened since, or this computer's clock is wrong",
+                span(old)
+            )),
+            _ => None,
+        }
+    }
+}
+
+const DAY_AND_A_HALF: u64 = 36 * HOUR;
+
 pub(super) fn to_table(network: &Network) -> Table {
     let mut table = Table::new();
     table.insert("chain_id", value(i64::try_from(network.chain_id).unwrap_or(i64::MAX)));
@@ -391,4 +440,58 @@ pub fn check_name(field: &str, name: &str) -> Result<()> {
         .hint("use 1 to 32 letters, digits, dashes, underscores or dots"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(chain_id: u64) -> Network {
+        Network {
+            chain_id,
+            rpc: "http://127.0.0.1:1".into(),
+            bundler: None,
+            paymaster: None,
+            paymaster_kind: None,
+            paymaster_context: None,
+        }
+    }
+
+    fn services(network: &Network) -> Services {
+        let node = Node::new(Endpoint::new(Http::new(&network.rpc).unwrap()));
+        Services { name: "main".into(), network: network.clone(), node, bundler: None, paymaster: None }
+    }
+
+    #[test]
+    fn section_d_the_clients_of_a_network_are_made_once_and_anew_when_its_config_changes() {
+        let clients = Clients::default();
+        let made = std::cell::Cell::new(0);
+        let ask = |network: &Network| {
+            clients.of("main", network, |_| {
+                made.set(made.get() + 1);
+                Ok(services(network))
+            })
+        };
+        let first = network(1);
+        ask(&first).unwrap();
+        ask(&first).unwrap();
+        assert_eq!(made.get(), 1);
+        let moved = Network { rpc: "http://127.0.0.1:2".into(), ..first.clone() };
+        assert_eq!(ask(&moved).unwrap().network, moved);
+        assert_eq!(ask(&network(2)).unwrap().network.chain_id, 2);
+        assert_eq!(made.get(), 3);
+    }
+
+    #[test]
+    fn r31_a_node_whose_newest_block_is_old_is_named() {
+        let said = |chain, block_time| services(&network(chain)).about_the_time(block_time);
+        assert_eq!(said(1, now()), None);
+        assert_eq!(said(1, now() - HOUR + 60), None);
+        let old = said(1, now() - 3 * 24 * HOUR).unwrap();
+        assert!(old.starts_with("the newest block of http://127.0.0.1:1 is 3 days old"), "{old}");
+        let behind = said(1, now() + 2 * HOUR + 60).unwrap();
+        assert!(behind.contains("2 hours ahead of this computer's clock"), "{behind}");
+        assert_eq!(said(31337, now() - 3 * 24 * HOUR), None, "it makes blocks on demand");
+        assert_eq!(said(CHAIN_ID, 1_700_000_000), None);
+    }
 }

@@ -299,6 +299,8 @@ impl Wallet {
 
     /// Reads only whether the account is there, the sender's nonce, and fees: it must work when little else does.
     async fn plan_panic(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        // An old node is named; it does not stop the brake.
+        let newest = services.node.latest_block().await.ok();
         let deployed = !services.node.code(account.address, At::Latest).await?.is_empty();
         let calls = vec![revocation::panic(account.address)];
         let account_call = owner_call(calls.clone(), true)?;
@@ -308,7 +310,10 @@ impl Wallet {
         Ok(RevokePlan {
             steps: vec![Step { call: "Kernel.disableMode(0xffffffff)".into(), effect: effect.into() }],
             also_revokes: Vec::new(),
-            warnings: vec!["it ends no key: lifting the panic brings back what was not ended".into()],
+            warnings: ["it ends no key: lifting the panic brings back what was not ended".into()]
+                .into_iter()
+                .chain(newest.and_then(|block| services.about_the_time(block.timestamp)))
+                .collect(),
             passed_over,
             further: 0,
             carriage,
@@ -352,6 +357,7 @@ impl Wallet {
         let mut warnings = self.still_alive(&account, &watched, &picture)?;
         warnings.extend(drafted.needs_nothing);
         warnings.extend(self.unknown_to_us(&account, &intent.wish, &picture)?);
+        warnings.extend(services.about_the_time(picture.timestamp));
         Ok(RevokePlan {
             steps: drafted.steps,
             also_revokes: drafted.also_revokes,

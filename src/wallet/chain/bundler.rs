@@ -376,7 +376,7 @@ mod tests {
         kernel::generation::ENTRY_POINT,
         wallet::chain::{
             http::{Http, Patience},
-            stub_server::{Canned, Reply, StubServer, canned, result, unknown_method},
+            stub_server::{Canned, Reply, StubServer, canned, canned_alone, result, unknown_method},
         },
     };
 
@@ -684,6 +684,52 @@ mod tests {
         });
         let followed = bundler.follow(hash(), Duration::from_secs(5), quick()).await.unwrap();
         assert!(matches!(followed, Followed::Included(included) if included.outcome.success));
+    }
+
+    #[tokio::test]
+    async fn case_19_an_operation_is_followed_whatever_the_words_for_not_yet_are() {
+        for (code, words) in [
+            (-32602, "User operation receipt not found"),
+            (-32601, "Missing/invalid userOpHash"),
+            (-32000, "noch nicht da"),
+        ] {
+            let mut asked = 0;
+            let bundler = bundler(move |_, _| {
+                asked += 1;
+                if asked < 4 { Err((code, words.into())) } else { Ok(receipt_of(hash(), true)) }
+            });
+            let followed = bundler.follow(hash(), Duration::from_secs(5), quick()).await;
+            assert!(matches!(followed, Ok(Followed::Included(_))), "{words}: {followed:?}");
+        }
+        let never = bundler(|_, _| Err((-32602, "User operation receipt not found".into())));
+        let pending = never.follow(hash(), Duration::from_millis(10), quick()).await;
+        assert_eq!(pending.unwrap(), Followed::Pending);
+    }
+
+    #[tokio::test]
+    async fn a_bundler_is_checked_once() {
+        let asked = Arc::new(Mutex::new(0));
+        let noted = Arc::clone(&asked);
+        let bundler = bundler(move |method, _| {
+            *noted.lock().unwrap() += 1;
+            Ok(if method == "eth_chainId" { json!("0x7a69") } else { json!([ENTRY_POINT]) })
+        });
+        bundler.check().await.unwrap();
+        bundler.clone().check().await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn without_batches_the_entry_point_is_asked_about_when_an_estimate_is_refused() {
+        let answer = |method: &str, _: &Value| match method {
+            "eth_chainId" => Ok(json!("0x7a69")),
+            "eth_supportedEntryPoints" => Ok(json!([Address::ZERO])),
+            _ => Err((-32602, "entryPoint is not supported".into())),
+        };
+        let bundler = Bundler::new(canned_alone(answer), ENTRY_POINT, CHAIN);
+        bundler.check().await.unwrap();
+        let error = bundler.estimate(&operation()).await.unwrap_err();
+        assert!(matches!(error, ChainError::EntryPointUnsupported { .. }), "{error}");
     }
 
     #[tokio::test]

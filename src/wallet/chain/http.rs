@@ -588,7 +588,7 @@ fn most_of(code: i64, text: &str, refused: usize) -> usize {
     let words = text.to_ascii_lowercase();
     let too_many = matches!(code, 413 | 429)
         || is_rate_limit(code, text)
-        || ["too many", "too large", "too big", "too long", "limit", "max", "exceed", "at most", "size"]
+        || ["too many", "too large", "too big", "too long", "limit", "max", "exceed", "at most", "more than", "size"]
             .iter()
             .any(|word| words.contains(word));
     if !too_many {
@@ -811,6 +811,135 @@ mod tests {
             assert_eq!(echoes(&endpoint.calls(&reads(2)).await), [0, 1]);
             assert_eq!(server.seen().len(), 11, "refusal {i}");
         }
+    }
+
+    /// Refuses batches of more than `most` calls, and answers the rest.
+    fn refusing_above(most: usize, refusal: impl Fn() -> Reply + Send + Sync + 'static) -> StubServer {
+        StubServer::start(move |_, body| match body {
+            Value::Array(calls) if calls.len() > most => refusal(),
+            Value::Array(calls) => Reply::Json(calls.iter().map(echo).collect()),
+            call => Reply::Json(echo(call)),
+        })
+    }
+
+    #[tokio::test]
+    async fn case_30_a_batch_that_is_refused_by_a_status_is_asked_in_smaller_ones_or_one_by_one() {
+        for (status, text, most) in [
+            (403, "batch requests are not part of your plan", 1),
+            (404, "not found", 1),
+            (402, "", 1),
+            (429, "too many requests: each call of a batch counts, 10 at a time", 10),
+            (413, "too large", 10),
+            (400, "batch of more than 4 calls", 4),
+        ] {
+            let server = refusing_above(most, move || Reply::Http(status, text.into()));
+            let endpoint = endpoint(&server);
+            assert_eq!(echoes(&endpoint.calls(&reads(20)).await), (0..20).collect::<Vec<_>>(), "HTTP {status}");
+            let before = server.seen().len();
+            assert_eq!(echoes(&endpoint.calls(&reads(20)).await), (0..20).collect::<Vec<_>>(), "HTTP {status}");
+            let requests = server.seen().len() - before;
+            assert_eq!(requests, 20usize.div_ceil(most), "HTTP {status}: what was learned is kept");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_too_long_in_the_words_of_json_rpc_is_asked_in_smaller_ones() {
+        for in_a_list in [false, true] {
+            let refusal = move || {
+                let error = json!({ "code": -32600, "message": "batch limit 10 exceeded" });
+                let lone = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+                if in_a_list { json!([lone]) } else { lone }
+            };
+            let server = refusing_above(10, move || Reply::Json(refusal()));
+            assert_eq!(echoes(&endpoint(&server).calls(&reads(20)).await), (0..20).collect::<Vec<_>>());
+            assert_eq!(server.seen().len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_everything_is_not_taken_for_one_of_batches() {
+        let server = StubServer::start(|n, body| match body {
+            _ if n < 2 => Reply::Http(403, "unknown key".into()),
+            Value::Array(calls) => Reply::Json(calls.iter().map(echo).collect()),
+            call => Reply::Json(echo(call)),
+        });
+        let endpoint = endpoint(&server);
+        let failed = endpoint.calls(&reads(5)).await;
+        let refused = |a: &Result<Value, ChainError>| matches!(a, Err(ChainError::HttpStatus { status: 403, .. }));
+        assert!(failed.iter().all(refused), "{failed:?}");
+        assert_eq!(server.seen().len(), 2, "the batch, and one call alone");
+        assert_eq!(echoes(&endpoint.calls(&reads(5)).await), [0, 1, 2, 3, 4]);
+        assert_eq!(server.seen().len(), 3, "batches go on");
+    }
+
+    #[tokio::test]
+    async fn that_an_endpoint_takes_no_batches_is_forgotten_after_a_while() {
+        let server = StubServer::start(|n, body| match body {
+            Value::Array(_) if n == 0 => Reply::Http(400, "no".into()),
+            Value::Array(calls) => Reply::Json(calls.iter().map(echo).collect()),
+            call => Reply::Json(echo(call)),
+        });
+        let patience = Patience { memory: Duration::from_millis(50), ..hasty() };
+        let endpoint = Endpoint::new(Http::with_patience(&server.url, patience).unwrap());
+        assert_eq!(echoes(&endpoint.calls(&reads(2)).await), [0, 1]);
+        assert_eq!(server.seen().len(), 3);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(echoes(&endpoint.calls(&reads(2)).await), [0, 1]);
+        assert_eq!(server.seen().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn whoever_can_ask_for_less_hears_that_no_batch_is_taken() {
+        let server = refusing_above(1, || Reply::Http(405, "no".into()));
+        let endpoint = endpoint(&server);
+        assert_eq!(endpoint.together(&reads(5)).await, None);
+        assert_eq!(endpoint.together(&reads(5)).await, None);
+        assert_eq!(server.seen().len(), 1, "it is learned from one refusal");
+        let server = refusing_above(5, || Reply::Http(405, "no".into()));
+        assert_eq!(echoes(&self::endpoint(&server).together(&reads(5)).await.unwrap()), [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn case_20_a_proxy_that_is_not_spoken_is_named_and_never_gone_past() {
+        let server = StubServer::start(|_, call| Reply::Json(echo(call)));
+        let through = |url: &str, variables: &'static [(&'static str, &'static str)]| {
+            let find = |name: &str| variables.iter().find(|(v, _)| *v == name).map(|(_, value)| (*value).to_owned());
+            Endpoint::new(Http::in_environment(url, hasty(), find).unwrap())
+        };
+        let call = || Call::read("eth_call", json!([1]));
+        let socks: &[_] = &[("ALL_PROXY", "socks5h://user:pass-word@127.0.0.1:9")];
+        let failed = through("http://node.example.invalid:8545", socks).call(call()).await.unwrap_err();
+        let told = failed.to_string();
+        assert_eq!(failed.code(), "proxy");
+        assert!(
+            told.contains("socks5h://127.0.0.1:9") && told.contains("ALL_PROXY") && told.contains("NO_PROXY"),
+            "{told}"
+        );
+        assert!(!told.contains("pass-word"), "{told}");
+        // This machine is never behind a proxy.
+        assert_eq!(through(&server.url, socks).call(call()).await.unwrap(), json!(1));
+    }
+
+    #[test]
+    fn case_20_the_proxy_of_a_url_is_the_environments() {
+        let proxy = |url: &str, variables: &[(&str, &str)]| {
+            let find = |name: &str| variables.iter().find(|(v, _)| *v == name).map(|(_, value)| (*value).to_owned());
+            proxy_for(&Url::parse(url).unwrap(), find).map(|p| (p.variable, p.shown, p.spoken))
+        };
+        let all = ("ALL_PROXY", "socks5://h:1080");
+        let of = |variable, shown: &str, spoken| Some((variable, shown.to_owned(), spoken));
+        assert_eq!(proxy("https://node.example", &[]), None);
+        assert_eq!(proxy("https://node.example", &[all]), of("ALL_PROXY", "socks5://h:1080", false));
+        let own = ("https_proxy", "user:secret@h:3128");
+        assert_eq!(proxy("https://node.example", &[all, own]), of("https_proxy", "http://h:3128", true));
+        assert_eq!(proxy("http://node.example", &[all, own]), of("ALL_PROXY", "socks5://h:1080", false));
+        assert_eq!(proxy("http://127.0.0.1:8545", &[all]), None);
+        for list in ["*", "example", ".example", "other, node.example"] {
+            assert_eq!(proxy("https://node.example", &[all, ("NO_PROXY", list)]), None, "{list}");
+        }
+        assert!(proxy("https://node.example", &[all, ("NO_PROXY", "ample, ode.example")]).is_some());
+        let nonsense = proxy("https://node.example", &[("ALL_PROXY", "nonsense://x")]);
+        assert_eq!(nonsense, of("ALL_PROXY", "nonsense://x", false), "what is not understood is not gone past");
     }
 
     #[tokio::test]

@@ -1191,7 +1191,7 @@ mod tests {
     use super::*;
     use crate::{
         kernel::generation::Generation,
-        wallet::chain::stub_server::{Canned, canned, unknown_method},
+        wallet::chain::stub_server::{Canned, canned, canned_alone, unknown_method},
     };
 
     const ACCOUNT: Address = Address::repeat_byte(0x11);
@@ -1350,10 +1350,10 @@ mod tests {
             let _ = node.fee_history(1, &[50]).await;
             let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
             assert!(node.account_picture(ACCOUNT, &[G2], &[KEY]).await.is_err());
-            assert!(
-                node.logs(&[LogQuery::default()], 1, 2).await.is_err()
-                    || node.endpoint.call(chain_id_call()).await == Ok(json!([]))
-            );
+            // An empty list and null are no logs.
+            let none =
+                matches!(node.endpoint.call(chain_id_call()).await, Ok(value) if value == json!([]) || value.is_null());
+            assert_eq!(node.logs(&[LogQuery::default()], 1, 2).await.is_ok(), none);
         }
     }
 
@@ -1383,6 +1383,296 @@ mod tests {
         assert_eq!(node.send_raw(&signed).await.unwrap(), hash);
         let error = saying(json!(B256::ZERO)).send_raw(&signed).await.unwrap_err();
         assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn k23_a_block_is_the_one_that_was_asked_for() {
+        let block = json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65", "transactions": [] });
+        assert_eq!(saying(block.clone()).block(16).await.unwrap().number, 16);
+        let other = saying(block.clone()).block(17).await.unwrap_err();
+        assert!(matches!(other, ChainError::Mismatch { what: "the block asked for", .. }), "{other}");
+        assert!(saying(block.clone()).transactions_in(16).await.is_ok());
+        let other = saying(block).transactions_in(17).await.unwrap_err();
+        assert!(matches!(other, ChainError::Mismatch { .. }), "{other}");
+    }
+
+    /// What was asked, and a node that notes it.
+    fn noting(
+        mut answer: impl FnMut(&str, &Value) -> Canned + Send + 'static,
+    ) -> (Arc<Mutex<Vec<(String, Value)>>>, Node) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let node = node(move |method, params| {
+            noted.lock().unwrap().push((method.to_owned(), params.clone()));
+            answer(method, params)
+        });
+        (asked, node)
+    }
+
+    fn methods(asked: &Mutex<Vec<(String, Value)>>) -> Vec<String> {
+        std::mem::take(&mut *asked.lock().unwrap()).into_iter().map(|(method, _)| method).collect()
+    }
+
+    #[tokio::test]
+    async fn the_chain_is_asked_for_once_and_the_newest_block_comes_along() {
+        let (asked, node) = noting(chain(true));
+        node.check_chain(31337).await.unwrap();
+        node.clone().check_chain(31337).await.unwrap();
+        assert_eq!(node.latest_block().await.unwrap().number, 16);
+        assert_eq!(methods(&asked), ["eth_chainId", "eth_getBlockByNumber"]);
+        // It stands for the newest block once, and not after anything else was asked.
+        node.latest_block().await.unwrap();
+        assert_eq!(methods(&asked), ["eth_getBlockByNumber"]);
+        let (asked, node) = noting(chain(true));
+        node.check_chain(31337).await.unwrap();
+        node.balance(ACCOUNT, At::Latest).await.unwrap();
+        node.latest_block().await.unwrap();
+        assert_eq!(methods(&asked).last().unwrap(), "eth_getBlockByNumber");
+        // Another chain goes on being refused, and a failure is not remembered.
+        assert!(matches!(node.check_chain(1).await, Err(ChainError::WrongChain { .. })));
+    }
+
+    #[tokio::test]
+    async fn case_18_an_estimate_without_its_block_is_taken_where_the_block_is_refused() {
+        for words in ["too many arguments, want at most 1", "invalid number of params"] {
+            let (asked, node) = noting(move |_, params| match params.as_array().unwrap().len() {
+                1 => Ok(json!("0x5208")),
+                _ => Err((-32602, words.into())),
+            });
+            assert_eq!(node.estimate_gas(&CallRequest::default()).await.unwrap(), 21_000);
+            assert_eq!(methods(&asked).len(), 2);
+        }
+        // A call that reverts is not asked again.
+        let (asked, node) = noting(|_, _| Err((3, "execution reverted: bad argument".into())));
+        assert!(node.estimate_gas(&CallRequest::default()).await.is_err());
+        assert_eq!(methods(&asked).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_node_does_not_know_of_a_method_is_left_out() {
+        let without_pending = node(|_, params| match params[1].as_str() {
+            Some("latest") => Ok(json!("0x7")),
+            _ => Err((-32000, "pending is not supported".into())),
+        });
+        assert_eq!(without_pending.nonce(OWNER, At::Pending).await.unwrap(), 7);
+        let counting_in_numbers = node(|_, params| match params[0].is_number() {
+            true => Ok(json!({ "baseFeePerGas": ["0x1", "0x2"] })),
+            false => Err((-32602, "invalid argument 0: cannot unmarshal string into int".into())),
+        });
+        assert_eq!(counting_in_numbers.fee_history(1, &[50]).await.unwrap().base_fees, [1, 2]);
+        let by_number_only = node(|method, params| match method {
+            "eth_blockNumber" => Ok(json!("0x10")),
+            _ if params[0] == json!("0x10") => Ok(json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65" })),
+            _ => Err((-32602, "invalid block number".into())),
+        });
+        assert_eq!(by_number_only.latest_block().await.unwrap().number, 16);
+        assert!(saying(json!("0x0")).code(ACCOUNT, At::Latest).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_may_be_told_as_an_error() {
+        for words in ["transaction not found", "not found", "unknown transaction"] {
+            let node = node(move |_, _| Err((-32000, words.into())));
+            assert_eq!(node.receipt(B256::ZERO).await.unwrap(), None, "{words}");
+            assert_eq!(node.transaction(B256::ZERO).await.unwrap(), None, "{words}");
+        }
+        assert!(node(|_, _| unknown_method()).receipt(B256::ZERO).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn without_batches_an_account_is_read_in_one_call_and_one_for_its_slot() {
+        let word = |n: u64| U256::from(n).to_be_bytes::<32>().to_vec();
+        let item = |data: Vec<u8>| [word(1), word(data.len() as u64), data].concat();
+        let slot = || [word(0), word(0), word(0), B256::left_padding_from(G2.as_slice()).to_vec()].concat();
+        let reads = [
+            keccak256([0x60]).to_vec(),
+            word(5),
+            word(6),
+            word(9),
+            B256::left_padding_from(OWNER.as_slice()).to_vec(),
+            B256::left_padding_from(ECDSA_VALIDATOR.as_slice()).to_vec(),
+            word(0),
+            slot(),
+            slot(),
+            slot(),
+            keccak256([0x61]).to_vec(),
+            [word(4), word(3)].concat(),
+            word(0).repeat(5),
+        ];
+        let answer = Bytes::from(reads.map(item).concat());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let node = Node::new(canned_alone(move |method, params| {
+            noted.lock().unwrap().push(method.to_owned());
+            Ok(match method {
+                "eth_getBlockByNumber" => json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65" }),
+                "eth_getStorageAt" => json!(Address::repeat_byte(0x44).into_word()),
+                "eth_call" if params[0].get("to").is_none() => json!(answer),
+                _ => return unknown_method(),
+            })
+        }));
+        let picture = node.account_picture(ACCOUNT, &[G2], &[KEY]).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), ["eth_getBlockByNumber", "eth_call", "eth_getStorageAt"]);
+        assert_eq!((picture.balance, picture.deposit, picture.owner), (U256::from(5), U256::from(6), OWNER));
+        assert_eq!(picture.deployed.unwrap().code_hash, keccak256([0x60]));
+        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+    }
+
+    #[tokio::test]
+    async fn a_node_that_runs_no_such_call_is_asked_for_each_read_alone() {
+        let mut chain = chain(true);
+        let node = Node::new(canned_alone(move |method, params| match params[0].get("to") {
+            None if method == "eth_call" => Err((-32602, "missing `to`".into())),
+            _ => chain(method, params),
+        }));
+        let picture = node.account_picture(ACCOUNT, &[G2], &[KEY]).await.unwrap();
+        assert_eq!((picture.balance, picture.owner), (U256::from(5), OWNER));
+        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+    }
+
+    /// A node that answers log queries of at most `most` blocks; otherwise the error, told with the length asked for.
+    fn limited(most: u64, refusal: impl Fn(u64) -> ChainError + Send + Sync + 'static) -> (Arc<Mutex<Vec<u64>>>, Node) {
+        struct Limited<F>(u64, F, Arc<Mutex<Vec<u64>>>);
+        impl<F: Fn(u64) -> ChainError + Send + Sync> crate::wallet::chain::transport::Transport for Limited<F> {
+            fn origin(&self) -> &str {
+                "stub"
+            }
+            fn request<'a>(&'a self, calls: &'a [Call]) -> crate::wallet::chain::transport::Answering<'a> {
+                let bound = |call: &Call, name: &str| {
+                    u64::from_str_radix(&call.params[0][name].as_str().unwrap()[2..], 16).unwrap()
+                };
+                let answer = |call: &Call| {
+                    let blocks = bound(call, "toBlock") - bound(call, "fromBlock") + 1;
+                    self.2.lock().unwrap().push(blocks);
+                    if blocks > self.0 { Err((self.1)(blocks)) } else { Ok(json!([])) }
+                };
+                let answers = calls.iter().map(answer).collect();
+                Box::pin(async move { answers })
+            }
+        }
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        (Arc::clone(&asked), Node::new(Endpoint::new(Limited(most, refusal, asked))))
+    }
+
+    fn refusing(code: i64, message: &str, data: Option<Value>) -> ChainError {
+        ChainError::rpc("stub", "eth_getLogs", code, message, data)
+    }
+
+    #[tokio::test]
+    async fn case_12_a_limit_on_the_length_is_known_by_any_of_its_wordings() {
+        type Refusal = fn(u64) -> ChainError;
+        let http = |status, text: &str| ChainError::HttpStatus {
+            endpoint: "stub".into(),
+            purpose: "eth_getLogs",
+            status,
+            text: text.into(),
+        };
+        let wordings: [Refusal; 9] = [
+            |_| refusing(-32000, "maximum [from, to] blocks distance: 2000", None),
+            |n| {
+                refusing(
+                    -32602,
+                    "invalid params",
+                    Some(json!({ "payload": format!("range {n} is bigger than range limit 2000") })),
+                )
+            },
+            |_| refusing(-32600, "block span too big, use 2000 or less", None),
+            |n| refusing(-32012, &format!("requested number of blocks too high: {n} > 2000"), None),
+            |_| refusing(-32005, "limit exceeded", None),
+            |_| {
+                refusing(
+                    -32602,
+                    "Under the Free tier you can ask for up to a 2,000 block range. This block range should work: [0x64, 0x833]",
+                    None,
+                )
+            },
+            |_| refusing(-32614, "eth_getLogs is limited to a 2k range", None),
+            |_| refusing(-32000, "vergangenheit zu lang", None),
+            |_| {
+                refusing(
+                    -32701,
+                    "Please specify an address in your request or, to remove restrictions, order a dedicated full node",
+                    None,
+                )
+            },
+        ];
+        for (i, wording) in wordings.into_iter().enumerate() {
+            let (_, node) = limited(2000, wording);
+            let chunk =
+                node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_or_else(|e| panic!("wording {i}: {e}"));
+            assert!(chunk.through <= 100 + 2000 - 1, "wording {i}");
+        }
+        // A number that the endpoint gives is used at once.
+        let (asked, node) = limited(2000, |_| refusing(-32000, "maximum [from, to] blocks distance: 2000", None));
+        node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), [10_000, 2000]);
+        for (status, text) in [(400, "query exceeds max block range 2000"), (413, ""), (503, "")] {
+            let (_, node) = limited(2000, move |_| http(status, text));
+            assert!(node.logs(&[LogQuery::default()], 100, 50_000).await.is_ok(), "HTTP {status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn case_14_a_quota_that_is_used_up_is_said_and_not_asked_about_again() {
+        for (code, words) in [
+            (-32005, "daily request count exceeded, request rate limited"),
+            (-32005, "project ID request rate exceeded"),
+            (429, "Monthly capacity limit exceeded. Upgrade your plan for continued service."),
+        ] {
+            let (asked, node) = limited(0, move |_| refusing(code, words, None));
+            let error = node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_err();
+            assert_eq!(asked.lock().unwrap().len(), 1, "{words}");
+            assert!(error.is_passing(), "{error}");
+            assert!(error.to_string().contains("limits how often it can be asked: wait, or use another"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn case_15_null_are_no_logs() {
+        let chunk = saying(Value::Null).logs(&[LogQuery::default()], 1, 9).await.unwrap();
+        assert_eq!((chunk.logs.len(), chunk.through), (0, 9));
+    }
+
+    #[tokio::test]
+    async fn an_error_in_unknown_words_costs_two_shorter_queries_and_teaches_nothing() {
+        let (asked, node) = limited(0, |_| refusing(-32000, "vergangenheit nicht da", None));
+        node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_err();
+        assert_eq!(*asked.lock().unwrap(), [10_000, 5000, 10]);
+        assert_eq!(node.span().blocks, LOG_SPAN);
+    }
+
+    #[tokio::test]
+    async fn one_crowded_block_does_not_make_every_later_query_short() {
+        struct Crowded;
+        impl crate::wallet::chain::transport::Transport for Crowded {
+            fn origin(&self) -> &str {
+                "stub"
+            }
+            fn request<'a>(&'a self, calls: &'a [Call]) -> crate::wallet::chain::transport::Answering<'a> {
+                let bound = |call: &Call, name: &str| {
+                    u64::from_str_radix(&call.params[0][name].as_str().unwrap()[2..], 16).unwrap()
+                };
+                let answer = |call: &Call| {
+                    let (from, to) = (bound(call, "fromBlock"), bound(call, "toBlock"));
+                    let crowded = from <= 5000 && to >= 5000 && from != to;
+                    if crowded {
+                        Err(refusing(-32005, "query returned more than 10000 results", None))
+                    } else {
+                        Ok(json!([]))
+                    }
+                };
+                let answers = calls.iter().map(answer).collect();
+                Box::pin(async move { answers })
+            }
+        }
+        let node = Node::new(Endpoint::new(Crowded));
+        let (mut next, mut queries) = (1, 0);
+        while next <= 1_000_000 {
+            next = node.logs(&[LogQuery::default()], next, 1_000_000).await.unwrap().through + 1;
+            queries += 1;
+        }
+        assert_eq!(node.span().blocks, LOG_SPAN);
+        assert!(queries < 200, "{queries} queries for a hundred stretches");
     }
 
     fn log_at(block: u64, topic: B256) -> Value {
