@@ -173,7 +173,7 @@ impl Bundler {
         const METHOD: &str = "eth_estimateUserOperationGas";
         match self.endpoint.call(Call::read(METHOD, json!([operation, self.entry_point]))).await {
             Ok(value) => GasEstimate::read(&self.answer(METHOD, &value)),
-            Err(error @ ChainError::Rpc(_)) if error.fault().is_some_and(|fault| fault.denial().is_none()) => {
+            Err(error) if matches!(error.fault(), Some(Fault::Other { .. } | Fault::NoSuchMethod)) => {
                 // It may be the EntryPoint that it does not know; only where that is certain, it is said instead.
                 match self.endpoint.call(Call::read(ENTRY_POINTS, json!([]))).await.map(|list| self.serves_ours(&list))
                 {
