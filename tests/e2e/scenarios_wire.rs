@@ -56,13 +56,16 @@ fn count_commands(batches: bool, most_node: usize, most_bundler: usize) {
         if sends {
             assert!(what == "revoke" || text(&data, "phase") == "included", "{what}: {data}");
         }
-        // Without batches the figures are for a send: a revocation also tries every key, before and after.
-        if batches || what.starts_with("send") {
-            assert!(node.requests <= most_node, "{what}: {until:#?}");
+        // The bounds are for a send. A grant reads the account again before it signs and after; a revocation tries every key
+        // before and after: with batches that is a few requests more, without them the figures are only told.
+        let more = if what.starts_with("send") { 0 } else { 4 };
+        if batches || more == 0 {
+            assert!(node.requests <= most_node + more, "{what}: {until:#?}");
             assert!(bundler.requests <= most_bundler, "{what}: {until:#?}");
         }
         if batches {
-            assert!(whole.iter().all(|c| c.connections <= 1), "{what}: one connection each: {seen:#?}");
+            // A second one is made where the first has not come back yet when the next question is asked.
+            assert!(whole.iter().all(|c| c.connections <= 2), "{what}: one connection each: {seen:#?}");
         }
     }
     println!("batches {batches}:\n{}", figures.join("\n"));

@@ -491,7 +491,11 @@ impl Line {
                     return (Err(ChainError::TooLarge { endpoint: self.origin.clone(), purpose, limit }), pause);
                 }
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                Ok(None) => break,
+                Ok(None) => {
+                    // The connection comes back on a task of its own; asked again at once, the client would make another.
+                    tokio::task::yield_now().await;
+                    break;
+                }
                 Err(error) => return (Err(self.failed(purpose, &error)), pause),
             }
         }
