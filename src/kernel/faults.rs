@@ -337,7 +337,10 @@ impl Fault {
         match rpc_code {
             code::EXECUTION_REVERTED => Self::CallReverts(reverted_call(message, data)),
             code::OUT_OF_TIME => time_fault(message),
-            code::METHOD_NOT_FOUND => Self::NoSuchMethod,
+            // Some bundlers give this code to everything that they refuse.
+            code::METHOD_NOT_FOUND => {
+                entry_point_fault(message).or_else(|| refusal_in_words(message)).unwrap_or(Self::NoSuchMethod)
+            }
             _ => entry_point_fault(message)
                 .or_else(|| {
                     data.and_then(|d| entry_point_fault(head(d.as_str().or_else(|| d.get("reason")?.as_str())?)))
@@ -793,6 +796,14 @@ mod tests {
             }
             _ => return None,
         })
+    }
+
+    #[test]
+    fn a_refusal_of_the_entry_point_is_read_under_any_code() {
+        let fault = |message| Fault::from_answer(code::METHOD_NOT_FOUND, message, None);
+        assert_eq!(fault("AA21 didn't pay prefund"), Fault::NoPrefund);
+        assert_eq!(fault("AA25 invalid account nonce"), Fault::NonceUsed);
+        assert_eq!(fault("the method eth_foo does not exist"), Fault::NoSuchMethod);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Wallet {
     config: RwLock<Config>,
     store: Store,
     vault: Vault,
+    /// How networks are reached, made once.
+    clients: network::Clients,
     /// The chain inside this program, on a sandbox home.
     sandbox: Option<InProcess>,
     /// Of a sandbox home that is being made: keeps other processes from making it too.
@@ -114,7 +116,8 @@ impl Wallet {
             false => (Store::open(&records)?, Vault::open(home.data(), config.vault, passphrase), None),
         };
         let making = None;
-        Ok(Self { home, config: RwLock::new(config), store, vault, sandbox, making, for_one_command: false })
+        let clients = network::Clients::default();
+        Ok(Self { home, config: RwLock::new(config), store, vault, clients, sandbox, making, for_one_command: false })
     }
 
     /// The vault's passphrase is forgotten as soon as an operation is signed, not when the wallet is dropped: following the

@@ -1,18 +1,28 @@
 //! The networks a home knows, and the services each is reached through.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
 use serde::Serialize;
 use serde_json::Value;
 use toml_edit::{Item, Table, value};
 
 use super::{
     Wallet,
-    chain::{At, Bundler, ChainError, Endpoint, Http, Node, Paymaster, http::redacted, paymaster::Dialect},
+    chain::{
+        At, Bundler, ChainError, Endpoint, Http, Node, Paymaster, http::redacted, node::Block, paymaster::Dialect,
+    },
     error::{Error, Result},
     model::{Network, PaymasterKind},
-    playground,
+    now, playground,
 };
 use crate::{
-    kernel::generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+    kernel::{
+        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+        sentence,
+    },
     sandbox::CHAIN_ID,
 };
 
@@ -36,7 +46,9 @@ pub struct Probe {
     pub detail: String,
 }
 
-/// The clients of one network, after its chain id was checked.
+/// The clients of one network, after its chain id was checked. Cheap to clone; clones share connections, and what was learned of
+/// each endpoint.
+#[derive(Debug, Clone)]
 pub(super) struct Services {
     pub name: String,
     pub network: Network,
@@ -45,6 +57,38 @@ pub(super) struct Services {
     pub second: Option<Node>,
     pub bundler: Option<Bundler>,
     pub paymaster: Option<Paymaster>,
+}
+
+/// The clients that were made so far, each once for a process: connections are kept, a chain id is asked once, and what an
+/// endpoint cannot do is found out once.
+#[derive(Default)]
+pub(super) struct Clients {
+    made: Mutex<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    /// By address: a node and a bundler behind one address share their connection.
+    endpoints: BTreeMap<String, Endpoint>,
+    services: BTreeMap<String, Services>,
+}
+
+impl Clients {
+    /// The clients of this network - made anew when its config is not what it was.
+    fn of(
+        &self,
+        name: &str,
+        network: &Network,
+        connect: impl FnOnce(&mut BTreeMap<String, Endpoint>) -> Result<Services>,
+    ) -> Result<Services> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(services) = made.services.get(name).filter(|services| services.network == *network) {
+            return Ok(services.clone());
+        }
+        let services = connect(&mut made.endpoints)?;
+        made.services.insert(name.to_owned(), services.clone());
+        Ok(services)
+    }
 }
 
 /// ZeroDev's one address for node, bundler and paymaster (protocol.md 9).
@@ -199,7 +243,7 @@ impl Wallet {
         self.services(name).await
     }
 
-    /// Connects, and stops at a node of another chain (R22).
+    /// The network's clients; stops at a node of another chain (R22). The node is asked for its chain once in a process.
     pub(super) async fn services(&self, name: &str) -> Result<Services> {
         let network = self.network_config(name)?;
         let services = self.connect(name, network)?;
@@ -225,6 +269,7 @@ impl Wallet {
         let reachable = node.is_ok();
         probes.push(probe("node, chain id", node.map(|()| format!("chain {}", services.network.chain_id))));
         if reachable {
+            probes.push(probe_block(&services, services.node.latest_block().await));
             let contracts = [
                 ("EntryPoint v0.6", ENTRY_POINT),
                 ("KernelFactory", KERNEL_FACTORY),
@@ -270,6 +315,17 @@ impl Wallet {
     }
 }
 
+fn probe_block(services: &Services, block: std::result::Result<Block, ChainError>) -> Probe {
+    let (ok, detail) = match block {
+        Ok(block) => match services.about_the_time(block.timestamp) {
+            None => (true, format!("{} of {}", block.number, sentence::time(block.timestamp))),
+            Some(old) => (false, old),
+        },
+        Err(e) => (false, e.to_string()),
+    };
+    Probe { what: "newest block".into(), ok, detail }
+}
+
 fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
     match result {
         Ok(detail) => Probe { what: what.into(), ok: true, detail },
@@ -279,13 +335,29 @@ fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
 
 impl Wallet {
     fn connect(&self, name: &str, network: Network) -> Result<Services> {
-        let endpoint = |address: &str| match (&self.sandbox, address) {
+        self.clients.of(name, &network.clone(), |endpoints| self.connect_anew(name, network, endpoints))
+    }
+
+    fn connect_anew(
+        &self,
+        name: &str,
+        network: Network,
+        endpoints: &mut BTreeMap<String, Endpoint>,
+    ) -> Result<Services> {
+        let mut endpoint = |address: &str| match (&self.sandbox, address) {
             (Some(chain), playground::ADDRESS) => Ok(Endpoint::new(chain.clone())),
             (Some(_), _) => Err(Error::failed("sandbox.closed", "config.toml: a sandbox home knows no live network")),
             (None, playground::ADDRESS) => {
                 Err(Error::failed("sandbox.only", "config.toml: the sandbox is only there in a home of its own"))
             }
-            (None, url) => Ok(Http::new(url).map(Endpoint::new)?),
+            (None, url) => match endpoints.get(url) {
+                Some(endpoint) => Ok(endpoint.clone()),
+                None => {
+                    let endpoint = Http::new(url).map(Endpoint::new)?;
+                    endpoints.insert(url.to_owned(), endpoint.clone());
+                    Ok(endpoint)
+                }
+            },
         };
         let node = Node::new(endpoint(&network.rpc)?);
         let second = network.second_rpc.as_deref().map(|url| endpoint(url).map(Node::new)).transpose()?;
@@ -312,6 +384,38 @@ impl Wallet {
         Ok(Services { name: name.to_owned(), network, node, second, bundler, paymaster })
     }
 }
+
+/// How far the newest block and this computer's clock may be apart before it is said (R31).
+const HOUR: u64 = 60 * 60;
+
+impl Services {
+    /// What is said beside every claim that rests on the newest block when that block is old, or this computer's clock is off
+    /// (R31). Nothing on chains whose time is not the world's, or that make blocks only when something is sent.
+    pub(super) fn about_the_time(&self, newest: u64) -> Option<String> {
+        const FOR_DEVELOPMENT: [u64; 2] = [1337, 31337];
+        let clock = now();
+        let (old, ahead) = (clock.saturating_sub(newest), newest.saturating_sub(clock));
+        let node = self.node.endpoint().origin();
+        let span = |seconds: u64| match seconds {
+            0..DAY_AND_A_HALF => format!("{} hours", seconds / HOUR),
+            _ => format!("{} days", seconds / (24 * HOUR)),
+        };
+        match self.network.chain_id {
+            CHAIN_ID => None,
+            _ if ahead > HOUR => Some(format!(
+                "the newest block of {node} is {} ahead of this computer's clock: one of the two is wrong",
+                span(ahead)
+            )),
+            chain if old > HOUR && !FOR_DEVELOPMENT.contains(&chain) => Some(format!(
+                "the newest block of {node} is {} old: it may not know what happened since, or this computer's clock is wrong",
+                span(old)
+            )),
+            _ => None,
+        }
+    }
+}
+
+const DAY_AND_A_HALF: u64 = 36 * HOUR;
 
 pub(super) fn to_table(network: &Network) -> Table {
     let mut table = Table::new();
@@ -363,4 +467,59 @@ pub fn check_name(field: &str, name: &str) -> Result<()> {
         .hint("use 1 to 32 letters, digits, dashes, underscores or dots"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(chain_id: u64) -> Network {
+        Network {
+            second_rpc: None,
+            chain_id,
+            rpc: "http://127.0.0.1:1".into(),
+            bundler: None,
+            paymaster: None,
+            paymaster_kind: None,
+            paymaster_context: None,
+        }
+    }
+
+    fn services(network: &Network) -> Services {
+        let node = Node::new(Endpoint::new(Http::new(&network.rpc).unwrap()));
+        Services { name: "main".into(), network: network.clone(), node, second: None, bundler: None, paymaster: None }
+    }
+
+    #[test]
+    fn section_d_the_clients_of_a_network_are_made_once_and_anew_when_its_config_changes() {
+        let clients = Clients::default();
+        let made = std::cell::Cell::new(0);
+        let ask = |network: &Network| {
+            clients.of("main", network, |_| {
+                made.set(made.get() + 1);
+                Ok(services(network))
+            })
+        };
+        let first = network(1);
+        ask(&first).unwrap();
+        ask(&first).unwrap();
+        assert_eq!(made.get(), 1);
+        let moved = Network { rpc: "http://127.0.0.1:2".into(), ..first.clone() };
+        assert_eq!(ask(&moved).unwrap().network, moved);
+        assert_eq!(ask(&network(2)).unwrap().network.chain_id, 2);
+        assert_eq!(made.get(), 3);
+    }
+
+    #[test]
+    fn r31_a_node_whose_newest_block_is_old_is_named() {
+        let said = |chain, block_time| services(&network(chain)).about_the_time(block_time);
+        assert_eq!(said(1, now()), None);
+        assert_eq!(said(1, now() - HOUR + 60), None);
+        let old = said(1, now() - 3 * 24 * HOUR).unwrap();
+        assert!(old.starts_with("the newest block of http://127.0.0.1:1 is 3 days old"), "{old}");
+        let behind = said(1, now() + 2 * HOUR + 60).unwrap();
+        assert!(behind.contains("2 hours ahead of this computer's clock"), "{behind}");
+        assert_eq!(said(31337, now() - 3 * 24 * HOUR), None, "it makes blocks on demand");
+        assert_eq!(said(CHAIN_ID, 1_700_000_000), None);
+    }
 }

@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::{
     Wallet,
     chain::{
-        At, ChainError, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered, node::Receipt, outcome_in, quote,
+        At, ChainError, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
+        node::{Purse, Receipt},
+        outcome_in, quote_in,
     },
     elsewhere::Completed,
     error::{Class, Error, Result},
@@ -114,10 +116,11 @@ impl Services {
         if let Some(max_cost) = wanted.max_cost {
             ceiling = ceiling.with_max_cost(max_cost);
         }
-        let quote = quote(&self.node, bundler, Some(ceiling)).await?;
+        let quote = quote_in(&market, &self.node, bundler, Some(ceiling)).await?;
+        let purse = self.node.purse(wanted.sender, wanted.nonce_key, At::Latest).await?;
         let mut user_op = UserOperation {
             sender: wanted.sender,
-            nonce: self.node.entry_point_nonce(wanted.sender, wanted.nonce_key, At::Latest).await?,
+            nonce: purse.nonce,
             init_code: wanted.init_code.clone(),
             call_data: wanted.call_data.clone(),
             signature: (wanted.assemble)(&DUMMY_SIGNATURE),
@@ -153,7 +156,7 @@ impl Services {
         }
         ceiling.check(bundler.endpoint().origin(), &user_op)?;
         if wanted.pay == Pay::Account {
-            self.can_pay(&user_op).await?;
+            can_pay(&user_op, &purse)?;
         }
         Ok(Prepared {
             user_op_hash: user_op.hash(ENTRY_POINT, self.network.chain_id),
@@ -172,7 +175,7 @@ impl Services {
         let ceiling = FeeCeiling::from_market(&Market::read(&self.node).await?);
         ceiling.check("the file", &user_op)?;
         if user_op.paymaster_and_data.is_empty() {
-            self.can_pay(&user_op).await?;
+            can_pay(&user_op, &self.node.purse(user_op.sender, U192::ZERO, At::Latest).await?)?;
         }
         Ok(Prepared {
             user_op_hash: user_op.hash(ENTRY_POINT, self.network.chain_id),
@@ -183,24 +186,23 @@ impl Services {
             user_op,
         })
     }
+}
 
-    /// Stops an operation that the EntryPoint would refuse for lack of money (AA21).
-    async fn can_pay(&self, user_op: &UserOperation) -> Result<()> {
-        let balance = self.node.balance(user_op.sender, At::Latest).await?;
-        let deposit = self.node.deposit(user_op.sender, At::Latest).await?;
-        let needed = user_op.max_cost();
-        if balance.saturating_add(deposit) < needed {
-            return Err(Error::failed(
-                "funds.insufficient",
-                format!(
-                    "the account {} must be able to pay {needed} wei for gas, and has {balance} wei and {deposit} wei deposited",
-                    user_op.sender
-                ),
-            )
-            .hint("send ETH to the account, or use a network with a paymaster"));
-        }
-        Ok(())
+/// Stops an operation that the EntryPoint would refuse for lack of money (AA21).
+fn can_pay(user_op: &UserOperation, purse: &Purse) -> Result<()> {
+    let Purse { balance, deposit, .. } = purse;
+    let needed = user_op.max_cost();
+    if balance.saturating_add(*deposit) < needed {
+        return Err(Error::failed(
+            "funds.insufficient",
+            format!(
+                "the account {} must be able to pay {needed} wei for gas, and has {balance} wei and {deposit} wei deposited",
+                user_op.sender
+            ),
+        )
+        .hint("send ETH to the account, or use a network with a paymaster"));
     }
+    Ok(())
 }
 
 impl Wallet {

@@ -395,7 +395,9 @@ impl Wallet {
         let (code, newest) =
             tokio::join!(services.node.code(account.address, At::Latest), services.node.latest_block());
         let deployed = !code?.is_empty();
-        let planned_at = newest.ok().map(|block| block.number);
+        // An old node is named; it does not stop the brake.
+        let newest = newest.ok();
+        let planned_at = newest.map(|block| block.number);
         let calls = vec![revocation::panic(account.address)];
         let account_call = owner_call(calls.clone(), true)?;
         let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost, urgent: true };
@@ -406,7 +408,10 @@ impl Wallet {
             also_revokes: Vec::new(),
             // Its state is not read here: that must work when little else does. It is looked at afterwards.
             remaining: Vec::new(),
-            warnings: vec!["it ends no key: lifting the panic brings back what was not ended".into()],
+            warnings: ["it ends no key: lifting the panic brings back what was not ended".into()]
+                .into_iter()
+                .chain(newest.and_then(|block| services.about_the_time(block.timestamp)))
+                .collect(),
             passed_over,
             further: 0,
             carriage,
@@ -526,6 +531,7 @@ impl Wallet {
         }
         warnings.extend(drafted.needs_nothing);
         warnings.extend(self.unknown_to_us(&account, &intent.wish, &picture)?);
+        warnings.extend(services.about_the_time(picture.timestamp));
         Ok(RevokePlan {
             steps: drafted.steps,
             also_revokes: drafted.also_revokes,

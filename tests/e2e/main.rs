@@ -27,3 +27,4 @@ mod scenarios_secrets;
 mod scenarios_trouble;
 mod scenarios_turns;
 mod scenarios_watch_only;
+mod scenarios_wire;

@@ -187,7 +187,7 @@ pub fn findings() -> Vec<Finding> {
 
 /// The worst comes last, as it may.
 pub fn account_findings() -> Vec<Difference> {
-    let finding = |code, message: &str| Difference { code, message: message.to_owned() };
+    let finding = |code, message: &str| Difference { id: None, code, message: message.to_owned() };
     vec![
         finding("unknown_turns", "turn 3 was used by something that is not on record"),
         finding(
@@ -482,7 +482,12 @@ pub fn revoked() -> Revoked {
 }
 
 pub fn paused() -> Paused {
-    Paused { block: 6_123_456, transaction_hash: B256::repeat_byte(0x99), disabled_mode: u32::MAX }
+    Paused {
+        block: 6_123_456,
+        transaction_hash: B256::repeat_byte(0x99),
+        disabled_mode: u32::MAX,
+        ground: Default::default(),
+    }
 }
 
 /// A key whose private half is here.

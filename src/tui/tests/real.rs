@@ -191,6 +191,7 @@ fn live(mute: &Mute, home: &Home) {
     Wallet::init(home, Backend::File).unwrap();
     let wallet = Wallet::open(home.clone(), PassphraseSource::StandardInput).unwrap();
     let network = Network {
+        second_rpc: None,
         chain_id: 31_337,
         rpc: mute.url.clone(),
         bundler: None,

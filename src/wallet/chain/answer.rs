@@ -84,6 +84,11 @@ impl<'a> Answer<'a> {
             .ok_or_else(|| self.should_be("0x hex bytes"))
     }
 
+    /// Code: bytes, and "0x0" for none with some nodes.
+    pub fn code(&self) -> Result<Bytes, ChainError> {
+        if self.value.as_str() == Some("0x0") { Ok(Bytes::new()) } else { self.bytes() }
+    }
+
     pub fn address(&self) -> Result<Address, ChainError> {
         Address::try_from(self.bytes()?.as_ref()).map_err(|_| self.should_be("a 20-byte address"))
     }

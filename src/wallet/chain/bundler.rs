@@ -3,7 +3,10 @@
 //! A bundler is asked, never believed: the operation's hash is ours, and a receipt counts only with the EntryPoint's
 //! own event in it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
@@ -11,10 +14,11 @@ use alloy::{
     sol_types::SolEvent,
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::{
     answer::Answer,
-    node::{Log, chain_id_call, maybe, same_chain},
+    node::{Log, chain_id_call, maybe, none_if_not_there, same_chain},
     transport::{Call, ChainError, Endpoint},
 };
 use crate::kernel::{
@@ -95,6 +99,8 @@ pub enum Followed {
     Included(Box<Included>),
 }
 
+const ENTRY_POINTS: &str = "eth_supportedEntryPoints";
+
 /// How often a waiting operation is asked about.
 #[derive(Debug, Clone, Copy)]
 pub struct Rhythm {
@@ -109,17 +115,18 @@ impl Default for Rhythm {
     }
 }
 
-/// A bundler's endpoint, for one EntryPoint on one chain. Cheap to clone.
+/// A bundler's endpoint, for one EntryPoint on one chain. Cheap to clone; clones share what was checked.
 #[derive(Debug, Clone)]
 pub struct Bundler {
     endpoint: Endpoint,
     entry_point: Address,
     chain_id: u64,
+    checked: Arc<OnceCell<()>>,
 }
 
 impl Bundler {
     pub fn new(endpoint: Endpoint, entry_point: Address, chain_id: u64) -> Self {
-        Self { endpoint, entry_point, chain_id }
+        Self { endpoint, entry_point, chain_id, checked: Arc::default() }
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -130,16 +137,27 @@ impl Bundler {
         Answer::new(self.endpoint.origin(), purpose, value)
     }
 
-    /// Stops at a bundler of another chain or without our EntryPoint.
+    /// Stops at a bundler of another chain or without our EntryPoint. Asked once in a process.
     pub async fn check(&self) -> Result<(), ChainError> {
-        const ENTRY_POINTS: &str = "eth_supportedEntryPoints";
+        self.checked.get_or_try_init(|| self.check_anew()).await.copied()
+    }
+
+    async fn check_anew(&self) -> Result<(), ChainError> {
         let calls = [chain_id_call(), Call::read(ENTRY_POINTS, json!([]))];
-        let mut answers = self.endpoint.calls(&calls).await.into_iter();
+        let Some(answers) = self.endpoint.together(&calls).await else {
+            // Each question is a request here. A bundler without our EntryPoint refuses the estimate, and is asked why then.
+            let theirs = self.endpoint.call(chain_id_call()).await?;
+            return same_chain(self.endpoint.origin(), self.chain_id, self.answer("eth_chainId", &theirs).u64()?);
+        };
+        let mut answers = answers.into_iter();
         let mut next = || answers.next().unwrap_or(Ok(Value::Null));
         let theirs = self.answer("eth_chainId", &next()?).u64()?;
         same_chain(self.endpoint.origin(), self.chain_id, theirs)?;
-        let supported = next()?;
-        for entry_point in self.answer(ENTRY_POINTS, &supported).list(100)? {
+        self.serves_ours(&next()?)
+    }
+
+    fn serves_ours(&self, supported: &Value) -> Result<(), ChainError> {
+        for entry_point in self.answer(ENTRY_POINTS, supported).list(100)? {
             if entry_point.address()? == self.entry_point {
                 return Ok(());
             }
@@ -153,8 +171,18 @@ impl Bundler {
     /// Asks what gas an operation needs. It should carry a full-length dummy signature and the real paymaster's address.
     pub async fn estimate(&self, operation: &UserOperation) -> Result<GasEstimate, ChainError> {
         const METHOD: &str = "eth_estimateUserOperationGas";
-        let value = self.endpoint.call(Call::read(METHOD, json!([operation, self.entry_point]))).await?;
-        GasEstimate::read(&self.answer(METHOD, &value))
+        match self.endpoint.call(Call::read(METHOD, json!([operation, self.entry_point]))).await {
+            Ok(value) => GasEstimate::read(&self.answer(METHOD, &value)),
+            Err(error) if matches!(error.fault(), Some(Fault::Other { .. } | Fault::NoSuchMethod)) => {
+                // It may be the EntryPoint that it does not know; only where that is certain, it is said instead.
+                match self.endpoint.call(Call::read(ENTRY_POINTS, json!([]))).await.map(|list| self.serves_ours(&list))
+                {
+                    Ok(Err(unsupported @ ChainError::EntryPointUnsupported { .. })) => Err(unsupported),
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a signed operation once and answers its hash, which must be the one we compute. If the answer is lost or
@@ -184,7 +212,7 @@ impl Bundler {
     /// The operation with this hash, if the bundler knows it; its own hash is recomputed.
     pub async fn by_hash(&self, hash: B256) -> Result<Option<KnownOperation>, ChainError> {
         const METHOD: &str = "eth_getUserOperationByHash";
-        let value = self.endpoint.call(Call::read(METHOD, json!([hash]))).await?;
+        let Some(value) = self.unless_not_there(Call::read(METHOD, json!([hash]))).await? else { return Ok(None) };
         let Some(known) = maybe(&self.answer(METHOD, &value), read_known)? else { return Ok(None) };
         let theirs = known.operation.hash(known.entry_point, self.chain_id);
         if theirs != hash {
@@ -197,9 +225,13 @@ impl Bundler {
     /// without it, or that says otherwise, is refused.
     pub async fn receipt(&self, hash: B256) -> Result<Option<Included>, ChainError> {
         const METHOD: &str = "eth_getUserOperationReceipt";
-        let value = self.endpoint.call(Call::read(METHOD, json!([hash]))).await?;
+        let Some(value) = self.unless_not_there(Call::read(METHOD, json!([hash]))).await? else { return Ok(None) };
         let answer = self.answer(METHOD, &value);
         maybe(&answer, |answer| self.read_receipt(hash, answer))
+    }
+
+    async fn unless_not_there(&self, call: Call) -> Result<Option<Value>, ChainError> {
+        none_if_not_there(self.endpoint.call(call).await.map(Some))
     }
 
     fn read_receipt(&self, hash: B256, answer: &Answer<'_>) -> Result<Included, ChainError> {
@@ -239,8 +271,9 @@ impl Bundler {
         })
     }
 
-    /// Asks for the receipt until it is there or the time is up. Passing trouble of the endpoint is waited out. Safe to
-    /// drop at any moment and to begin again.
+    /// Asks for the receipt until it is there or the time is up. Passing trouble of the endpoint is waited out, and so is an
+    /// error in words that are not known: several bundlers have one for "not in a block yet". Safe to drop at any moment and to
+    /// begin again.
     pub async fn follow(&self, hash: B256, patience: Duration, rhythm: Rhythm) -> Result<Followed, ChainError> {
         let started = Instant::now();
         let mut pause = rhythm.first;
@@ -248,7 +281,7 @@ impl Bundler {
             match self.receipt(hash).await {
                 Ok(Some(included)) => return Ok(Followed::Included(Box::new(included))),
                 Ok(None) => {}
-                Err(error) if error.is_passing() => {
+                Err(error) if error.is_passing() || is_unknown(&error) => {
                     if started.elapsed() + pause >= patience {
                         return Err(error);
                     }
@@ -262,6 +295,14 @@ impl Bundler {
             tokio::time::sleep(pause.min(left)).await;
             pause = pause.mul_f32(1.5).min(rhythm.longest);
         }
+    }
+}
+
+/// An error of which the words say nothing known - "the method does not exist" is known.
+fn is_unknown(error: &ChainError) -> bool {
+    match error {
+        ChainError::Rpc(error) => !error.message.to_ascii_lowercase().contains("method"),
+        _ => false,
     }
 }
 
@@ -335,7 +376,7 @@ mod tests {
         kernel::generation::ENTRY_POINT,
         wallet::chain::{
             http::{Http, Patience},
-            stub_server::{Canned, Reply, StubServer, canned, result, unknown_method},
+            stub_server::{Canned, Reply, StubServer, canned, canned_alone, result, unknown_method},
         },
     };
 
@@ -643,6 +684,52 @@ mod tests {
         });
         let followed = bundler.follow(hash(), Duration::from_secs(5), quick()).await.unwrap();
         assert!(matches!(followed, Followed::Included(included) if included.outcome.success));
+    }
+
+    #[tokio::test]
+    async fn case_19_an_operation_is_followed_whatever_the_words_for_not_yet_are() {
+        for (code, words) in [
+            (-32602, "User operation receipt not found"),
+            (-32601, "Missing/invalid userOpHash"),
+            (-32000, "noch nicht da"),
+        ] {
+            let mut asked = 0;
+            let bundler = bundler(move |_, _| {
+                asked += 1;
+                if asked < 4 { Err((code, words.into())) } else { Ok(receipt_of(hash(), true)) }
+            });
+            let followed = bundler.follow(hash(), Duration::from_secs(5), quick()).await;
+            assert!(matches!(followed, Ok(Followed::Included(_))), "{words}: {followed:?}");
+        }
+        let never = bundler(|_, _| Err((-32602, "User operation receipt not found".into())));
+        let pending = never.follow(hash(), Duration::from_millis(10), quick()).await;
+        assert_eq!(pending.unwrap(), Followed::Pending);
+    }
+
+    #[tokio::test]
+    async fn a_bundler_is_checked_once() {
+        let asked = Arc::new(Mutex::new(0));
+        let noted = Arc::clone(&asked);
+        let bundler = bundler(move |method, _| {
+            *noted.lock().unwrap() += 1;
+            Ok(if method == "eth_chainId" { json!("0x7a69") } else { json!([ENTRY_POINT]) })
+        });
+        bundler.check().await.unwrap();
+        bundler.clone().check().await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn without_batches_the_entry_point_is_asked_about_when_an_estimate_is_refused() {
+        let answer = |method: &str, _: &Value| match method {
+            "eth_chainId" => Ok(json!("0x7a69")),
+            "eth_supportedEntryPoints" => Ok(json!([Address::ZERO])),
+            _ => Err((-32602, "entryPoint is not supported".into())),
+        };
+        let bundler = Bundler::new(canned_alone(answer), ENTRY_POINT, CHAIN);
+        bundler.check().await.unwrap();
+        let error = bundler.estimate(&operation()).await.unwrap_err();
+        assert!(matches!(error, ChainError::EntryPointUnsupported { .. }), "{error}");
     }
 
     #[tokio::test]

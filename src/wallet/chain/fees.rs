@@ -56,7 +56,12 @@ impl Market {
     pub async fn read(node: &Node) -> Result<Self, ChainError> {
         match node.fee_history(HISTORY, &PERCENTILES).await {
             Ok(history) => Ok(Self::from_history(&history)),
-            Err(error @ (ChainError::Rpc(_) | ChainError::Malformed { .. })) => {
+            // Methods that are not there are refused in many ways.
+            Err(
+                error @ (ChainError::Rpc(_)
+                | ChainError::Malformed { .. }
+                | ChainError::HttpStatus { status: 400..=428 | 430..=499 | 500 | 501, .. }),
+            ) => {
                 let base_fee = node.gas_price().await.map_err(|_| error)?;
                 Ok(Self { base_fee, usual_priority: 0, high_priority: 0 })
             }
@@ -209,9 +214,21 @@ pub struct Quote {
     pub ceiling: FeeCeiling,
 }
 
-/// Asks the bundler for its price, where it has one, and the node otherwise. Without a ceiling, the default one applies.
+/// [`quote_in`] with the market as it is now.
+#[cfg(test)]
 pub async fn quote(node: &Node, bundler: &Bundler, ceiling: Option<FeeCeiling>) -> Result<Quote, ChainError> {
     let market = Market::read(node).await?;
+    quote_in(&market, node, bundler, ceiling).await
+}
+
+/// Asks the bundler for its price, where it has one, and takes the node's otherwise. Without a ceiling, the default one applies.
+pub async fn quote_in(
+    market: &Market,
+    node: &Node,
+    bundler: &Bundler,
+    ceiling: Option<FeeCeiling>,
+) -> Result<Quote, ChainError> {
+    let market = *market;
     let ceiling = ceiling.unwrap_or_else(|| FeeCeiling::from_market(&market));
     let (fees, source, proposer) = match proposal(bundler, &market).await? {
         Some((fees, source)) => (fees, source, bundler.endpoint().origin()),
@@ -226,7 +243,13 @@ async fn proposal(bundler: &Bundler, market: &Market) -> Result<Option<(Fees, &'
     const METHODS: [&str; 3] =
         ["pimlico_getUserOperationGasPrice", "zd_getUserOperationGasPrice", "rundler_maxPriorityFeePerGas"];
     let calls = METHODS.map(|method| Call::read(method, json!([])));
-    for (method, answer) in METHODS.into_iter().zip(bundler.endpoint().calls(&calls).await) {
+    let mut together = bundler.endpoint().together(&calls).await.map(Vec::into_iter);
+    for (method, call) in METHODS.into_iter().zip(calls) {
+        // Where each question is a request, the first that is answered is the last that is asked.
+        let answer = match &mut together {
+            Some(answers) => answers.next().unwrap_or(Ok(Value::Null)),
+            None => bundler.endpoint().call(call).await,
+        };
         let value = match answer {
             Ok(Value::Null) => continue,
             Ok(value) => value,

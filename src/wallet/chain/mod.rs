@@ -9,6 +9,7 @@
 //! size, compared with what we can compute ourselves, and every price is held under a ceiling (`fees`).
 //! The address of an endpoint often carries an API key; only its scheme, host and port are ever shown.
 
+pub mod aggregate;
 pub mod answer;
 pub mod bundler;
 pub mod fees;
@@ -22,7 +23,9 @@ pub mod transport;
 mod stub_server;
 
 pub use bundler::{Bundler, Followed, Outcome, Rhythm, outcome_in};
-pub use fees::{FeeCeiling, Fees, Market, buffered, quote};
+#[cfg(test)]
+pub use fees::quote;
+pub use fees::{FeeCeiling, Fees, Market, buffered, quote_in};
 pub use http::Http;
 pub use node::{At, CallRequest, Node};
 pub use paymaster::Paymaster;

@@ -3,24 +3,23 @@
 //! Everything about one account is read at one block, in two round trips: [`Node::account_picture`].
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
     vec,
 };
 
 use alloy::{
-    primitives::{Address, B256, Bytes, FixedBytes, Selector, U256, aliases::U192, keccak256},
+    primitives::{Address, B256, Bytes, FixedBytes, KECCAK256_EMPTY, Selector, U256, aliases::U192, keccak256},
     sol,
     sol_types::SolCall,
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::{
+    aggregate,
     answer::Answer,
-    transport::{Call, ChainError, Endpoint},
+    transport::{Answers, Call, ChainError, Endpoint, RpcError, is_rate_limit},
 };
 use crate::kernel::{
     account::IMPLEMENTATION_SLOT,
@@ -45,8 +44,15 @@ sol! {
 
 /// Most logs taken from one answer.
 const LOGS: usize = 50_000;
-/// Blocks in the first log query; halved whenever an endpoint finds a range too long.
+/// Blocks in the first log query; fewer whenever an endpoint finds a range too long.
 const LOG_SPAN: u64 = 10_000;
+/// Blocks in the query that tells whether an error in unknown words is about the length.
+const SHORT_SPAN: u64 = 10;
+/// Log queries of a length that must go well before a longer one is tried; doubles each time that one fails.
+const CAREFUL: u32 = 2;
+const MOST_CAREFUL: u32 = 64;
+/// How long the block that came with the chain id may stand for the newest one.
+const STILL_NEWEST: Duration = Duration::from_secs(1);
 
 /// Which state a read is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +171,8 @@ impl Receipt {
             success: answer.field("status")?.truth()?,
             gas_used: answer.field("gasUsed")?.number()?,
             gas_price: answer.optional("effectiveGasPrice").map_or(Ok(U256::ZERO), |price| price.number())?,
-            logs: Log::read_list(&answer.field("logs")?)?,
+            // Some nodes say null where there are none.
+            logs: answer.optional("logs").map_or_else(|| Ok(Vec::new()), |logs| Log::read_list(&logs))?,
         })
     }
 }
@@ -330,17 +337,75 @@ pub struct Deployed {
     pub executions: Vec<(Selector, Execution)>,
 }
 
-/// A node's endpoint. Cheap to clone.
+/// What an account and the EntryPoint hold for its next operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purse {
+    /// The EntryPoint's next nonce, the nonce key included.
+    pub nonce: U256,
+    /// Wei held by the account.
+    pub balance: U256,
+    /// Wei held for it by the EntryPoint.
+    pub deposit: U256,
+}
+
+/// A node's endpoint. Cheap to clone; clones share what was learned.
 #[derive(Debug, Clone)]
 pub struct Node {
     endpoint: Endpoint,
-    /// Blocks a log query may span here, as far as is known.
-    log_span: Arc<AtomicU64>,
+    /// How many blocks a log query may span here, as far as is known.
+    span: Arc<Mutex<Span>>,
+    /// Asked once.
+    chain: Arc<OnceCell<u64>>,
+    /// The newest block, as it came with the chain id; gone as soon as anything else is asked.
+    first_block: Arc<Mutex<Option<(Block, Instant)>>>,
+}
+
+/// What is learned about the length of log queries, and unlearned again: a crowded stretch says nothing about the next.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    blocks: u64,
+    /// Queries of this length that went well.
+    good: u32,
+    /// How many must, before a longer one is tried.
+    careful: u32,
+    /// This length is a try.
+    grown: bool,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self { blocks: LOG_SPAN, good: 0, careful: CAREFUL, grown: false }
+    }
+}
+
+impl Span {
+    fn shrink(&mut self, blocks: u64) {
+        if self.grown {
+            self.careful = self.careful.saturating_mul(2).min(MOST_CAREFUL);
+        }
+        *self = Self { blocks: blocks.max(1), good: 0, careful: self.careful, grown: false };
+    }
+
+    fn went_well(&mut self, asked: u64) {
+        if asked < self.blocks || self.blocks >= LOG_SPAN {
+            return;
+        }
+        if self.grown {
+            self.careful = (self.careful / 2).max(CAREFUL);
+        }
+        self.grown = false;
+        self.good += 1;
+        if self.good >= self.careful {
+            self.blocks = self.blocks.saturating_mul(2).min(LOG_SPAN);
+            self.good = 0;
+            self.grown = true;
+        }
+    }
 }
 
 impl Node {
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, log_span: Arc::new(AtomicU64::new(LOG_SPAN)) }
+        Self { endpoint, span: Arc::default(), chain: Arc::default(), first_block: Arc::default() }
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -356,13 +421,38 @@ impl Node {
         call: Call,
         read: impl FnOnce(&Answer<'_>) -> Result<T, ChainError>,
     ) -> Result<T, ChainError> {
+        self.take_first_block();
         let purpose = call.purpose;
         let value = self.endpoint.call(call).await?;
         read(&self.answer(purpose, &value))
     }
 
+    /// The newest block that came with the chain id, while it can still stand for the newest.
+    fn take_first_block(&self) -> Option<Block> {
+        let mut first = self.first_block.lock().unwrap_or_else(PoisonError::into_inner);
+        first.take().filter(|(_, when)| when.elapsed() < STILL_NEWEST).map(|(block, _)| block)
+    }
+
+    /// Asked once; the newest block comes along where that costs nothing.
     pub async fn chain_id(&self) -> Result<u64, ChainError> {
-        self.one(chain_id_call(), |answer| answer.u64()).await
+        let ask = || async {
+            let calls = [chain_id_call(), latest_block_call()];
+            let Some(answers) = self.endpoint.together(&calls).await else {
+                return self.one(chain_id_call(), |answer| answer.u64()).await;
+            };
+            let mut answers = answers.into_iter();
+            let mut next = || answers.next().unwrap_or(Ok(Value::Null));
+            let chain_id = self.answer("eth_chainId", &next()?).u64()?;
+            // Whether there is a block is asked where one is needed.
+            if let Ok(value) = next()
+                && let Ok(block) = read_block(&self.answer("the latest block", &value))
+            {
+                let mut first = self.first_block.lock().unwrap_or_else(PoisonError::into_inner);
+                *first = Some((block, Instant::now()));
+            }
+            Ok(chain_id)
+        };
+        self.chain.get_or_try_init(ask).await.copied()
     }
 
     /// Stops at a node of another chain.
@@ -371,24 +461,41 @@ impl Node {
     }
 
     pub async fn latest_block(&self) -> Result<Block, ChainError> {
-        self.one(latest_block_call(), read_block).await
+        if let Some(block) = self.take_first_block() {
+            return Ok(block);
+        }
+        match self.one(latest_block_call(), read_block).await {
+            // A node that knows blocks by number only.
+            Err(error @ (ChainError::Rpc(_) | ChainError::Malformed { .. })) if !error.is_passing() => {
+                let Ok(number) = self.one(Call::read("eth_blockNumber", json!([])), |answer| answer.u64()).await else {
+                    return Err(error);
+                };
+                self.block(number).await
+            }
+            other => other,
+        }
     }
 
+    /// A block by its number, which must be the number asked for.
     pub async fn block(&self, number: u64) -> Result<Block, ChainError> {
         let call =
             Call::read("eth_getBlockByNumber", json!([At::Block(number).tag(), false])).named("an earlier block");
         let block = self.one(call, read_block).await?;
-        if block.number != number {
-            let what = "the block asked for";
-            return Err(ChainError::mismatch(self.endpoint.origin(), what, number, block.number));
-        }
+        self.same_block(number, block.number)?;
         Ok(block)
+    }
+
+    fn same_block(&self, ours: u64, theirs: u64) -> Result<(), ChainError> {
+        if ours == theirs {
+            return Ok(());
+        }
+        Err(ChainError::mismatch(self.endpoint.origin(), "the block asked for", ours, theirs))
     }
 
     /// The newest blocks that the node calls safe and finalized. Nothing where it knows no such tag, or does not answer.
     pub async fn heads(&self) -> Heads {
         let call = |tag: &str| Call::read("eth_getBlockByNumber", json!([tag, false])).named("a final block");
-        let answers = self.endpoint.calls(&[call("safe"), call("finalized")]).await;
+        let answers = self.ask(&[call("safe"), call("finalized")]).await;
         let mut heads = answers.into_iter().map(|answer| {
             let value = answer.ok()?;
             read_block(&self.answer("a final block", &value)).ok().map(|block| block.number)
@@ -397,7 +504,7 @@ impl Node {
     }
 
     pub async fn code(&self, address: Address, at: At) -> Result<Bytes, ChainError> {
-        self.one(Call::read("eth_getCode", json!([address, at.tag()])), |answer| answer.bytes()).await
+        self.one(Call::read("eth_getCode", json!([address, at.tag()])), |answer| answer.code()).await
     }
 
     /// Wei.
@@ -407,7 +514,14 @@ impl Node {
 
     /// The next nonce of an externally owned account.
     pub async fn nonce(&self, address: Address, at: At) -> Result<u64, ChainError> {
-        self.one(Call::read("eth_getTransactionCount", json!([address, at.tag()])), |answer| answer.u64()).await
+        let asked = |at: At| Call::read("eth_getTransactionCount", json!([address, at.tag()]));
+        match self.one(asked(at), |answer| answer.u64()).await {
+            // Not every node knows what is pending.
+            Err(error) if at == At::Pending && refuses_a_parameter(&error) => {
+                self.one(asked(At::Latest), |answer| answer.u64()).await
+            }
+            other => other,
+        }
     }
 
     pub async fn call(&self, purpose: &'static str, request: &CallRequest, at: At) -> Result<Bytes, ChainError> {
@@ -428,26 +542,91 @@ impl Node {
         at: At,
     ) -> Vec<Result<Bytes, ChainError>> {
         let calls: Vec<_> = requests.iter().map(|request| request.eth_call(purpose, at)).collect();
-        let answers = self.endpoint.calls(&calls).await;
+        let answers = self.ask(&calls).await;
         answers.into_iter().map(|answer| self.answer(purpose, &answer?).bytes()).collect()
+    }
+
+    /// Several reads in as few requests as the endpoint makes of them.
+    async fn ask(&self, calls: &[Call]) -> Answers {
+        self.take_first_block();
+        match self.endpoint.together(calls).await {
+            Some(answers) => answers,
+            None => self.ask_one_by_one(calls).await,
+        }
+    }
+
+    /// Where no batches are taken: what can be is read in one call, the rest each alone.
+    async fn ask_one_by_one(&self, calls: &[Call]) -> Answers {
+        let (carried, alone): (Vec<usize>, Vec<usize>) =
+            (0..calls.len()).partition(|i| calls.get(*i).is_some_and(aggregate::can_carry));
+        if carried.len() < 2 {
+            return self.endpoint.calls(calls).await;
+        }
+        let mut answers: Vec<Option<Result<Value, ChainError>>> = vec![None; calls.len()];
+        let mut place = |slot: usize, answer| {
+            if let Some(place) = answers.get_mut(slot) {
+                *place = Some(answer);
+            }
+        };
+        let mut left = alone;
+        for slots in carried.chunks(aggregate::MOST) {
+            let part: Vec<&Call> = slots.iter().filter_map(|i| calls.get(*i)).collect();
+            let told = match aggregate::carrying(&part) {
+                Some(call) => self.endpoint.call(call).await.ok(),
+                None => None,
+            };
+            match told.and_then(|value| aggregate::carried(self.endpoint.origin(), &part, &value)) {
+                Some(each) => slots.iter().zip(each).for_each(|(slot, answer)| place(*slot, answer)),
+                // A node that does not run it.
+                None => left.extend(slots),
+            }
+        }
+        let alone: Vec<Call> = left.iter().filter_map(|i| calls.get(*i)).cloned().collect();
+        left.iter().zip(self.endpoint.calls(&alone).await).for_each(|(slot, answer)| place(*slot, answer));
+        let silent =
+            || ChainError::malformed(self.endpoint.origin(), "several reads", "the answer", "one for each read");
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(silent()))).collect()
     }
 
     /// Gas units a transaction would use in the newest block's state: some nodes would count what waits as done.
     pub async fn estimate_gas(&self, request: &CallRequest) -> Result<u64, ChainError> {
-        let call = Call::read("eth_estimateGas", json!([request.json(), At::Latest.tag()]));
-        self.one(call, |answer| answer.u64()).await
+        let asked = |params| Call::read("eth_estimateGas", params);
+        match self.one(asked(json!([request.json(), At::Latest.tag()])), |answer| answer.u64()).await {
+            // Older nodes take the call alone, and estimate on a block of their own choice.
+            Err(error) if refuses_a_parameter(&error) => {
+                self.one(asked(json!([request.json()])), |answer| answer.u64()).await
+            }
+            other => other,
+        }
+    }
+
+    /// What an account has for its next operation, as of one block.
+    pub async fn purse(&self, account: Address, key: U192, at: At) -> Result<Purse, ChainError> {
+        let view = |purpose, data: Vec<u8>| CallRequest::new(ENTRY_POINT, data).eth_call(purpose, at);
+        let calls = vec![
+            view("EntryPoint.getNonce", getNonceCall { sender: account, key }.abi_encode()),
+            Call::read("eth_getBalance", json!([account, at.tag()])),
+            view("EntryPoint.balanceOf", balanceOfCall { account }.abi_encode()),
+        ];
+        let answers = self.ask(&calls).await;
+        let mut replies = Replies { node: self, pairs: answers.into_iter().zip(calls) };
+        Ok(Purse {
+            nonce: replies.required::<getNonceCall>()?,
+            balance: replies.number()?,
+            deposit: replies.required::<balanceOfCall>()?,
+        })
     }
 
     pub async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
         let call = Call::read("eth_getTransactionReceipt", json!([hash]));
-        let receipt = self.one(call, |answer| maybe(answer, Receipt::read)).await?;
+        let receipt = none_if_not_there(self.one(call, |answer| maybe(answer, Receipt::read)).await)?;
         self.same_hash("the transaction of a receipt", hash, receipt.as_ref().map(|r| r.transaction_hash))?;
         Ok(receipt)
     }
 
     pub async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, ChainError> {
         let call = Call::read("eth_getTransactionByHash", json!([hash]));
-        let transaction = self.one(call, |answer| maybe(answer, Transaction::read)).await?;
+        let transaction = none_if_not_there(self.one(call, |answer| maybe(answer, Transaction::read)).await)?;
         self.same_hash("the transaction asked for", hash, transaction.as_ref().map(|t| t.hash))?;
         Ok(transaction)
     }
@@ -455,7 +634,8 @@ impl Node {
     /// Several transactions, in order.
     pub async fn transactions(&self, hashes: &[B256]) -> Result<Vec<Option<Transaction>>, ChainError> {
         let calls: Vec<_> = hashes.iter().map(|hash| Call::read("eth_getTransactionByHash", json!([hash]))).collect();
-        let found = self.all(&calls, |answer| maybe(answer, Transaction::read)).await?;
+        let found = self.each(&calls, |answer| maybe(answer, Transaction::read)).await;
+        let found = found.into_iter().map(none_if_not_there).collect::<Result<Vec<_>, _>>()?;
         for (ours, theirs) in hashes.iter().zip(&found) {
             self.same_hash("the transaction asked for", *ours, theirs.as_ref().map(|t| t.hash))?;
         }
@@ -467,20 +647,24 @@ impl Node {
         /// Far above what any chain puts into one block.
         const MOST: usize = 100_000;
         let call = Call::read("eth_getBlockByNumber", json!([At::Block(block).tag(), true]));
-        let read =
-            |answer: &Answer<'_>| answer.field("transactions")?.list(MOST)?.iter().map(Transaction::read).collect();
-        self.one(call, read).await
+        let read = |answer: &Answer<'_>| {
+            let transactions: Result<Vec<_>, _> =
+                answer.field("transactions")?.list(MOST)?.iter().map(Transaction::read).collect();
+            Ok((answer.field("number")?.u64()?, transactions?))
+        };
+        let (number, transactions) = self.one(call, read).await?;
+        self.same_block(block, number)?;
+        Ok(transactions)
     }
 
     /// Several blocks by number, in order; `None` for one that the node does not have.
     pub async fn blocks(&self, numbers: &[u64]) -> Result<Vec<Option<Block>>, ChainError> {
         let call = |number: &u64| Call::read("eth_getBlockByNumber", json!([At::Block(*number).tag(), false]));
         let calls: Vec<_> = numbers.iter().map(call).collect();
-        let blocks = self.all(&calls, |answer| maybe(answer, read_block)).await?;
+        let blocks = self.each(&calls, |answer| maybe(answer, read_block)).await;
+        let blocks = blocks.into_iter().map(none_if_not_there).collect::<Result<Vec<_>, _>>()?;
         for (ours, block) in numbers.iter().zip(&blocks) {
-            if let Some(theirs) = block.map(|b| b.number).filter(|theirs| theirs != ours) {
-                return Err(ChainError::mismatch(self.endpoint.origin(), "the block asked for", ours, theirs));
-            }
+            block.map_or(Ok(()), |block| self.same_block(*ours, block.number))?;
         }
         Ok(blocks)
     }
@@ -514,8 +698,8 @@ impl Node {
 
     /// Prices of the last `blocks` blocks, with the priority fees at these percentiles.
     pub async fn fee_history(&self, blocks: u16, percentiles: &[u8]) -> Result<FeeHistory, ChainError> {
-        let call = Call::read("eth_feeHistory", json!([format!("0x{blocks:x}"), "latest", percentiles]));
-        self.one(call, |answer| {
+        let asked = |count: Value| Call::read("eth_feeHistory", json!([count, "latest", percentiles]));
+        let read = |answer: &Answer<'_>| {
             let prices = |list: Vec<Answer<'_>>| list.iter().map(Answer::u128).collect::<Result<Vec<_>, _>>();
             let base_fees = prices(answer.field("baseFeePerGas")?.list(1025)?)?;
             let rewards = match answer.optional("reward") {
@@ -523,8 +707,12 @@ impl Node {
                 None => Vec::new(),
             };
             Ok(FeeHistory { base_fees, rewards })
-        })
-        .await
+        };
+        match self.one(asked(json!(format!("0x{blocks:x}"))), read).await {
+            // The first nodes that had it took the count as a number.
+            Err(error) if refuses_a_parameter(&error) => self.one(asked(json!(blocks)), read).await,
+            other => other,
+        }
     }
 
     /// The node's own price for a transaction, wei per gas unit: for chains without a fee history.
@@ -538,24 +726,50 @@ impl Node {
         if from > to {
             return Ok(LogChunk { logs: Vec::new(), through: to });
         }
+        let whole = *self.span();
+        let mut told_once = false;
+        let mut unexplained = 0;
         loop {
-            let span = self.log_span.load(Ordering::Relaxed).max(1);
+            let span = self.span().blocks.max(1);
             let through = to.min(from.saturating_add(span - 1));
-            match self.logs_at_once(queries, from, through).await {
-                Ok(logs) => return Ok(LogChunk { logs, through }),
-                // Endpoints limit blocks, logs or bytes, each in its own words: halve until one fits.
-                Err(error) if through > from && may_be_too_long(&error) => {
-                    self.log_span.store((through - from).div_ceil(2), Ordering::Relaxed);
+            let asked = through - from + 1;
+            let error = match self.logs_at_once(queries, from, through).await {
+                Ok(logs) => {
+                    self.span().went_well(asked);
+                    return Ok(LogChunk { logs, through });
                 }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            let half = asked.div_ceil(2);
+            // Endpoints limit blocks, logs or bytes, each in its own words.
+            match about_length(&error, from, asked) {
+                _ if asked < 2 => return Err(error),
+                Length::Told(blocks) if !told_once => {
+                    told_once = true;
+                    self.span().shrink(blocks);
+                }
+                Length::Told(_) | Length::TooLong => self.span().shrink(half),
+                // Words that say nothing known: whether a shorter query goes well is what tells. If none does, nothing was learned.
+                Length::Unknown if unexplained < 2 => {
+                    unexplained += 1;
+                    self.span().shrink(if unexplained == 1 { half } else { half.min(SHORT_SPAN) });
+                }
+                Length::Unknown | Length::NotIt => {
+                    *self.span() = whole;
+                    return Err(error);
+                }
             }
         }
+    }
+
+    fn span(&self) -> MutexGuard<'_, Span> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn logs_at_once(&self, queries: &[LogQuery], from: u64, through: u64) -> Result<Vec<Log>, ChainError> {
         let calls: Vec<_> = queries.iter().map(|q| Call::read("eth_getLogs", json!([q.json(from, through)]))).collect();
         let mut logs = Vec::new();
-        for (query, found) in queries.iter().zip(self.all(&calls, Log::read_list).await?) {
+        for (query, found) in queries.iter().zip(self.all(&calls, read_logs).await?) {
             if found.iter().any(|log| !query.wants(log, from, through)) {
                 let what = "which logs were asked for";
                 return Err(ChainError::mismatch(self.endpoint.origin(), what, "only those", "others too"));
@@ -573,6 +787,7 @@ impl Node {
     }
 
     /// Wei the EntryPoint holds for an account or paymaster.
+    #[allow(dead_code, reason = "an operation reads all that it needs at once: see `purse`")]
     pub async fn deposit(&self, account: Address, at: At) -> Result<U256, ChainError> {
         self.read("EntryPoint.balanceOf", ENTRY_POINT, &balanceOfCall { account }, at).await
     }
@@ -626,6 +841,15 @@ impl Node {
         calls: &[Call],
         read: impl Fn(&Answer<'_>) -> Result<T, ChainError>,
     ) -> Result<Vec<T>, ChainError> {
+        self.each(calls, read).await.into_iter().collect()
+    }
+
+    async fn each<T>(
+        &self,
+        calls: &[Call],
+        read: impl Fn(&Answer<'_>) -> Result<T, ChainError>,
+    ) -> Vec<Result<T, ChainError>> {
+        self.take_first_block();
         let answers = self.endpoint.calls(calls).await;
         answers.into_iter().zip(calls).map(|(answer, call)| read(&self.answer(call.purpose, &answer?))).collect()
     }
@@ -657,18 +881,15 @@ impl Node {
         let answers = self.at_known_block(&calls).await;
         let mut replies = Replies { node: self, pairs: answers.into_iter().zip(calls) };
 
-        let code = replies.bytes()?;
+        let code_hash = replies.code_hash()?;
         let balance = replies.number()?;
         let deposit = replies.required::<balanceOfCall>()?;
         let entry_point_nonce = replies.required::<getNonceCall>()?;
         let owner = replies.if_there::<ecdsaValidatorStorageCall>()?.unwrap_or_default();
         let implementation = Address::from_word(B256::from(replies.number()?));
-        let deployed = if code.is_empty() {
-            replies.skip(2 + selectors.len());
-            None
-        } else {
+        let deployed = if let Some(code_hash) = code_hash {
             Some(Deployed {
-                code_hash: keccak256(&code),
+                code_hash,
                 implementation,
                 default_validator: replies.required::<getDefaultValidatorCall>()?,
                 disabled_mode: replies.required::<getDisabledModeCall>()?,
@@ -677,6 +898,9 @@ impl Node {
                     .map(|sel| Ok((*sel, replies.required::<getExecutionCall>()?.into())))
                     .collect::<Result<_, ChainError>>()?,
             })
+        } else {
+            replies.skip(2 + selectors.len());
+            None
         };
         let validators = validators.iter().map(|v| replies.validator(*v, keys)).collect::<Result<_, _>>()?;
         Ok(AccountPicture { block, account, balance, deposit, entry_point_nonce, owner, validators, deployed })
@@ -686,13 +910,13 @@ impl Node {
     async fn at_known_block(&self, calls: &[Call]) -> Vec<Result<Value, ChainError>> {
         const PAUSES: [u64; 3] = [200, 500, 1000];
         for pause in PAUSES {
-            let answers = self.endpoint.calls(calls).await;
+            let answers = self.ask(calls).await;
             if !answers.iter().any(is_block_missing) {
                 return answers;
             }
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
-        self.endpoint.calls(calls).await
+        self.ask(calls).await
     }
 }
 
@@ -754,9 +978,14 @@ impl Replies<'_> {
         }
     }
 
-    fn bytes(&mut self) -> Result<Bytes, ChainError> {
+    /// keccak256 of an account's code; `None` when there is none.
+    fn code_hash(&mut self) -> Result<Option<B256>, ChainError> {
         let (purpose, value) = self.next()?;
-        self.node.answer(purpose, &value).bytes()
+        if let Some(hash) = aggregate::told_hash(&value) {
+            return Ok(Some(hash).filter(|hash| !hash.is_zero() && *hash != KECCAK256_EMPTY));
+        }
+        let code = self.node.answer(purpose, &value).code()?;
+        Ok((!code.is_empty()).then(|| keccak256(&code)))
     }
 
     fn number(&mut self) -> Result<U256, ChainError> {
@@ -778,8 +1007,7 @@ impl Replies<'_> {
     }
 
     fn validator(&mut self, address: Address, keys: &[Address]) -> Result<ValidatorPicture, ChainError> {
-        let code = self.bytes()?;
-        let code_hash = (!code.is_empty()).then(|| keccak256(&code));
+        let code_hash = self.code_hash()?;
         let nonces = self.if_there::<noncesCall>()?.map(Nonces::from).unwrap_or_default();
         let sessions = keys
             .iter()
@@ -864,19 +1092,119 @@ fn is_block_missing(answer: &Result<Value, ChainError>) -> bool {
         .any(|words| text.contains(words))
 }
 
-/// Whether a log query may have failed for its length alone.
-fn may_be_too_long(error: &ChainError) -> bool {
+/// Logs; null where there are none, with several nodes.
+fn read_logs(answer: &Answer<'_>) -> Result<Vec<Log>, ChainError> {
+    if answer.value().is_null() { Ok(Vec::new()) } else { Log::read_list(answer) }
+}
+
+/// What is not there (yet) is null with most endpoints, and an error with some.
+pub fn none_if_not_there<T>(answer: Result<Option<T>, ChainError>) -> Result<Option<T>, ChainError> {
+    match answer {
+        Err(ChainError::Rpc(error)) if says_not_there(&error) => Ok(None),
+        other => other,
+    }
+}
+
+fn says_not_there(error: &RpcError) -> bool {
+    let text = error.message.to_ascii_lowercase();
+    // "method not found" is about the question.
+    let not_there = ["not found", "not exist", "unknown transaction", "unknown user", "unknown block", "no such"];
+    !text.contains("method")
+        && !text.contains("revert")
+        && (not_there.iter().any(|words| text.contains(words)) || text.contains("missing/invalid userophash"))
+}
+
+/// Whether an endpoint may have refused a call for an optional parameter that it does not know.
+fn refuses_a_parameter(error: &ChainError) -> bool {
     match error {
-        ChainError::TooLarge { .. } | ChainError::Timeout { .. } => true,
-        ChainError::HttpStatus { status, .. } => matches!(status, 400 | 413 | 500 | 503 | 504),
         ChainError::Rpc(error) => {
             let text = error.message.to_ascii_lowercase();
-            ["range", "limit", "too many", "too large", "more than", "exceed", "timeout", "timed out", "response size"]
-                .iter()
-                .any(|words| text.contains(words))
+            let about =
+                ["argument", "param", "pending", "block tag", "cannot unmarshal", "hex string", "invalid request"];
+            !text.contains("revert") && (error.code == -32602 || about.iter().any(|words| text.contains(words)))
         }
+        ChainError::HttpStatus { status, .. } => matches!(status, 400 | 422 | 500),
         _ => false,
     }
+}
+
+/// What a failed log query says about its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// It is about something else: asking for less does not help.
+    NotIt,
+    /// Words that are not known.
+    Unknown,
+    TooLong,
+    /// Too long, and so many blocks would do.
+    Told(u64),
+}
+
+fn about_length(error: &ChainError, from: u64, asked: u64) -> Length {
+    const SURELY: [&str; 9] =
+        ["range", "distance", "span", "blocks", "results", "too many logs", "response size", "narrow", "block count"];
+    const LIKELY: [&str; 10] = [
+        "limit",
+        "too many",
+        "too large",
+        "too big",
+        "too high",
+        "more than",
+        "exceed",
+        "timeout",
+        "timed out",
+        "too long",
+    ];
+    let (code, text) = match error {
+        ChainError::TooLarge { .. } | ChainError::Timeout { .. } => return Length::TooLong,
+        ChainError::HttpStatus { status: 401 | 402 | 404 | 405 | 429, .. } => return Length::NotIt,
+        ChainError::HttpStatus { status, text, .. } => (i64::from(*status), text.clone()),
+        ChainError::Rpc(error) => {
+            // Some put the words into `data`, and "invalid params" into the message.
+            let data = error.data.as_ref().map(ToString::to_string).unwrap_or_default();
+            (error.code, format!("{} {data}", error.message))
+        }
+        _ => return Length::NotIt,
+    };
+    let words = text.to_ascii_lowercase();
+    let says = |any: &[&str]| any.iter().any(|one| words.contains(one));
+    if says(&SURELY) {
+        return told_blocks(&words, from, asked).map_or(Length::TooLong, Length::Told);
+    }
+    if is_rate_limit(code, &text) {
+        return Length::NotIt;
+    }
+    match error {
+        ChainError::HttpStatus { status, .. } if matches!(status, 400 | 413 | 422 | 500 | 503 | 504) => Length::TooLong,
+        _ if says(&LIKELY) => told_blocks(&words, from, asked).map_or(Length::TooLong, Length::Told),
+        ChainError::Rpc(error) if matches!(error.fault(), Fault::NoSuchMethod) => Length::NotIt,
+        _ => Length::Unknown,
+    }
+}
+
+/// How many blocks an endpoint says it takes: from the range that it proposes, else the greatest number below what was asked
+/// for. A number that means something else only makes the next query shorter.
+fn told_blocks(words: &str, from: u64, asked: u64) -> Option<u64> {
+    let hexes: Vec<u64> = words
+        .split("0x")
+        .skip(1)
+        .filter_map(|rest| {
+            let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+            u64::from_str_radix(rest.get(..digits)?, 16).ok()
+        })
+        .collect();
+    if let Some(through) = hexes.windows(2).find_map(|pair| match pair {
+        [first, last] if *first == from && last >= first => Some(*last),
+        _ => None,
+    }) {
+        return Some(through - from + 1).filter(|blocks| *blocks < asked);
+    }
+    let plain = words.replace(',', "");
+    let numbers = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(|word| match word.strip_suffix('k') {
+        Some(thousands) => thousands.parse::<u64>().ok()?.checked_mul(1000),
+        None => word.parse().ok(),
+    });
+    numbers.filter(|blocks| (2..asked).contains(blocks)).max()
 }
 
 #[cfg(test)]
@@ -889,7 +1217,7 @@ mod tests {
     use crate::kernel::account::selector;
     use crate::{
         kernel::generation::Generation,
-        wallet::chain::stub_server::{Canned, canned, unknown_method},
+        wallet::chain::stub_server::{Canned, canned, canned_alone, unknown_method},
     };
 
     const SELECTORS: [Selector; 3] = [selector::EXECUTE, selector::EXECUTE_BATCH, selector::EXECUTE_DELEGATE_CALL];
@@ -1049,10 +1377,10 @@ mod tests {
             let _ = node.fee_history(1, &[50]).await;
             let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
             assert!(node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.is_err());
-            assert!(
-                node.logs(&[LogQuery::default()], 1, 2).await.is_err()
-                    || node.endpoint.call(chain_id_call()).await == Ok(json!([]))
-            );
+            // An empty list and null are no logs.
+            let none =
+                matches!(node.endpoint.call(chain_id_call()).await, Ok(value) if value == json!([]) || value.is_null());
+            assert_eq!(node.logs(&[LogQuery::default()], 1, 2).await.is_ok(), none);
         }
     }
 
@@ -1082,6 +1410,296 @@ mod tests {
         assert_eq!(node.send_raw(&signed).await.unwrap(), hash);
         let error = saying(json!(B256::ZERO)).send_raw(&signed).await.unwrap_err();
         assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn k23_a_block_is_the_one_that_was_asked_for() {
+        let block = json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65", "transactions": [] });
+        assert_eq!(saying(block.clone()).block(16).await.unwrap().number, 16);
+        let other = saying(block.clone()).block(17).await.unwrap_err();
+        assert!(matches!(other, ChainError::Mismatch { what: "the block asked for", .. }), "{other}");
+        assert!(saying(block.clone()).transactions_in(16).await.is_ok());
+        let other = saying(block).transactions_in(17).await.unwrap_err();
+        assert!(matches!(other, ChainError::Mismatch { .. }), "{other}");
+    }
+
+    /// What was asked, and a node that notes it.
+    fn noting(
+        mut answer: impl FnMut(&str, &Value) -> Canned + Send + 'static,
+    ) -> (Arc<Mutex<Vec<(String, Value)>>>, Node) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let node = node(move |method, params| {
+            noted.lock().unwrap().push((method.to_owned(), params.clone()));
+            answer(method, params)
+        });
+        (asked, node)
+    }
+
+    fn methods(asked: &Mutex<Vec<(String, Value)>>) -> Vec<String> {
+        std::mem::take(&mut *asked.lock().unwrap()).into_iter().map(|(method, _)| method).collect()
+    }
+
+    #[tokio::test]
+    async fn the_chain_is_asked_for_once_and_the_newest_block_comes_along() {
+        let (asked, node) = noting(chain(true));
+        node.check_chain(31337).await.unwrap();
+        node.clone().check_chain(31337).await.unwrap();
+        assert_eq!(node.latest_block().await.unwrap().number, 16);
+        assert_eq!(methods(&asked), ["eth_chainId", "eth_getBlockByNumber"]);
+        // It stands for the newest block once, and not after anything else was asked.
+        node.latest_block().await.unwrap();
+        assert_eq!(methods(&asked), ["eth_getBlockByNumber"]);
+        let (asked, node) = noting(chain(true));
+        node.check_chain(31337).await.unwrap();
+        node.balance(ACCOUNT, At::Latest).await.unwrap();
+        node.latest_block().await.unwrap();
+        assert_eq!(methods(&asked).last().unwrap(), "eth_getBlockByNumber");
+        // Another chain goes on being refused, and a failure is not remembered.
+        assert!(matches!(node.check_chain(1).await, Err(ChainError::WrongChain { .. })));
+    }
+
+    #[tokio::test]
+    async fn case_18_an_estimate_without_its_block_is_taken_where_the_block_is_refused() {
+        for words in ["too many arguments, want at most 1", "invalid number of params"] {
+            let (asked, node) = noting(move |_, params| match params.as_array().unwrap().len() {
+                1 => Ok(json!("0x5208")),
+                _ => Err((-32602, words.into())),
+            });
+            assert_eq!(node.estimate_gas(&CallRequest::default()).await.unwrap(), 21_000);
+            assert_eq!(methods(&asked).len(), 2);
+        }
+        // A call that reverts is not asked again.
+        let (asked, node) = noting(|_, _| Err((3, "execution reverted: bad argument".into())));
+        assert!(node.estimate_gas(&CallRequest::default()).await.is_err());
+        assert_eq!(methods(&asked).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_node_does_not_know_of_a_method_is_left_out() {
+        let without_pending = node(|_, params| match params[1].as_str() {
+            Some("latest") => Ok(json!("0x7")),
+            _ => Err((-32000, "pending is not supported".into())),
+        });
+        assert_eq!(without_pending.nonce(OWNER, At::Pending).await.unwrap(), 7);
+        let counting_in_numbers = node(|_, params| match params[0].is_number() {
+            true => Ok(json!({ "baseFeePerGas": ["0x1", "0x2"] })),
+            false => Err((-32602, "invalid argument 0: cannot unmarshal string into int".into())),
+        });
+        assert_eq!(counting_in_numbers.fee_history(1, &[50]).await.unwrap().base_fees, [1, 2]);
+        let by_number_only = node(|method, params| match method {
+            "eth_blockNumber" => Ok(json!("0x10")),
+            _ if params[0] == json!("0x10") => Ok(json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65" })),
+            _ => Err((-32602, "invalid block number".into())),
+        });
+        assert_eq!(by_number_only.latest_block().await.unwrap().number, 16);
+        assert!(saying(json!("0x0")).code(ACCOUNT, At::Latest).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_may_be_told_as_an_error() {
+        for words in ["transaction not found", "not found", "unknown transaction"] {
+            let node = node(move |_, _| Err((-32000, words.into())));
+            assert_eq!(node.receipt(B256::ZERO).await.unwrap(), None, "{words}");
+            assert_eq!(node.transaction(B256::ZERO).await.unwrap(), None, "{words}");
+        }
+        assert!(node(|_, _| unknown_method()).receipt(B256::ZERO).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn without_batches_an_account_is_read_in_one_call_and_one_for_its_slot() {
+        let word = |n: u64| U256::from(n).to_be_bytes::<32>().to_vec();
+        let item = |data: Vec<u8>| [word(1), word(data.len() as u64), data].concat();
+        let slot = || [word(0), word(0), word(0), B256::left_padding_from(G2.as_slice()).to_vec()].concat();
+        let reads = [
+            keccak256([0x60]).to_vec(),
+            word(5),
+            word(6),
+            word(9),
+            B256::left_padding_from(OWNER.as_slice()).to_vec(),
+            B256::left_padding_from(ECDSA_VALIDATOR.as_slice()).to_vec(),
+            word(0),
+            slot(),
+            slot(),
+            slot(),
+            keccak256([0x61]).to_vec(),
+            [word(4), word(3)].concat(),
+            word(0).repeat(5),
+        ];
+        let answer = Bytes::from(reads.map(item).concat());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let node = Node::new(canned_alone(move |method, params| {
+            noted.lock().unwrap().push(method.to_owned());
+            Ok(match method {
+                "eth_getBlockByNumber" => json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65" }),
+                "eth_getStorageAt" => json!(Address::repeat_byte(0x44).into_word()),
+                "eth_call" if params[0].get("to").is_none() => json!(answer),
+                _ => return unknown_method(),
+            })
+        }));
+        let picture = node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), ["eth_getBlockByNumber", "eth_call", "eth_getStorageAt"]);
+        assert_eq!((picture.balance, picture.deposit, picture.owner), (U256::from(5), U256::from(6), OWNER));
+        assert_eq!(picture.deployed.unwrap().code_hash, keccak256([0x60]));
+        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+    }
+
+    #[tokio::test]
+    async fn a_node_that_runs_no_such_call_is_asked_for_each_read_alone() {
+        let mut chain = chain(true);
+        let node = Node::new(canned_alone(move |method, params| match params[0].get("to") {
+            None if method == "eth_call" => Err((-32602, "missing `to`".into())),
+            _ => chain(method, params),
+        }));
+        let picture = node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.unwrap();
+        assert_eq!((picture.balance, picture.owner), (U256::from(5), OWNER));
+        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+    }
+
+    /// A node that answers log queries of at most `most` blocks; otherwise the error, told with the length asked for.
+    fn limited(most: u64, refusal: impl Fn(u64) -> ChainError + Send + Sync + 'static) -> (Arc<Mutex<Vec<u64>>>, Node) {
+        struct Limited<F>(u64, F, Arc<Mutex<Vec<u64>>>);
+        impl<F: Fn(u64) -> ChainError + Send + Sync> crate::wallet::chain::transport::Transport for Limited<F> {
+            fn origin(&self) -> &str {
+                "stub"
+            }
+            fn request<'a>(&'a self, calls: &'a [Call]) -> crate::wallet::chain::transport::Answering<'a> {
+                let bound = |call: &Call, name: &str| {
+                    u64::from_str_radix(&call.params[0][name].as_str().unwrap()[2..], 16).unwrap()
+                };
+                let answer = |call: &Call| {
+                    let blocks = bound(call, "toBlock") - bound(call, "fromBlock") + 1;
+                    self.2.lock().unwrap().push(blocks);
+                    if blocks > self.0 { Err((self.1)(blocks)) } else { Ok(json!([])) }
+                };
+                let answers = calls.iter().map(answer).collect();
+                Box::pin(async move { answers })
+            }
+        }
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        (Arc::clone(&asked), Node::new(Endpoint::new(Limited(most, refusal, asked))))
+    }
+
+    fn refusing(code: i64, message: &str, data: Option<Value>) -> ChainError {
+        ChainError::rpc("stub", "eth_getLogs", code, message, data)
+    }
+
+    #[tokio::test]
+    async fn case_12_a_limit_on_the_length_is_known_by_any_of_its_wordings() {
+        type Refusal = fn(u64) -> ChainError;
+        let http = |status, text: &str| ChainError::HttpStatus {
+            endpoint: "stub".into(),
+            purpose: "eth_getLogs",
+            status,
+            text: text.into(),
+        };
+        let wordings: [Refusal; 9] = [
+            |_| refusing(-32000, "maximum [from, to] blocks distance: 2000", None),
+            |n| {
+                refusing(
+                    -32602,
+                    "invalid params",
+                    Some(json!({ "payload": format!("range {n} is bigger than range limit 2000") })),
+                )
+            },
+            |_| refusing(-32600, "block span too big, use 2000 or less", None),
+            |n| refusing(-32012, &format!("requested number of blocks too high: {n} > 2000"), None),
+            |_| refusing(-32005, "limit exceeded", None),
+            |_| {
+                refusing(
+                    -32602,
+                    "Under the Free tier you can ask for up to a 2,000 block range. This block range should work: [0x64, 0x833]",
+                    None,
+                )
+            },
+            |_| refusing(-32614, "eth_getLogs is limited to a 2k range", None),
+            |_| refusing(-32000, "vergangenheit zu lang", None),
+            |_| {
+                refusing(
+                    -32701,
+                    "Please specify an address in your request or, to remove restrictions, order a dedicated full node",
+                    None,
+                )
+            },
+        ];
+        for (i, wording) in wordings.into_iter().enumerate() {
+            let (_, node) = limited(2000, wording);
+            let chunk =
+                node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_or_else(|e| panic!("wording {i}: {e}"));
+            assert!(chunk.through <= 100 + 2000 - 1, "wording {i}");
+        }
+        // A number that the endpoint gives is used at once.
+        let (asked, node) = limited(2000, |_| refusing(-32000, "maximum [from, to] blocks distance: 2000", None));
+        node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), [10_000, 2000]);
+        for (status, text) in [(400, "query exceeds max block range 2000"), (413, ""), (503, "")] {
+            let (_, node) = limited(2000, move |_| http(status, text));
+            assert!(node.logs(&[LogQuery::default()], 100, 50_000).await.is_ok(), "HTTP {status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn case_14_a_quota_that_is_used_up_is_said_and_not_asked_about_again() {
+        for (code, words) in [
+            (-32005, "daily request count exceeded, request rate limited"),
+            (-32005, "project ID request rate exceeded"),
+            (429, "Monthly capacity limit exceeded. Upgrade your plan for continued service."),
+        ] {
+            let (asked, node) = limited(0, move |_| refusing(code, words, None));
+            let error = node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_err();
+            assert_eq!(asked.lock().unwrap().len(), 1, "{words}");
+            assert!(error.is_passing(), "{error}");
+            assert!(error.to_string().contains("limits how often it can be asked: wait, or use another"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn case_15_null_are_no_logs() {
+        let chunk = saying(Value::Null).logs(&[LogQuery::default()], 1, 9).await.unwrap();
+        assert_eq!((chunk.logs.len(), chunk.through), (0, 9));
+    }
+
+    #[tokio::test]
+    async fn an_error_in_unknown_words_costs_two_shorter_queries_and_teaches_nothing() {
+        let (asked, node) = limited(0, |_| refusing(-32000, "vergangenheit nicht da", None));
+        node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_err();
+        assert_eq!(*asked.lock().unwrap(), [10_000, 5000, 10]);
+        assert_eq!(node.span().blocks, LOG_SPAN);
+    }
+
+    #[tokio::test]
+    async fn one_crowded_block_does_not_make_every_later_query_short() {
+        struct Crowded;
+        impl crate::wallet::chain::transport::Transport for Crowded {
+            fn origin(&self) -> &str {
+                "stub"
+            }
+            fn request<'a>(&'a self, calls: &'a [Call]) -> crate::wallet::chain::transport::Answering<'a> {
+                let bound = |call: &Call, name: &str| {
+                    u64::from_str_radix(&call.params[0][name].as_str().unwrap()[2..], 16).unwrap()
+                };
+                let answer = |call: &Call| {
+                    let (from, to) = (bound(call, "fromBlock"), bound(call, "toBlock"));
+                    let crowded = from <= 5000 && to >= 5000 && from != to;
+                    if crowded {
+                        Err(refusing(-32005, "query returned more than 10000 results", None))
+                    } else {
+                        Ok(json!([]))
+                    }
+                };
+                let answers = calls.iter().map(answer).collect();
+                Box::pin(async move { answers })
+            }
+        }
+        let node = Node::new(Endpoint::new(Crowded));
+        let (mut next, mut queries) = (1, 0);
+        while next <= 1_000_000 {
+            next = node.logs(&[LogQuery::default()], next, 1_000_000).await.unwrap().through + 1;
+            queries += 1;
+        }
+        assert_eq!(node.span().blocks, LOG_SPAN);
+        assert!(queries < 200, "{queries} queries for a hundred stretches");
     }
 
     fn log_at(block: u64, topic: B256) -> Value {

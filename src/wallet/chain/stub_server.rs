@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::transport::{Answering, Call, ChainError, Endpoint, Transport};
+use super::transport::{Answering, Call, ChainError, Endpoint, Together, Transport};
 
 /// What the server does with a request.
 pub enum Reply {
@@ -100,7 +100,12 @@ pub type Canned = Result<Value, (i64, String)>;
 
 /// An endpoint without a socket.
 pub fn canned(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Endpoint {
-    Endpoint::new(CannedTransport(Mutex::new(Box::new(answer))))
+    Endpoint::new(CannedTransport { answer: Mutex::new(Box::new(answer)), batches: true })
+}
+
+/// One that takes no batches.
+pub fn canned_alone(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Endpoint {
+    Endpoint::new(CannedTransport { answer: Mutex::new(Box::new(answer)), batches: false })
 }
 
 /// The refusal of an endpoint that does not know a method.
@@ -110,7 +115,10 @@ pub fn unknown_method() -> Canned {
 
 type Answerer = Box<dyn FnMut(&str, &Value) -> Canned + Send>;
 
-struct CannedTransport(Mutex<Answerer>);
+struct CannedTransport {
+    answer: Mutex<Answerer>,
+    batches: bool,
+}
 
 impl Transport for CannedTransport {
     fn origin(&self) -> &str {
@@ -119,10 +127,14 @@ impl Transport for CannedTransport {
 
     fn request<'a>(&'a self, calls: &'a [Call]) -> Answering<'a> {
         let answer = |call: &Call| {
-            let canned = (self.0.lock().unwrap())(call.method, &call.params);
+            let canned = (self.answer.lock().unwrap())(call.method, &call.params);
             canned.map_err(|(code, message)| ChainError::rpc("stub", call.purpose, code, &message, None))
         };
         let answers = calls.iter().map(answer).collect();
         Box::pin(async move { answers })
+    }
+
+    fn together<'a>(&'a self, calls: &'a [Call]) -> Together<'a> {
+        Box::pin(async move { if self.batches { Some(self.request(calls).await) } else { None } })
     }
 }

@@ -42,6 +42,7 @@ impl Call {
 /// The answers to several calls: one for each, in their order.
 pub type Answers = Vec<Result<Value, ChainError>>;
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Answers> + Send + 'a>>;
+pub type Together<'a> = Pin<Box<dyn Future<Output = Option<Answers>> + Send + 'a>>;
 
 /// What carries calls to a chain and answers back: HTTP to a live endpoint, or a chain in this process.
 pub trait Transport: Send + Sync {
@@ -50,6 +51,11 @@ pub trait Transport: Send + Sync {
 
     /// Answers every call, in order. A failure that concerns all of them is given for each.
     fn request<'a>(&'a self, calls: &'a [Call]) -> Answering<'a>;
+
+    /// The same in as few requests as batches make of it; `None` where the endpoint takes none, and each call would be a request.
+    fn together<'a>(&'a self, calls: &'a [Call]) -> Together<'a> {
+        Box::pin(async move { Some(self.request(calls).await) })
+    }
 }
 
 /// An endpoint to talk to. Cheap to clone.
@@ -74,7 +80,20 @@ impl Endpoint {
         if calls.is_empty() {
             return Vec::new();
         }
-        let mut answers = self.0.request(calls).await;
+        let answers = self.0.request(calls).await;
+        self.one_each(answers, calls)
+    }
+
+    /// Several reads in one round trip; `None` where the endpoint takes no batches: there it may be asked for less instead.
+    pub async fn together(&self, calls: &[Call]) -> Option<Answers> {
+        if calls.len() < 2 || !calls.iter().all(|call| call.idempotent) {
+            return Some(self.calls(calls).await);
+        }
+        let answers = self.0.together(calls).await?;
+        Some(self.one_each(answers, calls))
+    }
+
+    fn one_each(&self, mut answers: Answers, calls: &[Call]) -> Answers {
         answers.truncate(calls.len());
         let missing: Vec<_> = calls.iter().skip(answers.len()).map(|call| Err(self.silent(call.purpose))).collect();
         answers.extend(missing);
@@ -113,7 +132,8 @@ impl RpcError {
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fault = self.fault();
-        write!(f, "{} refused {}: {fault}. {}", self.endpoint, self.purpose, fault.advice())
+        let advice = if is_rate_limit(self.code, &self.message) { http_advice(429) } else { fault.advice() };
+        write!(f, "{} refused {}: {fault}. {advice}", self.endpoint, self.purpose)
     }
 }
 
@@ -126,6 +146,10 @@ pub enum ChainError {
         "https to {endpoint} is not possible: this system has no usable root certificates. Install them (Debian: ca-certificates)"
     )]
     NoCertificates { endpoint: String },
+    #[error(
+        "{endpoint} is to be reached through the proxy {proxy}, which {variable} of the environment names and which is not spoken: only http and https proxies are. Name one of those, or go without: unset {variable}, or put the host into NO_PROXY"
+    )]
+    ProxyNotSpoken { endpoint: String, variable: &'static str, proxy: String },
     #[error("{endpoint} cannot be reached for {purpose}: {reason}. Check the address and the connection")]
     Unreachable { endpoint: String, purpose: &'static str, reason: String },
     #[error(
@@ -164,6 +188,7 @@ impl ChainError {
         match self {
             Self::BadUrl { .. } => "bad_url",
             Self::NoCertificates { .. } => "no_certificates",
+            Self::ProxyNotSpoken { .. } => "proxy",
             Self::Unreachable { .. } => "unreachable",
             Self::Interrupted { .. } => "interrupted",
             Self::Timeout { .. } => "timeout",
@@ -228,13 +253,30 @@ impl ChainError {
     }
 }
 
-/// Providers say "too many requests" in the answer as well as in the HTTP status.
+/// Providers say "too many requests" in the answer as well as in the HTTP status; and that a day's or a month's are used up.
 pub fn is_rate_limit(code: i64, message: &str) -> bool {
     let text = message.to_ascii_lowercase();
+    // A contract's own words can be anything, these too.
+    if code == 3 || text.contains("revert") {
+        return false;
+    }
     code == 429
-        || ["too many requests", "rate limit", "rate-limit", "compute units per second", "request rate exceeded"]
-            .iter()
-            .any(|words| text.contains(words))
+        || [
+            "too many requests",
+            "rate limit",
+            "rate-limit",
+            "ratelimit",
+            "request limit",
+            "requests per second",
+            "compute units per second",
+            "request rate exceeded",
+            "request count exceeded",
+            "capacity limit exceeded",
+            "throughput",
+            "quota",
+        ]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 fn quoted(text: &str) -> String {

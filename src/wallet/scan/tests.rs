@@ -787,6 +787,7 @@ fn a_chain_that_was_replaced_is_read_anew() {
     let mut other = World::new(Service::new(TIME + 7).unwrap());
     other.mine(SETTLED as u32 + 5);
     std::mem::swap(&mut world.wallet.sandbox, &mut other.wallet.sandbox);
+    world.wallet.clients = Default::default();
     let scan = world.scan();
     assert_eq!(scan.operations, 1, "the operations of the other chain are forgotten");
 }

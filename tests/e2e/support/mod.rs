@@ -4,6 +4,7 @@
 pub mod account;
 pub mod bundler;
 pub mod chain;
+pub mod counting;
 #[allow(dead_code, reason = "the vault's own tests use the rest")]
 #[path = "../../support/desktop.rs"]
 pub mod desktop;

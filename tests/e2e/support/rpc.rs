@@ -50,7 +50,8 @@ pub fn call(url: &str, method: &str, params: Value) -> Result<Value, RpcError> {
     }
 }
 
-fn post(url: &str, request: &Value) -> std::io::Result<Value> {
+/// Sends a body, a batch too, and answers what came back.
+pub fn post(url: &str, request: &Value) -> std::io::Result<Value> {
     let host = url.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -64,7 +65,7 @@ fn post(url: &str, request: &Value) -> std::io::Result<Value> {
 }
 
 /// The first line and the body of one HTTP message.
-fn read_message(from: &mut impl BufRead) -> std::io::Result<(String, Vec<u8>)> {
+pub fn read_message(from: &mut impl BufRead) -> std::io::Result<(String, Vec<u8>)> {
     let mut first = String::new();
     from.read_line(&mut first)?;
     let (mut length, mut chunked) = (None, false);
