@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     World,
-    account::TestAccount,
+    account::{TestAccount, session_key},
     chain::{CHAIN_ID, ETHER, parse},
     keyleash::{ACCOUNT, Keyleash, Outcome},
     rpc::{self, RpcError},
@@ -98,7 +98,7 @@ fn with(mut args: Vec<String>, more: &[&str]) -> Vec<String> {
 
 /// Somebody nobody has paid yet.
 fn stranger() -> Address {
-    Address::random()
+    session_key().address()
 }
 
 fn hex(number: u128) -> Value {
