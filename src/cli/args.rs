@@ -118,6 +118,9 @@ pub enum Command {
         /// The owner's signature, 65 bytes as hex
         #[arg(long, value_name = "FILE")]
         signature_file: PathBuf,
+        /// Most the operation may cost
+        #[arg(long, value_name = "AMOUNT")]
+        max_cost: Option<String>,
     },
     /// Where secrets are (never what they are)
     #[command(subcommand)]

@@ -38,6 +38,7 @@ use crate::{
     wallet::{
         Backend, PassphraseSource, Wallet,
         account::AccountView,
+        coin::Coin,
         elsewhere::{Completed, UnsignedOperation},
         error::{Class, Error, Result},
         grant::{Accepted, GrantIntent, Holder},
@@ -179,7 +180,9 @@ async fn run(global: &Global, command: Command, output: &mut Output, partial: &m
         Command::Send(args) => send(global, args, output, partial).await,
         Command::Status { hash } => status(global, hash, output, partial).await,
         Command::Revoke(args) => revoke::revoke(global, args, output, partial).await,
-        Command::Complete { file, signature_file } => complete(global, &file, &signature_file, output, partial).await,
+        Command::Complete { file, signature_file, max_cost } => {
+            complete(global, &file, &signature_file, max_cost.as_deref(), output, partial).await
+        }
         Command::Vault(command) => vault(global, command, output, partial),
         Command::Doctor => doctor(global, output),
         Command::Completions { shell } => {
@@ -508,7 +511,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
         .hint("make it first, or name a file in another folder"));
     }
     let accepted = accepted(&args.accept)?;
-    let policy = read_policy(policy_file)?;
+    let policy = read_policy(wallet.coin_of_account(&account), policy_file)?;
     let plan = wallet.plan_grant(GrantIntent { account, policy, holder, label: args.label.clone() }).await?;
     *partial = json!({ "risks": render::findings(&plan.findings) });
     for warning in &plan.resolved.warnings {
@@ -626,6 +629,7 @@ async fn complete(
     global: &Global,
     file: &Path,
     signature_file: &Path,
+    max_cost: Option<&str>,
     output: &mut Output,
     partial: &mut Partial,
 ) -> Result<Done> {
@@ -633,9 +637,10 @@ async fn complete(
     let operation: UnsignedOperation = serde_json::from_str(&read_bounded(file, MAX_INPUT)?)
         .map_err(|e| Error::usage("operation.file", format!("{} is not what --unsigned wrote: {e}", file.display())))?;
     let signature = read_signature(signature_file)?;
+    let max_cost = amount(Coin::of(operation.chain_id), "--max-cost", max_cost)?;
     output.review(&show::unsigned(&operation));
     output.confirm("Send this operation?", global.yes)?;
-    let completed = wallet.complete_operation(operation, &signature).await?;
+    let completed = wallet.complete_operation(operation, &signature, max_cost).await?;
     report(completed, output, partial)
 }
 
@@ -682,10 +687,10 @@ fn accepted(arguments: &[String]) -> Result<Accepted> {
         .collect()
 }
 
-fn read_policy(file: &Path) -> Result<Policy> {
+fn read_policy(coin: Coin, file: &Path) -> Result<Policy> {
     let text = read_bounded(file, MAX_POLICY)?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
+    Policy::parse_in(coin, &text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
         .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })
 }
 
@@ -752,8 +757,12 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             done(data, text)
         }
         KeyCommand::Enable { keys, max_cost, dry_run, unsigned: _, out } => {
-            let plan = wallet.plan_enable(&keys, amount("--max-cost", max_cost.as_deref())?).await?;
-            let preview = json!({ "plan": plan.steps, "max_cost": plan.prepared.max_cost.to_string() });
+            let coin = keys.first().map_or_else(Coin::unlisted, |key| wallet.coin_of_key(key));
+            let plan = wallet.plan_enable(&keys, amount(coin, "--max-cost", max_cost.as_deref())?).await?;
+            let preview = json!({
+                "plan": plan.steps, "max_cost": plan.prepared.max_cost.to_string(),
+                "cap": plan.prepared.ceiling.to_string(), "coin": plan.prepared.coin,
+            });
             *partial = preview.clone();
             let text = show::steps(&plan.steps, &plan.prepared);
             if dry_run {
@@ -880,11 +889,15 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
         (Some(key), None) => Actor::Key(key),
         (None, None) => return Err(Error::usage("usage", "name a key, or --as-owner ACCOUNT")),
     };
-    let (calls, batch) = match &args.batch {
-        Some(file) => (batch_calls(file)?, true),
-        None => (vec![single_call(&args)?], false),
+    let coin = match &actor {
+        Actor::Owner(account) => wallet.coin_of_account(account),
+        Actor::Key(key) => wallet.coin_of_key(key),
     };
-    let intent = SendIntent { actor, calls, batch, max_cost: amount("--max-cost", args.max_cost.as_deref())? };
+    let (calls, batch) = match &args.batch {
+        Some(file) => (batch_calls(coin, file)?, true),
+        None => (vec![single_call(coin, &args)?], false),
+    };
+    let intent = SendIntent { actor, calls, batch, max_cost: amount(coin, "--max-cost", args.max_cost.as_deref())? };
     let plan = wallet.plan_send(intent).await?;
     let preview = serde_json::to_value(plan.preview()).unwrap_or_default();
     *partial = preview.clone();
@@ -902,8 +915,12 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     }
     output.detail(|| unsigned_json(&plan.prepared));
     output.confirm("Send it?", global.yes)?;
+    let (max_cost, cap) = (plan.prepared.max_cost.to_string(), plan.prepared.ceiling.to_string());
     let outcome = wallet.execute_send(plan, !args.no_wait).await?;
-    finished(&outcome, render::operation(&outcome), show::operation(&outcome), partial)
+    let mut data = render::operation(&outcome);
+    data["max_cost"] = json!(max_cost);
+    data["cap"] = json!(cap);
+    finished(&outcome, data, show::operation(&outcome), partial)
 }
 
 async fn status(global: &Global, hash: B256, output: &mut Output, partial: &mut Partial) -> Result<Done> {
@@ -969,16 +986,15 @@ fn read_input(file: &str) -> Result<String> {
     Ok(text)
 }
 
-fn amount(argument: &str, text: Option<&str>) -> Result<Option<U256>> {
-    text.map(|t| sentence::parse_amount(t).map_err(|e| Error::usage("argument.amount", format!("{argument}: {e}"))))
-        .transpose()
+fn amount(coin: Coin, argument: &str, text: Option<&str>) -> Result<Option<U256>> {
+    text.map(|t| coin.parse(t).map_err(|e| Error::usage("argument.amount", format!("{argument}: {e}")))).transpose()
 }
 
-fn single_call(args: &SendArgs) -> Result<Call> {
+fn single_call(coin: Coin, args: &SendArgs) -> Result<Call> {
     let to = args.to.as_deref().ok_or_else(|| Error::usage("usage", "--to ADDRESS is missing"))?;
     Ok(Call {
         to: address("--to", to)?,
-        value: amount("--value", Some(&args.value))?.unwrap_or_default(),
+        value: amount(coin, "--value", Some(&args.value))?.unwrap_or_default(),
         data: call_data("--call", args.call.as_deref(), &args.args, args.data.as_deref())?,
     })
 }
@@ -998,7 +1014,7 @@ fn call_data(field: &str, signature: Option<&str>, args: &[String], data: Option
 }
 
 /// A batch file: a JSON list of calls.
-fn batch_calls(file: &Path) -> Result<Vec<Call>> {
+fn batch_calls(coin: Coin, file: &Path) -> Result<Vec<Call>> {
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Entry {
@@ -1029,7 +1045,7 @@ fn batch_calls(file: &Path) -> Result<Vec<Call>> {
             let args: Vec<String> = entry.args.iter().map(plain).collect();
             Ok(Call {
                 to: address(&format!("{field}.to"), &entry.to)?,
-                value: amount(&format!("{field}.value"), entry.value.as_ref().map(plain).as_deref())?
+                value: amount(coin, &format!("{field}.value"), entry.value.as_ref().map(plain).as_deref())?
                     .unwrap_or_default(),
                 data: call_data(&format!("{field}.call"), entry.call.as_deref(), &args, entry.data.as_deref())?,
             })

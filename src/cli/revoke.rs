@@ -23,7 +23,7 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
         account: args.account.clone(),
         wish: wish(&args)?,
         via: via(&args),
-        max_cost: amount("--max-cost", args.max_cost.as_deref())?,
+        max_cost: amount(wallet.coin_of_account(&args.account), "--max-cost", args.max_cost.as_deref())?,
     };
     loop {
         let plan = match wallet.plan_revoke(intent.clone()).await {
@@ -126,6 +126,7 @@ fn preview(plan: &RevokePlan) -> Result<Value> {
     let mut preview = json!({
         "plan": plan.steps, "also_revokes": plan.also_revokes, "passed_over": plan.passed_over,
         "way": price.as_ref().map(|p| p.way), "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
+        "cap": price.as_ref().map(|p| p.ceiling.to_string()), "coin": price.as_ref().map(|p| p.coin),
         "replaces": price.as_ref().and_then(|p| p.replaces),
         "further_operations": plan.further, "notes": plan.warnings, "remaining": plan.remaining,
     });

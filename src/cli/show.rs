@@ -13,6 +13,7 @@ use crate::{
         Wallet,
         account::AccountView,
         carry::{PassedOver, Price},
+        coin::Coin,
         elsewhere::UnsignedOperation,
         enable::Step,
         error::Result,
@@ -125,7 +126,8 @@ pub fn account(account: &AccountView) -> String {
     match &account.unknown_because {
         Some(reason) => lines.push(format!("  the chain could not be asked: {reason}")),
         None => {
-            let wei = |v: Option<alloy::primitives::U256>| sentence::amount(v.unwrap_or_default(), "ETH");
+            let coin = Coin::of(account.chain_id);
+            let wei = |v: Option<alloy::primitives::U256>| coin.amount(v.unwrap_or_default());
             lines.push(format!("  balance    {}, deposit {}", wei(account.balance), wei(account.deposit)));
             lines.push(format!(
                 "  turns      last {}, invalidated up to {}",
@@ -175,7 +177,10 @@ pub fn accounts(accounts: &[AccountView]) -> String {
                     Some(false) => "not yet".into(),
                     None => "unknown".into(),
                 },
-                a.balance.map_or_else(|| "?".into(), |b| format!("{} ETH", sentence::coins(b))),
+                a.balance.map_or_else(
+                    || "?".into(),
+                    |b| format!("{} {}", sentence::coins(b), Coin::of(a.chain_id).symbol()),
+                ),
             ]
         })
         .collect();
@@ -320,8 +325,8 @@ fn price(prepared: &Prepared) -> String {
     let who = prepared.paymaster.map_or_else(|| "the account".to_owned(), |p| format!("paymaster {p}"));
     format!(
         "It can cost at most {} (ceiling {}), paid by {who}; fees from {}.",
-        sentence::amount(prepared.max_cost, "ETH"),
-        sentence::amount(prepared.ceiling, "ETH"),
+        prepared.coin.amount(prepared.max_cost),
+        prepared.coin.amount(prepared.ceiling),
         prepared.fee_source
     )
 }
@@ -367,8 +372,8 @@ fn way_and_price(price: &Price, further: usize) -> Vec<String> {
         format!("Sent {}.", price.way.words()),
         format!(
             "It can cost at most {} (ceiling {}), paid by {}; fees from {}.",
-            sentence::amount(price.max_cost, "ETH"),
-            sentence::amount(price.ceiling, "ETH"),
+            price.coin.amount(price.max_cost),
+            price.coin.amount(price.ceiling),
             price.payer,
             price.fee_source
         ),
@@ -396,6 +401,11 @@ pub fn send_plan(plan: &SendPlan, functions: &[Function]) -> String {
     if plan.enables {
         lines.push("  · enables the key in the same operation".into());
     }
+    lines.extend(plan.prepared.replaces.map(|earlier| {
+        format!(
+            "  · takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
+        )
+    }));
     lines.push(price(&plan.prepared));
     lines.join("\n")
 }
@@ -406,13 +416,16 @@ pub fn operation(outcome: &OperationOutcome) -> String {
         (Some(true), Some(transaction)) => format!(
             "Done: operation {hash}\n  in transaction {transaction}, block {}, gas paid {}",
             outcome.block.unwrap_or_default(),
-            sentence::amount(outcome.gas_cost.unwrap_or_default(), "ETH")
+            outcome.coin.amount(outcome.gas_cost.unwrap_or_default())
         ),
         (Some(false), Some(transaction)) => format!(
             "Mined but FAILED: operation {hash}\n  in transaction {transaction}: {}",
             outcome.revert_reason.as_deref().unwrap_or("no reason given")
         ),
-        _ => format!("Sent, not in a block yet: {hash}\n  follow it with: keyleash status {hash}"),
+        _ => {
+            let note = outcome.note.as_ref().map(|note| format!("\n  {note}")).unwrap_or_default();
+            format!("Sent, not in a block yet: {hash}{note}\n  follow it with: keyleash status {hash}")
+        }
     }
 }
 
@@ -420,8 +433,9 @@ pub fn operation(outcome: &OperationOutcome) -> String {
 pub fn unsigned(operation: &UnsignedOperation) -> String {
     let mut lines = vec![format!("From {} on {}:", operation.user_op.sender, operation.network)];
     let call = Wallet::unsigned_account_call(operation);
-    lines.extend(calls_in_words(&call, &[]).iter().map(|call| format!("  · {call}")));
-    lines.push(format!("It can cost at most {}.", sentence::amount(operation.user_op.max_cost(), "ETH")));
+    let coin = Coin::of(operation.chain_id);
+    lines.extend(calls_in_words(&call, &[], coin).iter().map(|call| format!("  · {call}")));
+    lines.push(format!("It can cost at most {}.", coin.amount(operation.user_op.max_cost())));
     lines.join("\n")
 }
 

@@ -396,10 +396,10 @@ impl Fault {
             Self::TargetMismatch => {
                 "Call one of the contracts this key was approved for, or ask the owner for a wider approval."
             }
-            Self::ValueLimitExceeded => "Send less ETH with the call: the limit is per call and inclusive.",
+            Self::ValueLimitExceeded => "Send fewer coins with the call: the limit is per call and inclusive.",
             Self::PermissionFailed => "Compare function and arguments with the key's conditions.",
             Self::PaymasterMismatch => "Use exactly the paymaster this key is bound to.",
-            Self::PaymasterNotSet => "Let a paymaster pay for the gas: this key may not use the account's ETH.",
+            Self::PaymasterNotSet => "Let a paymaster pay for the gas: this key may not use the account's coins.",
             Self::RunsExceeded => "The key has used up its runs; ask the owner for a new approval.",
             Self::InvalidExecutionRule => {
                 "The approval has an interval without a start and can never be used; ask the owner for a new one."
@@ -426,7 +426,7 @@ impl Fault {
             }
             Self::NotDeployed => "Add the account's initCode to its first operation.",
             Self::NoPrefund => {
-                "Send ETH to the account, or use a paymaster; a malformed signature mode can look like this too."
+                "Send coins to the account, or use a paymaster; a malformed signature mode can look like this too."
             }
             Self::Expired => "The window has ended or ends within seconds; ask the owner for a new approval.",
             Self::NotYetValid => "Wait until the window begins; check for milliseconds where seconds are meant.",
@@ -474,7 +474,7 @@ impl Fault {
             Self::FeesTooLow(_) => "Fetch the fees again and send with the new ones.",
             Self::PreVerificationGasTooLow(_) => "Estimate the gas again.",
             Self::AlreadyWaiting(_) => "Follow the operation that is waiting, or replace it with higher fees.",
-            Self::InsufficientFunds => "Send ETH to the address that signs the transaction.",
+            Self::InsufficientFunds => "Send coins to the address that signs the transaction.",
             Self::NoSuchMethod => {
                 "This endpoint does not offer the method; check that the URL is a bundler's or paymaster's."
             }
@@ -487,7 +487,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fixed = match self {
             Self::TargetMismatch => "the key may not call this contract",
-            Self::ValueLimitExceeded => "the call sends more ETH than the key may send",
+            Self::ValueLimitExceeded => "the call sends more coins than the key may send",
             Self::PermissionFailed => "the key may not call this function with these arguments",
             Self::PaymasterMismatch => "the key may only be used with another paymaster",
             Self::PaymasterNotSet => "the key may only be used with a paymaster",

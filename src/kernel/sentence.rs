@@ -30,26 +30,31 @@ pub struct Setting<'a> {
 /// Why a text is no amount of the native coin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AmountError {
-    #[error("the amount is empty; write wei as in `1000`, or `0.1 eth`, `5 gwei`")]
-    Empty,
-    #[error("`{0}` is not an amount; write wei as in `1000`, or `0.1 eth`, `5 gwei`")]
-    NotAnAmount(String),
+    #[error("the amount is empty; write wei as in `1000`, or `0.1 {0}`, `5 gwei`")]
+    Empty(String),
+    #[error("`{text}` is not an amount; write wei as in `1000`, or `0.1 {coin}`, `5 gwei`")]
+    NotAnAmount { text: String, coin: String },
     #[error("`{0}` is negative; an amount is 0 or more")]
     Negative(String),
-    #[error("`{text}` has the unit `{unit}`, which is not known; units are `wei`, `gwei` and `eth`")]
-    Unit { text: String, unit: String },
+    #[error("`{text}` has the unit `{unit}`, which is not known; units are `wei`, `gwei` and `{coin}`")]
+    Unit { text: String, unit: String, coin: String },
     #[error("`{text}` is a part of a wei: a number of {unit} can have at most {decimals} decimals")]
-    TooPrecise { text: String, unit: &'static str, decimals: usize },
+    TooPrecise { text: String, unit: String, decimals: usize },
     #[error("`{0}` is more wei than a call can carry (2^256 - 1)")]
     TooLarge(String),
 }
 
 /// Reads an amount of the native coin into wei: `123` (wei), `5 gwei`, `0.1 eth`, with or without the space.
 pub fn parse_amount(text: &str) -> Result<U256, AmountError> {
+    parse_amount_of(text, "eth")
+}
+
+/// The same where a whole coin is called otherwise: `coin` is its symbol in small letters. Another coin's name is refused.
+pub fn parse_amount_of(text: &str, coin: &str) -> Result<U256, AmountError> {
     let trimmed = text.trim();
     let shown = || clean(trimmed, 60);
     if trimmed.is_empty() {
-        return Err(AmountError::Empty);
+        return Err(AmountError::Empty(coin.to_owned()));
     }
     if trimmed.starts_with('-') {
         return Err(AmountError::Negative(shown()));
@@ -58,17 +63,18 @@ pub fn parse_amount(text: &str) -> Result<U256, AmountError> {
     let (number, unit) = trimmed.split_at_checked(number_len).unwrap_or((trimmed, ""));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     if whole.is_empty() || fraction.is_empty() || fraction.contains('.') || trimmed.starts_with("0x") {
-        return Err(AmountError::NotAnAmount(shown()));
+        return Err(AmountError::NotAnAmount { text: shown(), coin: coin.to_owned() });
     }
     let (unit, decimals) = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "wei" => ("wei", 0),
         "gwei" => ("gwei", 9),
-        "eth" | "ether" => ("eth", 18),
-        other => return Err(AmountError::Unit { text: shown(), unit: clean(other, 20) }),
+        "ether" if coin == "eth" => (coin, 18),
+        unit if unit == coin => (coin, 18),
+        other => return Err(AmountError::Unit { text: shown(), unit: clean(other, 20), coin: coin.to_owned() }),
     };
     let fraction = fraction.trim_end_matches('0');
     if fraction.len() > decimals {
-        return Err(AmountError::TooPrecise { text: shown(), unit, decimals });
+        return Err(AmountError::TooPrecise { text: shown(), unit: unit.to_owned(), decimals });
     }
     // All digits, with the point moved behind the last decimal of a wei.
     U256::from_str_radix(&format!("{whole}{fraction:0<decimals$}"), 10).map_err(|_| AmountError::TooLarge(shown()))
@@ -653,15 +659,15 @@ mod tests {
     #[test]
     fn an_amount_that_is_not_one_is_refused_with_the_reason() {
         let refused = |text| parse_amount(text).unwrap_err();
-        assert_eq!(refused(" "), AmountError::Empty);
-        assert!(matches!(refused("1.5"), AmountError::TooPrecise { unit: "wei", decimals: 0, .. }));
+        assert_eq!(refused(" "), AmountError::Empty("eth".into()));
+        assert!(matches!(refused("1.5"), AmountError::TooPrecise { unit, decimals: 0, .. } if unit == "wei"));
         assert!(matches!(refused("0.0000000001 gwei"), AmountError::TooPrecise { .. }));
         assert!(matches!(refused("-1"), AmountError::Negative(_)));
         assert!(matches!(refused("1 usdc"), AmountError::Unit { .. }));
-        assert!(matches!(refused("eth"), AmountError::NotAnAmount(_)));
+        assert!(matches!(refused("eth"), AmountError::NotAnAmount { .. }));
         assert!(matches!(refused("1,5 eth"), AmountError::Unit { .. }));
-        assert!(matches!(refused("1.2.3 eth"), AmountError::NotAnAmount(_)));
-        assert!(matches!(refused("0x10"), AmountError::NotAnAmount(_)));
+        assert!(matches!(refused("1.2.3 eth"), AmountError::NotAnAmount { .. }));
+        assert!(matches!(refused("0x10"), AmountError::NotAnAmount { .. }));
         assert!(matches!(refused(&format!("{} eth", U256::MAX)), AmountError::TooLarge(_)));
     }
 

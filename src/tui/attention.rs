@@ -10,7 +10,7 @@ use crate::{
     wallet::{key::KeyView, state::State},
 };
 
-/// How urgent it is, and the words: `rebalancer` "never ends and can spend your ETH as gas".
+/// How urgent it is, and the words: `rebalancer` "never ends and can spend your coins as gas".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attention {
     pub urgent: bool,
@@ -51,7 +51,7 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
         words.push("never ends");
     }
     if pays {
-        words.push("can spend your ETH as gas");
+        words.push("can spend your coins as gas");
     }
     if key.state == State::Expiring {
         words.push("ends in less than a day");

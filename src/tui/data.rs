@@ -11,7 +11,10 @@ use super::{
     screen::home::{may_call, over},
     widget::sheet::Row,
 };
-use crate::wallet::{account::AccountView, error::Error, inventory::Difference, key::KeyView, state::State};
+use crate::{
+    sandbox::CHAIN_ID,
+    wallet::{account::AccountView, coin::Coin, error::Error, inventory::Difference, key::KeyView, state::State},
+};
 
 /// An account in the list: ours, or one that only keys we hold are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +97,16 @@ pub struct Data {
 }
 
 impl Data {
+    /// The coin of a network, as far as an account on it tells the chain.
+    pub fn coin_of(&self, network: &str) -> Coin {
+        let chain = self.accounts.iter().filter(|a| a.network == network).find_map(|a| a.view.as_ref());
+        match chain {
+            Some(view) => Coin::of(view.chain_id),
+            None if self.sandbox => Coin::of(CHAIN_ID),
+            None => Coin::unlisted(),
+        }
+    }
+
     pub fn keys_of<'a>(&'a self, account: &AccountRow) -> impl Iterator<Item = &'a KeyView> {
         let at = self.accounts.iter().position(|a| a.address == account.address && a.network == account.network);
         let shelf = at.and_then(|at| self.shelves.get(at));

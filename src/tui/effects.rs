@@ -31,6 +31,7 @@ use crate::{
         AskPassphrase, Backend, PassphraseSource, Question, VaultError, Wallet,
         account::OwnerSource,
         carry::{Carriage, PassedOver, Price},
+        coin::Coin,
         enable::{EnablePlan, Step},
         error::{Error, Result},
         grant::{Accepted, GrantIntent, GrantPlan, Holder},
@@ -329,6 +330,8 @@ pub struct SendView {
     /// Wei.
     pub max_cost: U256,
     pub ceiling: U256,
+    /// An operation that does the same, whose nonce it takes.
+    pub replaces: Option<B256>,
     pub paymaster: Option<Address>,
     pub fee_source: &'static str,
     pub user_op_hash: B256,
@@ -549,8 +552,9 @@ impl Runner {
             Effect::PlanGrant { job, request } => {
                 let desk = Arc::clone(&self.desk);
                 self.start(job, move |shared| async move {
-                    let intent = intent(request)?;
-                    let plan = shared.wallet()?.plan_grant(intent).await?;
+                    let wallet = shared.wallet()?;
+                    let coin = wallet.coin_of_account(&request.account);
+                    let plan = wallet.plan_grant(intent(request, coin)?).await?;
                     let preview = Box::new(grant_preview(&plan));
                     lock(&desk).insert(job, Plan::Grant(Box::new(plan)));
                     Ok(Report::GrantPlanned(preview))
@@ -757,14 +761,14 @@ impl Runner {
     }
 }
 
-fn intent(request: GrantRequest) -> Result<GrantIntent> {
+fn intent(request: GrantRequest, coin: Coin) -> Result<GrantIntent> {
     let policy = match request.policy {
         PolicySource::Made(policy) => *policy,
         PolicySource::File(name) => {
             let file = expand_home(&name);
             let text = read_bounded(&file, MAX_POLICY)?;
             let folder = file.parent().unwrap_or(Path::new("."));
-            Policy::parse(&text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
+            Policy::parse_in(coin, &text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
                 .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })?
         }
     };
@@ -800,6 +804,7 @@ fn send_view(plan: &SendPlan) -> SendView {
         deploys: preview.deploys,
         max_cost: plan.prepared.max_cost,
         ceiling: plan.prepared.ceiling,
+        replaces: preview.replaces,
         paymaster: preview.paymaster,
         fee_source: preview.fee_source,
         user_op_hash: preview.user_op_hash,

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{
     Wallet,
-    chain::{At, CallRequest},
-    error::{Error, Result},
+    chain::{At, CallRequest, first_nonce},
+    coin::Coin,
+    error::{Class, Error, Result},
     model::{Account, Purpose},
     network::Services,
     operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key, refused},
@@ -93,6 +94,8 @@ pub struct Price {
     pub max_cost: U256,
     /// Wei: most that anything was allowed to cost here.
     pub ceiling: U256,
+    /// What both are counted in.
+    pub coin: Coin,
     /// Who pays for the gas: a paymaster, the account, or the owner's address.
     pub payer: Payer,
     pub fee_source: &'static str,
@@ -145,6 +148,7 @@ impl Carriage {
             way,
             max_cost: transaction.max_cost(),
             ceiling: transaction.ceiling,
+            coin: transaction.coin,
             payer: Payer::Owner(transaction.from),
             fee_source: "eth_feeHistory",
             signing_hash,
@@ -155,6 +159,7 @@ impl Carriage {
                 way: if prepared.paymaster.is_some() { Way::Sponsor } else { Way::Bundler },
                 max_cost: prepared.max_cost,
                 ceiling: prepared.ceiling,
+                coin: prepared.coin,
                 payer: prepared.paymaster.map_or(Payer::Account, Payer::Paymaster),
                 fee_source: prepared.fee_source,
                 signing_hash: prepared.user_op_hash,
@@ -176,7 +181,7 @@ impl Wallet {
     ) -> Result<(Carriage, Vec<PassedOver>)> {
         let ways = self.ways(services, load, via)?;
         let mut passed_over: Vec<PassedOver> = Vec::new();
-        let mut first_error = None;
+        let mut first_error: Option<(Way, Error)> = None;
         for way in ways {
             match self.carry_by(services, load, way).await {
                 Ok(carriage) => return Ok((carriage, passed_over)),
@@ -186,13 +191,19 @@ impl Wallet {
                 }
                 Err(error) => {
                     passed_over.push(PassedOver { way, reason: error.message.clone() });
-                    first_error.get_or_insert(error);
+                    // A limit is what the person can lift: it is told before any other trouble.
+                    match &first_error {
+                        Some((_, first)) if error.class != Class::Limit || first.class == Class::Limit => {}
+                        _ => first_error = Some((way, error)),
+                    }
                 }
             }
         }
-        let error = first_error.unwrap_or_else(|| Error::failed("revoke.no_way", "there is no way to send it"));
+        let Some((told, error)) = first_error else {
+            return Err(Error::failed("revoke.no_way", "there is no way to send it"));
+        };
         let others: Vec<String> =
-            passed_over.iter().skip(1).map(|p| format!("{}: {}", p.way.words(), p.reason)).collect();
+            passed_over.iter().filter(|p| p.way != told).map(|p| format!("{}: {}", p.way.words(), p.reason)).collect();
         Err(match others.is_empty() {
             true => error,
             false => Error { message: format!("{}. Tried as well: {}", error.message, others.join("; ")), ..error },
@@ -235,6 +246,7 @@ impl Wallet {
                     init_code: init_code(load)?,
                     call_data: load.call.encode(),
                     nonce_key: random_nonce_key()?,
+                    instead_of: None,
                     pay,
                     max_cost: load.max_cost,
                     urgent: true,
@@ -351,7 +363,8 @@ impl Services {
         let verification = if load.deployed { VERIFICATION } else { VERIFICATION_WITH_DEPLOYMENT };
         let user_op = UserOperation {
             sender: account,
-            nonce: self.node.entry_point_nonce(account, random_nonce_key()?, At::Latest).await?,
+            // The first of a key that nobody has used: no node is needed to know it.
+            nonce: first_nonce(random_nonce_key()?),
             init_code: init_code(load)?,
             call_data,
             call_gas_limit: U256::from(call_gas),
@@ -363,8 +376,10 @@ impl Services {
             user_op_hash: user_op.hash(ENTRY_POINT, self.network.chain_id),
             max_cost: user_op.max_cost(),
             ceiling: U256::ZERO,
+            coin: self.coin(),
             paymaster: None,
             fee_source: "nobody",
+            replaces: None,
             user_op,
         })
     }

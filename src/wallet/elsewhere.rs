@@ -2,7 +2,7 @@
 //!
 //! The file is not trusted when it comes back: hash, account, owner and price are worked out anew before anything is sent.
 
-use alloy::primitives::{Address, B256, Bytes, eip191_hash_message};
+use alloy::primitives::{Address, B256, Bytes, U256, eip191_hash_message};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -114,7 +114,12 @@ impl Wallet {
     }
 
     /// Takes the owner's signature, sends the operation, follows it, and proves it when it takes keys back.
-    pub async fn complete_operation(&self, file: UnsignedOperation, owner_signature: &[u8]) -> Result<Completed> {
+    pub async fn complete_operation(
+        &self,
+        file: UnsignedOperation,
+        owner_signature: &[u8],
+        max_cost: Option<U256>,
+    ) -> Result<Completed> {
         if file.keyleash_operation != FORM {
             return Err(Error::usage("operation.form", "the file is of another version of keyleash"));
         }
@@ -148,7 +153,7 @@ impl Wallet {
         let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
         super::grant::same_account(&account, &picture)?;
-        let prepared = services.recheck(file.user_op).await?;
+        let prepared = services.recheck(file.user_op, max_cost).await?;
         let purpose = file.purpose.clone();
         let watched = match &purpose {
             Purpose::Revoke { key_ids } => {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
+    coin::Coin,
     control::Power,
     error::{Error, Result},
     key::KeyView,
@@ -157,7 +158,7 @@ impl Wallet {
                 deposit: Some(picture.deposit),
                 key_has_code: Some(key_has_code),
                 also_on: &also_on,
-                coin: "ETH",
+                coin: Coin::of(account.chain_id).symbol(),
                 permuted_execution_rule: false,
             },
         );
@@ -176,7 +177,7 @@ impl Wallet {
         }
         findings.extend(power.finding());
         findings.extend(self.about_other_keys(&account, &picture, session_key, generation, &selectors)?);
-        let sentences = sentences(&resolved.scope, &functions, generation);
+        let sentences = sentences(&resolved.scope, &functions, generation, Coin::of(account.chain_id));
         let first_nonce = self.store.read(|r| {
             Ok(next_nonce(&r.approvals_of(&account.network, account.address)?, generation, kernel, &account, &picture))
         })?;
@@ -524,9 +525,14 @@ fn needed_selectors(wanted: &[Selector], generation: Generation, picture: &Pictu
 }
 
 /// The scope in plain words.
-pub(super) fn sentences(scope: &Scope, functions: &[Option<Function>], generation: Generation) -> Vec<String> {
+pub(super) fn sentences(
+    scope: &Scope,
+    functions: &[Option<Function>],
+    generation: Generation,
+    coin: Coin,
+) -> Vec<String> {
     let mut functions = functions.iter();
-    sentence::scope(scope, Setting { generation, symbol: "ETH" }, |_| functions.next().cloned().flatten())
+    sentence::scope(scope, Setting { generation, symbol: coin.symbol() }, |_| functions.next().cloned().flatten())
 }
 
 pub(super) fn functions(resolved: &Resolved) -> Vec<Option<Function>> {

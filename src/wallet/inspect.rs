@@ -2,11 +2,12 @@
 //! Also the agent's intake, which keeps one after verifying it.
 
 use alloy::primitives::{Address, B256};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     Wallet,
     chain::{Endpoint, Http, Node},
+    coin::{Coin, known_chains},
     error::{Error, Result},
     grant::sentences,
     key::KeyView,
@@ -26,20 +27,6 @@ use crate::kernel::{
     permission::Permission,
     risk::{self, Finding},
 };
-
-/// A chain that is known by name.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct KnownChain {
-    pub id: u64,
-    pub name: String,
-    pub symbol: String,
-    pub explorer: String,
-}
-
-/// The chains shipped with keyleash: names and symbols, no addresses to connect to.
-pub fn known_chains() -> Vec<KnownChain> {
-    serde_json::from_str(include_str!("../../assets/chains.json")).unwrap_or_default()
-}
 
 /// What is known besides the text.
 #[derive(Debug, Clone, Default)]
@@ -374,7 +361,7 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
         state: State::Unknown,
         state_reason: "no chain was asked".into(),
         permissions: blob.scope.permissions.clone(),
-        sentences: sentences(&blob.scope, &functions, Generation::G2),
+        sentences: sentences(&blob.scope, &functions, Generation::G2, Coin::unlisted()),
         assumptions: Vec::new(),
         risks: Vec::new(),
         warnings: blob.warnings.iter().map(ToString::to_string).collect(),
@@ -400,7 +387,7 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
     out.nonce = Some(request.enable.nonce.to_string());
     out.merkle_root = Some(request.enable.merkle_root);
     out.digest = Some(request.digest());
-    out.sentences = sentences(&blob.scope, &functions, request.validator);
+    out.sentences = sentences(&blob.scope, &functions, request.validator, Coin::of(request.chain_id));
     out.assumptions = found.assumptions.clone();
     let key_has_code = match services {
         Some(services) => Some(!services.code(request.enable.session_key).await?.is_empty()),
@@ -426,7 +413,7 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
             deposit: found.picture.as_ref().map(|p| p.deposit),
             key_has_code,
             also_on: &[],
-            coin: "ETH",
+            coin: Coin::of(request.chain_id).symbol(),
             permuted_execution_rule: blob.scope.permissions.iter().any(|p| !p.execution_rule.is_none()),
         },
     );

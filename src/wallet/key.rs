@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
+    coin::Coin,
     error::{Error, Result},
     grant::{ApprovalView, approval_view, parse_functions, sentences},
     home,
@@ -384,7 +385,9 @@ impl Wallet {
 
 /// The scope in plain words; where only a part of it is known, that is said and nothing is concluded from it.
 pub(super) fn key_sentences(key: &Key, functions: &[Option<Function>]) -> Vec<String> {
-    let Some(partial) = &key.partial else { return sentences(&key.scope, functions, key.generation) };
+    let Some(partial) = &key.partial else {
+        return sentences(&key.scope, functions, key.generation, Coin::of(key.chain_id));
+    };
     let unknown = match key.scope.permissions.len() {
         0 => "what it may call is not known: it never showed a permission on chain".to_owned(),
         n => format!("it may be allowed more than these {n}: only what it showed on chain is known"),
@@ -394,7 +397,7 @@ pub(super) fn key_sentences(key: &Key, functions: &[Option<Function>]) -> Vec<St
         let window = sentence::window(key.scope.valid_after, key.scope.valid_until);
         return vec![unknown, window, sentence::paymaster(key.scope.paymaster)];
     }
-    let mut sentences = sentences(&key.scope, functions, key.generation);
+    let mut sentences = sentences(&key.scope, functions, key.generation, Coin::of(key.chain_id));
     sentences.insert(key.scope.permissions.len().min(sentences.len()), unknown);
     sentences
 }

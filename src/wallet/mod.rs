@@ -8,6 +8,7 @@ pub mod account;
 pub mod agent;
 pub mod carry;
 mod chain;
+pub mod coin;
 pub mod control;
 pub mod elsewhere;
 pub mod enable;
@@ -188,6 +189,12 @@ impl From<crate::secret::SecretError> for Error {
 
 impl From<chain::ChainError> for Error {
     fn from(error: chain::ChainError) -> Self {
-        Error::new(Class::Chain, format!("chain.{}", error.code()), error.to_string())
+        match error {
+            // A limit of the person's, not a fault of the chain's: it has an exit code of its own.
+            chain::ChainError::TooDear(dear) => {
+                Error::new(Class::Limit, dear.code(), dear.to_string()).hint(dear.hint())
+            }
+            error => Error::new(Class::Chain, format!("chain.{}", error.code()), error.to_string()),
+        }
     }
 }

@@ -221,8 +221,13 @@ pub enum Progress {
         gas_cost: U256,
         revert_reason: Option<String>,
     },
-    /// The bundler refused it.
-    Refused { message: String },
+    /// The bundler refused it. It is signed all the same, and whoever has it can have it mined until its nonce is used.
+    Refused {
+        message: String,
+        /// Its nonce is used by something else: it can never be mined any more.
+        #[serde(default)]
+        ended: bool,
+    },
 }
 
 /// A UserOperation or a transaction that left, or may have left, this machine.

@@ -1,19 +1,30 @@
 //! The one way every UserOperation goes: build, price, sponsor, sign, write down, send, follow.
 //!
 //! An operation is on record before it leaves: after a crash its hash is known, and `status` finds it again.
+//!
+//! What is signed can be mined until its nonce is used, whatever a bundler said of it. So the same call again looks for what
+//! became of the one before, and takes its nonce while that is free: of the two only one can be mined. That something was
+//! mined is not the bundler's word alone: the node's receipt must hold the EntryPoint's event.
 
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
+use alloy::{
+    primitives::{Address, B256, Bytes, U256, aliases::U192},
+    sol_types::SolEvent,
+};
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::{
     Wallet,
     chain::{
-        At, ChainError, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
-        node::{Purse, Receipt},
-        outcome_in, quote_in,
+        At, ChainError, DEAR_GAS, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
+        bundler::{Bundler, Included, UserOperationEvent},
+        check_data, first_nonce,
+        node::{LogQuery, Purse, Receipt},
+        outcome_in, quote,
     },
+    coin::{Coin, Limit},
     elsewhere::Completed,
     error::{Class, Error, Result},
     model::{Carrier, Operation, Progress, Purpose},
@@ -26,6 +37,15 @@ use crate::kernel::{faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIG
 
 /// How long a sent operation is followed before the wait is left to `status`.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the node may take to have what the bundler calls mined, in milliseconds before each try: nodes behind one load
+/// balancer are seconds apart.
+const NODE_FOLLOWS: [u64; 5] = [0, 300, 700, 1500, 2500];
+/// Blocks in which a mined operation is looked for when the bundler does not know it: a week where one takes 12 seconds.
+const LOOK_BACK: u64 = 50_000;
+/// Most answers that such a search waits for.
+const LOOKS: usize = 20;
+/// What is true of every operation that was signed and is in no block.
+pub const STILL_ALIVE: &str = "it is signed; it can still be mined until its nonce is used";
 
 /// Hears which phase an operation is in, for people who wait.
 pub type Tell<'a> = dyn Fn(&'static str) + Sync + 'a;
@@ -44,15 +64,35 @@ pub(super) struct Wanted<'a> {
     pub sender: Address,
     pub init_code: Bytes,
     pub call_data: Bytes,
-    /// Upper 192 bits of the nonce.
+    /// Upper 192 bits of the nonce: zero, which session keys share, or a fresh one that nobody has used.
     pub nonce_key: U192,
+    /// One that does the same and has no result yet, whose nonce is taken: only one of the two can be mined.
+    pub instead_of: Option<Earlier>,
     pub pay: Pay,
-    /// Most wei the operation may cost; the default ceiling otherwise.
+    /// Most wei the operation may cost, as typed; the chain's cap otherwise.
     pub max_cost: Option<U256>,
     /// Takes power away: offers more than the usual fee, so that nobody whose power it is overtakes it.
     pub urgent: bool,
     /// Puts a 65-byte signature into the form the account reads.
     pub assemble: &'a (dyn Fn(&[u8; 65]) -> Bytes + Sync),
+}
+
+/// An operation that was signed before, and may still be mined.
+#[derive(Debug, Clone)]
+pub(super) struct Earlier {
+    pub hash: B256,
+    pub user_op: UserOperation,
+}
+
+/// What became of an operation whose result is not on record.
+enum Fate {
+    /// Its nonce is free: it can still be mined.
+    Open,
+    Mined(Progress),
+    /// Something else used its nonce.
+    Ended,
+    /// Its nonce is used, and it cannot be told by what.
+    Unknown,
 }
 
 /// An operation that is complete but for its signature.
@@ -65,10 +105,14 @@ pub struct Prepared {
     pub max_cost: U256,
     /// Most wei that any operation was allowed to cost here.
     pub ceiling: U256,
+    /// What the costs are counted in.
+    pub coin: Coin,
     /// The paymaster that pays; the account itself when missing.
     pub paymaster: Option<Address>,
     /// The method that named the fees.
     pub fee_source: &'static str,
+    /// One that does the same, has no result yet, and cannot be mined once this one is.
+    pub replaces: Option<B256>,
 }
 
 /// What became of an operation.
@@ -86,7 +130,12 @@ pub struct OperationOutcome {
     /// Wei.
     #[serde(serialize_with = "decimal")]
     pub gas_cost: Option<U256>,
+    /// What the cost is counted in.
+    pub coin: Coin,
     pub revert_reason: Option<String>,
+    /// What the bundler says and the node does not confirm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 fn decimal<S: serde::Serializer>(value: &Option<U256>, s: S) -> std::result::Result<S::Ok, S::Error> {
@@ -107,26 +156,48 @@ impl Services {
         })
     }
 
+    /// The coin of this chain.
+    pub(super) fn coin(&self) -> Coin {
+        Coin::of(self.network.chain_id)
+    }
+
+    /// The most that one operation may cost here.
+    pub(super) fn limit(&self, typed: Option<U256>) -> Limit {
+        Limit::new(self.coin(), typed)
+    }
+
     /// Completes an operation up to its signature. Nothing is signed or sent.
     pub(super) async fn prepare(&self, wanted: &Wanted<'_>) -> Result<Prepared> {
         let bundler = self.bundler_or_say()?;
         bundler.check().await?;
-        let market = Market::read(&self.node).await?;
-        let mut ceiling = FeeCeiling::from_market(&market);
-        if let Some(max_cost) = wanted.max_cost {
-            ceiling = ceiling.with_max_cost(max_cost);
-        }
-        let quote = quote_in(&market, &self.node, bundler, Some(ceiling)).await?;
-        let purse = self.node.purse(wanted.sender, wanted.nonce_key, At::Latest).await?;
+        let market = match wanted.urgent {
+            true => Market::read_for_the_brake(&self.node).await?,
+            false => Market::read(&self.node).await?,
+        };
+        let ceiling = FeeCeiling::new(&market, self.limit(wanted.max_cost));
+        let quote = quote(&self.node, bundler, &market).await?;
+        let purse = match self.node.purse(wanted.sender, wanted.nonce_key, At::Latest).await {
+            Ok(purse) => Some(purse),
+            // What takes power away needs nobody to tell it its nonce, and the bundler sees whether it can be paid.
+            Err(_) if wanted.urgent => None,
+            Err(error) => return Err(error.into()),
+        };
         let mut user_op = UserOperation {
             sender: wanted.sender,
-            nonce: purse.nonce,
+            nonce: self.nonce_of(wanted, purse.as_ref())?,
             init_code: wanted.init_code.clone(),
             call_data: wanted.call_data.clone(),
             signature: (wanted.assemble)(&DUMMY_SIGNATURE),
             ..UserOperation::default()
         };
-        let fees = if wanted.urgent { quote.fees.raised(&ceiling) } else { quote.fees };
+        quote.fees.apply(&mut user_op);
+        if let Err(error) = ceiling.check_fees(&quote.proposer, &quote.fees) {
+            return Err(self.too_high_a_price(bundler, wanted, user_op, error).await);
+        }
+        let mut fees = if wanted.urgent { quote.fees.raised(&ceiling) } else { quote.fees };
+        if let Some(earlier) = &wanted.instead_of {
+            fees = fees.replacing(&earlier.user_op, &ceiling);
+        }
         fees.apply(&mut user_op);
         let mut finished = false;
         let mut expected = None;
@@ -143,66 +214,154 @@ impl Services {
                 )
                 .hint("nothing was sent; use the paymaster service that the key is bound to"));
             }
+            self.is_a_contract(stub.paymaster()).await?;
             expected = wanted_paymaster.or(Some(stub.paymaster()));
             stub.apply(&mut user_op, expected, &ceiling)?;
             finished = stub.gas.is_some();
+            if finished {
+                // The service's own figure decides whether the call can run at all, so somebody else is asked as well.
+                let estimate = bundler.estimate(&user_op).await.map_err(refused)?;
+                stub.check_call_gas(&estimate)?;
+            }
         }
         if !finished {
             let estimate = bundler.estimate(&user_op).await.map_err(refused)?;
             buffered(bundler.endpoint().origin(), &estimate, &ceiling)?.apply(&mut user_op);
             if let (Pay::Sponsor { .. }, Some(service)) = (wanted.pay, &self.paymaster) {
-                service.sponsor(&user_op).await?.apply(&mut user_op, expected, &ceiling)?;
+                let promise = service.sponsor(&user_op).await?;
+                promise.check_call_gas(&estimate)?;
+                promise.apply(&mut user_op, expected, &ceiling)?;
             }
+        }
+        if wanted.urgent && wanted.pay == Pay::Account && ceiling.check_total(user_op.max_cost()).is_err() {
+            // What is offered on top, so as not to be overtaken, must not be what the limit stops.
+            quote.fees.apply(&mut user_op);
         }
         ceiling.check(bundler.endpoint().origin(), &user_op)?;
         if wanted.pay == Pay::Account {
-            can_pay(&user_op, &purse)?;
+            purse.map_or(Ok(()), |purse| self.can_pay(&user_op, &purse))?;
         }
-        Ok(Prepared {
+        let replaces = wanted.instead_of.as_ref().map(|earlier| earlier.hash);
+        Ok(self.prepared(user_op, &ceiling, quote.source, replaces))
+    }
+
+    fn prepared(
+        &self,
+        user_op: UserOperation,
+        ceiling: &FeeCeiling,
+        fee_source: &'static str,
+        replaces: Option<B256>,
+    ) -> Prepared {
+        Prepared {
             user_op_hash: user_op.hash(ENTRY_POINT, self.network.chain_id),
             max_cost: user_op.max_cost(),
-            ceiling: ceiling.max_cost,
+            ceiling: ceiling.limit.wei(),
+            coin: self.coin(),
             paymaster: user_op.paymaster(),
-            fee_source: quote.source,
+            fee_source,
+            replaces,
             user_op,
-        })
+        }
+    }
+
+    /// `purse`: what the node says of the account's money and nonce, where it could be asked.
+    fn nonce_of(&self, wanted: &Wanted<'_>, purse: Option<&Purse>) -> Result<U256> {
+        let first = first_nonce(wanted.nonce_key);
+        match (&wanted.instead_of, purse) {
+            (Some(earlier), _) => Ok(earlier.user_op.nonce),
+            (None, None) => Ok(first),
+            (None, Some(purse)) if wanted.nonce_key.is_zero() => {
+                Ok(self.node.nonce_of_key(wanted.nonce_key, purse.nonce)?)
+            }
+            (None, Some(purse)) => match self.node.nonce_of_fresh_key(wanted.nonce_key, purse.nonce) {
+                // There is only one right answer, and what takes power away needs nobody to tell it.
+                Err(_) if wanted.urgent => Ok(first),
+                answer => Ok(answer?),
+            },
+        }
+    }
+
+    /// The refusal of a price, with the `--max-cost` that would let the operation pass.
+    async fn too_high_a_price(
+        &self,
+        bundler: &Bundler,
+        wanted: &Wanted<'_>,
+        mut user_op: UserOperation,
+        error: ChainError,
+    ) -> Error {
+        let price = user_op.max_fee_per_gas;
+        let cost = match bundler.estimate(&user_op).await {
+            Ok(estimate) => {
+                estimate.apply(&mut user_op);
+                if wanted.pay != Pay::Account {
+                    // With a paymaster, three times the gas of verification is set aside.
+                    user_op.paymaster_and_data = Bytes::from_static(&[0xff; 20]);
+                }
+                user_op.max_cost()
+            }
+            Err(_) => U256::from(DEAR_GAS).saturating_mul(price),
+        };
+        let enough = self.coin().max_cost_that_allows(cost);
+        Error::from(error).hint(format!(
+            "in all it could cost {}; if you mean to pay that, say so on the command line: --max-cost {enough}",
+            self.coin().amount(cost)
+        ))
+    }
+
+    /// Nobody who has no code can pay for an operation.
+    async fn is_a_contract(&self, paymaster: Address) -> Result<()> {
+        match self.node.code(paymaster, At::Latest).await?.is_empty() {
+            false => Ok(()),
+            true => Err(Error::new(
+                Class::Chain,
+                "paymaster.no_code",
+                format!("the paymaster service names {paymaster} as paymaster, and the node finds no code there"),
+            )
+            .hint("nothing was signed; use another paymaster service, or none")),
+        }
     }
 
     /// An operation that was prepared earlier, checked against today's ceiling and the account's money.
-    pub(super) async fn recheck(&self, user_op: UserOperation) -> Result<Prepared> {
+    pub(super) async fn recheck(&self, user_op: UserOperation, max_cost: Option<U256>) -> Result<Prepared> {
         let bundler = self.bundler_or_say()?;
         bundler.check().await?;
-        let ceiling = FeeCeiling::from_market(&Market::read(&self.node).await?);
-        ceiling.check("the file", &user_op)?;
-        if user_op.paymaster_and_data.is_empty() {
-            can_pay(&user_op, &self.node.purse(user_op.sender, U192::ZERO, At::Latest).await?)?;
+        let ceiling = FeeCeiling::new(&Market::read_for_the_brake(&self.node).await?, self.limit(max_cost));
+        ceiling.check("the file", &user_op).map_err(|error| match error {
+            error @ ChainError::AboveCeiling { .. } => Error::from(error).hint(format!(
+                "if you mean to pay that, say so: --max-cost {}",
+                self.coin().max_cost_that_allows(user_op.max_cost())
+            )),
+            error => error.into(),
+        })?;
+        match user_op.paymaster() {
+            Some(paymaster) => {
+                check_data("the file", user_op.sender, &user_op.paymaster_and_data)?;
+                self.is_a_contract(paymaster).await?;
+            }
+            None => self.can_pay(&user_op, &self.node.purse(user_op.sender, U192::ZERO, At::Latest).await?)?,
         }
-        Ok(Prepared {
-            user_op_hash: user_op.hash(ENTRY_POINT, self.network.chain_id),
-            max_cost: user_op.max_cost(),
-            ceiling: ceiling.max_cost,
-            paymaster: user_op.paymaster(),
-            fee_source: "the file",
-            user_op,
-        })
+        Ok(self.prepared(user_op, &ceiling, "the file", None))
     }
-}
 
-/// Stops an operation that the EntryPoint would refuse for lack of money (AA21).
-fn can_pay(user_op: &UserOperation, purse: &Purse) -> Result<()> {
-    let Purse { balance, deposit, .. } = purse;
-    let needed = user_op.max_cost();
-    if balance.saturating_add(*deposit) < needed {
-        return Err(Error::failed(
-            "funds.insufficient",
-            format!(
-                "the account {} must be able to pay {needed} wei for gas, and has {balance} wei and {deposit} wei deposited",
-                user_op.sender
-            ),
-        )
-        .hint("send ETH to the account, or use a network with a paymaster"));
+    /// Stops an operation that the EntryPoint would refuse for lack of money (AA21).
+    fn can_pay(&self, user_op: &UserOperation, purse: &Purse) -> Result<()> {
+        let Purse { balance, deposit, .. } = *purse;
+        let needed = user_op.max_cost();
+        if balance.saturating_add(deposit) < needed {
+            return Err(Error::failed(
+                "funds.insufficient",
+                format!(
+                    "the account {} must be able to pay {} for gas, and has {} and {} deposited",
+                    user_op.sender,
+                    self.coin().amount(needed),
+                    self.coin().amount(balance),
+                    self.coin().amount(deposit)
+                ),
+            )
+            .hint(format!("send {} to the account, or use a network with a paymaster", self.coin().symbol())));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Wallet {
@@ -295,14 +454,23 @@ impl Wallet {
                 });
             }
             Err(error) => {
-                record.progress = Progress::Refused { message: error.to_string() };
+                record.progress = Progress::Refused { message: error.to_string(), ended: false };
                 self.store.write(|w| w.put_operation(&record))?;
-                return Err(refused(error));
+                let hash = record.user_op_hash;
+                let error = refused(error);
+                return Err(Error {
+                    message: format!("{}. All the same {STILL_ALIVE}", error.message.trim_end_matches('.')),
+                    hint: format!(
+                        "look with `keyleash status {hash}`; the same call again takes the same nonce, so that only one of them \
+                         can be mined"
+                    ),
+                    ..error
+                });
             }
         }
         self.store.write(|w| w.put_operation(&record))?;
         if !wait {
-            return Ok(outcome(&record));
+            return Ok(outcome(&record, services.coin()));
         }
         tell("waiting for a block");
         let hash = record.user_op_hash;
@@ -323,8 +491,12 @@ impl Wallet {
         let purpose = record.purpose.clone();
         let account = record.account;
         let operation = match record.progress {
-            Progress::Included { .. } => outcome(&record),
-            _ => self.follow(&services, record, patience).await?,
+            Progress::Included { .. } | Progress::Refused { ended: true, .. } => outcome(&record, services.coin()),
+            // Nobody promised to mine it: it is looked up, not waited for.
+            Progress::Refused { ended: false, .. } => {
+                self.look_up(&services, record).await.map(|r| outcome(&r, services.coin()))?
+            }
+            Progress::Signed | Progress::Sent => self.follow(&services, record, patience).await?,
         };
         self.with_proofs(&services, account, &purpose, operation, None).await
     }
@@ -422,19 +594,21 @@ impl Wallet {
 
     async fn follow(&self, services: &Services, mut record: Operation, patience: Duration) -> Result<OperationOutcome> {
         let reached = match &record.carrier {
-            Carrier::UserOp(_) => {
+            Carrier::UserOp(user_op) => {
                 let bundler = services.bundler_or_say()?;
                 match bundler.follow(record.user_op_hash, patience, Rhythm::default()).await? {
                     Followed::Pending => None,
-                    Followed::Included(included) => {
-                        Some(progress(&included.outcome, included.transaction_hash, included.block_number))
-                    }
+                    Followed::Included(included) => match services.confirmed(&included, user_op).await? {
+                        Some(progress) => Some(progress),
+                        None => return Ok(unconfirmed(&record, &included, services)),
+                    },
                 }
             }
             Carrier::Transaction(sent) => match services.follow_transaction(sent, patience).await? {
                 Landed::Waiting => None,
                 Landed::Displaced => Some(Progress::Refused {
                     message: format!("another transaction of {} took its nonce {}", sent.from, sent.nonce),
+                    ended: true,
                 }),
                 Landed::In(receipt) => Some(services.transaction_progress(sent, &receipt).await),
             },
@@ -443,7 +617,103 @@ impl Wallet {
             record.progress = reached;
             self.store.write(|w| w.put_operation(&record))?;
         }
-        Ok(outcome(&record))
+        Ok(outcome(&record, services.coin()))
+    }
+
+    /// What became of an operation that was refused, written down when it is known.
+    async fn look_up(&self, services: &Services, mut record: Operation) -> Result<Operation> {
+        let reached = match &record.carrier {
+            Carrier::UserOp(user_op) => match self.fate(services, &record, user_op).await? {
+                Fate::Open | Fate::Unknown => None,
+                Fate::Mined(progress) => Some(progress),
+                Fate::Ended => Some(Progress::Refused { message: "something else used its nonce".into(), ended: true }),
+            },
+            Carrier::Transaction(sent) => match services.follow_transaction(sent, Duration::ZERO).await? {
+                Landed::Waiting | Landed::Displaced => None,
+                Landed::In(receipt) => Some(services.transaction_progress(sent, &receipt).await),
+            },
+        };
+        if let Some(reached) = reached {
+            record.progress = reached;
+            self.store.write(|w| w.put_operation(&record))?;
+        }
+        Ok(record)
+    }
+
+    /// An operation on record that does the same and can still be mined, for its nonce to be taken. One that was mined after all
+    /// is written down and told, once: whoever tries again because of an error must not pay twice.
+    pub(super) async fn earlier_of_the_same(
+        &self,
+        services: &Services,
+        sender: Address,
+        call_data: &Bytes,
+    ) -> Result<Option<Earlier>> {
+        for mut record in self.operations(1000)? {
+            let Carrier::UserOp(user_op) = &record.carrier else { continue };
+            let same = record.network == services.name && user_op.sender == sender && user_op.call_data == *call_data;
+            let open = !matches!(record.progress, Progress::Included { .. } | Progress::Refused { ended: true, .. });
+            if !same || !open {
+                continue;
+            }
+            let user_op = user_op.clone();
+            let hash = record.user_op_hash;
+            let (progress, told) = match self.fate(services, &record, &user_op).await? {
+                Fate::Open => return Ok(Some(Earlier { hash, user_op })),
+                Fate::Ended => {
+                    (Progress::Refused { message: "something else used its nonce".into(), ended: true }, None)
+                }
+                Fate::Mined(progress) => {
+                    let place = match &progress {
+                        Progress::Included { transaction_hash, block, success: true, .. } => {
+                            format!("was mined in transaction {transaction_hash}, block {block}")
+                        }
+                        Progress::Included { transaction_hash, .. } => {
+                            format!("was mined in transaction {transaction_hash}, and its call failed")
+                        }
+                        _ => "has a result".to_owned(),
+                    };
+                    (
+                        progress,
+                        Some(("send.mined_before", format!("the same call was signed before, and {place}: {hash}"))),
+                    )
+                }
+                Fate::Unknown => {
+                    let message = "its nonce is used, and the operation was not found in recent blocks".to_owned();
+                    let told = format!("the same call was signed before as {hash}; {message}: it may have been done");
+                    (Progress::Refused { message, ended: true }, Some(("send.maybe_done", told)))
+                }
+            };
+            record.progress = progress;
+            self.store.write(|w| w.put_operation(&record))?;
+            if let Some((code, message)) = told {
+                return Err(Error::failed(code, message)
+                    .hint("nothing was sent now; send it again if it is to be done once more"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What became of an operation, by its nonce and the EntryPoint's event.
+    async fn fate(&self, services: &Services, record: &Operation, user_op: &UserOperation) -> Result<Fate> {
+        let key = U192::from(user_op.nonce >> 64);
+        let next = services.node.entry_point_nonce(user_op.sender, key, At::Latest).await?;
+        if next <= user_op.nonce {
+            return Ok(Fate::Open);
+        }
+        if let Some(progress) = services.mined(record.user_op_hash, user_op).await? {
+            return Ok(Fate::Mined(progress));
+        }
+        let by_another = |other: &Operation| {
+            let same_nonce = matches!(&other.carrier, Carrier::UserOp(op) if op.sender == user_op.sender && op.nonce == user_op.nonce);
+            other.user_op_hash != record.user_op_hash
+                && other.network == record.network
+                && same_nonce
+                && matches!(other.progress, Progress::Included { .. })
+        };
+        // Nonces of key 0 are everybody's: that this one is used says nothing while all blocks since were looked through.
+        let ended = self.operations(1000)?.iter().any(by_another)
+            || (key.is_zero() && services.all_looked_through_since(record.created_at).await?);
+        Ok(if ended { Fate::Ended } else { Fate::Unknown })
     }
 
     /// The newest transaction of this owner on record that has no result yet.
@@ -464,6 +734,84 @@ impl Wallet {
 }
 
 impl Services {
+    /// What a bundler calls mined, as the node has it. `None` while the node does not have the transaction.
+    async fn confirmed(&self, included: &Included, user_op: &UserOperation) -> Result<Option<Progress>> {
+        for pause in NODE_FOLLOWS {
+            sleep(Duration::from_millis(pause)).await;
+            match self.node.receipt(included.transaction_hash).await {
+                Ok(Some(receipt)) => return self.agreed(included, user_op, &receipt).map(Some),
+                Ok(None) => {}
+                Err(error) if error.is_passing() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    fn agreed(&self, included: &Included, user_op: &UserOperation, receipt: &Receipt) -> Result<Progress> {
+        let bundler = self.bundler_or_say()?.endpoint().origin();
+        let disagree = |what: &str| {
+            let (hash, transaction) = (included.user_op_hash, included.transaction_hash);
+            let words = if included.outcome.success { "succeeded" } else { "failed" };
+            let node = self.node.endpoint().origin();
+            let message = format!(
+                "the bundler {bundler} says that operation {hash} {words} in transaction {transaction}, and the node {node} says \
+                 that {what}"
+            );
+            Error::new(Class::Chain, "chain.mismatch", message)
+                .hint(format!("one of them is wrong: look with `keyleash status {hash}` through another endpoint"))
+        };
+        let Some(mut outcome) = outcome_in(&receipt.logs, ENTRY_POINT, included.user_op_hash) else {
+            return Err(disagree("there is no event of that operation in it"));
+        };
+        if !receipt.success {
+            return Err(disagree("this transaction was reverted"));
+        }
+        if outcome.sender != user_op.sender || outcome.nonce != user_op.nonce {
+            return Err(disagree("the event is of another account or nonce"));
+        }
+        if outcome.success != included.outcome.success {
+            return Err(disagree(if outcome.success { "it succeeded" } else { "it failed" }));
+        }
+        if outcome.revert.is_none() {
+            outcome.revert.clone_from(&included.outcome.revert);
+        }
+        Ok(progress(&outcome, receipt.transaction_hash, receipt.block_number))
+    }
+
+    /// The result of an operation whose nonce is used: by the bundler's receipt, else by the event in recent blocks.
+    async fn mined(&self, hash: B256, user_op: &UserOperation) -> Result<Option<Progress>> {
+        if let Ok(Some(included)) = self.bundler_or_say()?.receipt(hash).await
+            && let Some(progress) = self.confirmed(&included, user_op).await?
+        {
+            return Ok(Some(progress));
+        }
+        let query =
+            LogQuery { address: Some(ENTRY_POINT), topics: vec![vec![UserOperationEvent::SIGNATURE_HASH], vec![hash]] };
+        let newest = self.node.latest_block().await?.number;
+        let mut from = newest.saturating_sub(LOOK_BACK);
+        for _ in 0..LOOKS {
+            let chunk = self.node.logs(std::slice::from_ref(&query), from, newest).await?;
+            if let Some(outcome) = outcome_in(&chunk.logs, ENTRY_POINT, hash)
+                && let Some(log) = chunk.logs.first()
+            {
+                return Ok(Some(progress(&outcome, log.transaction_hash, log.block_number)));
+            }
+            if chunk.through >= newest {
+                break;
+            }
+            from = chunk.through.saturating_add(1);
+        }
+        Ok(None)
+    }
+
+    /// Whether the blocks in which an operation is looked for go back to this time, in unix seconds.
+    async fn all_looked_through_since(&self, time: u64) -> Result<bool> {
+        let newest = self.node.latest_block().await?.number;
+        let first = newest.saturating_sub(LOOK_BACK);
+        Ok(first == 0 || self.node.block(first).await?.timestamp < time)
+    }
+
     /// A mined transaction, and what became of the UserOperation it brought along.
     async fn transaction_progress(&self, sent: &SignedTransaction, receipt: &Receipt) -> Progress {
         let carried = sent.carries.map(|hash| outcome_in(&receipt.logs, ENTRY_POINT, hash));
@@ -500,7 +848,19 @@ fn progress(outcome: &Outcome, transaction_hash: B256, block: u64) -> Progress {
     }
 }
 
-fn outcome(record: &Operation) -> OperationOutcome {
+/// What the bundler says and the node does not know: not mined, as far as is known.
+fn unconfirmed(record: &Operation, included: &Included, services: &Services) -> OperationOutcome {
+    let words = if included.outcome.success { "succeeded" } else { "failed" };
+    let note = format!(
+        "the bundler says that it {words} in transaction {}, block {}; the node {} does not have it yet",
+        included.transaction_hash,
+        included.block_number,
+        services.node.endpoint().origin()
+    );
+    OperationOutcome { note: Some(note), ..outcome(record, services.coin()) }
+}
+
+fn outcome(record: &Operation, coin: Coin) -> OperationOutcome {
     let mut out = OperationOutcome {
         user_op_hash: record.user_op_hash,
         phase: "sent",
@@ -509,13 +869,18 @@ fn outcome(record: &Operation) -> OperationOutcome {
         success: None,
         gas_used: None,
         gas_cost: None,
+        coin,
         revert_reason: None,
+        note: None,
     };
     match &record.progress {
         Progress::Signed | Progress::Sent => {}
-        Progress::Refused { message } => {
+        Progress::Refused { message, ended } => {
             out.phase = "refused";
-            out.revert_reason = Some(message.clone());
+            out.revert_reason = Some(match ended {
+                true => message.clone(),
+                false => format!("{}. All the same {STILL_ALIVE}", message.trim_end_matches('.')),
+            });
         }
         Progress::Included { success, transaction_hash, block, gas_used, gas_cost, revert_reason } => {
             out.phase = "included";

@@ -4,14 +4,17 @@
 use alloy::primitives::{Address, Selector, U256};
 use serde_json::{Map, Value};
 
-use super::error::{Error, Result};
+use super::{
+    coin::Coin,
+    error::{Error, Result},
+};
 use crate::kernel::{
     abi::{Function, Interface, parse_address},
     account::selector,
     condition::{ArgCondition, ConditionError, WordCondition, compile, compile_words, contradictory_word},
     generation::Generation,
     permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
-    sentence::{TimeError, parse_amount, parse_duration, parse_time},
+    sentence::{TimeError, parse_duration, parse_time},
     text::clean,
 };
 
@@ -66,7 +69,7 @@ pub struct Policy {
 pub struct PolicyPermission {
     /// Zero: any contract.
     pub target: Address,
-    /// `None`: plain transfers of ETH (no function; selector zero).
+    /// `None`: plain transfers of coins (no function; selector zero).
     pub function: Option<Function>,
     /// Wei per call.
     pub value_limit: U256,
@@ -97,8 +100,13 @@ pub struct Resolved {
 impl Policy {
     /// Reads a policy. `read_file` answers the text of an ABI file the policy names.
     pub fn parse(text: &str, read_file: &dyn Fn(&str) -> Result<String>) -> Result<Self> {
+        Self::parse_in(Coin::unlisted(), text, read_file)
+    }
+
+    /// The same where the chain's coin is known: amounts may be written in it, and in no other.
+    pub fn parse_in(coin: Coin, text: &str, read_file: &dyn Fn(&str) -> Result<String>) -> Result<Self> {
         let value = parse_document(text)?;
-        let root = Node { path: String::new(), value: &value };
+        let root = Node { path: String::new(), value: &value, coin };
         let table = root.table()?;
         let says = |names: &[&str]| names.iter().any(|name| table.map.contains_key(*name));
         // `permissions` alone may be a slip for `permission`: the rest of the file tells which shape it is.
@@ -529,11 +537,14 @@ const TOML_DATE: &str = "$__toml_private_datetime";
 struct Node<'a> {
     path: String,
     value: &'a Value,
+    /// What amounts are counted in.
+    coin: Coin,
 }
 
 struct Table<'a> {
     path: String,
     map: &'a Map<String, Value>,
+    coin: Coin,
 }
 
 impl<'a> Node<'a> {
@@ -549,7 +560,7 @@ impl<'a> Node<'a> {
 
     fn table(&self) -> Result<Table<'a>> {
         match self.value {
-            Value::Object(map) => Ok(Table { path: self.path.clone(), map }),
+            Value::Object(map) => Ok(Table { path: self.path.clone(), map, coin: self.coin }),
             _ => Err(self.error(&format!("expected a table of named fields, found {}", self.shown()))),
         }
     }
@@ -562,7 +573,7 @@ impl<'a> Node<'a> {
             Value::Array(items) => Ok(items
                 .iter()
                 .enumerate()
-                .map(|(i, value)| Node { path: format!("{}[{i}]", self.path), value })
+                .map(|(i, value)| Node { path: format!("{}[{i}]", self.path), value, coin: self.coin })
                 .collect()),
             _ => Err(self.error(&format!("expected a list, found {}", self.shown()))),
         }
@@ -600,7 +611,7 @@ impl<'a> Node<'a> {
     }
 
     fn amount(&self) -> Result<U256> {
-        parse_amount(&self.scalar()?).map_err(|e| self.error(&e.to_string()))
+        self.coin.parse(&self.scalar()?).map_err(|e| self.error(&e.to_string()))
     }
 
     fn duration(&self) -> Result<u64> {
@@ -651,7 +662,7 @@ impl<'a> Node<'a> {
 
 impl<'a> Table<'a> {
     fn get(&self, name: &str) -> Option<Node<'a>> {
-        self.map.get(name).map(|value| Node { path: self.join(name), value })
+        self.map.get(name).map(|value| Node { path: self.join(name), value, coin: self.coin })
     }
 
     fn need(&self, name: &str, what: &str) -> Result<Node<'a>> {

@@ -965,8 +965,9 @@ impl Wallet {
                 let done = mined.saturating_sub(1);
                 return Ok((last, (done > 0).then(|| cut_off("the next one failed, or is not in a block yet".into()))));
             }
-            // None dearer than twice what was shown, and none on another way.
-            let max_cost = plan.max_cost.unwrap_or_else(|| most.saturating_mul(U256::from(2)));
+            // None dearer than twice what was shown or the cap, and none on another way.
+            let twice = most.saturating_mul(U256::from(2)).min(services.coin().cap.max(most));
+            let max_cost = plan.max_cost.unwrap_or(twice);
             let load = Load { account, deployed: true, call: next, max_cost: Some(max_cost), urgent: false };
             let sent = match self.carry(services, &load, same_way(way)).await {
                 Ok((next, _)) if next.price().way == way => {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
+    coin::Coin,
     error::{Class, Error, Result},
     grant::parse_functions,
     key::KeyFile,
@@ -134,6 +135,12 @@ pub struct SendPreview {
     pub enables: bool,
     /// Most wei it can cost, decimal.
     pub max_cost: String,
+    /// Most wei that it was allowed to cost, decimal.
+    pub cap: String,
+    /// What both are counted in.
+    pub coin: Coin,
+    /// An operation that does the same and has no result yet: only one of the two can be mined.
+    pub replaces: Option<B256>,
     pub paymaster: Option<Address>,
     pub fee_source: &'static str,
     pub call_data: Bytes,
@@ -152,6 +159,11 @@ impl SendPlan {
         }
     }
 
+    /// The coin of its chain.
+    pub fn coin(&self) -> Coin {
+        self.prepared.coin
+    }
+
     pub fn chain_id(&self) -> u64 {
         self.services.network.chain_id
     }
@@ -164,6 +176,9 @@ impl SendPlan {
             deploys: self.deploys,
             enables: self.enables,
             max_cost: self.prepared.max_cost.to_string(),
+            cap: self.prepared.ceiling.to_string(),
+            coin: self.prepared.coin,
+            replaces: self.prepared.replaces,
             paymaster: self.prepared.paymaster,
             fee_source: self.prepared.fee_source,
             call_data: self.prepared.user_op.call_data.clone(),
@@ -179,7 +194,7 @@ impl SendPlan {
             Signer::Owner(_) => Vec::new(),
         };
         let functions: Vec<Function> = of_key.into_iter().flatten().chain(functions.iter().cloned()).collect();
-        calls_in_words(&self.account_call, &functions)
+        calls_in_words(&self.account_call, &functions, self.prepared.coin)
     }
 }
 
@@ -248,7 +263,8 @@ impl Wallet {
             ));
         }
         let second = services.nodes_agree(account.address, &[], Some(account.kernel), &picture).await?;
-        let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
+        let mut wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
+        wanted.instead_of = self.earlier_of_the_same(&services, wanted.sender, &wanted.call_data).await?;
         let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
             account: account.address,
@@ -278,6 +294,7 @@ impl Wallet {
             init_code: init_code(picture, account.init_code())?,
             call_data,
             nonce_key: random_nonce_key()?,
+            instead_of: None,
             pay: if services.paymaster.is_some() { Pay::Sponsor { expected: None } } else { Pay::Account },
             max_cost,
             urgent: false,
@@ -308,10 +325,12 @@ impl Wallet {
                 .then(|| Approval { request: approval.request, signature: approval.signature.unwrap_or_default() }),
             proof,
         };
+        let call_data = account_call.encode();
         let wanted = Wanted {
             sender: file.key.account,
             init_code: init_code(&picture, file.key.init_code.clone().or(self.recorded_init_code(&file.key)?))?,
-            call_data: account_call.encode(),
+            instead_of: self.earlier_of_the_same(&services, file.key.account, &call_data).await?,
+            call_data,
             nonce_key: U192::ZERO,
             pay,
             max_cost,
@@ -401,12 +420,12 @@ impl Judging {
 }
 
 /// Each call of an operation as a sentence.
-pub fn calls_in_words(account_call: &AccountCall, functions: &[Function]) -> Vec<String> {
+pub fn calls_in_words(account_call: &AccountCall, functions: &[Function], coin: Coin) -> Vec<String> {
     let calls = account_call.calls();
     if calls.is_empty() {
         return vec![format!("account call {}", account_call.encode())];
     }
-    calls.iter().map(|call| sentence::call(call, functions, "ETH")).collect()
+    calls.iter().map(|call| sentence::call(call, functions, coin.symbol())).collect()
 }
 
 async fn prepare(
@@ -415,16 +434,17 @@ async fn prepare(
     account_call: &AccountCall,
     picture: &Picture,
 ) -> Result<Prepared> {
-    can_send(account_call, picture, None)?;
+    let coin = services.coin();
+    can_send(account_call, picture, coin, None)?;
     match services.prepare(wanted).await {
-        Err(failed) => Err(can_send(account_call, picture, Some(failed.clone())).err().unwrap_or(failed)),
+        Err(failed) => Err(can_send(account_call, picture, coin, Some(failed.clone())).err().unwrap_or(failed)),
         prepared => prepared,
     }
 }
 
 /// Stops a call that sends more than the account has. A batch may earn first what it spends then, so it is only asked why it
 /// fails when it does.
-fn can_send(account_call: &AccountCall, picture: &Picture, failed: Option<Error>) -> Result<()> {
+fn can_send(account_call: &AccountCall, picture: &Picture, coin: Coin, failed: Option<Error>) -> Result<()> {
     let calls = account_call.calls();
     let sent = calls.iter().fold(U256::ZERO, |sum, call| sum.saturating_add(call.value));
     let missing = sent.saturating_sub(picture.balance);
@@ -433,7 +453,7 @@ fn can_send(account_call: &AccountCall, picture: &Picture, failed: Option<Error>
     if missing.is_zero() || (!single && explained) {
         return failed.map_or(Ok(()), Err);
     }
-    let [sent, has, missing] = [sent, picture.balance, missing].map(|wei| sentence::amount(wei, "ETH"));
+    let [sent, has, missing] = [sent, picture.balance, missing].map(|wei| coin.amount(wei));
     Err(Error::failed("funds.insufficient", format!("the operation sends {sent}, and the account has {has}"))
         .hint(format!("{missing} are missing; nothing was sent")))
 }

@@ -125,7 +125,7 @@ impl Teller<'_> {
             ),
             ("Outside: another receiver", mint(stranger)),
             (
-                "Outside: ETH along with the call",
+                "Outside: coins along with the call",
                 Call { value: U256::from(10_000_000_000_000_000_u64), ..mint(account) },
             ),
         ];

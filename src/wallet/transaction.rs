@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     chain::{At, CallRequest, ChainError, FeeCeiling, Fees, Market, node::Receipt},
+    coin::Coin,
     error::{Class, Error, Result},
     network::Services,
     operation::refused,
@@ -45,6 +46,8 @@ pub struct PreparedTransaction {
     pub dynamic_fees: bool,
     /// Wei: most that any transaction was allowed to cost here.
     pub ceiling: U256,
+    /// What the costs are counted in.
+    pub coin: Coin,
     /// It takes the place of this one, which is stuck.
     pub replaces: Option<B256>,
 }
@@ -158,21 +161,27 @@ impl Services {
         max_cost: Option<U256>,
         waiting: Option<&Waiting>,
     ) -> Result<PreparedTransaction> {
-        let block = self.node.latest_block().await?;
-        let market = Market::read(&self.node).await?;
-        let mut ceiling = FeeCeiling::from_market(&market);
-        if let Some(max_cost) = max_cost {
-            ceiling = ceiling.with_max_cost(max_cost);
-        }
-        let mut fees = match block.base_fee {
-            Some(_) => Fees::from_market(&market).raised(&ceiling),
-            // Without EIP-1559 the price is paid in full, so there is no room for a base fee that may double.
-            None => Fees::flat(&market),
-        };
+        // Only what takes power away goes this way: it must not be stopped by a lie about prices.
+        let market = Market::read_for_the_brake(&self.node).await?;
+        let ceiling = FeeCeiling::new(&market, self.limit(max_cost));
+        let usual = Fees::from_market(&market);
+        // Without EIP-1559 the price is paid in full, so there is no room for a base fee that may double.
+        let mut fees = if market.dynamic { usual.raised(&ceiling) } else { usual };
         let stuck = match waiting {
             Some(Waiting::Replaced(stuck)) => Some(stuck),
             Some(Waiting::Before(_)) | None => None,
         };
+        let request = CallRequest { from: Some(from), ..CallRequest::new(to, data.clone()) };
+        let gas = match gas {
+            Some(gas) => gas,
+            None => self.node.estimate_gas(&request).await.map_err(refused)?,
+        };
+        let gas_limit = gas.saturating_add(gas.saturating_mul(GAS_BUFFER) / 100);
+        let cost = |fees: Fees| U256::from(gas_limit).saturating_mul(U256::from(fees.max_fee_per_gas));
+        if ceiling.check_total(cost(fees)).is_err() {
+            // What is offered on top, so as not to wait, must not be what the limit stops.
+            fees = usual;
+        }
         if let Some(stuck) = stuck {
             let above = |fee: U256| {
                 let fee: u128 = fee.saturating_to();
@@ -181,11 +190,6 @@ impl Services {
             fees.max_fee_per_gas = fees.max_fee_per_gas.max(above(stuck.max_fee_per_gas));
             fees.max_priority_fee_per_gas = fees.max_priority_fee_per_gas.max(above(stuck.max_priority_fee_per_gas));
         }
-        let request = CallRequest { from: Some(from), ..CallRequest::new(to, data.clone()) };
-        let gas = match gas {
-            Some(gas) => gas,
-            None => self.node.estimate_gas(&request).await.map_err(refused)?,
-        };
         let nonce = match waiting {
             Some(Waiting::Replaced(stuck)) => stuck.nonce,
             Some(Waiting::Before(first)) => {
@@ -199,23 +203,18 @@ impl Services {
             nonce,
             to,
             data,
-            gas_limit: gas.saturating_add(gas.saturating_mul(GAS_BUFFER) / 100),
+            gas_limit,
             fees,
-            dynamic_fees: block.base_fee.is_some(),
-            ceiling: ceiling.max_cost,
+            dynamic_fees: market.dynamic,
+            ceiling: ceiling.limit.wei(),
+            coin: self.coin(),
             replaces: stuck.map(|s| s.hash),
         };
-        let proposer = self.node.endpoint().origin();
-        ceiling.check_fees(proposer, &prepared.fees)?;
-        if prepared.max_cost() > ceiling.max_cost {
-            return Err(ChainError::AboveCeiling {
-                endpoint: proposer.into(),
-                what: "a total cost (wei)",
-                proposed: prepared.max_cost(),
-                ceiling: ceiling.max_cost,
-            }
-            .into());
+        // A replacement must offer more than what it replaces, which may be above what blocks cost now: the total decides.
+        if stuck.is_none() {
+            ceiling.check_fees(self.node.endpoint().origin(), &prepared.fees)?;
         }
+        ceiling.check_total(prepared.max_cost())?;
         self.owner_can_pay(&prepared).await?;
         Ok(prepared)
     }
@@ -226,9 +225,14 @@ impl Services {
         if balance < needed {
             return Err(Error::failed(
                 "funds.owner",
-                format!("the owner {} must be able to pay {needed} wei for gas, and has {balance} wei", prepared.from),
+                format!(
+                    "the owner {} must be able to pay {} for gas, and has {}",
+                    prepared.from,
+                    prepared.coin.amount(needed),
+                    prepared.coin.amount(balance)
+                ),
             )
-            .hint("send ETH to the owner's address, or go through a bundler"));
+            .hint(format!("send {} to the owner's address, or go through a bundler", prepared.coin.symbol())));
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod harness;
 mod scenarios_denied;
 mod scenarios_leaks;
 mod scenarios_life;
+mod scenarios_money;
 mod scenarios_power;
 mod scenarios_proof;
 mod scenarios_revoke;

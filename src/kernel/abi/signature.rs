@@ -36,7 +36,7 @@ fn other_item(word: &str) -> Option<&'static str> {
         "constructor" => "a constructor",
         "struct" => "a struct",
         "modifier" => "a modifier",
-        "receive" | "fallback" => "what a contract does with plain ETH",
+        "receive" | "fallback" => "what a contract does with plain coins",
         _ => return None,
     })
 }

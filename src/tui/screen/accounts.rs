@@ -22,7 +22,7 @@ use crate::{
         theme::Theme,
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{account::AccountView, error::Error, network::check_name},
+    wallet::{account::AccountView, coin::Coin, error::Error, network::check_name},
 };
 
 /// The lines of the form.
@@ -292,7 +292,8 @@ impl State {
 fn facts(row: &AccountRow) -> Vec<Row> {
     let Some(view) = &row.view else { return row.notes() };
     let mut rows: Vec<Row> = row.notes();
-    let coins = |wei: Option<U256>| wei.map(|w| format!("{} ETH", format::short_coins(w)));
+    let symbol = Coin::of(view.chain_id).symbol();
+    let coins = |wei: Option<U256>| wei.map(|w| format!("{} {symbol}", format::short_coins(w)));
     let kernel = view.kernel_version.map_or_else(|| "not known".to_owned(), |v| format!("Kernel {v}"));
     let deployed = match view.deployed {
         Some(true) => "has code on chain",

@@ -5,7 +5,6 @@ use ratatui::{Frame, layout::Rect, style::Style, text::Line, widgets::Paragraph}
 
 use super::{Copyable, home::moved};
 use crate::{
-    kernel::sentence,
     tui::{
         app::{Cx, Data, Job, JobId, Model, Next, Notice, Report},
         effects::Effect,
@@ -15,9 +14,11 @@ use crate::{
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{
+        coin::Coin,
         elsewhere::Completed,
         error::Error,
         model::{Operation, Progress, Purpose},
+        operation::STILL_ALIVE,
         revoke::Verdict,
     },
 };
@@ -221,7 +222,7 @@ impl State {
             Row::Blank,
             Row::Head("What became of it".into()),
         ];
-        rows.extend(phases(&operation.progress));
+        rows.extend(phases(&operation.progress, data.coin_of(&operation.network)));
         match &opened.answer {
             None if opened.asking.is_some() => rows.push(Row::Dim("asking the chain…".into())),
             None => {}
@@ -297,7 +298,7 @@ fn what(operation: &Operation, data: &Data) -> String {
 }
 
 /// How far it got, and what that means.
-fn phases(progress: &Progress) -> Vec<Row> {
+fn phases(progress: &Progress, coin: Coin) -> Vec<Row> {
     let signed = Row::Good("signed here, and written down before anything was sent".into());
     match progress {
         Progress::Signed => vec![
@@ -310,10 +311,13 @@ fn phases(progress: &Progress) -> Vec<Row> {
             Row::Good("sent: the bundler took it".into()),
             Row::Caution("not in a block yet, as far as is known here; r asks again".into()),
         ],
-        Progress::Refused { message } => vec![
+        Progress::Refused { message, ended } => vec![
             signed,
             Row::Bad(format!("refused by the bundler: {message}")),
-            Row::Note("nothing was changed on chain, and nothing was paid".into()),
+            match ended {
+                true => Row::Note("its nonce is used: it can never be mined".into()),
+                false => Row::Caution(format!("all the same {STILL_ALIVE}; r looks it up")),
+            },
         ],
         Progress::Included { success, block, gas_cost, revert_reason, .. } => {
             let mut rows = vec![signed, Row::Good("sent".into()), Row::Good(format!("in block {block}"))];
@@ -325,7 +329,7 @@ fn phases(progress: &Progress) -> Vec<Row> {
             if !success {
                 rows.push(Row::Note("nothing else was changed, but the gas was paid".into()));
             }
-            rows.push(Row::Fact("gas paid", sentence::amount(*gas_cost, "ETH")));
+            rows.push(Row::Fact("gas paid", coin.amount(*gas_cost)));
             rows
         }
     }

@@ -120,7 +120,7 @@ impl State {
             Report::EnablePlanned(preview) => {
                 let mut rows = Vec::new();
                 if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
-                    rows.extend(changed_rows(&why, before.gist(), preview.gist()));
+                    rows.extend(changed_rows(&why, preview.price.coin, before.gist(), preview.gist()));
                 }
                 rows.extend(plan_rows(&self.what, preview));
                 self.shown = Some(preview.clone());

@@ -33,6 +33,7 @@ use super::{
     format,
     keymap::{Command, Place},
 };
+use crate::wallet::coin::Coin;
 
 pub enum Screen {
     FirstRun(first_run::State),
@@ -323,7 +324,9 @@ fn named(model: &Model, account: &str) -> Heading {
 fn heading(model: &Model, account: &AccountRow) -> Heading {
     let view = account.view.as_ref();
     let address = view.map(|v| format::short_address(v.address)).unwrap_or_default();
-    let balance = view.and_then(|v| v.balance).map(|b| format!("{} ETH", format::short_coins(b))).unwrap_or_default();
+    let balance = view
+        .and_then(|v| v.balance.map(|b| format!("{} {}", format::short_coins(b), Coin::of(v.chain_id).symbol())))
+        .unwrap_or_default();
     let as_of = model.data.shelf_of(account).and_then(|s| s.as_of);
     Heading {
         place: [account.name.clone(), account.network.clone(), address, balance],

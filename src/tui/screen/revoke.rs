@@ -11,7 +11,6 @@ use super::{
     stages::{Moved, Stage, Stages, is_stale},
 };
 use crate::{
-    kernel::sentence,
     tui::{
         app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
         effects::{Effect, RevokePreview},
@@ -21,6 +20,7 @@ use crate::{
     wallet::{
         account::AccountView,
         carry::{Payer, Price, Via, Way},
+        coin::Coin,
         enable::Step,
         error::{Class, Error},
         key::KeyView,
@@ -199,7 +199,12 @@ impl State {
             Report::RevokePlanned(preview) => {
                 let mut rows = Vec::new();
                 if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
-                    rows.extend(changed_rows(&why, before.gist(), preview.gist()));
+                    rows.extend(changed_rows(
+                        &why,
+                        preview.price.as_ref().map_or_else(Coin::unlisted, |p| p.coin),
+                        before.gist(),
+                        preview.gist(),
+                    ));
                 }
                 rows.extend(critical_rows(&self.account, cx.data));
                 rows.extend(plan_rows(&title(&self.wish, &self.what), preview));
@@ -291,7 +296,7 @@ pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
 }
 
 /// A plan that was confirmed did not come about: why, and how the new one differs in what it sends and may cost (wei).
-pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
+pub fn changed_rows(why: &Error, coin: Coin, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
     let mut rows = vec![
         Row::Bad("What you confirmed did not come about; this is the new plan".into()),
         Row::Note(why.message.clone()),
@@ -304,7 +309,7 @@ pub fn changed_rows(why: &Error, before: (&[Step], U256), now: (&[Step], U256)) 
         changed.push(Row::Caution(format!("not any more: {}", step.effect)));
     }
     if now.1 != before.1 {
-        let amount = |wei| sentence::amount(wei, "ETH");
+        let amount = |wei| coin.amount(wei);
         changed.push(Row::Caution(format!("it costs at most {} now, and was {}", amount(now.1), amount(before.1))));
     }
     if changed.is_empty() {
@@ -395,12 +400,12 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
     };
     let mut rows = vec![
         Row::Head("What it costs".into()),
-        Row::Item(format!("at most {}", sentence::amount(price.max_cost, "ETH"))),
+        Row::Item(format!("at most {}", price.coin.amount(price.max_cost))),
         Row::Item(format!("sent {}", price.way.words())),
         Row::Note(format!(
             "{payer}fees from {}; nothing here may cost more than {}",
             price.fee_source,
-            sentence::amount(price.ceiling, "ETH")
+            price.coin.amount(price.ceiling)
         )),
         Row::Text("What is signed: the hash".into()),
         Row::Note(price.signing_hash.to_string()),
@@ -473,9 +478,9 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
 
 /// The operation as the chain has it.
 pub fn operation_rows(operation: &OperationOutcome) -> Vec<Row> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = operation.note.iter().map(|note| Row::Caution(note.clone())).collect();
     if let Some(cost) = operation.gas_cost {
-        rows.push(Row::Fact("gas paid", sentence::amount(cost, "ETH")));
+        rows.push(Row::Fact("gas paid", operation.coin.amount(cost)));
     }
     if let Some(block) = operation.block {
         rows.push(Row::Fact("block", block.to_string()));

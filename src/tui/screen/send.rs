@@ -14,7 +14,7 @@ use crate::{
         account::Call,
         condition::{ReadBack, read_back},
         permission::{ANY_TARGET, Condition, Permission},
-        sentence::{self, parse_amount},
+        sentence,
     },
     tui::{
         app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
@@ -28,6 +28,7 @@ use crate::{
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{
+        coin::Coin,
         error::Error,
         key::KeyView,
         operation::OperationOutcome,
@@ -69,6 +70,7 @@ pub struct State {
     who: String,
     pub account: Address,
     pub network: String,
+    coin: Coin,
     /// What the key may do; empty for the owner.
     permissions: Vec<Permission>,
     functions: Vec<Option<Function>>,
@@ -98,6 +100,7 @@ impl State {
             who: format!("the session key {}", key.label),
             account: key.account,
             network: key.network.clone(),
+            coin: cx.data.coin_of(&key.network),
             permissions: key.permissions.clone(),
             functions,
             function: None,
@@ -124,6 +127,7 @@ impl State {
             who: format!("the owner of {}", view.name),
             account: view.address,
             network: view.network.clone(),
+            coin: Coin::of(view.chain_id),
             permissions: Vec::new(),
             functions: Vec::new(),
             function: None,
@@ -157,7 +161,7 @@ impl State {
         let target = permission.map(|p| p.target).filter(|t| *t != ANY_TARGET);
         let to = target.map(|t| t.to_string()).unwrap_or_default();
         let to_hint =
-            if target.is_some() { "the contract that the key may call" } else { "the contract, or who gets the ETH" };
+            if target.is_some() { "the contract that the key may call" } else { "the contract, or who gets the coins" };
         let to_name = if permission.is_some() { "contract" } else { "to" };
         rows.push(Entry::text(Ask::To, to_name, &to, "0x…", to_hint));
         self.function = match permission {
@@ -165,7 +169,7 @@ impl State {
             None => None,
         };
         if permission.is_none() {
-            let hint = "the function's signature; empty = only send ETH";
+            let hint = "the function's signature; empty = only send coins";
             rows.push(Entry::text(Ask::Signature, "function", "", "transfer(address to, uint256 amount)", hint));
         } else if self.function.is_none() {
             rows.push(Entry::text(
@@ -178,10 +182,13 @@ impl State {
         }
         rows.extend(argument_rows(self.function.as_ref(), permission));
         let limit = permission.map_or_else(
-            || "0.1 eth, 5 gwei, or wei".to_owned(),
-            |p| format!("{} (0.1 eth, 5 gwei, or wei)", sentence::value_limit(p.value_limit, "ETH")),
+            || format!("0.1 {}, 5 gwei, or wei", self.coin.unit()),
+            |p| {
+                let limit = sentence::value_limit(p.value_limit, self.coin.symbol());
+                format!("{limit} (0.1 {}, 5 gwei, or wei)", self.coin.unit())
+            },
         );
-        rows.push(Entry::text(Ask::Value, "ETH with it", "0", "0", &limit));
+        rows.push(Entry::text(Ask::Value, &format!("{} with it", self.coin.symbol()), "0", "0", &limit));
         rows.push(Entry::button(Ask::Go, "Review it"));
         self.form = Form::new(rows);
         self.judge();
@@ -211,7 +218,7 @@ impl State {
         };
         let value = match self.form.text(Ask::Value).as_str() {
             "" => U256::ZERO,
-            text => parse_amount(text).map_err(|e| (Ask::Value, e.to_string()))?,
+            text => self.coin.parse(text).map_err(|e| (Ask::Value, e.to_string()))?,
         };
         Ok(Call { to, value, data: self.data()? })
     }
@@ -517,6 +524,7 @@ fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -
 }
 
 fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row> {
+    let coin = Coin::of(view.chain_id);
     let mut rows = vec![
         Row::Head(format!("Send this as {who}?")),
         Row::Fact("account", view.account.to_string()),
@@ -525,7 +533,10 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
         Row::Head("What is done".into()),
     ];
     for call in &view.calls {
-        let value = if call.value.is_zero() { "no ETH".to_owned() } else { sentence::amount(call.value, "ETH") };
+        let value = match call.value.is_zero() {
+            true => format!("no {}", coin.symbol()),
+            false => coin.amount(call.value),
+        };
         match function.and_then(|f| f.decode_call(&call.data).ok().map(|d| (f, d))) {
             Some((function, decoded)) => {
                 rows.push(Row::Item(format!("calls {} on {}, sending {value}", function.signature(), call.to)));
@@ -551,9 +562,14 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
     if view.deploys {
         rows.push(Row::Item("deploys the account".into()));
     }
+    rows.extend(view.replaces.map(|earlier| {
+        Row::Caution(format!(
+            "takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
+        ))
+    }));
     rows.push(Row::Blank);
     rows.push(Row::Head("What it costs".into()));
-    rows.push(Row::Item(format!("at most {}", sentence::amount(view.max_cost, "ETH"))));
+    rows.push(Row::Item(format!("at most {}", coin.amount(view.max_cost))));
     rows.push(Row::Item(match view.paymaster {
         Some(paymaster) => format!("paid by the sponsor (paymaster) {paymaster}"),
         None => "paid by the account".to_owned(),
@@ -561,7 +577,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
     rows.push(Row::Note(format!(
         "fees from {}; nothing here may cost more than {}",
         view.fee_source,
-        sentence::amount(view.ceiling, "ETH")
+        coin.amount(view.ceiling)
     )));
     rows.push(Row::Blank);
     rows.push(Row::Head("What is signed".into()));
@@ -584,11 +600,12 @@ fn result_rows(outcome: &OperationOutcome) -> Vec<Row> {
             rows.push(Row::Bad(format!("reason: {reason}")));
             rows.push(Row::Way("the gas is spent, and a run of a limited key too".into()));
         }
+        None if outcome.note.is_some() => rows.extend(outcome.note.iter().map(|note| Row::Caution(note.clone()))),
         None => rows.push(Row::Caution("it is found again at the next start, and with `keyleash status`".into())),
     }
     rows.push(Row::Blank);
     if let Some(cost) = outcome.gas_cost {
-        rows.push(Row::Fact("gas paid", sentence::amount(cost, "ETH")));
+        rows.push(Row::Fact("gas paid", outcome.coin.amount(cost)));
     }
     rows.push(Row::Text("operation".into()));
     rows.push(Row::Note(outcome.user_op_hash.to_string()));

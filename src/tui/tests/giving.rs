@@ -13,8 +13,8 @@ use crate::{
         input::{Input, Key},
     },
     wallet::{
-        agent::AgentView, error::Error, grant::Holder, operation::OperationOutcome, playground::DEMO, policy::End,
-        send::Actor,
+        agent::AgentView, coin::Coin, error::Error, grant::Holder, operation::OperationOutcome, playground::DEMO,
+        policy::End, send::Actor,
     },
 };
 
@@ -244,7 +244,9 @@ fn outcome(success: Option<bool>, reason: Option<&str>) -> OperationOutcome {
         success,
         gas_used: Some(U256::from(123_456)),
         gas_cost: Some(U256::from(900_000_000_000_000_u64)),
+        coin: Coin::of(11_155_111),
         revert_reason: reason.map(str::to_owned),
+        note: None,
     }
 }
 

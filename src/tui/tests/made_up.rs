@@ -19,6 +19,7 @@ use crate::{
         Backend,
         account::AccountView,
         carry::{Payer, Price, Way},
+        coin::Coin,
         elsewhere::Completed,
         enable::{Enabled, Step},
         grant::{ApprovalView, Granted},
@@ -216,6 +217,7 @@ pub fn price() -> Price {
         way: Way::Bundler,
         max_cost: U256::from(1_200_000_000_000_000_u64),
         ceiling: U256::from(50_000_000_000_000_000_u64),
+        coin: Coin::of(11_155_111),
         payer: Payer::Account,
         fee_source: "eth_gasPrice",
         signing_hash: B256::repeat_byte(0x77),
@@ -305,7 +307,9 @@ fn included(success: Option<bool>) -> OperationOutcome {
         success,
         gas_used: Some(U256::from(123_456)),
         gas_cost: Some(U256::from(900_000_000_000_000_u64)),
+        coin: Coin::of(11_155_111),
         revert_reason: None,
+        note: None,
     }
 }
 
@@ -348,7 +352,7 @@ pub fn operations() -> Vec<model::Operation> {
         operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()] }, Progress::Sent),
         operation(2, HOUR, by("k2"), done(false, Some("not enough collateral"))),
         operation(3, 2 * HOUR, Purpose::Enable { key_ids: vec!["k1".into(), "k2".into()] }, done(true, None)),
-        operation(4, DAY, by("k1"), Progress::Refused { message: "AA21 the account cannot pay".into() }),
+        operation(4, DAY, by("k1"), Progress::Refused { message: "AA21 the account cannot pay".into(), ended: false }),
         operation(5, 2 * DAY, Purpose::Send { key_id: None }, Progress::Signed),
     ]
 }
@@ -514,6 +518,7 @@ pub fn send_view() -> SendView {
         deploys: false,
         max_cost: U256::from(1_200_000_000_000_000_u64),
         ceiling: U256::from(50_000_000_000_000_000_u64),
+        replaces: None,
         paymaster: Some(Address::repeat_byte(0x3c)),
         fee_source: "eth_gasPrice",
         user_op_hash: B256::repeat_byte(0x77),

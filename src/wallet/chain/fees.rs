@@ -1,28 +1,39 @@
-//! What an operation may cost: prices proposed by a bundler or read from the node, all held under a ceiling of ours.
+//! What an operation may cost: prices proposed by a bundler or read from the node, all held under two limits of ours.
 //!
-//! Bundlers and paymasters propose, we decide: a session key's operation can spend the account's ETH as gas, so no
+//! Bundlers and paymasters propose, we decide: a session key's operation can spend the account's coins as gas, so no
 //! proposal is taken because it was made.
+//!
+//! **Per gas** at most [`PRICE_FACTOR`] (3) times `2 x base fee + tip`. The base fee is the newest block's own; twice of it is
+//! what wallets offer, room for six blocks of nothing but rises. The tip is what recent blocks with transactions paid. Empty
+//! blocks say nothing about tips, and blocks of nothing but a chain's own transactions (OP) show zeros: there the node's
+//! recommendation counts (`eth_maxPriorityFeePerGas`, or `eth_gasPrice` above the base fee). Three times: bundlers ask a tenth
+//! to a half more than wallets pay, and prices move while a person reads. A fee history whose base fee is not the block's is
+//! refused: the node contradicts itself.
+//!
+//! **In total** at most the chain's cap ([`super::super::coin`]). The first limit is made of what the node says and does not
+//! hold when it lies; this one does. A typed `--max-cost` takes the place of both: it says how much may be lost.
+//!
+//! Whoever takes power away must not be stopped by a node that lies about prices: see [`Market::read_for_the_brake`].
 
-use alloy::primitives::U256;
+use alloy::primitives::{U256, utils::format_units};
 use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
     bundler::{Bundler, GasEstimate},
-    node::{FeeHistory, Node},
+    node::{FeeHistory, Node, Prices},
     transport::{Call, ChainError},
 };
-use crate::kernel::user_op::UserOperation;
+use crate::{
+    kernel::user_op::UserOperation,
+    wallet::coin::{Limit, TooDear},
+};
 
-/// A fee is refused above this many times the node's own (base fee plus what recent blocks paid as priority fee). The
-/// base fee can at most grow by an eighth a block, so this is room for 13 blocks of nothing but rises.
-pub const CEILING_FACTOR: u128 = 5;
-/// Wei per gas unit that is always allowed, whatever the node says: on quiet chains a bundler's own minimum is far above
-/// the base fee.
-pub const CEILING_FLOOR: u128 = 2_000_000_000;
-/// Gas units that the default cost ceiling allows for at the highest fee. The dearest honest operation of a wallet
+/// A fee is refused above this many times what a wallet would offer.
+pub const PRICE_FACTOR: u128 = 3;
+/// Gas units that an operation is taken to need when nobody can estimate it. The dearest honest operation of a wallet
 /// (deploy, enable and execute, with a paymaster) counts about 1.2 million.
-pub const CEILING_COST_GAS: u64 = 2_000_000;
+pub const DEAR_GAS: u64 = 2_000_000;
 /// Gas units. Validating with a session key takes 31-326 thousand (protocol.md 5).
 pub const MAX_VERIFICATION_GAS: u64 = 5_000_000;
 /// Gas units for the inner call.
@@ -41,47 +52,92 @@ const PRE_VERIFICATION_BUFFER: u64 = 5;
 const HISTORY: u16 = 10;
 /// Percentiles of the priority fees paid in them: what is usual, and what is high.
 const PERCENTILES: [u8; 2] = [50, 90];
+/// How far the base fees of a block and of the fee history may be apart: a factor, for blocks between the two answers (six
+/// rises of an eighth double it), and wei, for chains where it is next to nothing.
+const APART_FACTOR: u128 = 2;
+const APART_WEI: u128 = 1_000_000;
 
 /// What a chain's own blocks say about prices. Wei per gas unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Market {
-    /// Of the next block.
+    /// Of the newest block; zero on chains without EIP-1559, where the price is all tip.
     pub base_fee: u128,
     pub usual_priority: u128,
     pub high_priority: u128,
+    /// The chain has EIP-1559 fees.
+    pub dynamic: bool,
 }
 
 impl Market {
-    /// Reads the node's recent blocks; on chains without EIP-1559 the node's gas price stands for the base fee.
+    /// Reads the node's newest block, its fee history, and what it recommends. One round trip.
     pub async fn read(node: &Node) -> Result<Self, ChainError> {
-        match node.fee_history(HISTORY, &PERCENTILES).await {
-            Ok(history) => Ok(Self::from_history(&history)),
-            // Methods that are not there are refused in many ways.
-            Err(
-                error @ (ChainError::Rpc(_)
-                | ChainError::Malformed { .. }
-                | ChainError::HttpStatus { status: 400..=428 | 430..=499 | 500 | 501, .. }),
-            ) => {
-                let base_fee = node.gas_price().await.map_err(|_| error)?;
-                Ok(Self { base_fee, usual_priority: 0, high_priority: 0 })
-            }
-            Err(error) => Err(error),
+        let prices = node.prices(HISTORY, &PERCENTILES).await?;
+        let origin = node.endpoint().origin();
+        if let (Some(ours), Some(theirs)) = (prices.block.base_fee, told_base_fee(&prices))
+            && far_apart(ours, theirs)
+        {
+            let what = "the base fee of the newest block (wei), in eth_feeHistory and in the block itself";
+            return Err(ChainError::mismatch(origin, what, ours, theirs));
         }
+        Self::from_prices(&prices, origin)
     }
 
-    pub fn from_history(history: &FeeHistory) -> Self {
-        // The median over the blocks: one stuffed block does not move it.
-        let middle = |column: usize| {
-            let mut fees: Vec<u128> = history.rewards.iter().filter_map(|row| row.get(column).copied()).collect();
-            fees.sort_unstable();
-            fees.get(fees.len() / 2).copied().unwrap_or_default()
-        };
-        Self {
-            base_fee: history.base_fees.last().copied().unwrap_or_default(),
-            usual_priority: middle(0),
-            high_priority: middle(1),
+    /// The same for what takes power away: it must not be stopped by a lie about prices. Of the three that know the base fee
+    /// (block, fee history, `eth_gasPrice`) the middle one counts, so that one lie moves nothing; the cap bounds the rest.
+    pub async fn read_for_the_brake(node: &Node) -> Result<Self, ChainError> {
+        let mut prices = node.prices(HISTORY, &PERCENTILES).await?;
+        if let Some(own) = prices.block.base_fee {
+            let mut witnesses: Vec<u128> =
+                [Some(own), told_base_fee(&prices), prices.gas_price].into_iter().flatten().collect();
+            witnesses.sort_unstable();
+            prices.block.base_fee = witnesses.get(witnesses.len() / 2).copied();
+            if told_base_fee(&prices).is_some_and(|theirs| far_apart(own, theirs)) {
+                prices.history = None;
+            }
         }
+        Self::from_prices(&prices, node.endpoint().origin())
     }
+
+    fn from_prices(prices: &Prices, origin: &str) -> Result<Self, ChainError> {
+        let Some(base_fee) = prices.block.base_fee else {
+            let price = prices.gas_price.ok_or_else(|| {
+                ChainError::malformed(origin, "eth_gasPrice", "result", "a price: the blocks have no base fee")
+            })?;
+            return Ok(Self { base_fee: 0, usual_priority: price, high_priority: price, dynamic: false });
+        };
+        let recommended =
+            || prices.priority.or(prices.gas_price.map(|price| price.saturating_sub(base_fee))).unwrap_or_default();
+        let [usual, high] = prices.history.as_ref().and_then(tips).unwrap_or_else(|| [recommended(), recommended()]);
+        Ok(Self { base_fee, usual_priority: usual, high_priority: high.max(usual), dynamic: true })
+    }
+}
+
+/// The fee history's word for the newest block's base fee: its last is the next block's. Zero says nothing, as on nodes that
+/// fill the field in.
+fn told_base_fee(prices: &Prices) -> Option<u128> {
+    let fees = &prices.history.as_ref()?.base_fees;
+    let newest = fees.len().saturating_sub(2);
+    fees.get(newest).copied().filter(|fee| *fee > 0)
+}
+
+fn far_apart(a: u128, b: u128) -> bool {
+    a.max(b) > a.min(b).saturating_mul(APART_FACTOR).saturating_add(APART_WEI)
+}
+
+/// What blocks with transactions paid as tip: usual and high, each the median over the blocks, which one stuffed block does
+/// not move. `None` when no block says anything.
+fn tips(history: &FeeHistory) -> Option<[u128; 2]> {
+    let told = |(i, row): (usize, &Vec<u128>)| {
+        let used = history.used.get(i).copied().unwrap_or(true);
+        (used && row.iter().any(|tip| *tip > 0)).then(|| row.clone())
+    };
+    let rows: Vec<Vec<u128>> = history.rewards.iter().enumerate().filter_map(told).collect();
+    let middle = |column: usize| {
+        let mut fees: Vec<u128> = rows.iter().filter_map(|row| row.get(column).copied()).collect();
+        fees.sort_unstable();
+        fees.get(fees.len() / 2).copied()
+    };
+    Some([middle(0)?, middle(1)?])
 }
 
 /// Above this, nothing is signed.
@@ -89,77 +145,99 @@ impl Market {
 pub struct FeeCeiling {
     /// Wei per gas unit.
     pub max_fee_per_gas: u128,
-    /// Wei per gas unit: what goes to the bundler whatever the base fee is.
-    pub max_priority_fee_per_gas: u128,
     /// Gas units, each.
     pub max_call_gas: u64,
     pub max_verification_gas: u64,
     pub max_pre_verification_gas: u64,
-    /// Wei, for the whole operation: the most whoever pays for the gas can lose.
-    pub max_cost: U256,
+    /// For the whole operation: the most whoever pays for the gas can lose.
+    pub limit: Limit,
 }
 
 impl FeeCeiling {
-    /// The ceiling when nobody sets one: [`CEILING_FACTOR`] times the node's own prices plus [`CEILING_FLOOR`].
-    pub fn from_market(market: &Market) -> Self {
-        let max_fee_per_gas = market
-            .base_fee
-            .saturating_add(market.high_priority)
-            .saturating_mul(CEILING_FACTOR)
-            .saturating_add(CEILING_FLOOR);
+    /// [`PRICE_FACTOR`] times what a wallet would offer, and the limit in total. With a typed limit only that one holds.
+    pub fn new(market: &Market, limit: Limit) -> Self {
+        let offer = market.base_fee.saturating_mul(2).saturating_add(market.high_priority);
         Self {
-            max_fee_per_gas,
-            max_priority_fee_per_gas: market.high_priority.saturating_mul(CEILING_FACTOR).saturating_add(CEILING_FLOOR),
+            max_fee_per_gas: match limit.typed {
+                Some(_) => u128::MAX,
+                None => offer.saturating_mul(PRICE_FACTOR),
+            },
             max_call_gas: MAX_CALL_GAS,
             max_verification_gas: MAX_VERIFICATION_GAS,
             max_pre_verification_gas: MAX_PRE_VERIFICATION_GAS,
-            max_cost: U256::from(max_fee_per_gas).saturating_mul(U256::from(CEILING_COST_GAS)),
+            limit,
         }
-    }
-
-    /// The same with another bound for the whole operation, in wei.
-    pub fn with_max_cost(mut self, max_cost: U256) -> Self {
-        self.max_cost = max_cost;
-        self
     }
 
     /// Refuses fees above the ceiling, in the name of who proposed them.
     pub fn check_fees(&self, proposer: &str, fees: &Fees) -> Result<(), ChainError> {
+        self.check_price(proposer, "maxFeePerGas", U256::from(fees.max_fee_per_gas))?;
+        self.check_price(proposer, "maxPriorityFeePerGas", U256::from(fees.max_priority_fee_per_gas))
+    }
+
+    fn check_price(&self, proposer: &str, what: &'static str, proposed: U256) -> Result<(), ChainError> {
+        const WHY: &str = "3 x (2 x the newest block's base fee + the tip in recent blocks). Nothing was signed";
         let ceiling = U256::from(self.max_fee_per_gas);
-        bounded(proposer, "maxFeePerGas (wei)", U256::from(fees.max_fee_per_gas), ceiling)?;
-        let priority = U256::from(self.max_priority_fee_per_gas);
-        bounded(proposer, "maxPriorityFeePerGas (wei)", U256::from(fees.max_priority_fee_per_gas), priority)
+        bounded(proposer, what, proposed, ceiling, gwei, WHY)
     }
 
     /// Refuses absurd gas, in the name of who proposed it.
     pub fn check_gas(&self, proposer: &str, gas: &GasEstimate) -> Result<(), ChainError> {
-        let limit = |what, proposed, ceiling: u64| bounded(proposer, what, proposed, U256::from(ceiling));
-        limit("callGasLimit (gas)", gas.call_gas_limit, self.max_call_gas)?;
-        limit("verificationGasLimit (gas)", gas.verification_gas_limit, self.max_verification_gas)?;
-        limit("preVerificationGas (gas)", gas.pre_verification_gas, self.max_pre_verification_gas)
+        const WHY: &str = "no operation of a wallet needs so much. Use another endpoint";
+        let units = |gas: U256| format!("{gas} gas");
+        let limit = |what, proposed, ceiling: u64| bounded(proposer, what, proposed, U256::from(ceiling), units, WHY);
+        limit("callGasLimit", gas.call_gas_limit, self.max_call_gas)?;
+        limit("verificationGasLimit", gas.verification_gas_limit, self.max_verification_gas)?;
+        limit("preVerificationGas", gas.pre_verification_gas, self.max_pre_verification_gas)
+    }
+
+    /// The most that something can cost, in wei.
+    pub fn check_total(&self, cost: U256) -> Result<(), ChainError> {
+        match cost <= self.limit.wei() {
+            true => Ok(()),
+            false => Err(ChainError::TooDear(Box::new(TooDear { cost, limit: self.limit }))),
+        }
     }
 
     /// The last check before signing: every part, and the most the whole operation can cost.
     pub fn check(&self, proposer: &str, operation: &UserOperation) -> Result<(), ChainError> {
-        let ceiling = U256::from(self.max_fee_per_gas);
-        bounded(proposer, "maxFeePerGas (wei)", operation.max_fee_per_gas, ceiling)?;
-        let priority = U256::from(self.max_priority_fee_per_gas);
-        bounded(proposer, "maxPriorityFeePerGas (wei)", operation.max_priority_fee_per_gas, priority)?;
+        self.check_price(proposer, "maxFeePerGas", operation.max_fee_per_gas)?;
+        self.check_price(proposer, "maxPriorityFeePerGas", operation.max_priority_fee_per_gas)?;
         let gas = GasEstimate {
             pre_verification_gas: operation.pre_verification_gas,
             verification_gas_limit: operation.verification_gas_limit,
             call_gas_limit: operation.call_gas_limit,
         };
         self.check_gas(proposer, &gas)?;
-        bounded(proposer, "a total cost (wei)", operation.max_cost(), self.max_cost)
+        self.check_total(operation.max_cost())
     }
 }
 
-fn bounded(endpoint: &str, what: &'static str, proposed: U256, ceiling: U256) -> Result<(), ChainError> {
+/// A price per gas unit, readable and exact.
+fn gwei(price: U256) -> String {
+    let full = format_units(price, "gwei").unwrap_or_else(|_| price.to_string());
+    let short = if full.contains('.') { full.trim_end_matches('0').trim_end_matches('.') } else { &full };
+    format!("{short} gwei ({price} wei)")
+}
+
+fn bounded(
+    endpoint: &str,
+    what: &'static str,
+    proposed: U256,
+    ceiling: U256,
+    words: impl Fn(U256) -> String,
+    why: &'static str,
+) -> Result<(), ChainError> {
     if proposed <= ceiling {
         return Ok(());
     }
-    Err(ChainError::AboveCeiling { endpoint: endpoint.into(), what, proposed, ceiling })
+    Err(ChainError::AboveCeiling {
+        endpoint: endpoint.into(),
+        what,
+        proposed: words(proposed),
+        ceiling: words(ceiling),
+        why,
+    })
 }
 
 /// Wei per gas unit.
@@ -172,13 +250,12 @@ pub struct Fees {
 impl Fees {
     /// From the node alone: the base fee may double before the operation is included.
     pub fn from_market(market: &Market) -> Self {
-        Self::over(market, market.usual_priority)
+        if market.dynamic { Self::over(market, market.usual_priority) } else { Self::flat(market) }
     }
 
     /// For a chain without EIP-1559, where the whole price is paid: the node's own and a quarter.
     pub fn flat(market: &Market) -> Self {
-        let price = market.base_fee.saturating_add(market.usual_priority);
-        let price = price.saturating_add(price / 4);
+        let price = market.usual_priority.saturating_add(market.usual_priority / 4);
         Self { max_fee_per_gas: price, max_priority_fee_per_gas: price }
     }
 
@@ -187,7 +264,20 @@ impl Fees {
         let more = |fee: u128, ceiling: u128| fee.saturating_add(fee / 2).min(ceiling.max(fee));
         Self {
             max_fee_per_gas: more(self.max_fee_per_gas, ceiling.max_fee_per_gas),
-            max_priority_fee_per_gas: more(self.max_priority_fee_per_gas, ceiling.max_priority_fee_per_gas),
+            max_priority_fee_per_gas: more(self.max_priority_fee_per_gas, ceiling.max_fee_per_gas),
+        }
+    }
+
+    /// At least what a bundler asks of an operation that takes another's place (a tenth more, and rounding), under the ceiling.
+    pub fn replacing(self, earlier: &UserOperation, ceiling: &FeeCeiling) -> Self {
+        let above = |own: u128, earlier: U256| {
+            let earlier: u128 = earlier.saturating_to();
+            let asked = earlier.saturating_add(earlier.saturating_mul(13) / 100).saturating_add(1);
+            own.max(asked.min(ceiling.max_fee_per_gas))
+        };
+        Self {
+            max_fee_per_gas: above(self.max_fee_per_gas, earlier.max_fee_per_gas),
+            max_priority_fee_per_gas: above(self.max_priority_fee_per_gas, earlier.max_priority_fee_per_gas),
         }
     }
 
@@ -204,38 +294,23 @@ impl Fees {
     }
 }
 
-/// Fees to use, who they come from, and the ceiling they were held under.
+/// Fees to use, and who they come from. They are held under no ceiling yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quote {
     pub fees: Fees,
     /// The method that proposed them.
     pub source: &'static str,
-    pub market: Market,
-    pub ceiling: FeeCeiling,
+    /// The endpoint that proposed them.
+    pub proposer: String,
 }
 
-/// [`quote_in`] with the market as it is now.
-#[cfg(test)]
-pub async fn quote(node: &Node, bundler: &Bundler, ceiling: Option<FeeCeiling>) -> Result<Quote, ChainError> {
-    let market = Market::read(node).await?;
-    quote_in(&market, node, bundler, ceiling).await
-}
-
-/// Asks the bundler for its price, where it has one, and takes the node's otherwise. Without a ceiling, the default one applies.
-pub async fn quote_in(
-    market: &Market,
-    node: &Node,
-    bundler: &Bundler,
-    ceiling: Option<FeeCeiling>,
-) -> Result<Quote, ChainError> {
-    let market = *market;
-    let ceiling = ceiling.unwrap_or_else(|| FeeCeiling::from_market(&market));
-    let (fees, source, proposer) = match proposal(bundler, &market).await? {
+/// Asks the bundler for its price, where it has one; the node's blocks decide otherwise.
+pub async fn quote(node: &Node, bundler: &Bundler, market: &Market) -> Result<Quote, ChainError> {
+    let (fees, source, proposer) = match proposal(bundler, market).await? {
         Some((fees, source)) => (fees, source, bundler.endpoint().origin()),
-        None => (Fees::from_market(&market), "eth_feeHistory", node.endpoint().origin()),
+        None => (Fees::from_market(market), "eth_feeHistory", node.endpoint().origin()),
     };
-    ceiling.check_fees(proposer, &fees)?;
-    Ok(Quote { fees, source, market, ceiling })
+    Ok(Quote { fees, source, proposer: proposer.to_owned() })
 }
 
 /// What the bundler wants to be paid, by the first of the three methods that it knows.
@@ -302,25 +377,56 @@ impl GasEstimate {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::B256;
+
     use super::*;
     use crate::{
         kernel::generation::ENTRY_POINT,
-        wallet::chain::stub_server::{Canned, canned, unknown_method},
+        wallet::{
+            chain::stub_server::{Canned, canned, unknown_method},
+            coin::Coin,
+        },
     };
 
     const GWEI: u128 = 1_000_000_000;
 
-    /// Base fee 1 gwei, usual priority fee 0.1 gwei, high 0.5 gwei.
+    /// A block of base fee 1 gwei, usual priority fee 0.1 gwei, high 0.5 gwei.
     fn node() -> Node {
-        Node::new(canned(|method, _| match method {
-            "eth_feeHistory" => Ok(json!({
-                "oldestBlock": "0x1",
-                "baseFeePerGas": ["0x3b9aca00", "0x3b9aca00", "0x3b9aca00"],
-                "reward": [["0x5f5e100", "0x1dcd6500"], ["0x5f5e100", "0x1dcd6500"]],
-                "gasUsedRatio": [0.5, 0.5],
+        node_saying(GWEI, GWEI, &[[GWEI / 10, GWEI / 2]; 2], &[0.5, 0.5], None)
+    }
+
+    fn hex(number: u128) -> Value {
+        json!(format!("0x{number:x}"))
+    }
+
+    fn node_saying(block: u128, history: u128, rewards: &[[u128; 2]], used: &[f64], recommended: Option<u128>) -> Node {
+        let rewards: Vec<Vec<Value>> = rewards.iter().map(|row| row.map(hex).to_vec()).collect();
+        let base_fees = vec![hex(history); rewards.len() + 1];
+        let used = used.to_vec();
+        Node::new(canned(move |method, _| match (method, recommended) {
+            ("eth_getBlockByNumber", _) => Ok(json!({
+                "number": "0x9", "hash": B256::repeat_byte(9), "timestamp": "0x1", "baseFeePerGas": hex(block),
             })),
+            ("eth_feeHistory", _) => Ok(json!({
+                "oldestBlock": "0x1", "baseFeePerGas": base_fees, "reward": rewards, "gasUsedRatio": used,
+            })),
+            ("eth_maxPriorityFeePerGas", Some(tip)) => Ok(hex(tip)),
+            ("eth_gasPrice", Some(tip)) => Ok(hex(block.saturating_add(tip))),
             _ => unknown_method(),
         }))
+    }
+
+    fn no_limit_typed() -> Limit {
+        Limit::new(Coin::of(1), None)
+    }
+
+    /// A quote that passed the ceiling of its market.
+    async fn priced(node: &Node, bundler: &Bundler) -> Result<(Quote, FeeCeiling), ChainError> {
+        let market = Market::read(node).await?;
+        let ceiling = FeeCeiling::new(&market, no_limit_typed());
+        let quote = quote(node, bundler, &market).await?;
+        ceiling.check_fees(&quote.proposer, &quote.fees)?;
+        Ok((quote, ceiling))
     }
 
     fn bundler(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Bundler {
@@ -339,63 +445,121 @@ mod tests {
     #[tokio::test]
     async fn the_bundlers_price_is_taken_where_it_has_one() {
         for method in ["pimlico_getUserOperationGasPrice", "zd_getUserOperationGasPrice"] {
-            let quote = quote(&node(), &proposing(method, tiers(3 * GWEI, GWEI)), None).await.unwrap();
+            let (quote, _) = priced(&node(), &proposing(method, tiers(3 * GWEI, GWEI))).await.unwrap();
             assert_eq!(quote.fees, Fees { max_fee_per_gas: 3 * GWEI, max_priority_fee_per_gas: GWEI });
             assert_eq!(quote.source, method);
         }
         let rundler = proposing("rundler_maxPriorityFeePerGas", json!("0x3b9aca00"));
-        let quote = quote(&node(), &rundler, None).await.unwrap();
+        let (quote, _) = priced(&node(), &rundler).await.unwrap();
         assert_eq!(quote.fees, Fees { max_fee_per_gas: 3 * GWEI, max_priority_fee_per_gas: GWEI });
     }
 
     #[tokio::test]
     async fn without_a_bundlers_price_the_nodes_blocks_decide() {
-        let quote = quote(&node(), &bundler(|_, _| unknown_method()), None).await.unwrap();
+        let (quote, _) = priced(&node(), &bundler(|_, _| unknown_method())).await.unwrap();
         assert_eq!(quote.fees, Fees { max_fee_per_gas: 2 * GWEI + GWEI / 10, max_priority_fee_per_gas: GWEI / 10 });
         assert_eq!(quote.source, "eth_feeHistory");
     }
 
     #[tokio::test]
-    async fn a_chain_without_fee_history_has_a_gas_price() {
+    async fn a_chain_without_base_fees_has_a_gas_price_which_is_paid_in_full() {
         let node = Node::new(canned(|method, _| match method {
-            "eth_gasPrice" => Ok(json!("0x3b9aca00")),
+            "eth_getBlockByNumber" => Ok(json!({ "number": "0x9", "hash": B256::ZERO, "timestamp": "0x1" })),
+            "eth_gasPrice" => Ok(hex(GWEI)),
             _ => unknown_method(),
         }));
-        let quote = quote(&node, &bundler(|_, _| unknown_method()), None).await.unwrap();
-        assert_eq!(quote.fees.max_fee_per_gas, 2 * GWEI);
+        let (quote, ceiling) = priced(&node, &bundler(|_, _| unknown_method())).await.unwrap();
+        assert_eq!(quote.fees.max_fee_per_gas, GWEI + GWEI / 4);
+        assert_eq!(ceiling.max_fee_per_gas, 3 * GWEI);
     }
 
     #[tokio::test]
     async fn an_absurd_price_is_refused_by_name() {
-        // The ceiling is 5 x (1 + 0.5) + 2 = 9.5 gwei.
-        let ceiling = 9_500_000_000;
+        // The ceiling is 3 x (2 x 1 + 0.5) = 7.5 gwei.
+        let ceiling = 7_500_000_000;
         let just = proposing("pimlico_getUserOperationGasPrice", tiers(ceiling, GWEI));
-        assert_eq!(quote(&node(), &just, None).await.unwrap().ceiling.max_fee_per_gas, ceiling);
+        assert_eq!(priced(&node(), &just).await.unwrap().1.max_fee_per_gas, ceiling);
         for (method, answer) in [
             ("pimlico_getUserOperationGasPrice", tiers(ceiling + 1, GWEI)),
             ("zd_getUserOperationGasPrice", tiers(u128::MAX, u128::MAX)),
             ("rundler_maxPriorityFeePerGas", json!(format!("0x{:x}", 40 * GWEI))),
         ] {
-            let error = quote(&node(), &proposing(method, answer), None).await.unwrap_err();
+            let error = priced(&node(), &proposing(method, answer)).await.unwrap_err();
             assert!(matches!(error, ChainError::AboveCeiling { .. }), "{error}");
             assert!(error.to_string().starts_with("stub proposes maxFeePerGas"), "{error}");
+            assert!(error.to_string().contains("7.5 gwei (7500000000 wei)"), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn a_callers_ceiling_counts_instead_of_the_default() {
-        let ceiling =
-            FeeCeiling { max_fee_per_gas: GWEI, ..FeeCeiling::from_market(&Market::read(&node()).await.unwrap()) };
-        let bundler = proposing("pimlico_getUserOperationGasPrice", tiers(3 * GWEI, GWEI));
-        let error = quote(&node(), &bundler, Some(ceiling)).await.unwrap_err();
-        assert!(matches!(error, ChainError::AboveCeiling { .. }), "{error}");
+    async fn k08_empty_blocks_are_no_evidence_and_the_nodes_recommendation_counts() {
+        // Public case 09: base fee 15 wei, ten empty blocks, a chain-wide minimum tip that only the node's own words tell.
+        let quiet = node_saying(15, 15, &[[0, 0]; 10], &[0.0; 10], Some(30 * GWEI));
+        let market = Market::read(&quiet).await.unwrap();
+        assert_eq!((market.base_fee, market.high_priority), (15, 30 * GWEI));
+        let fair = proposing("pimlico_getUserOperationGasPrice", tiers(31 * GWEI, 30 * GWEI));
+        priced(&quiet, &fair).await.unwrap();
+        let greedy = proposing("pimlico_getUserOperationGasPrice", tiers(3100 * GWEI, 3000 * GWEI));
+        assert!(matches!(priced(&quiet, &greedy).await, Err(ChainError::AboveCeiling { .. })));
+        // One block with transactions is evidence, also among empty ones.
+        let mut rewards = [[0, 0]; 10];
+        rewards[3] = [GWEI, 2 * GWEI];
+        let mut used = [0.0; 10];
+        used[3] = 0.4;
+        let market = Market::read(&node_saying(15, 15, &rewards, &used, Some(30 * GWEI))).await.unwrap();
+        assert_eq!((market.usual_priority, market.high_priority), (GWEI, 2 * GWEI));
+        // Zeros in blocks that hold only the chain's own transactions say as little.
+        let market = Market::read(&node_saying(15, 15, &[[0, 0]; 3], &[0.1; 3], Some(7))).await.unwrap();
+        assert_eq!(market.high_priority, 7);
+    }
+
+    #[tokio::test]
+    async fn k08_a_fee_history_that_is_not_the_blocks_is_refused() {
+        let lies = [(GWEI, 1), (1, GWEI), (GWEI, 3 * GWEI), (GWEI, u128::MAX)];
+        for (block, history) in lies {
+            let node = node_saying(block, history, &[[GWEI, GWEI]; 2], &[0.5, 0.5], Some(GWEI));
+            let error = Market::read(&node).await.unwrap_err();
+            assert!(matches!(error, ChainError::Mismatch { .. }), "{block} {history}: {error}");
+            // The brake goes on, on what the others say.
+            let market = Market::read_for_the_brake(&node).await.unwrap();
+            assert!(market.base_fee <= 2 * GWEI, "{block} {history}: {market:?}");
+        }
+        for (block, history) in [(GWEI, GWEI), (GWEI, GWEI * 9 / 8), (15, 0), (7, 500_000), (GWEI, 0)] {
+            let node = node_saying(block, history, &[[GWEI, GWEI]; 2], &[0.5, 0.5], Some(GWEI));
+            assert_eq!(Market::read(&node).await.unwrap().base_fee, block);
+        }
+    }
+
+    #[tokio::test]
+    async fn k08_a_lie_about_tips_is_stopped_by_the_cap_and_only_a_typed_amount_lifts_it() {
+        // As it was done: base fee 1 wei, rewards of 6,000 gwei, preVerificationGas 1,000,000: 6.76 ETH went in one operation.
+        let lying = node_saying(1, 1, &[[6000 * GWEI, 6000 * GWEI]; 10], &[0.5; 10], Some(6000 * GWEI));
+        let market = Market::read(&lying).await.unwrap();
+        let ceiling = FeeCeiling::new(&market, no_limit_typed());
+        let mut operation = UserOperation::default();
+        gas(1_000_000, 90_000, 36_000).apply(&mut operation);
+        Fees::from_market(&market).apply(&mut operation);
+        let Err(ChainError::TooDear(dear)) = ceiling.check("stub", &operation) else { panic!("it was not refused") };
+        assert_eq!((dear.code(), dear.cost), ("limit.cap", operation.max_cost()));
+        let typed = |wei| FeeCeiling::new(&market, Limit::new(Coin::of(1), Some(wei)));
+        typed(operation.max_cost()).check("stub", &operation).unwrap();
+        let short = typed(operation.max_cost() - U256::ONE).check("stub", &operation).unwrap_err();
+        assert!(matches!(short, ChainError::TooDear(dear) if dear.code() == "limit.max_cost"));
+    }
+
+    #[tokio::test]
+    async fn k08_a_typed_limit_is_the_only_one() {
+        let market = Market::read(&node()).await.unwrap();
+        let ceiling = FeeCeiling::new(&market, Limit::new(Coin::of(1), Some(U256::from(GWEI))));
+        ceiling.check_fees("p", &Fees { max_fee_per_gas: 900 * GWEI, max_priority_fee_per_gas: GWEI }).unwrap();
+        assert!(ceiling.check_total(U256::from(GWEI + 1)).is_err());
     }
 
     #[tokio::test]
     async fn a_price_that_makes_no_sense_is_malformed() {
         for answer in [json!({}), json!({ "standard": 7 }), tiers(1, 2), json!({ "standard": { "maxFeePerGas": "x" } })]
         {
-            let error = quote(&node(), &proposing("pimlico_getUserOperationGasPrice", answer), None).await.unwrap_err();
+            let error = priced(&node(), &proposing("pimlico_getUserOperationGasPrice", answer)).await.unwrap_err();
             assert!(matches!(error, ChainError::Malformed { .. }), "{error}");
         }
     }
@@ -403,15 +567,15 @@ mod tests {
     #[test]
     fn one_stuffed_block_does_not_lift_the_ceiling() {
         let quiet = vec![1, 2];
-        let history = FeeHistory { base_fees: vec![10, 11], rewards: vec![quiet.clone(), vec![9, 10_000], quiet] };
-        let market = Market::from_history(&history);
-        assert_eq!(market, Market { base_fee: 11, usual_priority: 1, high_priority: 2 });
-        let empty = Market::from_history(&FeeHistory { base_fees: vec![], rewards: vec![] });
-        assert_eq!(empty, Market { base_fee: 0, usual_priority: 0, high_priority: 0 });
+        let rewards = vec![quiet.clone(), vec![9, 10_000], quiet];
+        let history = FeeHistory { base_fees: vec![10, 11], rewards, used: vec![true; 3] };
+        assert_eq!(tips(&history), Some([1, 2]));
+        assert_eq!(tips(&FeeHistory { base_fees: vec![], rewards: vec![], used: vec![] }), None);
     }
 
     fn ceiling() -> FeeCeiling {
-        FeeCeiling::from_market(&Market { base_fee: GWEI, usual_priority: 0, high_priority: 0 })
+        let market = Market { base_fee: GWEI, usual_priority: 0, high_priority: 0, dynamic: true };
+        FeeCeiling::new(&market, no_limit_typed())
     }
 
     fn gas(pre_verification: u64, verification: u64, call: u64) -> GasEstimate {
@@ -449,8 +613,8 @@ mod tests {
         gas(50_000, 400_000, 100_000).apply(&mut operation);
         Fees { max_fee_per_gas: GWEI, max_priority_fee_per_gas: GWEI }.apply(&mut operation);
         ceiling().check("p", &operation).unwrap();
-        let tight = ceiling().with_max_cost(operation.max_cost() - U256::ONE);
-        assert!(matches!(tight.check("p", &operation), Err(ChainError::AboveCeiling { .. })));
+        let tight = FeeCeiling { limit: Limit::new(Coin::of(1), Some(operation.max_cost() - U256::ONE)), ..ceiling() };
+        assert!(matches!(tight.check("p", &operation), Err(ChainError::TooDear(_))));
         operation.max_fee_per_gas = U256::MAX;
         assert!(ceiling().check("p", &operation).is_err());
     }

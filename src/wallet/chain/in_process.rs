@@ -260,9 +260,12 @@ mod tests {
             user_op::UserOperation,
         },
         sandbox::{CHAIN_ID, contracts::SPONSOR},
-        wallet::chain::{
-            At, Bundler, Endpoint, Followed, Node, Paymaster, Rhythm, buffered, node::LogQuery, paymaster::Dialect,
-            quote,
+        wallet::{
+            chain::{
+                At, Bundler, Endpoint, FeeCeiling, Followed, Market, Node, Paymaster, Rhythm, buffered, node::LogQuery,
+                paymaster::Dialect, quote,
+            },
+            coin::{Coin, Limit},
         },
     };
 
@@ -287,7 +290,10 @@ mod tests {
         let bundler = Bundler::new(endpoint.clone(), ENTRY_POINT, CHAIN_ID);
         let paymaster = Paymaster::new(endpoint, Dialect::Erc7677, json!({}), ENTRY_POINT, CHAIN_ID);
         paymaster.check().await.unwrap();
-        let quote = quote(&node, &bundler, None).await.unwrap();
+        let market = Market::read(&node).await.unwrap();
+        let ceiling = FeeCeiling::new(&market, Limit::new(Coin::of(CHAIN_ID), None));
+        let quote = quote(&node, &bundler, &market).await.unwrap();
+        ceiling.check_fees(&quote.proposer, &quote.fees).unwrap();
 
         let nothing = InnerCall { to: SOMEONE, value: U256::ZERO, data: Bytes::new() };
         let mut op = UserOperation {
@@ -299,10 +305,10 @@ mod tests {
             ..UserOperation::default()
         };
         quote.fees.apply(&mut op);
-        paymaster.stub(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &quote.ceiling).unwrap();
+        paymaster.stub(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &ceiling).unwrap();
         let estimate = bundler.estimate(&op).await.unwrap();
-        buffered(ORIGIN, &estimate, &quote.ceiling).unwrap().apply(&mut op);
-        paymaster.sponsor(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &quote.ceiling).unwrap();
+        buffered(ORIGIN, &estimate, &ceiling).unwrap().apply(&mut op);
+        paymaster.sponsor(&op).await.unwrap().apply(&mut op, Some(SPONSOR), &ceiling).unwrap();
         let hash = op.hash(ENTRY_POINT, CHAIN_ID);
         let signed = owner.sign_hash_sync(&eip191_hash_message(hash)).unwrap();
         op.signature = signature::sudo(&signed.as_bytes());

@@ -23,10 +23,8 @@ pub mod transport;
 mod stub_server;
 
 pub use bundler::{Bundler, Followed, Outcome, Rhythm, outcome_in};
-#[cfg(test)]
-pub use fees::quote;
-pub use fees::{FeeCeiling, Fees, Market, buffered, quote_in};
+pub use fees::{DEAR_GAS, FeeCeiling, Fees, Market, buffered, quote};
 pub use http::Http;
-pub use node::{At, CallRequest, Node};
-pub use paymaster::Paymaster;
+pub use node::{At, CallRequest, Node, first_nonce};
+pub use paymaster::{Paymaster, check_data};
 pub use transport::{ChainError, Endpoint};

@@ -211,6 +211,20 @@ pub struct FeeHistory {
     pub base_fees: Vec<u128>,
     /// A row for each block, a column for each percentile asked for; empty rows for empty blocks.
     pub rewards: Vec<Vec<u128>>,
+    /// Whether each block had transactions. Shorter where the node does not say.
+    pub used: Vec<bool>,
+}
+
+/// What a node says about prices, asked at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prices {
+    /// The newest block, with its own base fee.
+    pub block: Block,
+    pub history: Option<FeeHistory>,
+    /// `eth_maxPriorityFeePerGas`, wei per gas unit.
+    pub priority: Option<u128>,
+    /// `eth_gasPrice`, wei per gas unit.
+    pub gas_price: Option<u128>,
 }
 
 /// Which logs are wanted. At each place one of these topics; none named: anything.
@@ -696,28 +710,31 @@ impl Node {
         }
     }
 
-    /// Prices of the last `blocks` blocks, with the priority fees at these percentiles.
-    pub async fn fee_history(&self, blocks: u16, percentiles: &[u8]) -> Result<FeeHistory, ChainError> {
-        let asked = |count: Value| Call::read("eth_feeHistory", json!([count, "latest", percentiles]));
-        let read = |answer: &Answer<'_>| {
-            let prices = |list: Vec<Answer<'_>>| list.iter().map(Answer::u128).collect::<Result<Vec<_>, _>>();
-            let base_fees = prices(answer.field("baseFeePerGas")?.list(1025)?)?;
-            let rewards = match answer.optional("reward") {
-                Some(rows) => rows.list(1025)?.iter().map(|row| prices(row.list(100)?)).collect::<Result<_, _>>()?,
-                None => Vec::new(),
-            };
-            Ok(FeeHistory { base_fees, rewards })
-        };
-        match self.one(asked(json!(format!("0x{blocks:x}"))), read).await {
-            // The first nodes that had it took the count as a number.
-            Err(error) if refuses_a_parameter(&error) => self.one(asked(json!(blocks)), read).await,
-            other => other,
+    /// The newest block, the prices of the last `blocks` blocks with the priority fees at these percentiles, and what the
+    /// node recommends. Only the block must be there: nodes know different ones of the other three.
+    pub async fn prices(&self, blocks: u16, percentiles: &[u8]) -> Result<Prices, ChainError> {
+        let history_of = |count: Value| Call::read("eth_feeHistory", json!([count, "latest", percentiles]));
+        let calls = [
+            latest_block_call(),
+            history_of(json!(format!("0x{blocks:x}"))),
+            Call::read("eth_maxPriorityFeePerGas", json!([])),
+            Call::read("eth_gasPrice", json!([])),
+        ];
+        let mut answers = self.ask(&calls).await.into_iter();
+        let mut next = || answers.next().unwrap_or(Ok(Value::Null));
+        let [block, mut history, priority, gas_price] = [next(), next(), next(), next()];
+        let block = read_block(&self.answer("the latest block", &block?))?;
+        // The first nodes that had it took the count as a number.
+        if history.as_ref().is_err_and(refuses_a_parameter) {
+            history = self.ask(&[history_of(json!(blocks))]).await.pop().unwrap_or(Ok(Value::Null));
         }
-    }
-
-    /// The node's own price for a transaction, wei per gas unit: for chains without a fee history.
-    pub async fn gas_price(&self) -> Result<u128, ChainError> {
-        self.one(Call::read("eth_gasPrice", json!([])), |answer| answer.u128()).await
+        let number = |purpose, value: Result<Value, ChainError>| self.answer(purpose, &value.ok()?).u128().ok();
+        Ok(Prices {
+            block,
+            history: history.ok().and_then(|value| read_history(&self.answer("eth_feeHistory", &value)).ok()),
+            priority: number("eth_maxPriorityFeePerGas", priority),
+            gas_price: number("eth_gasPrice", gas_price),
+        })
     }
 
     /// The logs from block `from` on that fit any of the queries, in their order on chain, as far towards `to` as the node
@@ -781,9 +798,32 @@ impl Node {
         Ok(logs)
     }
 
+    /// What the EntryPoint says the next nonce is, checked to belong to the nonce key (192 bits) that was asked about.
+    pub fn nonce_of_key(&self, key: U192, told: U256) -> Result<U256, ChainError> {
+        let theirs = told >> 64;
+        if theirs != U256::from(key) {
+            let what = "which key an EntryPoint nonce belongs to";
+            let origin = self.endpoint.origin();
+            return Err(ChainError::mismatch(origin, what, format!("0x{key:x}"), format!("0x{theirs:x}")));
+        }
+        Ok(told)
+    }
+
+    /// The same for a key that nobody has used. The EntryPoint counts it from 0, so that there is only one right answer; the
+    /// node is asked because another one shows that it lies, or that the key is not fresh.
+    pub fn nonce_of_fresh_key(&self, key: U192, told: U256) -> Result<U256, ChainError> {
+        let (ours, theirs) = (first_nonce(key), self.nonce_of_key(key, told)?);
+        if theirs != ours {
+            let what = "the sequence of a nonce key that was never used";
+            return Err(ChainError::mismatch(self.endpoint.origin(), what, 0, theirs.saturating_sub(ours)));
+        }
+        Ok(ours)
+    }
+
     /// The EntryPoint's next nonce for a nonce key (192 bits) of an account, the key included.
     pub async fn entry_point_nonce(&self, account: Address, key: U192, at: At) -> Result<U256, ChainError> {
-        self.read("EntryPoint.getNonce", ENTRY_POINT, &getNonceCall { sender: account, key }, at).await
+        let told = self.read("EntryPoint.getNonce", ENTRY_POINT, &getNonceCall { sender: account, key }, at).await?;
+        self.nonce_of_key(key, told)
     }
 
     /// Wei the EntryPoint holds for an account or paymaster.
@@ -1055,6 +1095,11 @@ impl From<executionStatusReturn> for RunStatus {
     }
 }
 
+/// `key ‖ sequence 0`, as the EntryPoint begins.
+pub fn first_nonce(key: U192) -> U256 {
+    U256::from(key) << 64
+}
+
 pub fn chain_id_call() -> Call {
     Call::read("eth_chainId", json!([]))
 }
@@ -1074,6 +1119,19 @@ fn read_block(answer: &Answer<'_>) -> Result<Block, ChainError> {
         timestamp: answer.field("timestamp")?.u64()?,
         base_fee: answer.optional("baseFeePerGas").map(|fee| fee.u128()).transpose()?,
     })
+}
+
+fn read_history(answer: &Answer<'_>) -> Result<FeeHistory, ChainError> {
+    let prices = |list: Vec<Answer<'_>>| list.iter().map(Answer::u128).collect::<Result<Vec<_>, _>>();
+    let rewards = match answer.optional("reward") {
+        Some(rows) => rows.list(1025)?.iter().map(|row| prices(row.list(100)?)).collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    let used = match answer.optional("gasUsedRatio") {
+        Some(ratios) => ratios.list(1025)?.iter().map(|r| r.value().as_f64().is_some_and(|part| part > 0.0)).collect(),
+        None => Vec::new(),
+    };
+    Ok(FeeHistory { base_fees: prices(answer.field("baseFeePerGas")?.list(1025)?)?, rewards, used })
 }
 
 /// `null` for what is not there (yet).
@@ -1374,7 +1432,7 @@ mod tests {
             let _ = node.latest_block().await;
             let _ = node.receipt(B256::ZERO).await;
             let _ = node.transaction(B256::ZERO).await;
-            let _ = node.fee_history(1, &[50]).await;
+            let _ = node.prices(1, &[50]).await;
             let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
             assert!(node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.is_err());
             // An empty list and null are no logs.

@@ -1,7 +1,9 @@
 //! Paymaster services: who pays for the gas instead of the account, and what their promise may change.
 //!
 //! Three dialects (protocol.md 9): ERC-7677, Pimlico's and ZeroDev's sponsoring. A paymaster may set
-//! `paymasterAndData`, and within the fee ceiling gas and fees; nothing else of the operation.
+//! `paymasterAndData`, and within the fee ceiling gas and fees; nothing else of the operation. Its gas for the inner call is at
+//! least what the bundler found: with less, the operation would be paid for, use up its nonce, and do nothing. And the one
+//! who pays is neither the account, the EntryPoint, nor an address without code.
 
 use alloy::primitives::{Address, Bytes};
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use super::{
     fees::{FeeCeiling, Fees},
     transport::{Call, ChainError, Endpoint},
 };
-use crate::kernel::user_op::UserOperation;
+use crate::kernel::{generation::ENTRY_POINT, user_op::UserOperation};
 
 /// Most bytes of `paymasterAndData`: an address, a window and a signature take some 200.
 const MAX_PAYMASTER_DATA: usize = 4 * 1024;
@@ -74,6 +76,40 @@ impl Sponsorship {
         *operation = sponsored;
         Ok(())
     }
+
+    /// Refuses gas for the inner call below what the bundler found it to need.
+    pub fn check_call_gas(&self, estimate: &GasEstimate) -> Result<(), ChainError> {
+        match &self.gas {
+            Some(gas) if gas.call_gas_limit < estimate.call_gas_limit => {
+                let (least, found) = (format!("at least {}", estimate.call_gas_limit), gas.call_gas_limit);
+                Err(ChainError::mismatch(&self.proposer, "callGasLimit (gas)", least, found))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses a promise of a length nobody needs, and one in which the account or the EntryPoint would "pay".
+pub fn check_data(proposer: &str, sender: Address, paymaster_and_data: &Bytes) -> Result<(), ChainError> {
+    const FIELD: &str = "paymasterAndData";
+    let refused = |expected| Err(ChainError::malformed(proposer, "sponsoring", FIELD, expected));
+    let Some(address) = paymaster_and_data.get(..20).map(Address::from_slice) else {
+        return refused("at least 20 bytes: nobody pays for this operation");
+    };
+    // The EntryPoint reads the zero address as "no paymaster": the account would pay.
+    if address.is_zero() {
+        return refused("a paymaster's address, not zero: with zero the account pays");
+    }
+    if address == sender {
+        return refused("a paymaster's address, not the account's own");
+    }
+    if address == ENTRY_POINT {
+        return refused("a paymaster's address, not the EntryPoint's");
+    }
+    if paymaster_and_data.len() > MAX_PAYMASTER_DATA {
+        return refused("shorter: 4096 bytes at most");
+    }
+    Ok(())
 }
 
 /// A paymaster service for one EntryPoint on one chain. Cheap to clone.
@@ -117,7 +153,7 @@ impl Paymaster {
                 let value = self.endpoint.call(call).await?;
                 let answer = self.answer("pm_getPaymasterStubData", &value);
                 let is_final = answer.optional("isFinal").map_or(Ok(false), |last| last.truth())?;
-                self.sponsorship(&answer, is_final, Covers::DataAlone)
+                self.sponsorship(&answer, operation.sender, is_final, Covers::DataAlone)
             }
             Dialect::Pimlico | Dialect::ZeroDev => self.sponsor(operation).await,
         }
@@ -132,7 +168,7 @@ impl Paymaster {
             Dialect::ZeroDev => ("zd_sponsorUserOperation", self.zerodev(operation), Covers::GasToo),
         };
         let value = self.endpoint.call(Call::once(method, params)).await?;
-        let sponsorship = self.sponsorship(&self.answer(method, &value), true, covers)?;
+        let sponsorship = self.sponsorship(&self.answer(method, &value), operation.sender, true, covers)?;
         match operation.paymaster() {
             Some(before) if before != sponsorship.paymaster() => {
                 let (origin, after) = (self.endpoint.origin(), sponsorship.paymaster());
@@ -177,20 +213,15 @@ impl Paymaster {
         json!([request])
     }
 
-    fn sponsorship(&self, answer: &Answer<'_>, is_final: bool, covers: Covers) -> Result<Sponsorship, ChainError> {
-        let data = answer.field("paymasterAndData")?;
-        let paymaster_and_data = data.bytes()?;
-        match paymaster_and_data.get(..20) {
-            None => return Err(data.should_be("at least 20 bytes: the service does not pay for this operation")),
-            // The EntryPoint reads the zero address as "no paymaster": the account would pay.
-            Some(address) if address.iter().all(|byte| *byte == 0) => {
-                return Err(data.should_be("a paymaster's address, not zero: with zero the account pays"));
-            }
-            Some(_) if paymaster_and_data.len() > MAX_PAYMASTER_DATA => {
-                return Err(data.should_be("shorter: 4096 bytes at most"));
-            }
-            Some(_) => {}
-        }
+    fn sponsorship(
+        &self,
+        answer: &Answer<'_>,
+        sender: Address,
+        is_final: bool,
+        covers: Covers,
+    ) -> Result<Sponsorship, ChainError> {
+        let paymaster_and_data = answer.field("paymasterAndData")?.bytes()?;
+        check_data(self.endpoint.origin(), sender, &paymaster_and_data)?;
         let gas = match covers {
             Covers::GasToo => Some(GasEstimate::read(answer)?),
             Covers::DataAlone if answer.optional("callGasLimit").is_some() => Some(GasEstimate::read(answer)?),
@@ -222,9 +253,12 @@ mod tests {
     use super::*;
     use crate::{
         kernel::generation::ENTRY_POINT,
-        wallet::chain::{
-            fees::Market,
-            stub_server::{Canned, canned},
+        wallet::{
+            chain::{
+                fees::Market,
+                stub_server::{Canned, canned},
+            },
+            coin::{Coin, Limit},
         },
     };
 
@@ -249,7 +283,8 @@ mod tests {
     }
 
     fn ceiling() -> FeeCeiling {
-        FeeCeiling::from_market(&Market { base_fee: 1_000_000_000, usual_priority: 0, high_priority: 0 })
+        let market = Market { base_fee: 1_000_000_000, usual_priority: 0, high_priority: 0, dynamic: true };
+        FeeCeiling::new(&market, Limit::new(Coin::of(1), None))
     }
 
     fn with_gas() -> Value {
@@ -345,6 +380,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn k12_neither_the_account_nor_the_entry_point_is_taken_as_paymaster() {
+        let account = Address::repeat_byte(0x11);
+        for paymaster in [account, ENTRY_POINT] {
+            for dialect in [Dialect::Erc7677, Dialect::Pimlico, Dialect::ZeroDev] {
+                let mut answer = with_gas();
+                answer["paymasterAndData"] = json!(Bytes::from([paymaster.as_slice(), &[7; 65]].concat()));
+                let (service, _) = service(dialect, Value::Null, answer);
+                let refused = service.sponsor(&operation()).await.unwrap_err();
+                assert!(matches!(refused, ChainError::Malformed { .. }), "{paymaster}: {refused}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn k12_gas_for_the_inner_call_below_the_bundlers_estimate_is_refused() {
+        let estimate = |call: u64| GasEstimate { call_gas_limit: U256::from(call), ..GasEstimate::default() };
+        let (paymaster, _) = service(Dialect::Pimlico, Value::Null, with_gas());
+        let sponsorship = paymaster.sponsor(&operation()).await.unwrap();
+        sponsorship.check_call_gas(&estimate(30_000)).unwrap();
+        let refused = sponsorship.check_call_gas(&estimate(30_001)).unwrap_err();
+        assert!(matches!(refused, ChainError::Mismatch { .. }), "{refused}");
+        assert!(refused.to_string().contains("callGasLimit"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn gas_and_fees_of_a_paymaster_are_held_under_the_ceiling() {
         for (field, absurd) in [
             ("callGasLimit", json!("0xffffffffff")),
@@ -360,7 +420,8 @@ mod tests {
             let mut sponsored = operation();
             let sponsorship = paymaster.sponsor(&operation()).await.unwrap();
             let refused = sponsorship.apply(&mut sponsored, None, &ceiling()).unwrap_err();
-            assert!(matches!(refused, ChainError::AboveCeiling { .. }), "{field}: {refused}");
+            let held = matches!(refused, ChainError::AboveCeiling { .. } | ChainError::TooDear(_));
+            assert!(held, "{field}: {refused}");
             assert_eq!(sponsored, operation(), "a refused promise must not change the operation");
         }
     }

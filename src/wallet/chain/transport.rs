@@ -2,10 +2,13 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::Address;
 use serde_json::Value;
 
-use crate::kernel::faults::{Fault, printable};
+use crate::{
+    kernel::faults::{Fault, printable},
+    wallet::coin::TooDear,
+};
 
 /// How much of an outside text an error carries, in characters.
 pub const SHOWN: usize = 300;
@@ -176,10 +179,12 @@ pub enum ChainError {
         "{endpoint} disagrees with us about {what}: it says {theirs}, we compute {ours}. Nothing it says about this can be trusted; use another endpoint"
     )]
     Mismatch { endpoint: String, what: &'static str, ours: String, theirs: String },
-    #[error(
-        "{endpoint} proposes {what} {proposed}, above the ceiling of {ceiling}. Refused; raise the ceiling only if you know why"
-    )]
-    AboveCeiling { endpoint: String, what: &'static str, proposed: U256, ceiling: U256 },
+    /// `why` says what the ceiling is made of.
+    #[error("{endpoint} proposes {what} {proposed}, above the ceiling of {ceiling}: {why}")]
+    AboveCeiling { endpoint: String, what: &'static str, proposed: String, ceiling: String, why: &'static str },
+    /// The whole would cost more than the person, or the cap of the chain, allows.
+    #[error("{0}")]
+    TooDear(Box<TooDear>),
 }
 
 impl ChainError {
@@ -200,6 +205,7 @@ impl ChainError {
             Self::EntryPointUnsupported { .. } => "entry_point",
             Self::Mismatch { .. } => "mismatch",
             Self::AboveCeiling { .. } => "above_ceiling",
+            Self::TooDear(_) => "too_dear",
         }
     }
 

@@ -9,13 +9,14 @@ use crate::{
         condition::{ArgCondition, WordCondition, compile, compile_words, contradictory_word},
         generation::Generation,
         permission::{ANY_PAYMASTER, ANY_TARGET, Condition, Operation},
-        sentence::{self, TimeError, parse_amount, parse_duration, parse_time},
+        sentence::{self, TimeError, parse_duration, parse_time},
     },
     tui::{
         form::page::{Cell, Choice, Control, Form, Row},
         format,
     },
     wallet::{
+        coin::Coin,
         grant::Holder,
         playground::DEMO,
         policy::{End, Limit, Policy, PolicyPermission, Start, ValidatorChoice, check_label},
@@ -169,10 +170,10 @@ impl PermissionForm {
             limits: Form::new(vec![
                 Row::text(
                     Ask::Value,
-                    "ETH with a call",
+                    "coins with a call",
                     "0",
                     "0",
-                    "the most that may go along with each single call (value limit): 0, 0.1 eth, 5 gwei, or wei",
+                    "the most that may go along with each single call (value limit): 0, coins as in 0.1 eth, 5 gwei, or wei",
                 ),
                 Row::text(
                     Ask::Runs,
@@ -431,14 +432,14 @@ impl PermissionForm {
         Ok(Limit { start: None, every, runs })
     }
 
-    fn value(&self) -> Result<U256, String> {
+    fn value(&self, coin: Coin) -> Result<U256, String> {
         match self.limits.text(Ask::Value).as_str() {
             "" => Ok(U256::ZERO),
-            text => parse_amount(text).map_err(|e| e.to_string()),
+            text => coin.parse(text).map_err(|e| e.to_string()),
         }
     }
 
-    pub fn permission(&self, me: Address, at: usize) -> Result<PolicyPermission, Wrong> {
+    pub fn permission(&self, me: Address, coin: Coin, at: usize) -> Result<PolicyPermission, Wrong> {
         let wrong = |page: fn(usize) -> Page| move |(ask, why)| Wrong { page: page(at), ask, why };
         let target = self.target().map_err(|why| (Ask::Target, why)).map_err(wrong(Page::Function))?;
         let function = self.chosen_function().map_err(wrong(Page::Function))?;
@@ -446,7 +447,7 @@ impl PermissionForm {
         Ok(PolicyPermission {
             target,
             function: Some(function),
-            value_limit: self.value().map_err(|why| (Ask::Value, why)).map_err(wrong(Page::Limits))?,
+            value_limit: self.value(coin).map_err(|why| (Ask::Value, why)).map_err(wrong(Page::Limits))?,
             operation: Operation::Call,
             limit: self.limit().map_err(wrong(Page::Limits))?,
             when: self.conditions(me, None).map_err(wrong(Page::Arguments))?,
@@ -555,6 +556,8 @@ fn raw_row(n: usize) -> Row<Ask> {
 pub struct Giver {
     pub name: String,
     pub address: Address,
+    /// Of its chain.
+    pub coin: Coin,
 }
 
 /// Everything that was answered so far.
@@ -643,6 +646,10 @@ impl Answers {
 
     pub fn giver(&self) -> Option<&Giver> {
         self.givers.get(self.who.chosen(Ask::Account))
+    }
+
+    fn coin(&self) -> Coin {
+        self.giver().map_or_else(Coin::unlisted, |g| g.coin)
     }
 
     fn me(&self) -> Address {
@@ -741,12 +748,12 @@ impl Answers {
         self.window.hint(
             Ask::Gas,
             match payer {
-                Gas::Sandbox => "the sandbox's sponsor (paymaster) pays; your account's ETH stays out of reach",
-                Gas::Exactly => "only this sponsor (paymaster) may pay; your account's ETH stays out of reach",
+                Gas::Sandbox => "the sandbox's sponsor (paymaster) pays; your account's coins stay out of reach",
+                Gas::Exactly => "only this sponsor (paymaster) may pay; your account's coins stay out of reach",
                 Gas::AnySponsor => {
-                    "any sponsor (paymaster): the chain does not really enforce it, so your ETH is at risk"
+                    "any sponsor (paymaster): the chain does not really enforce it, so your coins are at risk"
                 }
-                Gas::Anyone => "the key can spend your account's ETH as gas",
+                Gas::Anyone => "the key can spend your account's coins as gas",
             },
         );
         self.window.settle();
@@ -837,7 +844,7 @@ impl Answers {
                 Ok(words) => compile_words(at(i)?.built_for.as_ref(), &words).map(|_| ()).map_err(|e| e.to_string()),
             },
             (Page::Arguments(i), Ask::Next) => at(i)?.check_arguments(self.me()).or_else(here),
-            (Page::Limits(i), Ask::Value) => at(i)?.value().map(|_| ()),
+            (Page::Limits(i), Ask::Value) => at(i)?.value(self.coin()).map(|_| ()),
             (Page::Limits(i), Ask::Runs | Ask::Every) => at(i)?.limit().map(|_| ()).or_else(here),
             (Page::Window, Ask::After | Ask::Until) => self.end(now).map(|_| ()).or_else(here),
             (Page::Window, Ask::From) => self.start().map(|_| ()),
@@ -884,14 +891,14 @@ impl Answers {
     }
 
     fn permissions(&self) -> Result<Vec<PolicyPermission>, Wrong> {
-        self.permissions.iter().enumerate().map(|(i, p)| p.permission(self.me(), i)).collect()
+        self.permissions.iter().enumerate().map(|(i, p)| p.permission(self.me(), self.coin(), i)).collect()
     }
 
     /// The permissions that are answered so far, in sentences. `generation`: of the validator that the account sends session
     /// keys to, which decides what they mean.
     pub fn sentences(&self, now: u64, generation: Generation) -> Result<Vec<String>, String> {
-        let done: Vec<PolicyPermission> =
-            self.permissions.iter().enumerate().filter_map(|(i, p)| p.permission(self.me(), i).ok()).collect();
+        let permission = |(i, p): (usize, &PermissionForm)| p.permission(self.me(), self.coin(), i).ok();
+        let done: Vec<PolicyPermission> = self.permissions.iter().enumerate().filter_map(permission).collect();
         if done.is_empty() {
             return Ok(Vec::new());
         }
@@ -906,7 +913,7 @@ impl Answers {
             permissions: done,
         };
         let resolved = policy.resolve(now, generation).map_err(|e| e.message)?;
-        let setting = sentence::Setting { generation, symbol: "ETH" };
+        let setting = sentence::Setting { generation, symbol: self.coin().symbol() };
         let of = resolved.scope.permissions.iter().zip(&policy.permissions);
         Ok(of.map(|(p, asked)| sentence::permission(p, asked.function.as_ref(), setting)).collect())
     }

@@ -39,7 +39,7 @@ use crate::{
         theme::Theme,
         widget::sheet::{self, Row},
     },
-    wallet::error::Error,
+    wallet::{coin::Coin, error::Error},
 };
 
 #[derive(Debug)]
@@ -69,7 +69,8 @@ impl State {
             return Err(format!("{} is watch-only: use `keyleash grant --unsigned` and sign elsewhere", view.name));
         }
         let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
-        let givers = own.map(|v| Giver { name: v.name.clone(), address: v.address }).collect();
+        let givers =
+            own.map(|v| Giver { name: v.name.clone(), address: v.address, coin: Coin::of(v.chain_id) }).collect();
         Ok(Self {
             account: view.name.clone(),
             network: view.network.clone(),

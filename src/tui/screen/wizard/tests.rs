@@ -14,6 +14,7 @@ use crate::{
     },
     tui::keymap::Command,
     wallet::{
+        coin::Coin,
         grant::Holder,
         playground::DEMO,
         policy::{End, Start as From},
@@ -25,7 +26,7 @@ const CONTRACT: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
 const NOW: u64 = 1_795_356_120;
 
 fn answers(start: Start, sandbox: bool) -> Answers {
-    let givers = vec![Giver { name: "treasury".into(), address: ME }];
+    let givers = vec![Giver { name: "treasury".into(), address: ME, coin: Coin::of(11_155_111) }];
     let mut answers = Answers::new(givers, 0, sandbox);
     start.fill(&mut answers);
     answers
