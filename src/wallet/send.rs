@@ -23,6 +23,7 @@ use crate::kernel::{
     condition::{ReadBack, read_back},
     judge::{self, Accepted, Denied, Path, Reason, Window},
     permission::ANY_PAYMASTER,
+    risk::Finding,
     sentence,
     signature::{self, Shown},
 };
@@ -58,6 +59,8 @@ pub struct SendPlan {
     /// Enabling happens in the same operation.
     pub enables: bool,
     pub deploys: bool,
+    /// What could go wrong with these calls (R29).
+    pub findings: Vec<Finding>,
     signer: Signer,
     services: Services,
 }
@@ -137,6 +140,9 @@ pub struct SendPreview {
     pub call_data: Bytes,
     /// Each call as a sentence.
     pub calls: Vec<String>,
+    /// As the plan has them; each front end writes them in its own way.
+    #[serde(skip)]
+    pub risks: Vec<Finding>,
 }
 
 impl SendPlan {
@@ -164,6 +170,7 @@ impl SendPlan {
             fee_source: self.prepared.fee_source,
             call_data: self.prepared.user_op.call_data.clone(),
             calls: self.calls_in_words(&[]),
+            risks: self.findings.clone(),
         }
     }
 
@@ -247,6 +254,7 @@ impl Wallet {
         Ok(SendPlan {
             account: account.address,
             network: services.name.clone(),
+            findings: services.calls_to_nothing(&account_call, account.address, picture.deployed).await?,
             account_call,
             prepared,
             accepted: None,
@@ -313,6 +321,7 @@ impl Wallet {
         Ok(SendPlan {
             account: file.key.account,
             network: services.name.clone(),
+            findings: services.calls_to_nothing(&account_call, file.key.account, picture.deployed).await?,
             account_call,
             deploys: !picture.deployed,
             enables,

@@ -551,6 +551,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
     if view.deploys {
         rows.push(Row::Item("deploys the account".into()));
     }
+    rows.extend(super::review::findings(&view.findings));
     rows.push(Row::Blank);
     rows.push(Row::Head("What it costs".into()));
     rows.push(Row::Item(format!("at most {}", sentence::amount(view.max_cost, "ETH"))));

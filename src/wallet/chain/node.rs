@@ -409,6 +409,22 @@ impl Node {
         answers.into_iter().map(|answer| self.answer(purpose, &answer?).bytes()).collect()
     }
 
+    /// The code at some addresses and the answers to some calls, in one round trip where the endpoint takes batches.
+    pub async fn codes_and_calls(
+        &self,
+        addresses: &[Address],
+        requests: &[CallRequest],
+        at: At,
+    ) -> (Vec<Result<Bytes, ChainError>>, Vec<Result<Bytes, ChainError>>) {
+        const PURPOSE: &str = "the contracts of a scope";
+        let codes = addresses.iter().map(|a| Call::read("eth_getCode", json!([a, at.tag()])).named(PURPOSE));
+        let calls: Vec<_> = codes.chain(requests.iter().map(|request| request.eth_call(PURPOSE, at))).collect();
+        let answers = self.endpoint.calls(&calls).await;
+        let mut codes: Vec<_> = answers.into_iter().map(|answer| self.answer(PURPOSE, &answer?).bytes()).collect();
+        let calls = codes.split_off(addresses.len().min(codes.len()));
+        (codes, calls)
+    }
+
     /// Gas units a transaction would use in the newest block's state: some nodes would count what waits as done.
     pub async fn estimate_gas(&self, request: &CallRequest) -> Result<u64, ChainError> {
         let call = Call::read("eth_estimateGas", json!([request.json(), At::Latest.tag()]));
