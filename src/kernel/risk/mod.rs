@@ -75,8 +75,8 @@ pub struct Rule {
     pub words: &'static str,
 }
 
-/// The rules about a key. R36 and R37 are about the account, and listed here for their words.
-pub const RULES: [Rule; 24] = [
+/// The rules about a key, or that an account's finding (`permission: None`) is told by.
+pub const RULES: &[Rule] = &[
     Rule { id: "R01", words: "may do everything" },
     Rule { id: "R02", words: "may take the account over" },
     Rule { id: "R03", words: "may administer contracts" },
