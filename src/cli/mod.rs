@@ -513,7 +513,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
     let accepted = accepted(&args.accept)?;
     let policy = read_policy(wallet.coin_of_account(&account), policy_file)?;
     let plan = wallet.plan_grant(GrantIntent { account, policy, holder, label: args.label.clone() }).await?;
-    *partial = json!({ "risks": render::findings(&plan.findings) });
+    *partial = json!({ "risks": render::findings(&plan.findings), "checks": plan.checked.checks });
     for warning in &plan.resolved.warnings {
         output.warn("policy", warning);
     }
@@ -899,7 +899,12 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     };
     let intent = SendIntent { actor, calls, batch, max_cost: amount(coin, "--max-cost", args.max_cost.as_deref())? };
     let plan = wallet.plan_send(intent).await?;
-    let preview = serde_json::to_value(plan.preview()).unwrap_or_default();
+    let mut preview = serde_json::to_value(plan.preview()).unwrap_or_default();
+    preview["risks"] = render::findings(&plan.findings);
+    // In text they are lines of the plan.
+    if output.is_json() {
+        plan.findings.iter().for_each(|f| output.warn(&format!("risk.{}", f.id), &f.message));
+    }
     *partial = preview.clone();
     let called: Vec<Function> = args.call.iter().filter_map(|call| Function::parse(call).ok()).collect();
     let text = show::send_plan(&plan, &called);

@@ -55,7 +55,7 @@ pub fn key(key: &KeyView) -> Value {
         "generation": key.validator, "has_secret": key.has_secret, "imported": key.imported,
         "discovered": key.discovered, "scope_known": key.partial_root.is_none(),
         "permissions": permissions(&key.permissions), "sentences": key.sentences, "approvals": key.approvals,
-        "alarms": key.alarms, "as_of": key.as_of,
+        "alarms": key.alarms, "as_of": key.as_of, "risks": findings(&key.risks),
         "unknown_because": key.unread.as_ref().map(|e| &e.message),
     })
 }
@@ -73,6 +73,7 @@ pub fn granted(granted: &Granted) -> Value {
     data["validator"] = json!(granted.validator.to_string());
     data["approvals"] = json!(granted.approvals);
     data["risks"] = findings(&granted.findings);
+    data["checks"] = json!(granted.checked.checks);
     data
 }
 
@@ -100,6 +101,7 @@ pub fn inspection(found: &Inspection) -> Value {
         "sentences": found.sentences,
         "assumptions": found.assumptions,
         "risks": findings(&found.risks),
+        "checks": found.checked.checks,
     })
 }
 

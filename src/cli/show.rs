@@ -6,7 +6,7 @@ use super::output::table;
 use crate::{
     kernel::{
         abi::Function,
-        risk::{Effect, Finding},
+        risk::{Checked, Effect, Finding, Severity},
         sentence,
     },
     wallet::{
@@ -201,6 +201,31 @@ fn findings(findings: &[Finding]) -> Vec<String> {
         .collect()
 }
 
+/// What was looked at, in a line for each outcome.
+fn checks(checked: &Checked) -> Vec<String> {
+    let line = |outcome: Option<bool>, words: &str| {
+        let which: Vec<&str> = checked.checks.iter().filter(|c| c.holds == outcome).map(|c| c.words.as_str()).collect();
+        (!which.is_empty()).then(|| format!("  {words}: {}", which.join("; ")))
+    };
+    let lines = [line(Some(true), "checked"), line(Some(false), "checked, and not so"), line(None, "not checked")];
+    lines.into_iter().flatten().collect()
+}
+
+/// `!! R05 R13`: how grave the worst is, and the ids of what is grave.
+fn risk_ids(risks: &[Finding]) -> String {
+    let mut ids: Vec<&str> = Vec::new();
+    for finding in risks.iter().filter(|f| f.severity >= Severity::High) {
+        if !ids.contains(&finding.id) {
+            ids.push(finding.id);
+        }
+    }
+    match risks.iter().map(|f| f.severity).max() {
+        Some(Severity::Critical) => format!("!! {}", ids.join(" ")),
+        Some(Severity::High) => format!("! {}", ids.join(" ")),
+        _ => "-".to_owned(),
+    }
+}
+
 pub fn grant_plan(plan: &GrantPlan) -> String {
     let mut lines = vec![format!(
         "{} on {} ({}) lets {} act:",
@@ -208,6 +233,7 @@ pub fn grant_plan(plan: &GrantPlan) -> String {
     )];
     lines.extend(plan.sentences.iter().map(|s| format!("  · {s}")));
     lines.extend(findings(&plan.findings));
+    lines.extend(checks(&plan.checked));
     for request in plan.requests() {
         lines.push(format!("  digest {} (turn {})", request.digest(), request.enable.nonce));
     }
@@ -254,12 +280,13 @@ pub fn keys(keys: &[KeyView]) -> String {
                 k.label.clone(),
                 k.state.to_string(),
                 until,
+                risk_ids(&k.risks),
                 k.session_key.to_string(),
                 k.state_reason.clone(),
             ]
         })
         .collect();
-    table(&["id", "label", "state", "until", "session key", "why"], &rows)
+    table(&["id", "label", "state", "until", "risks", "session key", "why"], &rows)
 }
 
 pub fn key(key: &KeyView) -> String {
@@ -276,6 +303,7 @@ pub fn key(key: &KeyView) -> String {
     ];
     lines.extend(key.alarms.iter().map(|alarm| format!("  ! {}", alarm.message)));
     lines.extend(key.sentences.iter().map(|s| format!("  · {s}")));
+    lines.extend(findings(&key.risks));
     for approval in &key.approvals {
         lines.push(format!(
             "  approval for {} (turn {}): {}, {}",
@@ -317,6 +345,7 @@ pub fn inspection(found: &Inspection) -> String {
     ];
     lines.extend(found.sentences.iter().map(|s| format!("  · {s}")));
     lines.extend(findings(&found.risks));
+    lines.extend(checks(&found.checked));
     lines.extend(found.assumptions.iter().map(|a| format!("  assumed: {a}")));
     lines.join("\n")
 }
@@ -406,6 +435,7 @@ pub fn send_plan(plan: &SendPlan, functions: &[Function]) -> String {
             "  · takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
         )
     }));
+    lines.extend(findings(&plan.findings));
     lines.push(price(&plan.prepared));
     lines.join("\n")
 }

@@ -1,16 +1,19 @@
-//! Which keys need a look first, and why in a few words. From what is on record about a key; no chain is needed.
+//! Which keys need a look first, and why in a few words: the grave ones among what could go wrong with a key (kernel::risk).
 
 use alloy::primitives::Address;
 
 use crate::{
     kernel::{
-        generation::Generation,
-        permission::{ANY_PAYMASTER, ANY_TARGET, Operation},
+        permission::ANY_PAYMASTER,
+        risk::{Severity, words_of},
     },
     wallet::{key::KeyView, state::State},
 };
 
-/// How urgent it is, and the words: `rebalancer` "never ends and can spend your coins as gas".
+/// Risks that are named in a line; the rest is counted.
+const NAMED: usize = 2;
+
+/// How urgent it is, and the words: `rebalancer` "can spend the account's coins as gas (R05) and never ends (R13)".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attention {
     pub urgent: bool,
@@ -25,38 +28,34 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
     if !key.state.may_act() {
         return None;
     }
-    let mut urgent = false;
     let mut words = Vec::new();
-    let g1 = key.validator == Generation::G1;
     if key.discovered {
-        words.push("was found on chain, not granted here");
+        words.push("was found on chain, not granted here".to_owned());
     }
-    if key.partial_root.is_some() {
-        urgent = true;
-        words.push("may do more than is known");
-    } else if key.permissions.is_empty() {
-        urgent = true;
-        words.push("may do everything");
-    } else if !g1 && key.permissions.iter().any(|p| p.target == ANY_TARGET) {
-        urgent = true;
-        words.push("may call any contract");
+    let mut ids: Vec<&str> = Vec::new();
+    for finding in key.risks.iter().filter(|f| f.severity >= Severity::High) {
+        if !ids.contains(&finding.id) {
+            ids.push(finding.id);
+        }
     }
-    if !g1 && key.permissions.iter().any(|p| p.operation == Operation::DelegateCall) {
-        urgent = true;
-        words.push("may run foreign code as your account");
-    }
-    let pays = pays_gas(key);
-    if key.valid_until == 0 {
-        urgent |= pays;
-        words.push("never ends");
-    }
-    if pays {
-        words.push("can spend your coins as gas");
+    words.extend(ids.iter().take(NAMED).map(|id| named(key, id)));
+    if ids.len() > NAMED {
+        words.push(format!("has {} more risks", ids.len() - NAMED));
     }
     if key.state == State::Expiring {
-        words.push("ends in less than a day");
+        words.push("ends in less than a day".to_owned());
     }
+    let urgent = key.risks.iter().any(|f| f.severity == Severity::Critical);
     (!words.is_empty()).then(|| Attention { urgent, words: join(&words) })
+}
+
+fn named(key: &KeyView, id: &str) -> String {
+    let words = match (id, key.valid_until, key.partial_root) {
+        ("R13", 0, _) => "never ends",
+        ("R01", _, Some(_)) => "may do more than is known",
+        _ => words_of(id).unwrap_or("has a risk"),
+    };
+    format!("{words} ({id})")
 }
 
 /// Whether the account can be made to pay for this key's gas.
@@ -64,10 +63,10 @@ pub fn pays_gas(key: &KeyView) -> bool {
     key.paymaster == Address::ZERO || key.paymaster == ANY_PAYMASTER
 }
 
-fn join(words: &[&str]) -> String {
+fn join(words: &[String]) -> String {
     match words {
         [] => String::new(),
-        [only] => (*only).to_owned(),
+        [only] => only.clone(),
         [head @ .., last] => format!("{} and {last}", head.join(", ")),
     }
 }
@@ -75,7 +74,7 @@ fn join(words: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wallet::state::Alarm;
+    use crate::{tui::tests::made_up, wallet::state::Alarm};
 
     #[test]
     fn k6_a_revoked_key_that_can_come_back_is_urgent_whatever_else_it_may_do() {
@@ -84,5 +83,18 @@ mod tests {
         key.alarms = vec![alarm];
         let look = attention(&key).unwrap();
         assert!(look.urgent && look.words.contains("was revoked and can come back"), "{look:?}");
+    }
+
+    #[test]
+    fn a2_a_key_needs_a_look_for_what_its_assessment_found_and_says_the_rules() {
+        let keys = made_up::keys();
+        let look = |label: &str| attention(keys.iter().find(|k| k.label == label).unwrap());
+        let rebalancer = look("rebalancer").unwrap();
+        assert!(rebalancer.urgent);
+        assert_eq!(rebalancer.words, "can spend the account's coins as gas (R05) and never ends (R13)");
+        let anything = look("anything").unwrap();
+        assert!(anything.urgent && anything.words.starts_with("may do everything (R01)"), "{}", anything.words);
+        assert_eq!(look("mint-bot"), None, "what is not grave is said when the key is opened");
+        assert_eq!(look("old-agent"), None, "it is revoked");
     }
 }

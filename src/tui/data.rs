@@ -292,7 +292,7 @@ mod tests {
         let data = data();
         let treasury = data.accounts.first().unwrap();
         let labels: Vec<&str> = data.keys_of(treasury).map(|k| k.label.as_str()).collect();
-        assert_eq!(labels, ["anything", "rebalancer", "watcher", "mint-bot", "late", "old-agent"]);
+        assert_eq!(labels, ["watcher", "anything", "rebalancer", "mint-bot", "late", "old-agent"]);
         let shelf = data.shelf(0).unwrap();
         assert_eq!((shelf.looks, shelf.worst), (3, Some(true)));
         assert_eq!(data.shelf(2), Some(&Shelf::default()));

@@ -25,7 +25,7 @@ use crate::{
         account::{Call, selector},
         blob::Format,
         generation::KernelVersion,
-        risk::Finding,
+        risk::{Checked, Finding},
     },
     wallet::{
         AskPassphrase, Backend, PassphraseSource, Question, VaultError, Wallet,
@@ -335,6 +335,8 @@ pub struct SendView {
     pub paymaster: Option<Address>,
     pub fee_source: &'static str,
     pub user_op_hash: B256,
+    /// What could go wrong with these calls.
+    pub findings: Vec<Finding>,
 }
 
 /// A grant as it is reviewed.
@@ -351,6 +353,7 @@ pub struct GrantPreview {
     pub sentences: Vec<String>,
     pub warnings: Vec<String>,
     pub findings: Vec<Finding>,
+    pub checked: Checked,
     /// Account function, turn and EIP-712 digest of each signature.
     pub digests: Vec<(&'static str, u128, B256)>,
 }
@@ -808,6 +811,7 @@ fn send_view(plan: &SendPlan) -> SendView {
         paymaster: preview.paymaster,
         fee_source: preview.fee_source,
         user_op_hash: preview.user_op_hash,
+        findings: preview.risks,
     }
 }
 
@@ -824,6 +828,7 @@ fn grant_preview(plan: &GrantPlan) -> GrantPreview {
         sentences: plan.sentences.clone(),
         warnings: plan.resolved.warnings.clone(),
         findings: plan.findings.clone(),
+        checked: plan.checked.clone(),
         digests: plan
             .requests()
             .iter()

@@ -109,11 +109,6 @@ impl Services {
         self.picture_of(account, keys, opened, planned, block).await
     }
 
-    /// The code at an address, empty when there is none.
-    pub async fn code(&self, address: Address) -> Result<Bytes> {
-        Ok(self.node.code(address, At::Latest).await?)
-    }
-
     /// Adds the run counters of a key's permissions to a picture of its account.
     pub async fn add_statuses(&self, picture: &mut Picture, key: &Key, nonce: u128) -> Result<()> {
         let limited: Vec<u32> =

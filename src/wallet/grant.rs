@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
+    assessment::Subject,
     coin::Coin,
     control::Power,
     error::{Error, Result},
@@ -24,7 +25,7 @@ use crate::{
         approval::{ApprovalRequest, EnableData},
         generation::{Generation, KernelVersion},
         permission::Scope,
-        risk::{self, Effect, Finding},
+        risk::{self, Checked, Effect, Finding},
         sentence::{self, Setting},
     },
     secret::Secret,
@@ -64,6 +65,8 @@ pub struct GrantPlan {
     /// The nonce of the first; a plan whose nonce was taken meanwhile is stale.
     pub first_nonce: u128,
     pub findings: Vec<Finding>,
+    /// What was looked at, whether or not it held.
+    pub checked: Checked,
     pub sentences: Vec<String>,
     pub picture: Picture,
 }
@@ -110,6 +113,7 @@ pub struct Granted {
     pub validator: Address,
     pub approvals: Vec<ApprovalView>,
     pub findings: Vec<Finding>,
+    pub checked: Checked,
     pub warnings: Vec<String>,
 }
 
@@ -134,7 +138,6 @@ impl Wallet {
         let picture = services.picture_with(account.address, &known, &history.opened, Some(account.kernel)).await?;
         let power = Power::of(&account, &picture, history);
         let second = services.nodes_agree(account.address, &known, Some(account.kernel), &picture).await?;
-        let key_has_code = !services.code(session_key).await?.is_empty();
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;
         let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
@@ -143,25 +146,23 @@ impl Wallet {
         let selectors = needed_selectors(&intent.policy.selectors, generation, &picture);
         let functions = functions(&resolved);
         let also_on = self.also_on(session_key, &account)?;
-        let mut findings = risk::assess(
-            &resolved.scope,
-            &risk::Context {
-                generation,
-                kernel: Some(kernel),
-                account: account.address,
-                owner: Some(account.owner),
-                session_key,
-                selectors: &selectors,
-                functions: &functions,
-                now: picture.timestamp,
-                balance: Some(picture.balance),
-                deposit: Some(picture.deposit),
-                key_has_code: Some(key_has_code),
-                also_on: &also_on,
-                coin: Coin::of(account.chain_id).symbol(),
-                permuted_execution_rule: false,
-            },
-        );
+        let asked = services.ask_about(&resolved.scope, account.address, Some(session_key)).await?;
+        let subject = Subject {
+            scope: &resolved.scope,
+            partial: false,
+            generation,
+            kernel: Some(kernel),
+            account: account.address,
+            owner: Some(account.owner),
+            session_key: Some(session_key),
+            selectors: &selectors,
+            functions: &functions,
+            also_on: &also_on,
+            coin: Coin::of(account.chain_id),
+            of_an_sdk: false,
+        };
+        let mut findings = subject.assess(Some(&picture), &asked);
+        let checked = subject.checked(Some(&picture), &asked);
         if selectors.len() > 1 && resolved.scope.permissions.iter().any(|p| !p.execution_rule.is_none()) {
             findings.push(Finding {
                 id: "R14",
@@ -193,6 +194,7 @@ impl Wallet {
             selectors,
             first_nonce,
             findings,
+            checked,
             sentences,
             picture,
         })
@@ -351,6 +353,7 @@ impl Wallet {
             validator: plan.generation.address(),
             approvals: views,
             findings: plan.findings,
+            checked: plan.checked,
             warnings: plan.resolved.warnings,
         })
     }

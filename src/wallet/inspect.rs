@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
+    assessment::{Asked, Subject},
     chain::{Endpoint, Http, Node},
     coin::{Coin, known_chains},
     error::{Error, Result},
@@ -25,7 +26,7 @@ use crate::kernel::{
     blob::{self, Blob, RecoverError, Search},
     generation::{Generation, KernelVersion},
     permission::Permission,
-    risk::{self, Finding},
+    risk::{Checked, Finding},
 };
 
 /// What is known besides the text.
@@ -67,6 +68,8 @@ pub struct Inspection {
     pub sentences: Vec<String>,
     pub assumptions: Vec<String>,
     pub risks: Vec<Finding>,
+    /// What was looked at, whether or not it held.
+    pub checked: Checked,
     pub warnings: Vec<String>,
 }
 
@@ -364,6 +367,7 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
         sentences: sentences(&blob.scope, &functions, Generation::G2, Coin::unlisted()),
         assumptions: Vec::new(),
         risks: Vec::new(),
+        checked: Checked::default(),
         warnings: blob.warnings.iter().map(ToString::to_string).collect(),
     };
     if blob.secret.is_some() {
@@ -375,6 +379,23 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
         Err(error) => {
             out.state_reason = format!("the owner's signature could not be verified: {error}; {}", error.hint);
             out.warnings.push(out.state_reason.clone());
+            // Nobody vouches for it, and what it would allow is said all the same.
+            let subject = Subject {
+                scope: &blob.scope,
+                partial: false,
+                generation: Generation::G2,
+                kernel: None,
+                account: blob.account,
+                owner: None,
+                session_key: out.session_key,
+                selectors: &[blob.selector],
+                functions: &functions,
+                also_on: &[],
+                coin: Coin::unlisted(),
+                of_an_sdk: true,
+            };
+            out.risks = subject.assess(None, &Asked::default());
+            out.checked = subject.checked(None, &Asked::default());
             return Ok(out);
         }
     };
@@ -389,34 +410,31 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
     out.digest = Some(request.digest());
     out.sentences = sentences(&blob.scope, &functions, request.validator, Coin::of(request.chain_id));
     out.assumptions = found.assumptions.clone();
-    let key_has_code = match services {
-        Some(services) => Some(!services.code(request.enable.session_key).await?.is_empty()),
-        None => None,
+    let asked = match services {
+        Some(services) => services.ask_about(&blob.scope, blob.account, Some(request.enable.session_key)).await?,
+        None => Asked::default(),
     };
     if let Some(picture) = &found.picture {
         let standing = standing(&blob, &found, picture);
         out.state = standing.state;
         out.state_reason = standing.reason;
     }
-    out.risks = risk::assess(
-        &blob.scope,
-        &risk::Context {
-            generation: request.validator,
-            kernel: Some(request.kernel),
-            account: blob.account,
-            owner: Some(found.owner),
-            session_key: request.enable.session_key,
-            selectors: &[request.selector],
-            functions: &functions,
-            now: found.picture.as_ref().map_or_else(now, |p| p.timestamp),
-            balance: found.picture.as_ref().map(|p| p.balance),
-            deposit: found.picture.as_ref().map(|p| p.deposit),
-            key_has_code,
-            also_on: &[],
-            coin: Coin::of(request.chain_id).symbol(),
-            permuted_execution_rule: blob.scope.permissions.iter().any(|p| !p.execution_rule.is_none()),
-        },
-    );
+    let subject = Subject {
+        scope: &blob.scope,
+        partial: false,
+        generation: request.validator,
+        kernel: Some(request.kernel),
+        account: blob.account,
+        owner: Some(found.owner),
+        session_key: Some(request.enable.session_key),
+        selectors: &[request.selector],
+        functions: &functions,
+        also_on: &[],
+        coin: Coin::of(request.chain_id),
+        of_an_sdk: true,
+    };
+    out.risks = subject.assess(found.picture.as_ref(), &asked);
+    out.checked = subject.checked(found.picture.as_ref(), &asked);
     Ok(out)
 }
 

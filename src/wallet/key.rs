@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     Wallet,
+    assessment::{self, Asked, Shared},
     coin::Coin,
     error::{Error, Result},
     grant::{ApprovalView, approval_view, parse_functions, sentences},
@@ -25,6 +26,7 @@ use crate::kernel::{
     blob::{self, Format},
     generation::Generation,
     permission::Permission,
+    risk::Finding,
     sentence,
 };
 
@@ -60,6 +62,8 @@ pub struct KeyView {
     pub approvals: Vec<ApprovalView>,
     /// What must be looked at now.
     pub alarms: Vec<Alarm>,
+    /// What could go wrong, worst first; empty once it is revoked, dead or expired.
+    pub risks: Vec<Finding>,
     /// Chain time the state is as of, unix seconds.
     pub as_of: Option<u64>,
     /// Why its chain could not be asked, where it could not.
@@ -141,28 +145,32 @@ impl Wallet {
             .map(|(place, turns)| (place, turns.iter().map(|(nonce, label)| (*nonce, label.as_str())).collect()))
             .collect();
         let none = state::Turns::new();
+        let shared = self.shared_keys()?;
+        let asked = Asked::default();
         keys.iter()
             .map(|key| {
                 let picture = pictures.get(&(key.network.clone(), key.account)).and_then(Option::as_ref);
-                self.key_view_among(key, picture, turns.get(&place(key)).unwrap_or(&none))
+                self.key_view_among(key, picture, turns.get(&place(key)).unwrap_or(&none), &shared, &asked)
             })
             .collect()
     }
 
     pub async fn key(&self, wanted: &str) -> Result<KeyView> {
         let file = self.find_key(wanted)?;
+        let mut asked = Asked::default();
         let picture = match self.picture_for(&file.key).await {
             Ok(mut picture) => {
                 if let Ok(services) = self.services_of(&file.key.network, file.key.chain_id).await {
                     for approval in &file.approvals {
                         services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
                     }
+                    asked = services.ask_about(&file.key.scope, file.key.account, Some(file.key.session_key)).await?;
                 }
                 Ok(picture)
             }
             Err(error) => Err(error),
         };
-        let mut view = self.key_view(&file.key, picture.as_ref().ok())?;
+        let mut view = self.key_view_asked(&file.key, picture.as_ref().ok(), &asked)?;
         if let Err(error) = &picture {
             view.not_read(error);
         }
@@ -183,18 +191,32 @@ impl Wallet {
     }
 
     pub(super) fn key_view(&self, key: &Key, picture: Option<&Picture>) -> Result<KeyView> {
+        self.key_view_asked(key, picture, &Asked::default())
+    }
+
+    fn key_view_asked(&self, key: &Key, picture: Option<&Picture>, asked: &Asked) -> Result<KeyView> {
         let turns = self.turns(&key.network, key.account, key.generation)?;
-        self.key_view_among(key, picture, &turns.iter().map(|(n, l)| (*n, l.as_str())).collect())
+        let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
+        self.key_view_among(key, picture, &turns, &self.shared_keys()?, asked)
     }
 
     /// `turns`: those of the key's account.
-    fn key_view_among(&self, key: &Key, picture: Option<&Picture>, turns: &state::Turns<'_>) -> Result<KeyView> {
+    fn key_view_among(
+        &self,
+        key: &Key,
+        picture: Option<&Picture>,
+        turns: &state::Turns<'_>,
+        shared: &Shared,
+        asked: &Asked,
+    ) -> Result<KeyView> {
         let approvals = self.store.read(|r| r.approvals(&key.id))?;
         let standing = state::of_key(key, &approvals, picture, turns);
         let each: Vec<(Standing, &ApprovalRecord)> =
             approvals.iter().map(|a| (state::of_approval(key, a, picture, turns), a)).collect();
         let about = each.iter().find(|(s, _)| s.state == standing.state).or(each.first());
         let functions = parse_functions(&key.functions);
+        let also_on = shared.also_on(key.session_key, key.account, &key.network);
+        let risks = assessment::of_key(key, &approvals, standing.state, &functions, &also_on, picture, asked);
         Ok(KeyView {
             key_id: key.id.clone(),
             label: key.label.clone(),
@@ -218,6 +240,7 @@ impl Wallet {
             uses: uses(key, about.map(|(_, a)| a.nonce()), picture),
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             alarms: state::alarm(key, &approvals, picture, turns).into_iter().collect(),
+            risks,
             as_of: picture.map(|p| p.timestamp),
             unread: None,
         })

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod agent;
+mod assessment;
 pub mod carry;
 mod chain;
 pub mod coin;

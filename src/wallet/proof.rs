@@ -283,7 +283,8 @@ impl Target {
             CallRequest { from: Some(from), ..CallRequest::new(to, validate_user_op(&user_op, hash)) }
         };
         let validator = self.generation.address();
-        let call = calls_in_words(&AccountCall::decode(&made.call_data), &[], super::coin::Coin::of(account.chain_id)).join("; ");
+        let call = calls_in_words(&AccountCall::decode(&made.call_data), &[], super::coin::Coin::of(account.chain_id))
+            .join("; ");
         let mut attempts = Vec::new();
         if let Some((record, signed)) = approval.and_then(|a| Some((a, a.signature.clone()?))) {
             let approval = Approval { request: record.request.clone(), signature: signed };

@@ -24,6 +24,7 @@ use crate::kernel::{
     condition::{ReadBack, read_back},
     judge::{self, Accepted, Denied, Path, Reason, Window},
     permission::ANY_PAYMASTER,
+    risk::Finding,
     sentence,
     signature::{self, Shown},
 };
@@ -61,6 +62,8 @@ pub struct SendPlan {
     pub deploys: bool,
     /// What whoever acts should know besides, such as a second node that gave no answer.
     pub notes: Vec<String>,
+    /// What could go wrong with these calls (R29).
+    pub findings: Vec<Finding>,
     signer: Signer,
     services: Services,
 }
@@ -148,6 +151,9 @@ pub struct SendPreview {
     pub calls: Vec<String>,
     /// What whoever acts should know besides.
     pub notes: Vec<String>,
+    /// As the plan has them; each front end writes them in its own way.
+    #[serde(skip)]
+    pub risks: Vec<Finding>,
 }
 
 impl SendPlan {
@@ -184,6 +190,7 @@ impl SendPlan {
             call_data: self.prepared.user_op.call_data.clone(),
             calls: self.calls_in_words(&[]),
             notes: self.notes.clone(),
+            risks: self.findings.clone(),
         }
     }
 
@@ -269,6 +276,7 @@ impl Wallet {
         Ok(SendPlan {
             account: account.address,
             network: services.name.clone(),
+            findings: services.calls_to_nothing(&account_call, account.address, picture.deployed).await?,
             account_call,
             prepared,
             accepted: None,
@@ -341,6 +349,7 @@ impl Wallet {
         Ok(SendPlan {
             account: file.key.account,
             network: services.name.clone(),
+            findings: services.calls_to_nothing(&account_call, file.key.account, picture.deployed).await?,
             account_call,
             deploys: !picture.deployed,
             enables,

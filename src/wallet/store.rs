@@ -171,6 +171,15 @@ impl Read<'_> {
         self.many("SELECT record, 'key ' || id FROM key WHERE hidden = 0 ORDER BY rowid", params![])
     }
 
+    /// Keys whose session key is on more than one record.
+    pub fn keys_on_several_records(&self) -> Result<Vec<Key>> {
+        self.many(
+            "SELECT record, 'key ' || id FROM key WHERE hidden = 0 AND session_key IN
+             (SELECT session_key FROM key WHERE hidden = 0 GROUP BY session_key HAVING COUNT(*) > 1) ORDER BY rowid",
+            params![],
+        )
+    }
+
     /// Keys of one account, those removed from lists included when `all`.
     pub fn keys_of(&self, network: &str, account: Address, all: bool) -> Result<Vec<Key>> {
         self.many(

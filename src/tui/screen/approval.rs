@@ -312,6 +312,9 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
         rows.extend(found.warnings.iter().map(|w| Row::Caution(w.clone())));
         rows.push(Row::Blank);
     }
+    rows.push(Row::Head("What was checked".into()));
+    rows.extend(review::checked(&found.checked));
+    rows.push(Row::Blank);
     rows.push(match found.session_key {
         Some(key) => Row::Fact("session key", key.to_string()),
         None => Row::Fact("session key", "not known: the text does not say".into()),

@@ -207,13 +207,14 @@ fn plan_rows(step: &str, preview: &GrantPreview, changed: Option<String>) -> Vec
     ]);
     rows.extend(preview.sentences.iter().map(|s| Row::Item(s.clone())));
     rows.push(Row::Blank);
-    if preview.findings.is_empty() && preview.warnings.is_empty() {
-        rows.push(Row::Good("nothing was found that could go wrong with this scope".into()));
-    } else {
+    if !preview.findings.is_empty() || !preview.warnings.is_empty() {
         rows.push(Row::Head("What could go wrong".into()));
         rows.extend(review::findings(&preview.findings));
         rows.extend(preview.warnings.iter().map(|w| Row::Caution(w.clone())));
+        rows.push(Row::Blank);
     }
+    rows.push(Row::Head("What was checked".into()));
+    rows.extend(review::checked(&preview.checked));
     rows.push(Row::Blank);
     rows.push(Row::Head("What is signed (EIP-712 digest)".into()));
     for (function, turn, digest) in &preview.digests {

@@ -164,6 +164,11 @@ impl State {
             let text = format!("this key {}", look.words);
             rows.push(if look.urgent { Row::Bad(text) } else { Row::Caution(text) });
         }
+        if !key.risks.is_empty() {
+            rows.push(Row::Blank);
+            rows.push(Row::Head("What could go wrong".into()));
+            rows.extend(super::review::findings(&key.risks));
+        }
         rows.push(Row::Blank);
         rows.push(Row::Head("What it may do".into()));
         // The last two sentences are about the window and the gas; they have their own headings below.

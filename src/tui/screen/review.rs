@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use crate::{
-    kernel::risk::{Effect as Consequence, Finding},
+    kernel::risk::{Checked, Effect as Consequence, Finding},
     tui::{
         app::Cx,
         form::Field,
@@ -235,4 +235,15 @@ pub fn findings(findings: &[Finding]) -> Vec<Row> {
         rows.push(Row::Way(finding.advice.clone()));
     }
     rows
+}
+
+/// What was looked at. Nothing is green while an argument that decides over assets is free or a function is not known.
+pub fn checked(checked: &Checked) -> Vec<Row> {
+    let row = |check: &crate::kernel::risk::Check| match check.holds {
+        Some(true) if checked.arguments_hold => Row::Good(check.words.clone()),
+        Some(true) => Row::Item(check.words.clone()),
+        Some(false) => Row::Caution(check.words.clone()),
+        None => Row::Dim(format!("? {}", check.words)),
+    };
+    checked.checks.iter().map(row).collect()
 }

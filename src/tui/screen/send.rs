@@ -567,6 +567,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
             "takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
         ))
     }));
+    rows.extend(super::review::findings(&view.findings));
     rows.push(Row::Blank);
     rows.push(Row::Head("What it costs".into()));
     rows.push(Row::Item(format!("at most {}", coin.amount(view.max_cost))));

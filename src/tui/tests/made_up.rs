@@ -9,8 +9,8 @@ use crate::{
         account::Call,
         generation::{Generation, KernelVersion},
         history::ledger::EnabledBy,
-        permission::{Operation, Permission},
-        risk::{Effect as Consequence, Finding, Severity},
+        permission::{Operation, Permission, Scope},
+        risk::{Check, Checked, Context, Contracts, Effect as Consequence, Finding, Severity, assess},
         sentence,
         user_op::UserOperation,
     },
@@ -92,6 +92,29 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
     sentences.push(sentence::window(NOW - DAY, until));
     sentences.push(sentence::paymaster(paymaster));
     let session_key = Address::from_slice(&[u8::try_from(id.len() + label.len()).unwrap(); 20]);
+    let functions: Vec<Option<Function>> = signatures.iter().map(|s| Function::parse(s).ok()).collect();
+    let scope = Scope { valid_after: NOW - DAY, valid_until: until, paymaster, permissions: permissions.clone() };
+    let context = Context {
+        generation: Generation::G2,
+        kernel: Some(KernelVersion::V0_2_4),
+        account: TREASURY,
+        owner: Some(OWNER),
+        session_key: Some(session_key),
+        selectors: &[],
+        functions: &functions,
+        partial: false,
+        now: NOW,
+        clock: None,
+        contracts: &Contracts::new(),
+        balance: Some(U256::from(420_000_000_000_000_000_u64)),
+        deposit: None,
+        key_has_code: Some(false),
+        also_on: &[],
+        coin: "ETH",
+        permuted_execution_rule: false,
+    };
+    let over = matches!(state, State::Revoked | State::Dead | State::Expired);
+    let risks = if over { Vec::new() } else { assess(&scope, &context) };
     KeyView {
         key_id: id.to_owned(),
         label: label.to_owned(),
@@ -125,6 +148,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
         alarms: Vec::new(),
         as_of: Some(NOW),
         unread: None,
+        risks,
     }
 }
 
@@ -167,7 +191,21 @@ pub fn grant_preview(findings: Vec<Finding>) -> GrantPreview {
         sentences: view.sentences,
         warnings: Vec::new(),
         findings,
+        checked: checked(),
         digests: vec![("execute", 5, B256::repeat_byte(0x5a))],
+    }
+}
+
+pub fn checked() -> Checked {
+    let check = |holds, words: &str| Check { holds, words: words.to_owned() };
+    Checked {
+        checks: vec![
+            check(Some(true), "contracts named"),
+            check(Some(false), "recipients not pinned"),
+            check(Some(true), "gas pinned to one paymaster"),
+            check(None, "whether the contracts have code was not asked"),
+        ],
+        arguments_hold: false,
     }
 }
 
@@ -207,6 +245,7 @@ pub fn granted() -> Granted {
         validator: Generation::G2.address(),
         approvals: key.approvals.clone(),
         findings: Vec::new(),
+        checked: checked(),
         warnings: Vec::new(),
         key,
     }
@@ -522,6 +561,7 @@ pub fn send_view() -> SendView {
         paymaster: Some(Address::repeat_byte(0x3c)),
         fee_source: "eth_gasPrice",
         user_op_hash: B256::repeat_byte(0x77),
+        findings: Vec::new(),
     }
 }
 
@@ -551,6 +591,7 @@ pub fn inspection(owner: Option<Address>) -> Inspection {
         sentences: key.sentences,
         assumptions: vec!["the turn (nonce) is 5".into()],
         risks: findings().into_iter().take(1).collect(),
+        checked: checked(),
         warnings: Vec::new(),
     }
 }

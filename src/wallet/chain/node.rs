@@ -602,6 +602,22 @@ impl Node {
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(silent()))).collect()
     }
 
+    /// The code at some addresses and the answers to some calls, in one round trip where the endpoint takes batches.
+    pub async fn codes_and_calls(
+        &self,
+        addresses: &[Address],
+        requests: &[CallRequest],
+        at: At,
+    ) -> (Vec<Result<Bytes, ChainError>>, Vec<Result<Bytes, ChainError>>) {
+        const PURPOSE: &str = "the contracts of a scope";
+        let codes = addresses.iter().map(|a| Call::read("eth_getCode", json!([a, at.tag()])).named(PURPOSE));
+        let calls: Vec<_> = codes.chain(requests.iter().map(|request| request.eth_call(PURPOSE, at))).collect();
+        let answers = self.ask(&calls).await;
+        let mut codes: Vec<_> = answers.into_iter().map(|answer| self.answer(PURPOSE, &answer?).bytes()).collect();
+        let calls = codes.split_off(addresses.len().min(codes.len()));
+        (codes, calls)
+    }
+
     /// Gas units a transaction would use in the newest block's state: some nodes would count what waits as done.
     pub async fn estimate_gas(&self, request: &CallRequest) -> Result<u64, ChainError> {
         let asked = |params| Call::read("eth_estimateGas", params);
@@ -1540,11 +1556,13 @@ mod tests {
             _ => Err((-32000, "pending is not supported".into())),
         });
         assert_eq!(without_pending.nonce(OWNER, At::Pending).await.unwrap(), 7);
-        let counting_in_numbers = node(|_, params| match params[0].is_number() {
-            true => Ok(json!({ "baseFeePerGas": ["0x1", "0x2"] })),
-            false => Err((-32602, "invalid argument 0: cannot unmarshal string into int".into())),
+        let counting_in_numbers = node(|method, params| match (method, params[0].is_number()) {
+            ("eth_getBlockByNumber", _) => Ok(json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65" })),
+            ("eth_feeHistory", true) => Ok(json!({ "baseFeePerGas": ["0x1", "0x2"] })),
+            ("eth_feeHistory", false) => Err((-32602, "invalid argument 0: cannot unmarshal string into int".into())),
+            _ => unknown_method(),
         });
-        assert_eq!(counting_in_numbers.fee_history(1, &[50]).await.unwrap().base_fees, [1, 2]);
+        assert_eq!(counting_in_numbers.prices(1, &[50]).await.unwrap().history.unwrap().base_fees, [1, 2]);
         let by_number_only = node(|method, params| match method {
             "eth_blockNumber" => Ok(json!("0x10")),
             _ if params[0] == json!("0x10") => Ok(json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65" })),
