@@ -58,6 +58,13 @@ impl Services {
         Ok(self.node.code(address, At::Latest).await?)
     }
 
+    /// Whether an address is a contract, which cannot sign as a session key. A plain key whose address carries an EIP-7702
+    /// delegation signs as before: `ecrecover` does not look at code.
+    pub async fn is_contract(&self, address: Address) -> Result<bool> {
+        let code = self.code(address).await?;
+        Ok(!code.is_empty() && !is_delegation(&code))
+    }
+
     /// Adds the run counters of a key's permissions to a picture of its account.
     pub async fn add_statuses(&self, picture: &mut Picture, key: &Key, nonce: u128) -> Result<()> {
         let limited: Vec<u32> =
@@ -74,6 +81,11 @@ impl Services {
         }
         Ok(())
     }
+}
+
+/// What EIP-7702 puts at the address of a key that delegates: `ef0100` and the address of the code.
+fn is_delegation(code: &[u8]) -> bool {
+    code.len() == 23 && code.starts_with(&[0xef, 0x01, 0x00])
 }
 
 fn validators() -> [Address; 3] {
@@ -190,6 +202,21 @@ impl Picture {
                 .collect(),
             disabled_mode: self.disabled_mode,
             paymaster_and_data,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_delegation;
+
+    #[test]
+    fn case16_only_23_bytes_that_begin_with_ef0100_are_a_delegation() {
+        let delegation = [&[0xef, 0x01, 0x00][..], &[0x63; 20]].concat();
+        assert!(is_delegation(&delegation));
+        let longer = [&delegation[..], &[0]].concat();
+        for contract in [&delegation[..22], &longer, &[0xef, 0x01, 0x01].repeat(8)[..23], &[0x60; 23], &[]] {
+            assert!(!is_delegation(contract));
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
         permission::Scope,
         risk::{self, Effect, Finding},
         sentence::{self, Setting},
+        signature::normalized,
     },
     secret::Secret,
 };
@@ -114,6 +115,7 @@ pub struct Granted {
 impl Wallet {
     /// Reads the account's facts and works out what would be signed. Nothing is written.
     pub async fn plan_grant(&self, intent: GrantIntent) -> Result<GrantPlan> {
+        self.store.require_writable()?;
         let account = self.find_account(&intent.account)?;
         let label = match intent.label.or_else(|| intent.policy.label.clone()) {
             Some(label) => check_label("label", &label)?,
@@ -129,7 +131,7 @@ impl Wallet {
         let mut known = self.known_keys(&account)?;
         known.push(session_key);
         let picture = services.picture(account.address, &known, Some(account.kernel)).await?;
-        let key_has_code = !services.code(session_key).await?.is_empty();
+        let key_has_code = services.is_contract(session_key).await?;
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;
         let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
@@ -249,16 +251,18 @@ impl Wallet {
                 )
                 .hint("grant anew"));
             }
-            if !approval.request.is_signed_by(key.owner, signature) {
-                let who = approval.request.recover_owner(signature);
-                let found = who.map_or("nobody: it must be 65 bytes with v 27 or 28".to_owned(), |a| a.to_string());
+            let signature = normalized(signature)
+                .map_err(|e| Error::usage("grant.signature", format!("this is not an owner's signature: {e}")))?;
+            if !approval.request.is_signed_by(key.owner, &signature) {
+                let who = approval.request.recover_owner(&signature);
+                let found = who.map_or("nobody".to_owned(), |a| a.to_string());
                 return Err(Error::usage(
                     "grant.signature",
                     format!("the signature is not the owner's: expected one by {}, this is by {found}", key.owner),
                 )
                 .hint("sign the EIP-712 message of the file with the owner's key"));
             }
-            approval.signature = Some(Bytes::copy_from_slice(signature));
+            approval.signature = Some(Bytes::copy_from_slice(&signature));
             w.put_approval(&approval)?;
             Ok((key, approval))
         })?;

@@ -241,7 +241,7 @@ impl Wallet {
             progress: Progress::Signed,
             created_at: now(),
         };
-        self.store.write(|w| w.put_operation(&record))?;
+        self.write_before_sending(&record)?;
         let sent = bundler.send(&user_op).await;
         self.after_sending(services, record, sent, wait, tell).await
     }
@@ -269,9 +269,17 @@ impl Wallet {
             progress: Progress::Signed,
             created_at: now(),
         };
-        self.store.write(|w| w.put_operation(&record))?;
+        self.write_before_sending(&record)?;
         let sent = services.node.send_raw(&raw).await;
         self.after_sending(services, record, sent, true, tell).await
+    }
+
+    /// What is signed is on record before it leaves. Only taking power away goes on without.
+    fn write_before_sending(&self, record: &Operation) -> Result<()> {
+        match record.purpose {
+            Purpose::Revoke { .. } | Purpose::Panic => self.store.note(|w| w.put_operation(record)),
+            Purpose::Send { .. } | Purpose::Enable { .. } => self.store.write(|w| w.put_operation(record)),
+        }
     }
 
     async fn after_sending(
@@ -294,11 +302,11 @@ impl Wallet {
             }
             Err(error) => {
                 record.progress = Progress::Refused { message: error.to_string() };
-                self.store.write(|w| w.put_operation(&record))?;
+                self.store.note(|w| w.put_operation(&record))?;
                 return Err(refused(error));
             }
         }
-        self.store.write(|w| w.put_operation(&record))?;
+        self.store.note(|w| w.put_operation(&record))?;
         if !wait {
             return Ok(outcome(&record));
         }
@@ -411,7 +419,7 @@ impl Wallet {
         };
         if let Some(reached) = reached {
             record.progress = reached;
-            self.store.write(|w| w.put_operation(&record))?;
+            self.store.note(|w| w.put_operation(&record))?;
         }
         Ok(outcome(&record))
     }

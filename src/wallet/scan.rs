@@ -335,7 +335,7 @@ impl Wallet {
         let Some(Some(block)) = services.node.blocks(&[through]).await?.pop() else { return Ok(()) };
         let Beginning { from, whole, ledger, .. } = so_far;
         let kept = Kept { from: *from, through, through_hash: block.hash, whole: *whole, ledger: ledger.clone() };
-        self.store.write(|w| {
+        self.store.note(|w| {
             // A look at the last blocks does not replace the whole story.
             let before: Option<Kept> = w.read().scan(&account.network, account.address)?;
             match before.is_some_and(|before| before.whole) && !whole {
