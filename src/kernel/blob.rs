@@ -195,7 +195,7 @@ pub fn read(text: &str) -> Result<Blob, BlobError> {
     if text.is_empty() {
         return Err(BlobError::Empty);
     }
-    if text.starts_with('{') {
+    if text.starts_with(['{', '[']) {
         return read_json(text.as_bytes());
     }
     read_json(&decode_base64(text)?)

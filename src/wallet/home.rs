@@ -93,6 +93,11 @@ impl Home {
         for file in [self.config_file(), self.records_file()] {
             found.extend(close_to_others(&file, false)?);
         }
+        // A link is judged by the vault, whenever a secret is wanted: what needs none goes on.
+        let vault = self.vault_folder();
+        if fs::symlink_metadata(&vault).is_ok_and(|facts| facts.is_dir()) {
+            found.extend(close_to_others(&vault, true).unwrap_or_else(|error| Some(error.message)));
+        }
         Ok(found)
     }
 
@@ -102,16 +107,24 @@ impl Home {
     }
 
     /// Removes what a process that was killed left half written, in our own folders: only files that have the names we give
-    /// them, and none that may still be worked on.
+    /// them, and none that may still be worked on. The config is written under its lock; the rest must be old.
     pub(super) fn remove_leftovers(&self) {
-        for folder in [&self.config, &self.data] {
-            let Ok(entries) = fs::read_dir(folder) else { continue };
-            for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_temporary)) {
-                let age = entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|facts| facts.modified().ok());
-                if age.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER) {
-                    // Nothing depends on it; what cannot be removed is there the next time.
-                    let _ = fs::remove_file(entry.path());
-                }
+        let found = |folder: &Path, of: &str| -> Vec<fs::DirEntry> {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter(|e| e.file_name().to_str().is_some_and(|name| is_temporary(name, of))).collect()
+        };
+        // Nothing depends on these files; what cannot be removed is there the next time.
+        let of_config = found(&self.config, "config.toml");
+        if !of_config.is_empty()
+            && let Ok(lock) = private_file(&self.config.join(".lock"))
+            && lock.try_lock().is_ok()
+        {
+            of_config.iter().for_each(|entry| drop(fs::remove_file(entry.path())));
+        }
+        for entry in found(&self.data, "sandbox.json") {
+            let written = entry.metadata().ok().and_then(|facts| facts.modified().ok());
+            if written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER) {
+                let _ = fs::remove_file(entry.path());
             }
         }
     }
@@ -275,9 +288,9 @@ pub struct Config {
 /// After so long a temporary file belongs to no process any more.
 const LEFTOVER: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 
-/// `.name.<16 hex digits>.tmp`, as [`put_in_place`] names them, for the files that are kept in our folders.
-fn is_temporary(name: &str) -> bool {
-    let random = ["config.toml", "sandbox.json"].iter().find_map(|of| name.strip_prefix(&format!(".{of}.")));
+/// `.name.<16 hex digits>.tmp`, as [`put_in_place`] names them.
+fn is_temporary(name: &str, of: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|rest| rest.strip_prefix(of)).and_then(|rest| rest.strip_prefix('.'));
     random.and_then(|rest| rest.strip_suffix(".tmp")).is_some_and(|digits| {
         digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
@@ -354,6 +367,10 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<String> {
 pub fn create(path: &Path, content: &[u8]) -> Result<()> {
     let work = || -> io::Result<()> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match create_unnamed(folder, path, content) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {}
+            done => return done,
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = folder.join(format!(".{name}.{}.tmp", random_name()?));
         let written = (|| {
@@ -381,6 +398,26 @@ pub fn create(path: &Path, content: &[u8]) -> Result<()> {
         }
         _ => io_error("write", path, &e),
     })
+}
+
+/// The same with a file that has no name until it is whole: whatever ends this process, nothing of it is left.
+#[cfg(target_os = "linux")]
+fn create_unnamed(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR)?);
+    file.write_all(content)?;
+    file.sync_all()?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn create_unnamed(_: &Path, _: &Path, _: &[u8]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Replaces a file as a whole: a crash leaves the old or the new one, a power cut too. Mode 0600.

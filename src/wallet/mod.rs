@@ -103,6 +103,7 @@ impl Wallet {
         let notices = wallet.notices();
         found.into_iter().for_each(|message| notices.add("home.open_to_others", message));
         wallet.home.remove_leftovers();
+        wallet.vault.clear_leftovers();
         Ok(wallet)
     }
 

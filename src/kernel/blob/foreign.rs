@@ -33,7 +33,8 @@ const FACTORIES: [(&str, Address); 5] = [
     ("0.3.3-beta", address!("E30c76Dc9eCF1c19F6Fec070674E1b4eFfE069FA")),
 ];
 /// `initialize(bytes21 root, address hook, bytes validatorData, bytes hookData[, bytes[]])` of 0.3.0, and of later ones.
-const INITIALIZE: [[u8; 4]; 2] = [hex!("12af322c"), hex!("3c3b752b")];
+const FIRST_INITIALIZE: [u8; 4] = hex!("12af322c");
+const INITIALIZE: [[u8; 4]; 2] = [FIRST_INITIALIZE, hex!("3c3b752b")];
 /// Validators whose data is the address of one owner: ECDSA of 0.3.0, of later ones, and the multi-chain one.
 const OF_ONE_OWNER: [Address; 3] = [
     address!("8104e3Ad430EA6d354d013A6789fDFc71E671c43"),
@@ -115,8 +116,10 @@ pub(super) fn named(root: &Node<'_, '_>) -> Option<&'static str> {
     if has("jsonrpc") {
         return Some("it is an answer or a question of a node (JSON-RPC)");
     }
-    if has("abi") || root.items(usize::MAX, "").is_ok() {
-        return Some("it is a list or an ABI; a policy takes that in `abi = \"FILE\"`");
+    let is_list_of_objects =
+        root.items(usize::MAX, "").is_ok_and(|items| items.first().is_some_and(|item| item.check_object().is_ok()));
+    if has("abi") || is_list_of_objects {
+        return Some("it is a list, such as an ABI; a policy takes that in `abi = \"FILE\"`");
     }
     if has("permission") && has("valid_until") {
         return Some("it is a policy; give it to `grant --policy FILE`");
@@ -288,7 +291,10 @@ impl fmt::Display for PermissionEntry {
 /// The version whose factory stands in the initCode. Not a proof: it is what the writer meant.
 fn version(init_code: &[u8]) -> Option<&'static str> {
     let there = |address: &Address| init_code.windows(20).any(|part| part == address.as_slice());
-    FACTORIES.iter().find(|(_, factory)| there(factory)).map(|(version, _)| *version)
+    let of_factory = FACTORIES.iter().find(|(_, factory)| there(factory)).map(|(version, _)| *version);
+    // A text that leaves the factory out: only the first version called `initialize` by this selector.
+    let of_call = || init_code.windows(4).any(|part| part == FIRST_INITIALIZE).then_some("0.3.0");
+    of_factory.or_else(of_call)
 }
 
 /// The owner in the call of `initialize`, where one key decides over the account.

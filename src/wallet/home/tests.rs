@@ -199,26 +199,47 @@ fn k23_a_new_file_never_takes_the_place_of_another() {
 }
 
 #[test]
-fn k23_what_a_killed_process_left_is_removed_when_it_is_old_and_ours() {
+fn k23_what_a_killed_process_left_is_gone_at_the_next_start_and_nothing_else() {
     let (_folder, home) = initialized();
     let place = |name: &str| home.config_folder().join(name);
     let ours = place(".config.toml.0123456789abcdef.tmp");
+    let in_vault = home.data().join("vault/.new-0123456789abcdef");
+    fs::create_dir(home.data().join("vault")).unwrap();
     let kept = [
         ".config.toml.0123456789abcde.tmp",
         ".config.toml.0123456789abcdeX.tmp",
         ".mine.0123456789abcdef.tmp",
+        "vault/.newest",
         "notes.tmp",
     ];
-    fs::write(&ours, "half").unwrap();
-    kept.iter().for_each(|name| fs::write(place(name), "theirs").unwrap());
-    drop(open(&home));
-    assert!(ours.exists(), "another process may be writing it now");
-    let old = std::time::SystemTime::now() - 2 * LEFTOVER;
-    for name in kept.iter().map(|name| place(name)).chain([ours.clone()]) {
-        fs::File::options().write(true).open(name).unwrap().set_modified(old).unwrap();
+    for path in [&ours, &in_vault] {
+        fs::write(path, "half").unwrap();
     }
+    kept.iter().for_each(|name| fs::write(place(name), "theirs").unwrap());
+
+    // While another process holds the lock, it may be writing them.
+    let lock = private_file(&place(".lock")).unwrap();
+    lock.lock().unwrap();
     drop(open(&home));
-    assert!(!ours.exists() && kept.iter().all(|name| place(name).exists()));
+    assert!(ours.exists());
+    drop(lock);
+
+    drop(open(&home));
+    assert!(!ours.exists() && !in_vault.exists());
+    assert!(kept.iter().all(|name| place(name).exists()));
+}
+
+#[test]
+fn k23_an_old_leftover_of_a_sandbox_is_removed_and_a_young_one_is_not() {
+    let (_folder, home) = initialized();
+    let left = home.data().join(".sandbox.json.0123456789abcdef.tmp");
+    fs::write(&left, "half").unwrap();
+    drop(open(&home));
+    assert!(left.exists());
+    let old = std::time::SystemTime::now() - 2 * LEFTOVER;
+    fs::File::options().write(true).open(&left).unwrap().set_modified(old).unwrap();
+    drop(open(&home));
+    assert!(!left.exists());
 }
 
 #[cfg(unix)]

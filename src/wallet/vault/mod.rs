@@ -268,6 +268,11 @@ impl Vault {
         }
     }
 
+    /// Removes what a killed process left half written, where nobody is at work.
+    pub fn clear_leftovers(&self) {
+        self.folder.clear_leftovers();
+    }
+
     /// Whether a passphrase was chosen in this process that can be guessed.
     pub fn passphrase_is_short(&self) -> bool {
         self.sealed.chosen_is_short()

@@ -181,9 +181,25 @@ impl PrivateFolder {
     fn remove_leftovers(&self) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
         for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMP_PREFIX)) {
+            if is_leftover(&entry) {
                 let _ = fs::remove_file(entry.path());
             }
+        }
+    }
+
+    /// At the start: removes leftovers where there are any and nobody is at work. Never waits, never makes anything.
+    pub fn clear_leftovers(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        if !entries.flatten().any(|entry| is_leftover(&entry)) || self.check_ours().is_err() {
+            return;
+        }
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        private(&mut options);
+        if let Ok(lock) = options.open(self.join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            self.remove_leftovers();
         }
     }
 
@@ -198,6 +214,12 @@ impl PrivateFolder {
             .map_err(|e| VaultError::io("sync", &self.path, e))?;
         Ok(())
     }
+}
+
+/// Named as [`PrivateFolder::replace`] names what it writes.
+fn is_leftover(entry: &fs::DirEntry) -> bool {
+    let hex = |digits: &str| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    entry.file_name().to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX)).is_some_and(hex)
 }
 
 /// Reads a whole regular file of at most `max` bytes.
