@@ -568,7 +568,7 @@ fn a_bad_policy_names_the_file_and_the_field_and_nothing_is_signed() {
 }
 
 /// The names of cli.md, for approvals in both formats.
-const INSPECTED: &str = "format account session_key has_secret owner chain_id kernel_version validator nonce state permissions sentences assumptions";
+const INSPECTED: &str = "format account session_key has_secret owner chain_id kernel_version validator nonce state permissions sentences assumptions family verified";
 
 #[test]
 fn approvals_of_both_sdks_are_read_without_a_home() {
@@ -614,7 +614,12 @@ fn an_approval_that_does_not_say_for_whom_says_what_to_give() {
     let envelope = outcome.envelope();
     assert_eq!(
         (outcome.exit, &envelope["data"]["owner"], &envelope["data"]["session_key"]),
-        (0, &Value::Null, &Value::Null)
+        (1, &Value::Null, &Value::Null)
+    );
+    // A12: what could not be verified is no success.
+    assert_eq!(
+        (&envelope["data"]["verified"], &envelope["errors"][0]["code"]),
+        (&Value::Null, &json!("approval.unverified"))
     );
     assert!(envelope.to_string().contains("--agent"), "{envelope}");
     has(&envelope["data"], INSPECTED);
@@ -623,6 +628,36 @@ fn an_approval_that_does_not_say_for_whom_says_what_to_give() {
     let data = home.ok(&["inspect", &path, "--agent", &secret.address().to_string()]);
     assert_eq!(data["session_key"], json!(secret.address().to_string()));
     assert_eq!((&data["chain_id"], &data["has_secret"]), (&json!(1), &json!(false)));
+    assert_eq!((&data["verified"], &data["family"]), (&json!(true), &json!("kernel-v2")));
+}
+
+#[test]
+fn a11_an_approval_of_kernel_v3_is_shown_and_not_imported() {
+    let home = Home::new();
+    let file = vectors("kernel_v3_serialization.json");
+    let case = file["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["callPermissions"] != json!(0) && c["rootKind"] == "ecdsa" && c["permissionId"].is_string())
+        .unwrap();
+    let path = home.file("approval", case["json"].as_str().unwrap());
+    let outcome = home.run(&["inspect", &path, "--json"]);
+    let envelope = outcome.envelope();
+    assert_eq!((outcome.exit, &envelope["errors"][0]["code"]), (1, &json!("approval.unverified")));
+    let data = &envelope["data"];
+    has(data, INSPECTED);
+    assert_eq!((&data["family"], &data["verified"]), (&json!("kernel-v3"), &Value::Null));
+    assert_eq!((&data["account"], &data["kernel_version"]), (&case["account"], &case["kernelVersion"]));
+    assert_eq!((&data["policies"], &data["permission_id"]), (&case["policies"], &case["permissionId"]));
+    assert_eq!(data["permissions"].as_array().map(Vec::len), case["callPermissions"].as_u64().map(|n| n as usize));
+    let said = format!("{}{}", home.run(&["inspect", &path]).stdout, home.run(&["inspect", &path]).stderr);
+    assert!(said.contains("Kernel v3") && said.contains("not managed yet"), "{said}");
+    for wrong in ["damaged", "cut off", "ask its owner", "incomplete"] {
+        assert!(!said.contains(wrong), "{said}");
+    }
+    let message = home.fails(&["agent", "import", &path], 2, "approval.family").to_string();
+    assert!(message.contains("Kernel v3") && message.contains("inspect"), "{message}");
 }
 
 #[test]

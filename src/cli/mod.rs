@@ -42,11 +42,11 @@ use crate::{
         elsewhere::{Completed, UnsignedOperation},
         error::{Class, Error, Result},
         grant::{Accepted, GrantIntent, Holder},
-        home::{Home, read_bounded, replace},
+        home::{Home, create, read_bounded},
         inspect::{InspectOptions, inspect, texts},
         key::KeyView,
         model::{Network, PaymasterKind},
-        network::zerodev,
+        network::{clear_text, in_the_clear, zerodev},
         operation::{OperationOutcome, Prepared},
         playground::DEMO,
         policy::{MAX_POLICY, Policy},
@@ -80,6 +80,12 @@ pub fn main() -> ExitCode {
         Err(e) => return fail(output, &Error::failed("process.runtime", format!("cannot start: {e}")), Value::Null),
     };
     let mut partial = Value::Null;
+    #[cfg(target_os = "linux")]
+    let _limits = runtime.block_on(async {
+        // A limit on the size of files (ulimit -f) shall be an error to get on with, and not the end of a revocation.
+        const SIGXFSZ: i32 = 25;
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ))
+    });
     match runtime.block_on(run(&cli.global, command, &mut output, &mut partial)) {
         Ok(Done { data, text }) => match output.done(&data, &text) {
             Ok(()) => ExitCode::SUCCESS,
@@ -210,6 +216,7 @@ fn open(global: &Global, output: &mut Output) -> Result<Wallet> {
     let passphrase = PassphraseSource::from_argument(global.passphrase_file.as_deref());
     let quiet = global.json;
     let wallet = Wallet::open(home(global)?, passphrase)?;
+    output.listen(wallet.notices());
     if wallet.is_sandbox() {
         output.warn("sandbox", "SANDBOX: a chain inside this program, with play keys; nothing here is real");
     }
@@ -568,7 +575,7 @@ fn unsigned_grant(
     file["keyleash"] = json!({ "draft": 1, "key_id": granted.key.key_id, "digest": digest });
     let text = serde_json::to_string_pretty(&file).unwrap_or_default();
     if let Some(out) = &args.out {
-        replace(out, text.as_bytes())?;
+        create(out, text.as_bytes())?;
     }
     let data = render::granted(&granted);
     let said = format!(
@@ -602,9 +609,9 @@ async fn complete_grant(wallet: &Wallet, file: &Path, signature_file: Option<&Pa
 fn read_signature(file: &Path) -> Result<Bytes> {
     let text = read_bounded(file, 4096)?;
     let digits = text.trim().trim_matches('"');
-    digits
-        .parse()
-        .map_err(|_| Error::usage("signature.unreadable", format!("{}: expected 65 bytes as hex", file.display())))
+    digits.parse().map_err(|_| {
+        Error::usage("signature.unreadable", format!("{}: expected a signature as hex, 65 or 64 bytes", file.display()))
+    })
 }
 
 /// What the owner signs elsewhere goes to a file; nothing is sent.
@@ -615,7 +622,7 @@ fn write_unsigned(operation: &UnsignedOperation, out: &Path) -> Result<Done> {
     }
     let text = serde_json::to_string_pretty(operation)
         .map_err(|e| Error::failed("output.json", format!("the operation could not be written as JSON: {e}")))?;
-    replace(out, text.as_bytes())?;
+    create(out, text.as_bytes())?;
     let said = format!(
         "Written to {}. Sign its `message` with the owner's wallet (personal_sign over the 32 bytes), then:\n\
          keyleash complete {} --signature-file SIGNATURE",
@@ -848,6 +855,9 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output, p
         rpc: args.rpc,
         network: global.network.clone(),
     };
+    if let Some(host) = options.rpc.as_deref().and_then(in_the_clear) {
+        output.warn("network.http", &clear_text(&host));
+    }
     let home = home(global)?;
     if !home.is_initialized() && options.network.is_some() {
         return Err(Error::usage("home.none", "--network needs a home that knows it").hint("use --rpc URL"));
@@ -864,20 +874,19 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output, p
         }
         inspections.push(found);
     }
-    let refuted = inspections.iter().find(|found| found.refuted);
+    let unverified = inspections.iter().find_map(crate::wallet::inspect::Inspection::unverified);
     let shown: Vec<String> = inspections.iter().map(show::inspection).collect();
     let mut all: Vec<Value> = inspections.iter().map(render::inspection).collect();
     let mut data = if all.is_empty() { Value::Null } else { all.remove(0) };
     if !all.is_empty() {
         data["further"] = json!(all);
     }
-    if let Some(found) = refuted {
+    if let Some(error) = unverified {
         if !output.is_json() {
             print(&shown.join("\n\n"))?;
         }
         *partial = data;
-        return Err(Error::failed("approval.unverified", found.state_reason.clone())
-            .hint("do not rely on it: no owner's signature over this scope was found"));
+        return Err(error);
     }
     done(data, shown.join("\n\n"))
 }
@@ -987,6 +996,9 @@ fn read_input(file: &str) -> Result<String> {
         .map_err(|e| Error::failed("file.io", format!("standard input cannot be read as text: {e}")))?;
     if text.len() as u64 > MAX_INPUT {
         return Err(Error::usage("file.too_large", format!("standard input is larger than {MAX_INPUT} bytes")));
+    }
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
     }
     Ok(text)
 }

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     kernel::text::is_unsafe,
-    wallet::error::{Error, Result},
+    wallet::{
+        error::{Error, Result},
+        notices::Notices,
+    },
 };
 
 /// Where a command puts what it has to say.
@@ -18,11 +21,25 @@ pub struct Output {
     warnings: Vec<Value>,
     /// With `--json`: what a person must read before anything is asked.
     unread: Vec<String>,
+    /// What the opened profile has to say; said with the result.
+    notices: Notices,
 }
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        Self { json, verbose: false, warnings: Vec::new(), unread: Vec::new() }
+        Self { json, verbose: false, warnings: Vec::new(), unread: Vec::new(), notices: Notices::default() }
+    }
+
+    pub fn listen(&mut self, notices: Notices) {
+        self.notices = notices;
+        self.hear();
+    }
+
+    /// Says what has come up since.
+    fn hear(&mut self) {
+        for remark in self.notices.take() {
+            self.warn(remark.code, &remark.message);
+        }
     }
 
     #[must_use]
@@ -82,7 +99,8 @@ impl Output {
     }
 
     /// The result: `data` for scripts, `text` for people.
-    pub fn done(self, data: &impl Serialize, text: &str) -> Result<()> {
+    pub fn done(mut self, data: &impl Serialize, text: &str) -> Result<()> {
+        self.hear();
         if !self.json {
             return print(text);
         }
@@ -92,7 +110,8 @@ impl Output {
     }
 
     /// The failure, with whatever is known already in `data`.
-    pub fn failed(self, error: &Error, data: Value) {
+    pub fn failed(mut self, error: &Error, data: Value) {
+        self.hear();
         if self.json {
             let error = json!({ "code": error.code, "message": error.message, "hint": error.hint });
             let _ = self.envelope(false, data, &[error]);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kernel::{
+        blob::PermissionEntry,
         permission::Permission,
         risk::{Effect, Finding},
     },
@@ -78,8 +79,10 @@ pub fn granted(granted: &Granted) -> Value {
 }
 
 pub fn inspection(found: &Inspection) -> Value {
-    json!({
+    let mut data = json!({
         "format": found.format,
+        "family": found.family,
+        "verified": found.verified,
         "account": found.account.to_string(),
         "session_key": found.session_key.map(|a| a.to_string()),
         "has_secret": found.has_secret,
@@ -102,6 +105,24 @@ pub fn inspection(found: &Inspection) -> Value {
         "assumptions": found.assumptions,
         "risks": findings(&found.risks),
         "checks": found.checked.checks,
+        "permission_id": null,
+        "policies": null,
+    });
+    if let Some(v3) = &found.kernel_v3 {
+        data["kernel_version"] = json!(v3.version);
+        data["permission_id"] = json!(v3.permission_id);
+        data["policies"] = json!(v3.policies);
+        data["permissions"] = v3.permissions.iter().map(entry_of_kernel_v3).collect();
+        data["pre_installed"] = json!(v3.pre_installed);
+        data["paymaster"] = Value::Null;
+    }
+    data
+}
+
+fn entry_of_kernel_v3(entry: &PermissionEntry) -> Value {
+    json!({
+        "target": entry.target.to_string(), "sig": entry.selector, "valueLimit": entry.value_limit.to_string(),
+        "callType": if entry.delegatecall { "delegatecall" } else { "call" }, "rules": entry.rules,
     })
 }
 

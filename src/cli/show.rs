@@ -6,6 +6,7 @@ use super::output::table;
 use crate::{
     kernel::{
         abi::Function,
+        blob::PermissionApproval,
         risk::{Checked, Effect, Finding, Severity},
         sentence,
     },
@@ -317,12 +318,34 @@ pub fn key(key: &KeyView) -> String {
     lines.join("\n")
 }
 
+fn kernel_v3(found: &Inspection, v3: &PermissionApproval) -> String {
+    let unknown = || "unknown".to_owned();
+    let key = found.session_key.map_or_else(|| "not in the text".to_owned(), |a| a.to_string());
+    let mut lines = vec![
+        format!("NOT VERIFIED: approval of a Kernel v3 account, {} – recognised, not managed yet", found.account),
+        format!("  session key {key}{}", if found.has_secret { " (its private half is in the text)" } else { "" }),
+        format!("  owner       {}, as the text says", found.owner.map_or_else(unknown, |a| a.to_string())),
+        format!(
+            "  kernel {}, permission {}, opens {}; policies: {}",
+            v3.version.clone().unwrap_or_else(unknown),
+            v3.permission_id.map_or_else(unknown, |id| id.to_string()),
+            found.selector,
+            if v3.policies.is_empty() { "none".to_owned() } else { v3.policies.join(", ") }
+        ),
+    ];
+    lines.extend(found.sentences.iter().map(|s| format!("  · {s}")));
+    lines.join("\n")
+}
+
 pub fn inspection(found: &Inspection) -> String {
+    if let Some(v3) = &found.kernel_v3 {
+        return kernel_v3(found, v3);
+    }
     let unknown = || "unknown".to_owned();
     let mut lines = vec![
         format!(
             "{}Approval of format {} for {} – {}",
-            if found.owner.is_none() { "NOT VERIFIED: " } else { "" },
+            if found.verified != Some(true) { "NOT VERIFIED: " } else { "" },
             found.format,
             found.account,
             found.state

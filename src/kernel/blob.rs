@@ -4,6 +4,7 @@
 //! What [`Blob`] says is what the *chain* reads. Both SDKs encode the three words of an `executionRule` in another order than
 //! they name them in JSON, so names are permuted on the way in and on the way out.
 
+mod foreign;
 mod json;
 mod recover;
 
@@ -16,6 +17,7 @@ use base64::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
+pub use foreign::{PermissionApproval, PermissionEntry};
 pub use recover::{RecoverError, Recovered, Search};
 
 use self::json::{Json, Node};
@@ -24,6 +26,7 @@ use super::{
     approval::{Approval, EnableData},
     generation::KERNEL_FACTORY,
     permission::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
+    signature::normalized,
 };
 use crate::secret::{Secret, SecretError};
 
@@ -34,6 +37,8 @@ pub const MAX_PERMISSIONS: usize = 10_000;
 pub const MAX_RULES: usize = 256;
 /// Bytes of initCode; that of the known factory has 312.
 const MAX_INIT_CODE: usize = 16 << 10;
+/// Bytes of an owner's signature; that of a passkey has some hundreds, that of a dozen owners some more.
+const MAX_SIGNATURE: usize = 16 << 10;
 /// JSON values in one text, a bound on the memory that reading takes.
 const MAX_VALUES: usize = 1_000_000;
 /// Unix seconds in the year 5138. Later times are milliseconds taken for seconds.
@@ -107,6 +112,10 @@ pub enum BlobError {
          for an approval with distinct ones"
     )]
     DuplicateIndex { path: String, index: u32, first: String },
+    #[error("this is not a session key approval: {what}")]
+    Foreign { what: &'static str },
+    #[error("{0}")]
+    KernelV3(Box<PermissionApproval>),
     #[error("{path}: {source}; ask the owner for the key again, or read the approval without it")]
     Secret { path: &'static str, source: SecretError },
 }
@@ -143,6 +152,16 @@ pub enum Warning {
     AccountFromInitCode { account: Address },
     #[error("the initCode is not of the known factory, so who owns the account cannot be read from it")]
     ForeignInitCode,
+    #[error(
+        "the owner's signature is written with v 0 or 1, as 64 bytes (EIP-2098), or with s in the upper half: the account refuses \
+         that form; here the same signature is used with v 27 or 28"
+    )]
+    SignatureForm,
+    #[error(
+        "the owner's signature has {length} bytes: it is not that of one secp256k1 key (65 bytes), but of another validator, such as \
+         a passkey (WebAuthn) or several owners. Who signed cannot be checked here"
+    )]
+    OtherValidator { length: usize },
 }
 
 /// Why an approval cannot be written as an SDK would write it.
@@ -176,7 +195,7 @@ pub fn read(text: &str) -> Result<Blob, BlobError> {
     if text.is_empty() {
         return Err(BlobError::Empty);
     }
-    if text.starts_with('{') {
+    if text.starts_with(['{', '[']) {
         return read_json(text.as_bytes());
     }
     read_json(&decode_base64(text)?)
@@ -214,8 +233,18 @@ fn read_json(bytes: &[u8]) -> Result<Blob, BlobError> {
         _ => BlobError::NotJson { line: error.line(), column: error.column() },
     })?;
     let root = Node::root(&json);
+    if let Some(what) = foreign::named(&root) {
+        return Err(BlobError::Foreign { what });
+    }
     root.check_object()?;
-    if root.get("sessionKeyParams").is_some() { read_v5(&root) } else { read_v4(&root) }
+    if root.get("permissionParams").is_some() {
+        return Err(BlobError::KernelV3(Box::new(foreign::read(&root)?)));
+    }
+    match root.get("sessionKeyParams") {
+        Some(params) if params.get("sessionKeyData").is_some() => read_alpha(&root, &params),
+        Some(params) => read_v5(&root, &params),
+        None => read_v4(&root),
+    }
 }
 
 fn read_v4(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
@@ -230,31 +259,54 @@ fn read_v4(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
         execution_rule_permuted: false,
         scope: read_scope(&root.object("sessionKeyData")?, &mut warnings)?,
         init_code,
-        signature: read_signature(root)?,
+        signature: read_signature(root, &mut warnings)?,
         secret: read_secret(root, "sessionPrivateKey")?,
         warnings,
     }
     .note_execution_rules())
 }
 
-fn read_v5(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
-    let mut warnings = Vec::new();
-    let action = root.object("action")?;
+/// 5.x. Early ones call `action` `executorData`, and leave the factory in `initCode`.
+fn read_v5(root: &Node<'_, '_>, params: &Node<'_, '_>) -> Result<Blob, BlobError> {
+    let action = match root.get("executorData") {
+        Some(early) if root.get("action").is_none() => early,
+        _ => root.object("action")?,
+    };
     let account_params = root.object("accountParams")?;
-    let init_code = read_init_code(&account_params, KERNEL_FACTORY.as_slice())?;
+    let window = root.get("validityData");
+    read_five(root, params, &action, &account_params, window.as_ref())
+}
+
+/// What came before 5.0: scope and executor one level deeper, the account only in its `initCode`.
+fn read_alpha(root: &Node<'_, '_>, params: &Node<'_, '_>) -> Result<Blob, BlobError> {
+    let action = params.object("executorData")?;
+    read_five(root, &params.object("sessionKeyData")?, &action, root, Some(&action))
+}
+
+fn read_five(
+    root: &Node<'_, '_>,
+    scope: &Node<'_, '_>,
+    action: &Node<'_, '_>,
+    account: &Node<'_, '_>,
+    window: Option<&Node<'_, '_>>,
+) -> Result<Blob, BlobError> {
+    let mut warnings = Vec::new();
+    scope.check_object()?;
+    let executor = if action.get("executor").is_some() { "executor" } else { "address" };
+    let init_code = read_init_code(account, KERNEL_FACTORY.as_slice())?;
     Ok(Blob {
         format: Format::V5,
-        account: read_account(&account_params, init_code.as_ref(), &mut warnings)?,
+        account: read_account(account, init_code.as_ref(), &mut warnings)?,
         selector: action.require("selector", "a function selector: 0x and 8 hex digits")?.selector()?,
-        executor: address_or_zero(&action, "address")?,
-        plugin_window: match root.get("validityData") {
-            Some(validity) => read_plugin_window(&validity, &mut warnings)?,
+        executor: address_or_zero(action, executor)?,
+        plugin_window: match window {
+            Some(window) => read_plugin_window(window, &mut warnings)?,
             None => FixedBytes::ZERO,
         },
         execution_rule_permuted: false,
-        scope: read_scope(&root.object("sessionKeyParams")?, &mut warnings)?,
+        scope: read_scope(scope, &mut warnings)?,
         init_code,
-        signature: read_signature(root)?,
+        signature: read_signature(root, &mut warnings)?,
         secret: read_secret(root, "privateKey")?,
         warnings,
     }
@@ -301,10 +353,13 @@ fn read_plugin_window(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Resul
     Ok(window)
 }
 
-/// `factory` is put before the call in forms that leave it out.
+/// `factory` is put before the call in forms that leave it out, unless this text has not left it out.
 fn read_init_code(node: &Node<'_, '_>, factory: &[u8]) -> Result<Option<Bytes>, BlobError> {
     let Some(field) = node.get("initCode") else { return Ok(None) };
     let code = field.bytes(MAX_INIT_CODE, "initCode: 0x and hex digits, only 0x when the account exists")?;
+    if AccountSeed::from_init_code(&code).is_some() {
+        return Ok(Some(code));
+    }
     Ok((!code.is_empty()).then(|| [factory, &code].concat().into()))
 }
 
@@ -327,14 +382,23 @@ fn read_account(
     }
 }
 
-fn read_signature(root: &Node<'_, '_>) -> Result<Bytes, BlobError> {
+/// One key's signature in the form the account takes. A longer one is another validator's, and is kept as it is.
+fn read_signature(root: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<Bytes, BlobError> {
     const EXPECTED: &str = "the owner's signature: 0x and 130 hex digits";
     let field = root.require("enableSignature", EXPECTED)?;
-    let signature = field.bytes(65, EXPECTED)?;
-    if signature.len() == 65 {
-        Ok(signature)
-    } else {
-        Err(field.wrong(EXPECTED, "only accounts owned by one secp256k1 key are supported; else the text is cut off"))
+    let signature = field.bytes(MAX_SIGNATURE, EXPECTED)?;
+    match (signature.len(), normalized(&signature)) {
+        (0..64, _) => Err(field.wrong(EXPECTED, "the text is cut off: copy the whole approval")),
+        (_, Ok(usual)) if usual[..] == signature[..] => Ok(signature),
+        (_, Ok(usual)) => {
+            warnings.push(Warning::SignatureForm);
+            Ok(Bytes::copy_from_slice(&usual))
+        }
+        (64 | 65, Err(_)) => Ok(signature),
+        (length, Err(_)) => {
+            warnings.push(Warning::OtherValidator { length });
+            Ok(signature)
+        }
     }
 }
 

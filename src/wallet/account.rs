@@ -78,6 +78,10 @@ fn display_option<T: std::fmt::Display, S: serde::Serializer>(
     }
 }
 
+/// Said when a vault gets a passphrase that can be guessed.
+const SHORT_PASSPHRASE: &str = "the passphrase chosen for this vault has fewer than 12 characters: whoever gets a copy of its files \
+    can try all short ones. Choose another with a vault made anew (`keyleash init` in another folder), or keep secrets in the keyring";
+
 impl Wallet {
     /// Records an account that may not exist yet, at its counterfactual address. Nothing is sent.
     pub async fn new_account(
@@ -93,6 +97,7 @@ impl Wallet {
             return Err(Error::usage("account.kernel", format!("--kernel {kernel}: no session key is safe on it"))
                 .hint("use 0.2.2, 0.2.3 or 0.2.4"));
         }
+        self.store.require_writable()?;
         let chain_id = self.network_config(network)?.chain_id;
         self.name_is_free(name)?;
         let owner = self.owner(owner)?;
@@ -123,6 +128,7 @@ impl Wallet {
         owner: Option<OwnerSource>,
     ) -> Result<AccountView> {
         check_name("the account's name", name)?;
+        self.store.require_writable()?;
         self.name_is_free(name)?;
         self.address_is_free(network, address)?;
         let services = self.services(network).await?;
@@ -280,8 +286,12 @@ impl Wallet {
     }
 
     pub(super) fn keep_secret(&self, secret: &Secret, label: &str) -> Result<SecretId> {
+        self.store.require_writable()?;
         let id = SecretId::random()?;
         self.vault.put(&id, secret, label)?;
+        if self.vault.passphrase_is_short() {
+            self.store.notices().add("vault.passphrase_short", SHORT_PASSPHRASE);
+        }
         Ok(id)
     }
 

@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn r27_a_delegation_of_eip_7702_leaves_a_key_that_can_sign() {
+    fn r27_case16_a_delegation_of_eip_7702_leaves_a_key_that_can_sign() {
         let delegation = [&[0xef, 0x01, 0x00][..], &[7; 20]].concat();
         assert!(!is_contract(&delegation) && !is_contract(&[]));
         assert!(is_contract(&[0x60, 0x80]) && is_contract(&delegation[..22]));

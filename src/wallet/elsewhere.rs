@@ -2,7 +2,11 @@
 //!
 //! The file is not trusted when it comes back: hash, account, owner and price are worked out anew before anything is sent.
 
-use alloy::primitives::{Address, B256, Bytes, U256, eip191_hash_message};
+use alloy::{
+    primitives::{Address, B256, Bytes, U256, eip191_hash_message},
+    sol,
+    sol_types::SolCall,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,8 +21,20 @@ use super::{
     send::SendPlan,
 };
 use crate::kernel::{
-    account::AccountCall, approval::recover, generation::ENTRY_POINT, signature, user_op::UserOperation,
+    account::{AccountCall, Call},
+    approval::recover,
+    generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},
+    revocation, signature,
+    user_op::UserOperation,
 };
+
+sol! {
+    function enable(bytes enableData);
+    function disable(bytes data);
+    function disableMode(bytes4 mode);
+    function setExecution(bytes4 selector, address executor, address validator, uint48 validUntil, uint48 validAfter, bytes enableData);
+    function setDefaultValidator(address validator, bytes data);
+}
 
 /// Version of the file.
 const FORM: u32 = 1;
@@ -137,18 +153,25 @@ impl Wallet {
                 ),
             ));
         }
-        let signature: &[u8; 65] = owner_signature.try_into().map_err(|_| {
-            Error::usage("operation.signature", format!("expected 65 bytes, found {}", owner_signature.len()))
-        })?;
+        let signature = &signature::normalized(owner_signature)
+            .map_err(|e| Error::usage("operation.signature", format!("this is not an owner's signature: {e}")))?;
         let signers = [eip191_hash_message(hash), hash].map(|message| recover(message, signature));
         if !signers.contains(&Some(account.owner)) {
             let found = signers.into_iter().flatten().next();
-            let found = found.map_or_else(|| "nobody (v must be 27 or 28)".to_owned(), |a| a.to_string());
+            let found = found.map_or_else(|| "nobody".to_owned(), |a| a.to_string());
             return Err(Error::usage(
                 "operation.signature",
                 format!("the signature is not the owner's: expected one by {}, this is by {found}", account.owner),
             )
             .hint("sign `message` as 32 bytes with personal_sign (EIP-191), with the owner's key"));
+        }
+        let calls = AccountCall::decode(&file.user_op.call_data);
+        if !fits(&file.purpose, &calls, account.address) {
+            return Err(Error::usage(
+                "operation.purpose",
+                format!("the file says that it {}, and its operation makes other calls", said(&file.purpose)),
+            )
+            .hint("nothing was sent; have the operation made anew with --unsigned"));
         }
         let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
@@ -169,6 +192,51 @@ impl Wallet {
     }
 }
 
+const fn said(purpose: &Purpose) -> &'static str {
+    match purpose {
+        Purpose::Send { .. } => "makes calls as the owner",
+        Purpose::Enable { .. } => "enables session keys",
+        Purpose::Revoke { .. } => "revokes session keys",
+        Purpose::Panic => "pauses every session key",
+        Purpose::Reclaim => "gives the account back to its owner",
+    }
+}
+
+/// Whether the calls of an operation are such as the purpose in its file would make. The purpose decides what is claimed
+/// afterwards, and a file can be edited.
+fn fits(purpose: &Purpose, call: &AccountCall, account: Address) -> bool {
+    let calls = match call {
+        AccountCall::Execute(call) => std::slice::from_ref(call),
+        AccountCall::ExecuteBatch(calls) => calls.as_slice(),
+        _ => return matches!(purpose, Purpose::Send { key_id: None }),
+    };
+    let of_keys = |call: &Call| call.value.is_zero() && (rules_keys(call) || call.to == account && rules_account(call));
+    match purpose {
+        Purpose::Send { key_id } => key_id.is_none(),
+        Purpose::Panic => calls == [revocation::panic(account)],
+        Purpose::Enable { .. } | Purpose::Revoke { .. } | Purpose::Reclaim => {
+            !calls.is_empty() && calls.iter().all(of_keys)
+        }
+    }
+}
+
+/// What a session key validator is told about its keys.
+fn rules_keys(call: &Call) -> bool {
+    Generation::ALL.iter().any(|g| g.address() == call.to)
+        && (disableCall::abi_decode(&call.data).is_ok() || enableCall::abi_decode(&call.data).is_ok())
+}
+
+/// What an account is told about session keys: to pause them, to route a function to their validators, and to go back to its
+/// owner's validator.
+fn rules_account(call: &Call) -> bool {
+    let known = |validator: Address| {
+        validator.is_zero() || validator == ECDSA_VALIDATOR || Generation::ALL.iter().any(|g| g.address() == validator)
+    };
+    disableModeCall::abi_decode(&call.data).is_ok()
+        || setExecutionCall::abi_decode(&call.data).is_ok_and(|route| known(route.validator))
+        || setDefaultValidatorCall::abi_decode(&call.data).is_ok_and(|set| set.validator == ECDSA_VALIDATOR)
+}
+
 fn unsigned(network: &str, chain_id: u64, owner: Address, purpose: Purpose, prepared: &Prepared) -> UnsignedOperation {
     UnsignedOperation {
         keyleash_operation: FORM,
@@ -179,5 +247,63 @@ fn unsigned(network: &str, chain_id: u64, owner: Address, purpose: Purpose, prep
         owner,
         purpose,
         user_op: UserOperation { signature: Bytes::new(), ..prepared.user_op.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{U256, address};
+
+    use super::*;
+    use crate::kernel::account::{disable_all, disable_key, disable_mode, enable_key, selector, set_execution};
+
+    const ACCOUNT: Address = address!("B2358b064F5eA10543Cf8034C8576b2E6Bfd3Be3");
+    const STRANGER: Address = address!("70997970C51812dc3A010C7d01b50e0d17dc79C8");
+    const G2: Address = Generation::G2.address();
+
+    fn call(to: Address, data: Bytes) -> Call {
+        Call { to, value: U256::ZERO, data }
+    }
+
+    fn revoke() -> Purpose {
+        Purpose::Revoke { key_ids: vec!["a".into()] }
+    }
+
+    #[test]
+    fn k22_a_purpose_stands_for_the_calls_that_it_makes() {
+        let disable = call(G2, disable_key(STRANGER));
+        let batch = AccountCall::ExecuteBatch(vec![
+            disable.clone(),
+            call(G2, enable_key(&[1; 116])),
+            call(G2, disable_all()),
+            call(ACCOUNT, disable_mode(0)),
+            call(ACCOUNT, set_execution(selector::EXECUTE, G2, &[1; 116])),
+        ]);
+        assert!(fits(&revoke(), &batch, ACCOUNT));
+        assert!(fits(&revoke(), &AccountCall::Execute(disable), ACCOUNT));
+        assert!(fits(&Purpose::Panic, &AccountCall::Execute(revocation::panic(ACCOUNT)), ACCOUNT));
+        assert!(fits(&Purpose::Send { key_id: None }, &AccountCall::Other(Bytes::new()), ACCOUNT));
+    }
+
+    #[test]
+    fn k22_a_file_that_says_revoke_and_does_something_else_is_refused() {
+        let transfer = call(STRANGER, Bytes::from_static(&[0xa9, 0x05, 0x9c, 0xbb]));
+        let paid = Call { value: U256::from(1), ..call(G2, disable_key(STRANGER)) };
+        let routed = call(ACCOUNT, set_execution(selector::EXECUTE, STRANGER, &[1; 116]));
+        for other in [transfer, paid, routed, call(ACCOUNT, Bytes::new()), call(STRANGER, disable_all())] {
+            let batch = AccountCall::ExecuteBatch(vec![call(G2, disable_key(STRANGER)), other]);
+            assert!(!fits(&revoke(), &batch, ACCOUNT), "{batch:?}");
+            assert!(!fits(&Purpose::Panic, &batch, ACCOUNT));
+        }
+        assert!(!fits(&revoke(), &AccountCall::ExecuteBatch(Vec::new()), ACCOUNT));
+        assert!(!fits(&revoke(), &AccountCall::Other(Bytes::new()), ACCOUNT));
+        let delegate = AccountCall::ExecuteDelegateCall { to: STRANGER, data: Bytes::new() };
+        assert!(!fits(&revoke(), &delegate, ACCOUNT));
+        assert!(!fits(&Purpose::Panic, &AccountCall::Execute(call(ACCOUNT, disable_mode(0))), ACCOUNT));
+        assert!(!fits(&Purpose::Send { key_id: Some("a".into()) }, &batch_of_one(), ACCOUNT));
+    }
+
+    fn batch_of_one() -> AccountCall {
+        AccountCall::Execute(call(G2, disable_all()))
     }
 }

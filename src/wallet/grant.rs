@@ -27,6 +27,7 @@ use crate::{
         permission::Scope,
         risk::{self, Checked, Effect, Finding},
         sentence::{self, Setting},
+        signature::normalized,
     },
     secret::Secret,
 };
@@ -120,6 +121,7 @@ pub struct Granted {
 impl Wallet {
     /// Reads the account's facts and works out what would be signed. Nothing is written.
     pub async fn plan_grant(&self, intent: GrantIntent) -> Result<GrantPlan> {
+        self.store.require_writable()?;
         let account = self.find_account(&intent.account)?;
         let label = match intent.label.or_else(|| intent.policy.label.clone()) {
             Some(label) => check_label("label", &label)?,
@@ -261,16 +263,18 @@ impl Wallet {
                 )
                 .hint("grant anew"));
             }
-            if !approval.request.is_signed_by(key.owner, signature) {
-                let who = approval.request.recover_owner(signature);
-                let found = who.map_or("nobody: it must be 65 bytes with v 27 or 28".to_owned(), |a| a.to_string());
+            let signature = normalized(signature)
+                .map_err(|e| Error::usage("grant.signature", format!("this is not an owner's signature: {e}")))?;
+            if !approval.request.is_signed_by(key.owner, &signature) {
+                let who = approval.request.recover_owner(&signature);
+                let found = who.map_or("nobody".to_owned(), |a| a.to_string());
                 return Err(Error::usage(
                     "grant.signature",
                     format!("the signature is not the owner's: expected one by {}, this is by {found}", key.owner),
                 )
                 .hint("sign the EIP-712 message of the file with the owner's key"));
             }
-            approval.signature = Some(Bytes::copy_from_slice(signature));
+            approval.signature = Some(Bytes::copy_from_slice(&signature));
             w.put_approval(&approval)?;
             Ok((key, approval))
         })?;

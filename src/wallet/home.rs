@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     error::{Error, Result},
     model::Network,
-    vault::Backend,
+    vault::{Backend, open_input},
 };
 
 /// Largest config file that is read, in bytes.
@@ -79,6 +79,54 @@ impl Home {
             private_folder(folder).map_err(|e| io_error("create the folder", folder, &e))?;
         }
         Ok(())
+    }
+
+    /// Looks at what is there before anything in it is believed. What belongs to somebody else is refused: its config could name
+    /// any node. What is ours and open to others is closed. Answers what was found, in sentences.
+    #[cfg(unix)]
+    pub(super) fn check(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        let folders: &[&PathBuf] = if self.config == self.data { &[&self.config] } else { &[&self.config, &self.data] };
+        for folder in folders {
+            found.extend(close_to_others(folder, true)?);
+        }
+        for file in [self.config_file(), self.records_file()] {
+            found.extend(close_to_others(&file, false)?);
+        }
+        // A link is judged by the vault, whenever a secret is wanted: what needs none goes on.
+        let vault = self.vault_folder();
+        if fs::symlink_metadata(&vault).is_ok_and(|facts| facts.is_dir()) {
+            found.extend(close_to_others(&vault, true).unwrap_or_else(|error| Some(error.message)));
+        }
+        Ok(found)
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn check(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Removes what a process that was killed left half written, in our own folders: only files that have the names we give
+    /// them, and none that may still be worked on. The config is written under its lock; the rest must be old.
+    pub(super) fn remove_leftovers(&self) {
+        let found = |folder: &Path, of: &str| -> Vec<fs::DirEntry> {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter(|e| e.file_name().to_str().is_some_and(|name| is_temporary(name, of))).collect()
+        };
+        // Nothing depends on these files; what cannot be removed is there the next time.
+        let of_config = found(&self.config, "config.toml");
+        if !of_config.is_empty()
+            && let Ok(lock) = private_file(&self.config.join(".lock"))
+            && lock.try_lock().is_ok()
+        {
+            of_config.iter().for_each(|entry| drop(fs::remove_file(entry.path())));
+        }
+        for entry in found(&self.data, "sandbox.json") {
+            let written = entry.metadata().ok().and_then(|facts| facts.modified().ok());
+            if written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Removes what a sandbox home holds, so that it can be made anew. Refused on any other home.
@@ -237,12 +285,70 @@ pub struct Config {
     pub network: BTreeMap<String, Network>,
 }
 
-/// Reads a text file that must not be larger than `limit` bytes.
+/// After so long a temporary file belongs to no process any more.
+const LEFTOVER: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+
+/// `.name.<16 hex digits>.tmp`, as [`put_in_place`] names them.
+fn is_temporary(name: &str, of: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|rest| rest.strip_prefix(of)).and_then(|rest| rest.strip_prefix('.'));
+    random.and_then(|rest| rest.strip_suffix(".tmp")).is_some_and(|digits| {
+        digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// Refuses what another user put there, and closes what is ours and open to others. `None`: it is as it should be.
+#[cfg(unix)]
+fn close_to_others(path: &Path, folder: bool) -> Result<Option<String>> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let refused = |why: &str| {
+        Err(Error::failed("home.not_ours", format!("{} {why}; nothing in this profile is used", path.display()))
+            .hint("make it yours (chown), or name another folder with --home"))
+    };
+    let me = rustix::process::geteuid().as_raw();
+    let link = match fs::symlink_metadata(path) {
+        Ok(facts) => facts,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error("look at", path, &e)),
+    };
+    if link.uid() != me {
+        return refused("belongs to another user");
+    }
+    // A link of one's own, to a disk of one's own, is fine; one to somebody else's file is not.
+    let facts = fs::metadata(path).map_err(|e| io_error("look at", path, &e))?;
+    if facts.uid() != me {
+        return refused("is a link to what belongs to another user");
+    }
+    if facts.is_dir() != folder || !(folder || facts.is_file()) {
+        return refused(if folder { "is not a folder" } else { "is not a regular file" });
+    }
+    // Others may look into a folder, which may be one of the person's own with more in it: the files are closed. In a folder
+    // that they may write into, they can put files of theirs in the place of ours.
+    let (mode, unwanted) = (facts.mode() & 0o7777, if folder { 0o022 } else { 0o077 });
+    if mode & unwanted == 0 {
+        return Ok(None);
+    }
+    let could = if mode & 0o022 == 0 { "could be read by others" } else { "could be changed by others" };
+    let advice = if mode & 0o022 == 0 { "" } else { ": look at its networks and keys before you rely on them" };
+    const STICKY: u32 = 0o1000;
+    if mode & STICKY != 0 {
+        return Ok(Some(format!(
+            "{} is a folder that all share (mode {mode:o}); use one of your own{advice}",
+            path.display()
+        )));
+    }
+    Ok(Some(match fs::set_permissions(path, fs::Permissions::from_mode(mode & !unwanted)) {
+        Ok(()) => format!("{} {could} (mode {mode:o}); it is closed now{advice}", path.display()),
+        Err(e) => format!("{} {could} (mode {mode:o}), and cannot be closed: {e}{advice}", path.display()),
+    }))
+}
+
+/// Reads a text file that must not be larger than `limit` bytes. A byte order mark in front is not part of the text. A pipe
+/// that nobody writes into, or a device, is refused rather than waited for.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<String> {
     use io::Read;
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+        open_input(path)?.take(limit + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|e| io_error("read", path, &e))?;
@@ -252,7 +358,66 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<String> {
             format!("{} is larger than the {limit} bytes that are accepted here", path.display()),
         ));
     }
-    String::from_utf8(bytes).map_err(|_| Error::usage("file.not_text", format!("{} is not UTF-8 text", path.display())))
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::usage("file.not_text", format!("{} is not UTF-8 text", path.display())))?;
+    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
+}
+
+/// Writes a file that must not be there yet: whole or not at all, and never over what came into its place meanwhile. Mode 0600.
+pub fn create(path: &Path, content: &[u8]) -> Result<()> {
+    let work = || -> io::Result<()> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match create_unnamed(folder, path, content) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {}
+            done => return done,
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = folder.join(format!(".{name}.{}.tmp", random_name()?));
+        let written = (|| {
+            let mut file = private_options().create_new(true).open(&temporary)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            // A second name is given only where nothing has it; a rename would take the place of what has.
+            match fs::hard_link(&temporary, path) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
+                    // Some file systems have no second names. Then the name is reserved first.
+                    drop(private_options().create_new(true).open(path)?);
+                    fs::rename(&temporary, path)
+                }
+                linked => linked,
+            }
+        })();
+        let _ = fs::remove_file(&temporary);
+        written?;
+        fs::File::open(folder)?.sync_all()
+    };
+    work().map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Error::usage("file.exists", format!("{} exists already; it was left alone", path.display()))
+                .hint("name another file")
+        }
+        _ => io_error("write", path, &e),
+    })
+}
+
+/// The same with a file that has no name until it is whole: whatever ends this process, nothing of it is left.
+#[cfg(target_os = "linux")]
+fn create_unnamed(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR)?);
+    file.write_all(content)?;
+    file.sync_all()?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn create_unnamed(_: &Path, _: &Path, _: &[u8]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Replaces a file as a whole: a crash leaves the old or the new one, a power cut too. Mode 0600.

@@ -1,6 +1,8 @@
 //! Reading a serialized approval: what it allows, who signed it, and - with a chain to ask - whether it still can.
 //! Also the agent's intake, which keeps one after verifying it.
 
+use std::collections::BTreeSet;
+
 use alloy::primitives::{Address, B256};
 use serde::Serialize;
 
@@ -23,7 +25,7 @@ use crate::kernel::{
     abi::{Function, known_functions},
     account::selector,
     approval::Approval,
-    blob::{self, Blob, RecoverError, Search},
+    blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
     generation::{Generation, KernelVersion},
     permission::Permission,
     risk::{Checked, Finding},
@@ -46,6 +48,13 @@ pub struct InspectOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     pub format: String,
+    /// `kernel-v2`, or `kernel-v3`: those are recognised, and not managed yet.
+    pub family: &'static str,
+    /// Whether the owner's signature over this scope was checked, and fits. `None`: it could not be checked.
+    pub verified: Option<bool>,
+    /// What a text of Kernel v3 says.
+    #[serde(skip)]
+    pub kernel_v3: Option<PermissionApproval>,
     pub account: Address,
     pub session_key: Option<Address>,
     /// Owner and session key are known, and the signature is not that owner's over this scope.
@@ -73,20 +82,50 @@ pub struct Inspection {
     pub warnings: Vec<String>,
 }
 
+impl Inspection {
+    /// Why nobody should rely on it, where the owner's signature was not found to fit.
+    pub fn unverified(&self) -> Option<Error> {
+        let (message, hint) = match (self.verified, self.family) {
+            (Some(true), _) => return None,
+            (_, KERNEL_V3) => (
+                self.state_reason.clone(),
+                "it is whole, as far as was looked; ZeroDev's SDK for Kernel v3 (@zerodev/permissions) uses it",
+            ),
+            (Some(false), _) => {
+                (self.state_reason.clone(), "do not rely on it: no owner's signature over this scope was found")
+            }
+            (None, _) => (self.state_reason.clone(), "do not rely on it before the signature was checked"),
+        };
+        Some(Error::failed("approval.unverified", message).hint(hint))
+    }
+}
+
+const KERNEL_V2: &str = "kernel-v2";
+const KERNEL_V3: &str = "kernel-v3";
+
 /// Reads an approval without a home. With a node it is asked what became of the approval.
 pub async fn inspect(text: &str, options: &InspectOptions) -> Result<Inspection> {
     let services = match &options.rpc {
         Some(url) => Some(node_only(url).await?),
         None => None,
     };
-    let known =
-        Known { session_keys: options.session_key.into_iter().collect(), owner: options.owner, chains: Vec::new() };
-    examine(text, known, services.as_ref()).await
+    let known = Known {
+        session_keys: options.session_key.into_iter().collect(),
+        key_given: options.session_key.is_some(),
+        owner: options.owner,
+        chains: Vec::new(),
+    };
+    match document(text)? {
+        Document::KernelV2(blob) => examine(&blob, &known, services.as_ref()).await,
+        Document::KernelV3(approval) => Ok(of_kernel_v3(*approval)),
+    }
 }
 
 /// What may be tried besides what the text says.
 struct Known {
     session_keys: Vec<Address>,
+    /// Somebody said that it is for this key; otherwise they are only the keys that are at hand.
+    key_given: bool,
     owner: Option<Address>,
     /// Chain ids to try first.
     chains: Vec<u64>,
@@ -95,23 +134,49 @@ struct Known {
 impl Wallet {
     /// The same with what this home knows: its agents' keys and its networks.
     pub async fn inspect(&self, text: &str, options: &InspectOptions) -> Result<Inspection> {
-        let account = read(text)?.account;
-        let recorded = self.store.read(|r| r.accounts())?.into_iter().find(|a| a.address == account);
+        let blob = match document(text)? {
+            Document::KernelV2(blob) => blob,
+            Document::KernelV3(approval) => return Ok(of_kernel_v3(*approval)),
+        };
+        let (recorded, keys) = self.store.read(|r| Ok((r.accounts()?, r.keys()?)))?;
+        let recorded: Vec<_> = recorded.into_iter().filter(|a| a.address == blob.account).collect();
+        let of_key = keys.iter().filter(|k| k.account == blob.account);
+        let places: BTreeSet<(&str, u64)> = (recorded.iter().map(|a| (a.network.as_str(), a.chain_id)))
+            .chain(of_key.clone().map(|k| (k.network.as_str(), k.chain_id)))
+            .collect();
+        let known = Known {
+            session_keys: self.candidate_keys(options.session_key)?,
+            key_given: options.session_key.is_some(),
+            owner: options.owner.or(recorded.first().map(|a| a.owner)).or(of_key.clone().next().map(|k| k.owner)),
+            chains: each_once(
+                (places.iter().map(|(_, chain_id)| *chain_id))
+                    .chain(self.config(|c| c.network.values().map(|n| n.chain_id).collect::<Vec<_>>())),
+            ),
+        };
         let services = match (&options.rpc, &options.network) {
             (Some(url), _) => Some(node_only(url).await?),
             (None, Some(name)) => Some(self.services(name).await?),
-            // Asking the chain inside tells nobody anything; a live one is asked only when the person says so.
-            (None, None) if self.is_sandbox() && recorded.is_some() => {
-                Some(self.services(super::playground::NAME).await?)
+            (None, None) => {
+                // The node of an account on record knows of it already; one that has never heard of it is not asked.
+                let mut places = places.iter();
+                let Some((network, chain_id)) = places.next().filter(|_| places.next().is_none()) else {
+                    return examine(&blob, &known, None).await;
+                };
+                let asked = match self.services_of(network, *chain_id).await {
+                    Ok(services) => examine(&blob, &known, Some(&services)).await,
+                    Err(error) => Err(error),
+                };
+                return match asked {
+                    Err(error) if error.class == super::error::Class::Chain => {
+                        let mut found = examine(&blob, &known, None).await?;
+                        found.warnings.push(format!("network {network} could not be asked: {}", error.message));
+                        Ok(found)
+                    }
+                    asked => asked,
+                };
             }
-            (None, None) => None,
         };
-        let known = Known {
-            session_keys: self.candidate_keys(options.session_key)?,
-            owner: options.owner.or(recorded.map(|a| a.owner)),
-            chains: self.config(|c| c.network.values().map(|n| n.chain_id).collect()),
-        };
-        examine(text, known, services.as_ref()).await
+        examine(&blob, &known, services.as_ref()).await
     }
 
     /// Takes an approval in: verified, recorded, its private half moved to the vault.
@@ -123,9 +188,11 @@ impl Wallet {
         network: Option<&str>,
     ) -> Result<(KeyView, Vec<String>)> {
         let blob = read(text)?;
+        self.store.require_writable()?;
         let network = self.default_network(network)?;
         let services = self.services(&network).await?;
-        let known = Known { session_keys: self.candidate_keys(session_key)?, owner: None, chains: Vec::new() };
+        let session_keys = self.candidate_keys(session_key)?;
+        let known = Known { session_keys, key_given: session_key.is_some(), owner: None, chains: Vec::new() };
         let found = recover(&blob, &known, Some(&services)).await?;
         let request = &found.approval.request;
         let known = self
@@ -235,8 +302,73 @@ pub fn texts(text: &str) -> Vec<&str> {
     if several { lines } else { vec![text] }
 }
 
-fn read(text: &str) -> Result<Blob> {
-    blob::read(text).map_err(|e| Error::usage("approval.unreadable", e.to_string()))
+fn each_once(chain_ids: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut seen = BTreeSet::new();
+    chain_ids.filter(|id| seen.insert(*id)).collect()
+}
+
+/// An approval of one of the families that are known.
+enum Document {
+    KernelV2(Box<Blob>),
+    KernelV3(Box<PermissionApproval>),
+}
+
+fn document(text: &str) -> Result<Document> {
+    match blob::read(text) {
+        Ok(blob) => Ok(Document::KernelV2(Box::new(blob))),
+        Err(BlobError::KernelV3(approval)) => Ok(Document::KernelV3(approval)),
+        Err(error @ BlobError::Foreign { .. }) => Err(Error::usage("approval.foreign", error.to_string())),
+        Err(error) => Err(Error::usage("approval.unreadable", error.to_string())),
+    }
+}
+
+/// An approval that keyleash can use.
+fn read(text: &str) -> Result<Box<Blob>> {
+    match document(text)? {
+        Document::KernelV2(blob) => Ok(blob),
+        Document::KernelV3(approval) => Err(Error::usage("approval.family", approval.to_string())
+            .hint("nothing was imported; `keyleash inspect FILE` shows what it allows")),
+    }
+}
+
+/// What a text of Kernel v3 says. Nothing of it was verified.
+fn of_kernel_v3(approval: PermissionApproval) -> Inspection {
+    let mut warnings = approval.warnings.clone();
+    if approval.has_secret {
+        warnings.push("the text carries the session key itself: whoever reads it can act".into());
+    }
+    Inspection {
+        format: "permissions".into(),
+        family: KERNEL_V3,
+        verified: None,
+        account: approval.account,
+        session_key: approval.session_key,
+        refuted: false,
+        has_secret: approval.has_secret,
+        owner: approval.owner,
+        chain_id: None,
+        kernel_version: None,
+        validator: None,
+        nonce: None,
+        selector: match approval.selector.0 {
+            [0xe9, 0xae, 0x5c, 0x53] => "execute".to_owned(),
+            _ => approval.selector.to_string(),
+        },
+        valid_after: approval.valid_after.unwrap_or_default(),
+        valid_until: approval.valid_until.unwrap_or_default(),
+        paymaster: Address::ZERO,
+        merkle_root: None,
+        digest: None,
+        state: State::Unknown,
+        state_reason: approval.to_string(),
+        permissions: Vec::new(),
+        sentences: approval.sentences.clone(),
+        assumptions: vec!["what it says was read from the text; chain, nonce and signature were not checked".into()],
+        risks: Vec::new(),
+        checked: Checked::default(),
+        warnings,
+        kernel_v3: Some(approval),
+    }
 }
 
 async fn node_only(url: &str) -> Result<Services> {
@@ -333,6 +465,8 @@ async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
     let code = match first_error {
         Some(RecoverError::OwnerUnknown { .. }) => "approval.owner_unknown",
         Some(RecoverError::SessionKeyUnknown) => "approval.session_key",
+        Some(RecoverError::OtherValidator { .. }) => "approval.validator",
+        Some(RecoverError::NotSigned { .. }) => "approval.not_signed",
         _ => "approval.unverified",
     };
     let message = first_error.map_or_else(|| "nothing was tried".to_owned(), |e| e.to_string());
@@ -340,12 +474,14 @@ async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
         .hint("give the session key's address with --agent, and a node of the right chain with --rpc"))
 }
 
-async fn examine(text: &str, known: Known, services: Option<&Services>) -> Result<Inspection> {
-    let blob = read(text)?;
-    let functions = functions(&blob);
-    let found = recover(&blob, &known, services).await;
+async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Result<Inspection> {
+    let functions = functions(blob);
+    let found = recover(blob, known, services).await;
     let mut out = Inspection {
         format: blob.format.to_string(),
+        family: KERNEL_V2,
+        verified: None,
+        kernel_v3: None,
         account: blob.account,
         session_key: blob.secret.as_ref().map(|s| s.address()),
         refuted: false,
@@ -377,6 +513,10 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
         Ok(found) => found,
         Err(error) if error.class == super::error::Class::Chain => return Err(error),
         Err(error) => {
+            // On the chain that it is for, with its owner and the key it is for, no signature of the owner: that is an answer.
+            out.refuted =
+                error.code == "approval.not_signed" && services.is_some() && (blob.secret.is_some() || known.key_given);
+            out.verified = out.refuted.then_some(false);
             out.state_reason = format!("the owner's signature could not be verified: {error}; {}", error.hint);
             out.warnings.push(out.state_reason.clone());
             // Nobody vouches for it, and what it would allow is said all the same.
@@ -399,6 +539,7 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
             return Ok(out);
         }
     };
+    out.verified = Some(true);
     let request = &found.approval.request;
     out.session_key = Some(request.enable.session_key);
     out.owner = Some(found.owner);
@@ -415,7 +556,7 @@ async fn examine(text: &str, known: Known, services: Option<&Services>) -> Resul
         None => Asked::default(),
     };
     if let Some(picture) = &found.picture {
-        let standing = standing(&blob, &found, picture);
+        let standing = standing(blob, &found, picture);
         out.state = standing.state;
         out.state_reason = standing.reason;
     }

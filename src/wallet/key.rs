@@ -402,7 +402,7 @@ impl Wallet {
             return Err(Error::usage("file.exists", format!("{} exists already; it was left alone", out.display()))
                 .hint("name another file"));
         }
-        home::replace(out, content.as_bytes())
+        home::create(out, content.as_bytes())
     }
 }
 

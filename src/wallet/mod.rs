@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod key;
 pub mod model;
 pub mod network;
+pub mod notices;
 pub mod operation;
 pub mod playground;
 pub mod policy;
@@ -102,13 +103,35 @@ impl Wallet {
             .hint("set one up with `keyleash init`"));
         }
         home.create_folders()?;
+        let found = home.check()?;
         let config = home.load_config()?;
-        Self::open_with(home, config, passphrase)
+        let wallet = Self::open_with(home, config, passphrase)?;
+        let notices = wallet.notices();
+        found.into_iter().for_each(|message| notices.add("home.open_to_others", message));
+        wallet.home.remove_leftovers();
+        wallet.vault.clear_leftovers();
+        Ok(wallet)
+    }
+
+    /// What is to be said besides the result of a command. Shared: it fills while commands run.
+    pub fn notices(&self) -> notices::Notices {
+        self.store.notices()
     }
 
     fn open_with(home: Home, config: Config, passphrase: PassphraseSource) -> Result<Self> {
         let records = home.records_file();
-        home::private_file(&records).map_err(|e| home::io_error("open", &records, &e))?;
+        match home::private_file(&records) {
+            // It is there, and cannot be written to: whether it can be read is seen next.
+            Err(_) if records.is_file() => {}
+            made => drop(made.map_err(|e| home::io_error("open", &records, &e))?),
+        }
+        if !config.sandbox && playground::is_play_data(home.data()) {
+            return Err(Error::failed(
+                "sandbox.closed",
+                format!("{} holds a sandbox and its play keys, and the config does not say so", home.data().display()),
+            )
+            .hint("its keys protect nothing: put `sandbox = true` back, and make a profile for live networks elsewhere: keyleash --home DIR init"));
+        }
         let (store, vault, sandbox) = match config.sandbox {
             true => (
                 Store::open_play(&records)?,

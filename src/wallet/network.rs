@@ -22,6 +22,7 @@ use crate::{
     kernel::{
         generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
         sentence,
+        text::clean,
     },
     sandbox::CHAIN_ID,
 };
@@ -161,6 +162,13 @@ impl Wallet {
             networks.insert(name, Item::Table(to_table(network)));
             Ok(())
         })?;
+        for host in [Some(&network.rpc), network.bundler.as_ref(), network.paymaster.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|url| in_the_clear(url))
+        {
+            self.notices().add("network.http", clear_text(&host));
+        }
         Ok(view(name, network))
     }
 
@@ -211,7 +219,19 @@ impl Wallet {
     }
 
     pub(super) fn network_config(&self, name: &str) -> Result<Network> {
-        self.config(|c| c.network.get(name).cloned()).ok_or_else(|| {
+        let found = self.config(|c| c.network.get(name).cloned());
+        // The config is a file that anybody may edit; an account made here would have an address on the live chain too.
+        if let Some(network) = found.as_ref().filter(|_| self.is_sandbox()) {
+            let reaches = [Some(&network.rpc), network.bundler.as_ref(), network.paymaster.as_ref()];
+            if network.chain_id != CHAIN_ID || reaches.into_iter().flatten().any(|url| url != playground::ADDRESS) {
+                return Err(Error::failed(
+                    "sandbox.closed",
+                    format!("config.toml: a sandbox home knows no live network, and {name} is one"),
+                )
+                .hint("its keys are play keys that everybody can open; make a profile for live networks: keyleash --home DIR init"));
+            }
+        }
+        found.ok_or_else(|| {
             let known = self.config(|c| c.network.keys().cloned().collect::<Vec<_>>().join(", "));
             let known = if known.is_empty() { "none".to_owned() } else { known };
             Error::usage("network.unknown", format!("there is no network {}", crate::kernel::text::clean(name, 40)))
@@ -344,6 +364,15 @@ impl Wallet {
         network: Network,
         endpoints: &mut BTreeMap<String, Endpoint>,
     ) -> Result<Services> {
+        for url in
+            [Some(&network.rpc), network.second_rpc.as_ref(), network.bundler.as_ref(), network.paymaster.as_ref()]
+                .into_iter()
+                .flatten()
+        {
+            if let Some(host) = in_the_clear(url) {
+                self.notices().add("network.http", clear_text(&host));
+            }
+        }
         let mut endpoint = |address: &str| match (&self.sandbox, address) {
             (Some(chain), playground::ADDRESS) => Ok(Endpoint::new(chain.clone())),
             (Some(_), _) => Err(Error::failed("sandbox.closed", "config.toml: a sandbox home knows no live network")),
@@ -416,6 +445,26 @@ impl Services {
 }
 
 const DAY_AND_A_HALF: u64 = 36 * HOUR;
+/// The host of a URL that is asked without TLS although it is another machine.
+pub fn in_the_clear(url: &str) -> Option<String> {
+    let url: url::Url = url.parse().ok()?;
+    let near = match url.host()? {
+        url::Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|mapped| mapped.is_loopback())
+        }
+    };
+    (url.scheme() == "http" && !near).then(|| clean(url.host_str().unwrap_or_default(), 80))
+}
+
+/// What that means.
+pub fn clear_text(host: &str) -> String {
+    format!(
+        "{host} is asked in the clear (http://): everybody on the way reads what is asked, API keys included, and can change the \
+         answers. Use https://, unless the way there is private"
+    )
+}
 
 pub(super) fn to_table(network: &Network) -> Table {
     let mut table = Table::new();

@@ -402,7 +402,7 @@ impl Wallet {
             progress: Progress::Signed,
             created_at: now(),
         };
-        self.store.write(|w| w.put_operation(&record))?;
+        self.write_before_sending(&record)?;
         let sent = bundler.send(&user_op).await;
         self.after_sending(services, record, sent, wait, tell).await
     }
@@ -430,9 +430,17 @@ impl Wallet {
             progress: Progress::Signed,
             created_at: now(),
         };
-        self.store.write(|w| w.put_operation(&record))?;
+        self.write_before_sending(&record)?;
         let sent = services.node.send_raw(&raw).await;
         self.after_sending(services, record, sent, true, tell).await
+    }
+
+    /// What is signed is on record before it leaves. Only taking power away goes on without.
+    fn write_before_sending(&self, record: &Operation) -> Result<()> {
+        match record.purpose {
+            Purpose::Revoke { .. } | Purpose::Panic | Purpose::Reclaim => self.store.note(|w| w.put_operation(record)),
+            Purpose::Send { .. } | Purpose::Enable { .. } => self.store.write(|w| w.put_operation(record)),
+        }
     }
 
     async fn after_sending(
@@ -455,7 +463,7 @@ impl Wallet {
             }
             Err(error) => {
                 record.progress = Progress::Refused { message: error.to_string(), ended: false };
-                self.store.write(|w| w.put_operation(&record))?;
+                self.store.note(|w| w.put_operation(&record))?;
                 let hash = record.user_op_hash;
                 let error = refused(error);
                 return Err(Error {
@@ -468,7 +476,7 @@ impl Wallet {
                 });
             }
         }
-        self.store.write(|w| w.put_operation(&record))?;
+        self.store.note(|w| w.put_operation(&record))?;
         if !wait {
             return Ok(outcome(&record, services.coin()));
         }
@@ -615,7 +623,7 @@ impl Wallet {
         };
         if let Some(reached) = reached {
             record.progress = reached;
-            self.store.write(|w| w.put_operation(&record))?;
+            self.store.note(|w| w.put_operation(&record))?;
         }
         Ok(outcome(&record, services.coin()))
     }

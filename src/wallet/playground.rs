@@ -92,6 +92,11 @@ pub(super) fn open_chain(data: &Path) -> InProcess {
     InProcess::kept_in(data.join("sandbox.json"))
 }
 
+/// Whether a data folder is a sandbox's, whatever its config says: it keeps a sandbox's chain, or a vault of play keys.
+pub(super) fn is_play_data(data: &Path) -> bool {
+    data.join("sandbox.json").exists() || super::vault::is_of_play_keys(data)
+}
+
 /// The one network of a sandbox home. `sponsored`: with the paymaster service.
 fn network() -> Network {
     Network {

@@ -585,14 +585,15 @@ impl Wallet {
         for (target, controls) in watched {
             let after: Vec<Vec<Answer>> = answers.by_ref().take(target.tried().len()).collect();
             let proven = prove(account, target, controls, &after, &picture, mined, &ground).and_then(|proof| {
-                self.store.write(|w| {
+                self.store.note(|w| {
                     if let Some(mut key) = w.read().key(&target.id)? {
                         key.revoked_at = Some(now());
                         w.put_key(&key)?;
                         w.put_proof(&key.id, now(), &proof)?;
                     }
-                    Ok(proof)
-                })
+                    Ok(())
+                })?;
+                Ok(proof)
             });
             match proven {
                 Ok(proof) => proofs.push(proof),

@@ -23,7 +23,7 @@ use super::{
         node::{Log, LogQuery, Nonces, Transaction},
     },
     control::{Power, Reach, SOMEBODY_ELSE},
-    error::Result,
+    error::{Error, Result},
     key::{KeyView, Pictures},
     model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
     network::Services,
@@ -409,7 +409,7 @@ impl Wallet {
             ledger: ledger.clone(),
             near_tip: None,
         };
-        self.store.write(|w| {
+        self.store.note(|w| {
             // A look at the last blocks does not replace the whole story.
             let before = w.read().scan::<serde_json::Value>(&account.network, account.address)?.and_then(readable);
             match before.is_some_and(|before| before.whole) && !whole {
@@ -779,7 +779,9 @@ type Join = (Vec<Joined>, Vec<ScanFinding>);
 impl Wallet {
     /// Matches what was enabled with the records, and takes in what is not there. Nothing that a person recorded is changed.
     fn join(&self, account: &Account, picture: &Picture, ledger: &Ledger) -> Result<Join> {
-        self.store.write(|w| {
+        let mut join = None;
+        // A scan reads on where nothing can be written down: what else can act must be known all the same.
+        self.store.note(|w| {
             let mut keys = w.read().keys_of(&account.network, account.address, true)?;
             let mut approvals = w.read().approvals_of(&account.network, account.address)?;
             let before = keys.len();
@@ -833,8 +835,10 @@ impl Wallet {
                 }
                 joined.push(Joined { key, was_known: place < before, enabled });
             }
-            Ok((joined, findings))
-        })
+            join = Some((joined, findings));
+            Ok(())
+        })?;
+        join.ok_or_else(|| Error::failed("scan.records", "what was found could not be joined with the records"))
     }
 }
 

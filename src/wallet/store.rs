@@ -3,6 +3,8 @@
 //! WAL with synchronous=FULL, so that what was reported survives a crash (a sandbox's records need not survive a power cut); writers take their turn with BEGIN IMMEDIATE,
 //! so that two processes never plan the same nonce. Rows hold a record as JSON beside the columns that are searched.
 
+mod picture;
+
 use std::{
     path::Path,
     sync::{Mutex, MutexGuard},
@@ -16,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     error::{Class, Error, Result},
     model::{Account, Agent, ApprovalRecord, Key, Operation},
+    notices::Notices,
 };
 use crate::kernel::text::clean;
 
@@ -53,6 +56,9 @@ CREATE TABLE scan (
 /// The open record file.
 pub struct Store {
     connection: Mutex<Connection>,
+    /// Why nothing can be written: then `connection` is to a copy in memory.
+    read_only: Option<String>,
+    notices: Notices,
 }
 
 impl Store {
@@ -76,12 +82,55 @@ impl Store {
             migrate(&mut connection)?;
             Ok(connection)
         };
-        let connection = open().map_err(|e| database(&e).hint(format!("the records are in {}", path.display())))?;
-        Ok(Self { connection: Mutex::new(connection) })
+        let notices = Notices::default();
+        let error = match open() {
+            Ok(connection) => return Ok(Self { connection: Mutex::new(connection), read_only: None, notices }),
+            Err(error) => error,
+        };
+        let failed = || database(&error).hint(format!("the records are in {}", path.display()));
+        // Whoever takes power away must get on without writing anything down.
+        if !is_about_writing(&error) || !path.exists() {
+            return Err(failed());
+        }
+        let mut connection = picture::open(path).map_err(|_| failed())?;
+        migrate(&mut connection).map_err(|_| failed())?;
+        let read_only = Some(format!("the records in {} cannot be written ({error})", path.display()));
+        Ok(Self { connection: Mutex::new(connection), read_only, notices })
+    }
+
+    /// What is to be said about the records.
+    pub fn notices(&self) -> Notices {
+        self.notices.clone()
+    }
+
+    /// For what must be written down before anything else happens: a grant, an import, a new key.
+    pub fn require_writable(&self) -> Result<()> {
+        match &self.read_only {
+            None => Ok(()),
+            Some(why) => Err(not_writable(why)),
+        }
+    }
+
+    /// Writes down what happens in any case, such as how a revocation went: where that cannot be done, it is said, and
+    /// things go on. What was written is there for the rest of this process even where it cannot be kept.
+    pub fn note(&self, work: impl FnOnce(&Write<'_>) -> Result<()>) -> Result<()> {
+        let why = match (self.write_anyway(work), &self.read_only) {
+            (Ok(()), None) => return Ok(()),
+            (Ok(()), Some(why)) => why.clone(),
+            (Err(error), _) if is_not_written(&error) => error.message,
+            (Err(error), _) => return Err(error),
+        };
+        self.notices.add("records.not_written", format!("{why}: nothing of this is written down"));
+        Ok(())
     }
 
     /// Runs `work` as one write that other processes see whole or not at all. Nothing is kept when it fails.
     pub fn write<T>(&self, work: impl FnOnce(&Write<'_>) -> Result<T>) -> Result<T> {
+        self.require_writable()?;
+        self.write_anyway(work)
+    }
+
+    fn write_anyway<T>(&self, work: impl FnOnce(&Write<'_>) -> Result<T>) -> Result<T> {
         let mut connection = self.lock();
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| database(&e))?;
@@ -395,9 +444,26 @@ fn database(error: &rusqlite::Error) -> Error {
         Some(rusqlite::ErrorCode::ConstraintViolation) => "records.exists",
         Some(rusqlite::ErrorCode::DatabaseBusy) => "records.busy",
         Some(rusqlite::ErrorCode::DiskFull) => "records.disk_full",
+        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => "records.read_only",
+        Some(rusqlite::ErrorCode::SystemIoFailure) => "records.io",
         _ => "records.failed",
     };
     Error::new(Class::Failed, code, format!("the records could not be used: {error}"))
+}
+
+fn not_writable(why: &str) -> Error {
+    Error::failed("records.read_only", format!("{why}; nothing was done"))
+        .hint("make room on the disk, or make the profile writable for you; revoking works all the same")
+}
+
+/// Whether opening failed because something would have had to be written, and not because of what is there.
+fn is_about_writing(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure))
+}
+
+fn is_not_written(error: &Error) -> bool {
+    matches!(error.code.as_str(), "records.read_only" | "records.disk_full" | "records.io" | "records.busy")
 }
 
 #[cfg(test)]

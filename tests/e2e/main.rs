@@ -15,6 +15,7 @@
 mod support;
 
 mod harness;
+mod scenarios_brake;
 mod scenarios_denied;
 mod scenarios_leaks;
 mod scenarios_life;

@@ -78,12 +78,11 @@ fn read(file: &str) -> Value {
 fn spoilt(signature: &str) -> Vec<(&'static str, String)> {
     let digits = signature.trim_start_matches("0x");
     let (rs, v) = digits.split_at(128);
-    let zero_based = if v == "1b" { "00" } else { "01" };
     let other = if v == "1b" { "1c" } else { "1b" };
     vec![
-        ("64 bytes", format!("0x{rs}")),
+        ("63 bytes", format!("0x{}", &rs[..126])),
         ("66 bytes", format!("0x{digits}00")),
-        ("v counted from 0", format!("0x{rs}{zero_based}")),
+        ("a v that no wallet writes", format!("0x{rs}1d")),
         ("the other v", format!("0x{rs}{other}")),
         ("no hex", "0xzz".to_owned()),
         ("empty", String::new()),

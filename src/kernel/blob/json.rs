@@ -146,6 +146,10 @@ impl<'v, 'a> Node<'v, 'a> {
         Self { path: String::new(), value }
     }
 
+    pub fn value(&self) -> &'v Json<'a> {
+        self.value
+    }
+
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
@@ -176,7 +180,7 @@ impl<'v, 'a> Node<'v, 'a> {
             path: self.path_of(key),
             expected,
             found: "nothing".to_owned(),
-            advice: "the approval is incomplete: ask its owner for it again",
+            advice: "without it this is no approval of ZeroDev's SDK 4 or 5: compare it with what that program wrote",
         })
     }
 

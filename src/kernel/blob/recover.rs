@@ -68,8 +68,13 @@ pub enum RecoverError {
     #[error("the search has {tries} candidates, more than {MAX_TRIES}: give fewer chains or a smaller range of nonces")]
     TooMany { tries: usize },
     #[error(
+        "the signature has {length} bytes, and that of an owner with one secp256k1 key has 65: another validator decides over account \
+         {account}, such as a passkey (WebAuthn) or several owners, and its signatures cannot be checked here"
+    )]
+    OtherValidator { account: Address, length: usize },
+    #[error(
         "no owner of account {account} signed this approval with any of the {tries} candidates (chains {chain_ids:?}, nonces {first_nonce} \
-         to {last_nonce}): give the right chain, session key or nonces, or ask the owner for the approval again"
+         to {last_nonce}): give the right chain, session key or nonces"
     )]
     NotSigned { account: Address, tries: usize, chain_ids: Vec<u64>, first_nonce: u128, last_nonce: u128 },
 }
@@ -77,6 +82,9 @@ pub enum RecoverError {
 impl Blob {
     /// Tries candidates, likelier ones first, until the signature is the owner's.
     pub fn recover(&self, search: &Search) -> Result<Recovered, RecoverError> {
+        if self.signature.len() != 65 {
+            return Err(RecoverError::OtherValidator { account: self.account, length: self.signature.len() });
+        }
         let session_key = self.session_key(search.session_key)?;
         let from_init_code = self.seed();
         let owners: Vec<Address> = search.owner.into_iter().chain(from_init_code.map(|(seed, _)| seed.owner)).collect();

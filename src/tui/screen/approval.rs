@@ -189,8 +189,11 @@ impl State {
     }
 
     fn take_in(&mut self, found: Vec<Inspection>, cx: &mut Cx<'_>) {
-        if found.iter().any(|f| f.owner.is_none()) {
-            *cx.notice = Some(Notice::trouble("it is not verified: no owner's signature over this scope was found"));
+        if let Some(error) = found.iter().find_map(Inspection::unverified) {
+            *cx.notice = Some(match found.iter().any(|f| f.kernel_v3.is_some()) {
+                true => Notice::failure(&error),
+                false => Notice::trouble("it is not verified: no owner's signature over this scope was found"),
+            });
             self.step = Step::Shown(found);
             return;
         }
@@ -290,11 +293,15 @@ impl State {
 
 /// What was found, as for a key on record.
 fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
-    let mut rows = vec![match found.owner {
+    let verified = found.owner.filter(|_| found.verified == Some(true));
+    let mut rows = vec![match verified {
         Some(_) => Row::Head(format!("An approval for {}", found.account)),
         None => Row::Head(format!("NOT VERIFIED: an approval for {}", found.account)),
     }];
-    match found.owner {
+    match verified {
+        None if found.kernel_v3.is_some() => {
+            rows.push(Row::Caution("of a Kernel v3 account: recognised, not managed yet".into()));
+        }
         Some(owner) => rows.push(Row::Good(format!("signed by the account's owner {owner}"))),
         None => rows.push(Row::Bad("no owner's signature over this scope was found: do not rely on it".into())),
     }

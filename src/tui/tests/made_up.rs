@@ -570,6 +570,9 @@ pub fn inspection(owner: Option<Address>) -> Inspection {
     let key = keys().remove(0);
     Inspection {
         format: "v4".into(),
+        family: "kernel-v2",
+        verified: Some(owner.is_some()),
+        kernel_v3: None,
         account: key.account,
         session_key: Some(key.session_key),
         refuted: owner.is_none(),

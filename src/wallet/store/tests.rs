@@ -400,3 +400,76 @@ fn live_records_wait_for_the_disk_and_only_a_sandboxs_do_not() {
     let play = Store::open_play(&records.folder.path().join("records.db")).unwrap();
     assert_eq!(synchronous(&play), 0, "OFF");
 }
+
+// --- where nothing can be written -------------------------------------------------------------------------------------------
+
+/// A folder in SQLite's way: it cannot make the file that it shares with other processes.
+fn unwritable(folder: &Path) {
+    std::fs::create_dir(folder.join("records.db-shm")).unwrap();
+}
+
+#[test]
+fn k15_records_that_cannot_be_written_are_read_and_refuse_what_must_be_kept() {
+    let records = records();
+    records.store.write(|w| w.put_account(&account("treasury", ACCOUNT))).unwrap();
+    let path = records.folder.path().join("records.db");
+    drop(records.store);
+    let before = std::fs::read(&path).unwrap();
+    unwritable(records.folder.path());
+
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.read(|r| r.accounts()).unwrap().len(), 1);
+    let refused = store.write(|w| w.put_account(&account("second", OTHER))).unwrap_err();
+    assert_eq!(refused.code, "records.read_only");
+    assert!(refused.message.contains("records.db") && !refused.hint.is_empty(), "{refused}");
+    assert_eq!(store.require_writable().unwrap_err().code, "records.read_only");
+    assert_eq!(store.notices().take(), [], "reading alone is nothing to talk about");
+
+    // What happens in any case goes on, with a word, and is there for the rest of the process.
+    store.note(|w| w.put_account(&account("second", OTHER))).unwrap();
+    store.note(|w| w.hide_account("local", OTHER)).unwrap();
+    assert_eq!(store.read(|r| r.all_accounts()).unwrap().len(), 2);
+    let said = store.notices().take();
+    assert_eq!(said.len(), 1, "said once");
+    assert!(said[0].code == "records.not_written" && said[0].message.contains("nothing of this is written down"));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn k15_what_stands_in_the_log_alone_is_read_too_and_half_a_commit_is_not() {
+    let records = records();
+    let copy = tempfile::tempdir().unwrap();
+    let beside = |folder: &Path, name: &str| folder.join(name);
+    records.store.write(|w| w.put_account(&account("treasury", ACCOUNT))).unwrap();
+    records.store.write(|w| w.put_account(&account("second", OTHER))).unwrap();
+    for name in ["records.db", "records.db-wal"] {
+        std::fs::copy(beside(records.folder.path(), name), beside(copy.path(), name)).unwrap();
+    }
+    unwritable(copy.path());
+    let names = |store: &Store| -> Vec<String> {
+        store.read(|r| r.accounts()).unwrap().into_iter().map(|account| account.name).collect()
+    };
+    let log = beside(copy.path(), "records.db-wal");
+    let whole = std::fs::read(&log).unwrap();
+    assert!(!whole.is_empty());
+    assert_eq!(names(&Store::open(&beside(copy.path(), "records.db")).unwrap()), ["second", "treasury"]);
+
+    // The power went while the last commit was written: its pages do not count.
+    std::fs::write(&log, &whole[..whole.len() - 100]).unwrap();
+    assert_eq!(names(&Store::open(&beside(copy.path(), "records.db")).unwrap()), ["treasury"]);
+    let mut spoilt = whole.clone();
+    let last = spoilt.len() - 1;
+    spoilt[last] ^= 1;
+    std::fs::write(&log, &spoilt).unwrap();
+    assert_eq!(names(&Store::open(&beside(copy.path(), "records.db")).unwrap()), ["treasury"]);
+}
+
+#[test]
+fn k15_records_that_are_not_records_are_not_taken_for_unwritable_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    std::fs::write(&path, "not a database, but long enough to be looked at as one".repeat(100)).unwrap();
+    assert_eq!(Store::open(&path).err().unwrap().code, "records.failed");
+    unwritable(folder.path());
+    assert!(Store::open(&path).is_err());
+}

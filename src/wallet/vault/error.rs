@@ -89,6 +89,8 @@ pub enum VaultError {
     Unsettled { id: SecretId },
     #[error("{what} cannot be used: {why}")]
     Import { what: String, why: &'static str },
+    #[error("{} cannot be trusted with secrets: {why}; remove it, or make it yours (chown) and close it (chmod 700)", path.display())]
+    NotOurs { path: PathBuf, why: &'static str },
     #[error("another keyleash has held {} for too long; let it finish or end it, then try again", path.display())]
     Busy { path: PathBuf },
     #[error("the operating system gave no random bytes: {0}; nothing was stored")]
@@ -111,6 +113,7 @@ impl VaultError {
             Self::Io { .. } => "io",
             Self::Import { .. } => "import",
             Self::Busy { .. } => "busy",
+            Self::NotOurs { .. } => "not_ours",
             Self::NoRandomness(_) => "no_randomness",
             Self::KeyringAbsent { .. } => "absent",
             Self::KeyringLocked => "locked",

@@ -1,7 +1,6 @@
 //! Owner keys that exist already: as hex text, as a mnemonic, or as a keystore, from a file or from standard input.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -11,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{
     PassphraseSource, VaultError, keystore, mnemonic,
     passphrase::{Question, unbuffered_stdin},
-    private_files::read_bounded,
+    private_files::{open_input, read_bounded},
 };
 use crate::secret::Secret;
 
@@ -44,7 +43,7 @@ impl TextSource {
     /// The whole text, in a buffer that never grows and is wiped. Pipes are welcome: a password manager may write into one.
     fn read(&self) -> Result<Zeroizing<String>, VaultError> {
         let mut file = match self {
-            Self::File(path) => File::open(path).map_err(|e| VaultError::io("read the key from", path, e))?,
+            Self::File(path) => open_input(path).map_err(|e| VaultError::io("read the key from", path, e))?,
             Self::StandardInput => {
                 unbuffered_stdin().map_err(|e| VaultError::io("read the key from", Path::new("standard input"), e))?
             }
@@ -62,7 +61,9 @@ impl TextSource {
                 Err(e) => return Err(VaultError::io("read the key from", Path::new(&self.name()), e)),
             }
         }
-        let text = std::str::from_utf8(buffer.get(..length).unwrap_or_default());
+        let bytes = buffer.get(..length).unwrap_or_default();
+        // Windows editors put a byte order mark before a text.
+        let text = std::str::from_utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
         text.map(|text| Zeroizing::new(text.to_owned())).map_err(|_| self.unusable("it is not text"))
     }
 

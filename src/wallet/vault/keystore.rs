@@ -18,13 +18,14 @@ use crate::secret::Secret;
 /// The longest file that is looked at, in bytes. A keystore has about 500.
 pub const MAX_FILE: u64 = 64 * 1024;
 
-/// scrypt needs `128 * r * (N + p)` bytes.
-const MAX_SCRYPT_MEMORY: u64 = 512 * 1024 * 1024;
-/// scrypt's time grows with `N * r * p`: sixteen times what our own files take.
-const MAX_SCRYPT_WORK: u64 = 1 << 24;
+/// scrypt needs `128 * r * (N + p)` bytes: 256 MiB for N=2^18 r=8, the most that geth, Parity and others write, and what
+/// goes with it.
+const MAX_SCRYPT_MEMORY: u64 = 257 * 1024 * 1024;
+/// scrypt's time grows with `N * r * p`. geth's standard is 2^21, about a second; twice that is accepted.
+const MAX_SCRYPT_WORK: u64 = 1 << 22;
 const MAX_SCRYPT_PARALLEL: u64 = 16;
-/// PBKDF2 iterations: a few seconds. geth and others write 262,144.
-const MAX_PBKDF2_ROUNDS: u64 = 10_000_000;
+/// PBKDF2 iterations: about a second. geth and others write 262,144.
+const MAX_PBKDF2_ROUNDS: u64 = 1_000_000;
 const MAX_SALT: usize = 256;
 
 /// Why a keystore does not open. Never repeats the content of the file: it may be something else, and secret.
@@ -49,7 +50,7 @@ pub enum KeystoreError {
 /// scrypt's cost for files we write.
 #[derive(Clone, Copy)]
 pub struct Cost {
-    log_n: u8,
+    pub log_n: u8,
 }
 
 impl Cost {
@@ -116,6 +117,11 @@ enum Derivation {
 }
 
 impl Kdf {
+    /// Sealed at the cost of tests and play keys.
+    pub fn is_cheap(&self) -> bool {
+        self.kdf == "scrypt" && self.kdfparams.n.is_some_and(|n| n <= 1 << Cost::CHEAP.log_n)
+    }
+
     /// scrypt with a fresh salt.
     pub fn fresh(cost: Cost) -> Result<Self, KeystoreError> {
         let mut salt = [0u8; 32];
@@ -209,7 +215,10 @@ fn bearable_scrypt(n: u64, r: u64, p: u64) -> Result<scrypt::Params, KeystoreErr
     }
     // No overflow: n * r is bounded by the memory, p by its own limit.
     if n * r * p > MAX_SCRYPT_WORK {
-        return hostile(format!("scrypt n={n} r={r} p={p} would take minutes; it is not tried"));
+        return hostile(format!(
+            "scrypt n={n} r={r} p={p} is {} times the work of a usual keystore, and at most twice that is done; it is not tried",
+            (n * r * p) >> 21
+        ));
     }
     let refused = || KeystoreError::Hostile(format!("scrypt refuses n={n} r={r} p={p}"));
     let log_n = u8::try_from(n.trailing_zeros()).map_err(|_| refused())?;
@@ -255,6 +264,8 @@ pub struct Keystore {
 
 /// Reads a keystore, ours or another's, without opening it.
 pub fn parse(json: &[u8]) -> Result<Keystore, KeystoreError> {
+    // Windows editors put a byte order mark before a text.
+    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     // serde's own message may quote the content, which may be a bare private key: only the place is told.
     let file: File = serde_json::from_slice(json).map_err(|e| {
         let what = if e.is_data() { "a part is missing or has the wrong type" } else { "it is not whole JSON" };
@@ -334,4 +345,19 @@ fn exactly<const N: usize>(text: &str, what: &str) -> Result<[u8; N], KeystoreEr
 
 fn malformed(why: &str) -> KeystoreError {
     KeystoreError::Malformed(why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k21_what_usual_wallets_write_is_within_the_limits_and_little_more() {
+        for (n, r, p) in [(262_144, 8, 1), (262_144, 1, 8), (131_072, 8, 1), (8_192, 8, 1), (4_096, 8, 6)] {
+            assert!(bearable_scrypt(n, r, p).is_ok(), "n={n} r={r} p={p}");
+        }
+        for (n, r, p) in [(262_144, 8, 3), (524_288, 8, 1), (1 << 20, 1, 8), (2, 1 << 20, 1)] {
+            assert!(matches!(bearable_scrypt(n, r, p), Err(KeystoreError::Hostile(_))), "n={n} r={r} p={p}");
+        }
+    }
 }

@@ -34,6 +34,7 @@ use index::Index;
 pub use index::{Entry, Step};
 use keyring::Keyring;
 pub use passphrase::{AskPassphrase, PassphraseSource, Question};
+pub use private_files::open_input;
 use private_files::{FolderLock, PrivateFolder};
 use sealed::SealedFiles;
 
@@ -143,6 +144,11 @@ pub enum Status {
     },
     /// It is there, but does not answer.
     Frozen,
+}
+
+/// Whether the vault under `data` was made for play keys: its passphrase check is sealed at a cost that protects nothing.
+pub fn is_of_play_keys(data: &Path) -> bool {
+    sealed::is_cheap(&PrivateFolder::new(data.join("vault")))
 }
 
 /// All secrets of one installation.
@@ -260,6 +266,16 @@ impl Vault {
             Backend::File if self.sealed.is_locked() => Status::Locked,
             Backend::File => Status::Available,
         }
+    }
+
+    /// Removes what a killed process left half written, where nobody is at work.
+    pub fn clear_leftovers(&self) {
+        self.folder.clear_leftovers();
+    }
+
+    /// Whether a passphrase was chosen in this process that can be guessed.
+    pub fn passphrase_is_short(&self) -> bool {
+        self.sealed.chosen_is_short()
     }
 
     /// Forgets what was asked for to open secrets.

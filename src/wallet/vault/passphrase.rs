@@ -8,7 +8,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::VaultError;
+use super::{VaultError, private_files::open_input};
 
 /// The longest passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 1024;
@@ -63,7 +63,7 @@ impl PassphraseSource {
         let text = match self {
             Self::Prompt(prompt) => prompt.ask(question)?,
             Self::File(path) => {
-                let file = File::open(path).map_err(|e| VaultError::io("read the passphrase from", path, e))?;
+                let file = open_input(path).map_err(|e| VaultError::io("read the passphrase from", path, e))?;
                 first_line(file, &format!("the passphrase file {}", path.display()))?
             }
             Self::StandardInput => {

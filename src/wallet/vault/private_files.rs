@@ -47,8 +47,36 @@ impl PrivateFolder {
         self.path.join(name)
     }
 
+    /// The folder may be a link, to a disk of one's own. What it leads to must be ours, and not for others to write into.
+    #[cfg(unix)]
+    fn check_ours(&self) -> Result<(), VaultError> {
+        use std::os::unix::fs::MetadataExt;
+        let ours = |facts: &fs::Metadata| facts.uid() == rustix::process::geteuid().as_raw();
+        let refuse = |why| Err(VaultError::NotOurs { path: self.path.clone(), why });
+        match fs::symlink_metadata(&self.path) {
+            Ok(link) if !ours(&link) => return refuse("it belongs to another user: no secret is read or kept there"),
+            Ok(link) if !link.is_symlink() => return Ok(()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(VaultError::io("read", &self.path, e)),
+        }
+        let target = fs::metadata(&self.path).map_err(|e| VaultError::io("read", &self.path, e))?;
+        if !ours(&target) || target.mode() & 0o022 != 0 {
+            return refuse(
+                "it is a link to a folder of another user, or one that others write into: no secret is read or kept there",
+            );
+        }
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    fn check_ours(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
+
     /// Waits for other processes, makes the folder if need be, and removes what a killed process left half written.
     pub fn lock(&self) -> Result<FolderLock, VaultError> {
+        self.check_ours()?;
         self.make()?;
         let path = self.join(LOCK);
         let mut options = File::options();
@@ -105,6 +133,7 @@ impl PrivateFolder {
 
     /// Reads the file `name`, `None` if it is not there.
     pub fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, VaultError> {
+        self.check_ours()?;
         match read_bounded(&self.join(name), max) {
             Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
@@ -152,9 +181,25 @@ impl PrivateFolder {
     fn remove_leftovers(&self) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
         for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMP_PREFIX)) {
+            if is_leftover(&entry) {
                 let _ = fs::remove_file(entry.path());
             }
+        }
+    }
+
+    /// At the start: removes leftovers where there are any and nobody is at work. Never waits, never makes anything.
+    pub fn clear_leftovers(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        if !entries.flatten().any(|entry| is_leftover(&entry)) || self.check_ours().is_err() {
+            return;
+        }
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        private(&mut options);
+        if let Ok(lock) = options.open(self.join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            self.remove_leftovers();
         }
     }
 
@@ -169,6 +214,12 @@ impl PrivateFolder {
             .map_err(|e| VaultError::io("sync", &self.path, e))?;
         Ok(())
     }
+}
+
+/// Named as [`PrivateFolder::replace`] names what it writes.
+fn is_leftover(entry: &fs::DirEntry) -> bool {
+    let hex = |digits: &str| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    entry.file_name().to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX)).is_some_and(hex)
 }
 
 /// Reads a whole regular file of at most `max` bytes.
@@ -186,6 +237,26 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, VaultError> {
     let mut content = Vec::with_capacity(usize::try_from(facts.len()).unwrap_or(0).saturating_add(1));
     File::open(path).map_err(failed)?.take(max + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > max { Err(too_long()) } else { Ok(content) }
+}
+
+/// Opens a file that a person named, to read it. A pipe that nobody writes into would keep us waiting for ever, and so would a
+/// terminal: of those, only the ones that were opened for us are read (`<(command)` in a shell, standard input).
+pub fn open_input(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let ours = ["/dev/fd", "/proc/self/fd", "/dev/stdin"].iter().any(|place| path.starts_with(place));
+    if ours {
+        return File::open(path);
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        let what = "it is not a regular file; give a file, or `-` for standard input";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+    }
 }
 
 fn write_new(path: &Path, content: &[u8], synced: bool) -> io::Result<()> {

@@ -1,6 +1,9 @@
 //! The sealed-file backend: one keystore a secret, `<id>.json`, all of one vault under one passphrase.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use alloy::{
     hex,
@@ -29,6 +32,19 @@ pub struct SealedFiles {
     cost: Cost,
     /// The passphrase, once it was proven right, until it is locked or the process ends.
     known: Mutex<Option<Zeroizing<String>>>,
+    /// Whether the passphrase of a new vault was a short one. Short ones are questioned, not refused: a script may have chosen.
+    short: AtomicBool,
+}
+
+/// Characters below which a new passphrase is questioned.
+const SHORT: usize = 12;
+
+/// Whether what is here was sealed for tests or as play keys.
+pub fn is_cheap(folder: &PrivateFolder) -> bool {
+    let check = folder.read(CHECK_FILE, keystore::MAX_FILE).ok().flatten();
+    check
+        .and_then(|json| serde_json::from_slice::<PassphraseCheck>(&json).ok())
+        .is_some_and(|check| check.kdf.is_cheap())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,12 +56,12 @@ struct PassphraseCheck {
 
 impl SealedFiles {
     pub fn new(source: PassphraseSource) -> Self {
-        Self { source, cost: Cost::STANDARD, known: Mutex::new(None) }
+        Self { source, cost: Cost::STANDARD, known: Mutex::new(None), short: AtomicBool::new(false) }
     }
 
     /// For tests and play keys: sealing costs nothing, and protects nothing.
     pub fn cheap(source: PassphraseSource) -> Self {
-        Self { source, cost: Cost::CHEAP, known: Mutex::new(None) }
+        Self { source, cost: Cost::CHEAP, known: Mutex::new(None), short: AtomicBool::new(false) }
     }
 
     /// Makes sure that the passphrase is known and is the one of this vault; a new vault gets one. Called before the
@@ -58,6 +74,8 @@ impl SealedFiles {
         if self.is_new(folder)? {
             let chosen = self.source.choose()?;
             self.prove(folder, &chosen)?;
+            let protects = self.cost.log_n > Cost::CHEAP.log_n;
+            self.short.store(protects && chosen.chars().count() < SHORT, Ordering::Relaxed);
             *known = Some(chosen);
             return Ok(());
         }
@@ -106,6 +124,10 @@ impl SealedFiles {
 
     pub fn remove(&self, folder: &PrivateFolder, lock: &FolderLock, id: &SecretId) -> Result<(), VaultError> {
         folder.remove(lock, &file_name(id))
+    }
+
+    pub fn chosen_is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
     }
 
     /// Whether reading a secret would ask for the passphrase first.

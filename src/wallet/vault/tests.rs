@@ -252,6 +252,10 @@ fn hostile_parameters_are_refused_before_any_work_or_question() {
         with("\"n\":262144", "\"n\":1099511627776"),
         with("\"n\":262144", "\"n\":18446744073709551615"),
         with("\"n\":262144", "\"n\":8388608"),
+        // K21: twelve seconds, or 273 MB, for a file from somewhere.
+        with("\"n\":262144,\"r\":1,\"p\":8", "\"n\":262144,\"r\":8,\"p\":8"),
+        with("\"n\":262144,\"r\":1,\"p\":8", "\"n\":524288,\"r\":8,\"p\":1"),
+        with("\"c\":262144", "\"c\":10000000"),
         with("\"n\":262144", "\"n\":262143"),
         with("\"n\":262144", "\"n\":0"),
         with("\"n\":262144", "\"n\":1"),
@@ -275,6 +279,26 @@ fn hostile_parameters_are_refused_before_any_work_or_question() {
         assert!(matches!(error, VaultError::Hostile { .. }), "{error}");
     }
     assert!(begun.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn case04_a_key_may_begin_with_a_byte_order_mark() {
+    let home = home();
+    let file = home.path().join("key");
+    fs::write(&file, [b"\xef\xbb\xbf", ANVIL_0.as_bytes()].concat()).unwrap();
+    assert!(import::hex_key(&import::TextSource::File(file)).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn k23_a_pipe_that_nobody_writes_into_is_no_key_and_no_passphrase() {
+    let home = home();
+    let pipe = home.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let key = import::hex_key(&import::TextSource::File(pipe.clone())).err().unwrap();
+    assert!(key.to_string().contains("not a regular file"), "{key}");
+    let passphrase = PassphraseSource::File(pipe).ask(Question::Unlock).err().unwrap();
+    assert!(passphrase.to_string().contains("not a regular file"), "{passphrase}");
 }
 
 #[test]

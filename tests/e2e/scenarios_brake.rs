@@ -1,0 +1,151 @@
+//! Taking power away from a profile that nothing can be written to: a full disk, a read-only file system, a limit on the size
+//! of files. What must be written is refused, whole; what stops a key goes on and says that nothing is written down.
+
+use std::{
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use keyleash::kernel::generation::KernelVersion;
+use serde_json::{Value, json};
+
+use crate::support::{
+    World,
+    account::TestAccount,
+    chain::ETHER,
+    keyleash::{ACCOUNT, Keyleash, Outcome, text},
+    policy::{may_call, policy},
+    skipped, world,
+};
+
+/// What is done to the home, `$H`, before the program starts. Mounts are of a name space of their own and end with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    ReadOnly,
+    FullDisk,
+    FileLimit,
+}
+
+impl Trouble {
+    const ALL: [Self; 3] = [Self::ReadOnly, Self::FullDisk, Self::FileLimit];
+
+    fn script(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "mount --bind \"$H\" \"$H\" && mount -o remount,bind,ro \"$H\"",
+            Self::FullDisk => {
+                "cp -a \"$H\" \"$H.copy\" && mount -t tmpfs -o size=2m,mode=700 tmpfs \"$H\" && cp -a \"$H.copy/.\" \"$H\" && \
+                 rm -r \"$H.copy\" && ! cat /dev/zero >\"$H/filler\" 2>/dev/null"
+            }
+            Self::FileLimit => "ulimit -f 0",
+        }
+    }
+
+    fn needs_mounts(self) -> bool {
+        self != Self::FileLimit
+    }
+}
+
+fn can_mount() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let tried = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    })
+}
+
+/// The program in trouble.
+fn run(home: &Keyleash, trouble: Trouble, args: &[&str]) -> Outcome {
+    let inner = home.command(args);
+    let script = format!("{} && exec \"$@\"", trouble.script());
+    let mut command = match trouble.needs_mounts() {
+        true => {
+            let mut command = Command::new("unshare");
+            command.args(["-m", "sh"]);
+            command
+        }
+        false => Command::new("sh"),
+    };
+    command.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.env_remove("KEYLEASH_HOME").env("H", home.path("home")).stdin(Stdio::null());
+    let output = command.output().expect("a shell");
+    Outcome::read(args, &output)
+}
+
+#[track_caller]
+fn says_that_nothing_is_written(outcome: &Outcome) {
+    let codes: Vec<&Value> =
+        outcome.envelope["warnings"].as_array().expect("warnings").iter().map(|w| &w["code"]).collect();
+    assert!(codes.contains(&&json!("records.not_written")), "{outcome:#?}");
+}
+
+fn owner_with_a_key(world: &World) -> (Keyleash, TestAccount, String) {
+    let account = TestAccount::deployed(world, KernelVersion::V0_2_4);
+    let owner = Keyleash::new(world);
+    owner.adopt(world, &account);
+    world.chain.fund(account.address, ETHER);
+    let answer = owner.grant(&policy("bot", &may_call(world.chain.targets.board, "tick()")));
+    let key = text(&answer, "key_id").to_owned();
+    (owner, account, key)
+}
+
+#[test]
+fn k15_a_key_is_revoked_with_proof_although_nothing_can_be_written() {
+    let Some(world) = world() else { return };
+    for trouble in Trouble::ALL {
+        if trouble.needs_mounts() && !can_mount() {
+            skipped(&format!("{trouble:?}"), "this machine lets nobody mount (unshare -m)");
+            continue;
+        }
+        let (owner, _, key) = owner_with_a_key(world);
+        for args in [&["key", "ls"][..], &["account", "show", ACCOUNT], &["revoke", ACCOUNT, &key, "--print"]] {
+            run(&owner, trouble, args).exits(0);
+        }
+        let revoked = run(&owner, trouble, &["revoke", ACCOUNT, &key]).exits(0);
+        assert_eq!(revoked.data()["proofs"].as_array().map(Vec::len), Some(1), "{trouble:?}: {revoked:#?}");
+        says_that_nothing_is_written(&revoked);
+        // The records are as they were; the chain knows better.
+        assert_eq!(text(&owner.ok(&["key", "show", &key]), "state"), "dead", "{trouble:?}");
+    }
+}
+
+#[test]
+fn k15_a_pause_works_although_nothing_can_be_written() {
+    let Some(world) = world() else { return };
+    for trouble in Trouble::ALL {
+        if trouble.needs_mounts() && !can_mount() {
+            skipped(&format!("{trouble:?}"), "this machine lets nobody mount (unshare -m)");
+            continue;
+        }
+        let (owner, _, _) = owner_with_a_key(world);
+        let paused = run(&owner, trouble, &["revoke", ACCOUNT, "--panic"]).exits(0);
+        assert_eq!(paused.data()["paused"]["disabled_mode"], json!(u32::MAX), "{trouble:?}: {paused:#?}");
+        says_that_nothing_is_written(&paused);
+    }
+}
+
+#[test]
+fn k15_what_must_be_written_is_refused_and_nothing_is_half_done() {
+    let Some(world) = world() else { return };
+    for trouble in Trouble::ALL {
+        if trouble.needs_mounts() && !can_mount() {
+            skipped(&format!("{trouble:?}"), "this machine lets nobody mount (unshare -m)");
+            continue;
+        }
+        let (owner, _, key) = owner_with_a_key(world);
+        let before = (owner.ok(&["key", "ls"]), owner.ok(&["vault", "ls"]), owner.ok(&["agent", "ls"]));
+        let file = owner.file("second.toml", &policy("second", &may_call(world.chain.targets.board, "tick()")));
+        let export = owner.new_path("export");
+        owner.ok(&["key", "export", &key, "--out", &export, "--with-secret"]);
+        for args in [
+            &["grant", ACCOUNT, "--policy", &file, "--new-key"][..],
+            &["agent", "new", "bot"],
+            &["account", "new", "other", "--owner-new"],
+        ] {
+            let outcome = run(&owner, trouble, args);
+            assert!(outcome.exit != 0, "{trouble:?}: {outcome:#?}");
+            let said = outcome.message();
+            assert!(said.contains("cannot be written") || said.contains("could not"), "{trouble:?}: {outcome:#?}");
+        }
+        assert_eq!((owner.ok(&["key", "ls"]), owner.ok(&["vault", "ls"]), owner.ok(&["agent", "ls"])), before);
+    }
+}
