@@ -18,6 +18,7 @@ mod harness;
 mod scenarios_denied;
 mod scenarios_leaks;
 mod scenarios_life;
+mod scenarios_records;
 mod scenarios_revoke;
 mod scenarios_scan;
 mod scenarios_sdk;
