@@ -22,6 +22,9 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
     if !key.state.may_act() {
         return None;
     }
+    if key.state == State::Damaged {
+        return Some(Attention { urgent: true, words: "has a damaged record: treat it as live".to_owned() });
+    }
     let mut urgent = false;
     let mut words = Vec::new();
     let g1 = key.validator == Generation::G1;

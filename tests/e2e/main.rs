@@ -16,6 +16,7 @@ mod support;
 
 mod harness;
 mod scenarios_denied;
+mod scenarios_identity;
 mod scenarios_leaks;
 mod scenarios_life;
 mod scenarios_records;

@@ -64,7 +64,7 @@ fn recorded(chain: &Chain, first: u64, start: &Value) -> Value {
 }
 
 /// The chain of the fixture, on a fresh node.
-fn replayed() -> Chain {
+pub fn replayed() -> Chain {
     let record: Value =
         serde_json::from_slice(&fs::read(fixture().join("chain.json")).expect("chain.json")).expect("JSON");
     let chain = Chain::with_deployments(record["start"]["timestamp"].as_u64());
@@ -93,7 +93,7 @@ fn replayed() -> Chain {
 }
 
 /// A copy of the fixture's home, on that chain.
-fn home_on(chain: &Chain) -> Keyleash {
+pub fn home_on(chain: &Chain) -> Keyleash {
     let home = Keyleash::bare();
     copy(&fixture().join("home"), &home.path("home"));
     let network = |name: &str| format!("[network.{name}]\nchain_id = 31337\nrpc = \"{}\"\n", chain.url);
