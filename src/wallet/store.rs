@@ -288,8 +288,9 @@ impl Read<'_> {
     /// The chain that a network name stands for, for what is recorded of an address: the configured one, or, where everything
     /// under that name is of another (the config was edited, or the name given anew), that.
     fn chain(&self, network: &str, address: Address) -> Result<Chain> {
+        type Row = (Option<i64>, Option<Vec<u8>>);
         let chain = |id, genesis| Chain { network: network.to_owned(), id, genesis };
-        let rows = || -> rusqlite::Result<Vec<(Option<i64>, Option<Vec<u8>>)>> {
+        let rows = || -> rusqlite::Result<Vec<Row>> {
             self.connection
                 .prepare_cached(
                     "SELECT chain_id, genesis FROM account WHERE network = ?1 AND address = ?2 UNION
