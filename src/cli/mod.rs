@@ -396,6 +396,9 @@ async fn network(global: &Global, command: NetworkCommand, output: &mut Output, 
                 (None, None) => return Err(Error::usage("network.rpc", "--rpc URL is missing")),
             };
             let view = wallet.add_network(&name, &network)?;
+            if let Some(why) = wallet.learn_chain(&name).await {
+                output.warn("network.unknown_chain", &why);
+            }
             done(&view, format!("Network {name} added. Check it with: keyleash network check {name}"))
         }
         NetworkCommand::Ls => {

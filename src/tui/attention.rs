@@ -28,6 +28,9 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
     if !key.state.may_act() {
         return None;
     }
+    if key.state == State::Damaged {
+        return Some(Attention { urgent: true, words: "has a damaged record: treat it as live".to_owned() });
+    }
     let mut words = Vec::new();
     if key.discovered {
         words.push("was found on chain, not granted here".to_owned());

@@ -692,7 +692,11 @@ impl Runner {
             }),
             Effect::AddNetwork { job, request } => self.start(job, move |shared| async move {
                 let network = network(request.chain_id, request.reached)?;
-                Ok(Report::NetworkAdded(shared.wallet()?.add_network(&request.name, &network)?.name))
+                let wallet = shared.wallet()?;
+                let name = wallet.add_network(&request.name, &network)?.name;
+                // Where it cannot be asked now, the next connection asks.
+                let _ = wallet.learn_chain(&name).await;
+                Ok(Report::NetworkAdded(name))
             }),
             Effect::RemoveNetwork { job, name } => self.start(job, move |shared| async move {
                 let wallet = shared.wallet()?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     PassphraseSource, SecretId, Wallet,
     error::{Class, Error, Result},
+    label,
     model::{Account, Seed},
     network::{Services, check_name},
     now,
@@ -19,6 +20,7 @@ use crate::{
     kernel::{
         account::AccountSeed,
         generation::{Generation, KernelVersion},
+        text::clean,
     },
     secret::Secret,
 };
@@ -203,18 +205,28 @@ impl Wallet {
         self.store.write(|w| w.hide_account(&account.network, account.address))
     }
 
-    /// By name or address.
+    /// By name or address. Under whichever name it is asked for, it has the key of its owner that any of them has.
     pub(super) fn find_account(&self, wanted: &str) -> Result<Account> {
         let accounts = self.store.read(|r| r.accounts())?;
         let address: Option<Address> = wanted.parse().ok();
-        let mut found = accounts.iter().filter(|a| a.name == wanted || Some(a.address) == address);
-        match (found.next(), found.next()) {
-            (Some(account), None) => Ok(account.clone()),
-            (Some(_), Some(_)) => {
-                Err(Error::usage("account.ambiguous", format!("{wanted} is an account on several networks"))
-                    .hint("use the account's name"))
+        let mut found: Vec<&Account> = accounts.iter().filter(|a| a.name == wanted).collect();
+        if found.is_empty() {
+            found = accounts.iter().filter(|a| Some(a.address) == address).collect();
+        }
+        let one = |a: &Account, b: &Account| self.store.read(|r| r.is_one_account(&a.network, &b.network, a.address));
+        match found.as_slice() {
+            [account, others @ ..] if others.iter().map(|o| one(account, o)).all(|same| matches!(same, Ok(true))) => {
+                let mut account = (*account).clone();
+                if account.owner_secret.is_none() {
+                    let names = self.store.read(|r| r.names_of(&account.network, account.address))?;
+                    account.owner_secret =
+                        names.into_iter().filter(|a| a.owner == account.owner).find_map(|a| a.owner_secret);
+                }
+                Ok(account)
             }
-            (None, _) => {
+            [_, ..] => Err(Error::usage("account.ambiguous", format!("{wanted} is an account on several networks"))
+                .hint("use the account's name")),
+            [] => {
                 let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
                 let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
                 Err(Error::usage(
@@ -232,6 +244,10 @@ impl Wallet {
     }
 
     fn name_is_free(&self, name: &str) -> Result<()> {
+        label::check("the account's name", name)?;
+        let accounts = self.store.read(|r| r.accounts())?;
+        let others = accounts.iter().map(|a| (a.name.as_str(), format!("account {}", a.address).into()));
+        label::look_alike(name, others).map_or(Ok(()), Err)?;
         match self.store.read(|r| r.account_by_name(name))? {
             None => Ok(()),
             Some(_) => Err(Error::failed("account.exists", format!("there is an account {name} already"))
@@ -240,12 +256,10 @@ impl Wallet {
     }
 
     fn address_is_free(&self, network: &str, address: Address) -> Result<()> {
-        let taken = self
-            .store
-            .read(|r| Ok(r.account(network, address)?.filter(|_| !r.is_hidden(network, address).unwrap_or(false))))?;
+        let taken = self.store.read(|r| r.account_under(network, address))?;
         match taken {
-            None => Ok(()),
-            Some(account) => Err(Error::failed(
+            None | Some((_, true)) => Ok(()),
+            Some((account, false)) => Err(Error::failed(
                 "account.exists",
                 format!("{address} on {network} is on record already, as {}", account.name),
             )
@@ -359,7 +373,7 @@ pub(super) fn seen(account: &Account, picture: std::result::Result<&Picture, &Er
 /// The account as it is on record, before any chain was asked.
 fn recorded(account: &Account) -> AccountView {
     AccountView {
-        name: account.name.clone(),
+        name: clean(&account.name, label::MAX_LABEL),
         network: account.network.clone(),
         chain_id: account.chain_id,
         address: account.address,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     Wallet,
     error::{Error, Result},
+    label,
     model::Agent,
     now,
     policy::check_label,
@@ -26,6 +27,9 @@ impl Wallet {
             return Err(Error::failed("agent.exists", format!("there is an agent {label} already"))
                 .hint("choose another label"));
         }
+        let agents = self.store.read(|r| r.agents())?;
+        let others = agents.iter().map(|a| (a.label.as_str(), format!("agent {}", a.address).into()));
+        label::look_alike(&label, others).map_or(Ok(()), Err)?;
         let secret = Secret::random()?;
         let agent = Agent {
             label: label.clone(),

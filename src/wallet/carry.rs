@@ -282,7 +282,9 @@ impl Wallet {
         does_the_same: impl Fn(&SignedTransaction) -> bool,
     ) -> Result<Option<Waiting>> {
         let owner = load.account.owner;
-        let Some((account, sent)) = self.waiting_transaction(&services.name, owner)? else { return Ok(None) };
+        let Some((account, sent)) = self.waiting_transaction(&services.name, load.account.address, owner)? else {
+            return Ok(None);
+        };
         if services.node.nonce(owner, At::Latest).await? > sent.nonce {
             return Ok(None);
         }

@@ -55,8 +55,13 @@ impl Wallet {
     pub async fn plan_enable(&self, wanted: &[String], max_cost: Option<U256>) -> Result<EnablePlan> {
         let files = wanted.iter().map(|w| self.find_key(w)).collect::<Result<Vec<_>>>()?;
         let first = files.first().ok_or_else(|| Error::usage("enable.nothing", "name at least one key"))?;
+        let elsewhere = |f: &&KeyFile| {
+            let (one, other) = (&first.key, &f.key);
+            let same = self.store.read(|r| r.is_one_account(&one.network, &other.network, one.account))?;
+            Ok::<_, Error>(one.account != other.account || !same)
+        };
         if let Some(other) =
-            files.iter().find(|f| f.key.account != first.key.account || f.key.network != first.key.network)
+            files.iter().find_map(|f| elsewhere(&f).map(|other| other.then_some(f)).transpose()).transpose()?
         {
             return Err(Error::usage(
                 "enable.accounts",

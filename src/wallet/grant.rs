@@ -63,11 +63,13 @@ pub struct GrantPlan {
     pub resolved: Resolved,
     /// One approval for each, with consecutive nonces.
     pub selectors: Vec<Selector>,
-    /// The nonce of the first; a plan whose nonce was taken meanwhile is stale.
+    /// The nonce of the first; where it was taken meanwhile, the next one is signed.
     pub first_nonce: u128,
     pub findings: Vec<Finding>,
     /// What was looked at, whether or not it held.
     pub checked: Checked,
+    /// Those of the findings that other keys on record give rise to.
+    about_others: Vec<Finding>,
     pub sentences: Vec<String>,
     pub picture: Picture,
 }
@@ -127,6 +129,7 @@ impl Wallet {
             Some(label) => check_label("label", &label)?,
             None => default_label(&intent.holder),
         };
+        self.label_is_distinct(&label, None)?;
         let fresh = matches!(intent.holder, Holder::NewKey).then(Secret::random).transpose()?;
         let session_key = match (&intent.holder, &fresh) {
             (Holder::Agent(address), _) => *address,
@@ -179,7 +182,8 @@ impl Wallet {
             });
         }
         findings.extend(power.finding());
-        findings.extend(self.about_other_keys(&account, &picture, session_key, generation, &selectors)?);
+        let about_others = self.about_other_keys(&account, &picture, session_key, generation, &selectors)?;
+        findings.extend(about_others.iter().cloned());
         let sentences = sentences(&resolved.scope, &functions, generation, Coin::of(account.chain_id));
         let first_nonce = self.store.read(|r| {
             Ok(next_nonce(&r.approvals_of(&account.network, account.address)?, generation, kernel, &account, &picture))
@@ -197,6 +201,7 @@ impl Wallet {
             first_nonce,
             findings,
             checked,
+            about_others,
             sentences,
             picture,
         })
@@ -318,17 +323,28 @@ impl Wallet {
             created_at: now(),
             revoked_at: None,
         };
-        let requests = plan.requests();
         let written = self.store.write(|w| {
+            // Whoever wrote before us may have taken the nonce: the next one is as good, as long as nothing else that was shown is
+            // different now.
             let taken = w.read().approvals_of(&key.network, key.account)?;
             let next = next_nonce(&taken, plan.generation, plan.kernel, &plan.account, &plan.picture);
             if next != plan.first_nonce {
-                return Err(Error::failed(
-                    "grant.stale",
-                    format!("turn {} was taken meanwhile; the next is {next}. Nothing was signed", plan.first_nonce),
-                )
-                .hint("run the command again"));
+                let others = w.read().keys_of(&key.network, key.account, false)?;
+                let now = about_keys(&others, &plan.picture, plan.session_key, plan.generation, &plan.selectors);
+                if now != plan.about_others {
+                    return Err(Error::failed(
+                        "grant.stale",
+                        format!(
+                            "approval nonce {} was taken meanwhile, and what there is to say about the account's other keys has \
+                             changed with it. Nothing was signed",
+                            plan.first_nonce
+                        ),
+                    )
+                    .hint("run the command again"));
+                }
+                plan.first_nonce = next;
             }
+            let requests = plan.requests();
             w.put_key(&key)?;
             let mut approvals = Vec::with_capacity(requests.len());
             for request in requests {
@@ -377,14 +393,18 @@ impl Wallet {
 
     /// Labels of the other accounts that the session key may act for, from our records.
     pub(super) fn also_on(&self, session_key: Address, account: &Account) -> Result<Vec<String>> {
-        let keys = self.store.read(|r| r.keys())?;
-        let mut others: Vec<String> = keys
-            .iter()
-            .filter(|k| k.session_key == session_key && (k.account != account.address || k.network != account.network))
-            .map(|k| format!("{} on {}", k.account, k.network))
-            .collect();
-        others.dedup();
-        Ok(others)
+        self.store.read(|r| {
+            let mut others = Vec::new();
+            for key in r.keys()?.iter().filter(|k| k.session_key == session_key) {
+                let here = key.account == account.address
+                    && r.is_one_account(&key.network, &account.network, account.address)?;
+                let place = format!("{} on {}", key.account, key.network);
+                if !here && !others.contains(&place) {
+                    others.push(place);
+                }
+            }
+            Ok(others)
+        })
     }
 
     /// R33, R34, R35: what the grant does to keys that are there already.
@@ -396,68 +416,79 @@ impl Wallet {
         generation: Generation,
         selectors: &[Selector],
     ) -> Result<Vec<Finding>> {
-        let mut findings = Vec::new();
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
-        let warn = |id, severity, message: String, advice: &str| Finding {
-            id,
-            severity,
-            permission: None,
-            message,
-            advice: advice.to_owned(),
-            effect: Effect::Warn,
-        };
-        for name in selectors {
-            let Some(other) = picture.route(*name).filter(|r| r.validator != generation.address()) else { continue };
-            let silenced: Vec<&str> =
-                keys.iter().filter(|k| k.generation.address() == other.validator).map(|k| k.label.as_str()).collect();
-            let who = if silenced.is_empty() { "every key on it".to_owned() } else { silenced.join(", ") };
-            findings.push(warn(
-                "R33",
-                risk::Severity::High,
-                format!(
-                    "{} goes to validator {} now; the first use of this key sends it to {generation} and silences {who}",
-                    selector::name(*name).unwrap_or("a function"),
-                    other.validator
-                ),
-                "grant on the validator the account uses already (validator = \"auto\")",
-            ));
-        }
-        if let Some(same) = keys.iter().find(|k| k.session_key == session_key && k.generation == generation) {
-            findings.push(warn(
-                "R34",
-                risk::Severity::Medium,
-                format!(
-                    "the key has an approval already ({}); once this one is enabled it replaces that scope",
-                    same.label
-                ),
-                "take the old one back, or use a fresh key",
-            ));
-        }
-        let surplus: Vec<&str> = picture
-            .routes
-            .iter()
-            .filter(|(s, r)| r.validator == generation.address() && !selectors.contains(s))
-            .filter_map(|(s, _)| selector::name(*s))
-            .filter(|name| *name != "execute")
-            .collect();
-        if !surplus.is_empty() {
-            findings.push(warn(
-                "R35",
-                risk::Severity::Low,
-                format!(
-                    "the account has opened {} for session keys: this key may use it too, within its permissions",
-                    surplus.join(", ")
-                ),
-                "nothing to do if the permissions are right",
-            ));
-        }
-        Ok(findings)
+        Ok(about_keys(&keys, picture, session_key, generation, selectors))
     }
 
     pub(super) fn known_keys(&self, account: &Account) -> Result<Vec<Address>> {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, true))?;
         Ok(keys.into_iter().map(|k| k.session_key).collect())
     }
+}
+
+/// R33, R34, R35, from the account's keys on record.
+fn about_keys(
+    keys: &[Key],
+    picture: &Picture,
+    session_key: Address,
+    generation: Generation,
+    selectors: &[Selector],
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let warn = |id, severity, message: String, advice: &str| Finding {
+        id,
+        severity,
+        permission: None,
+        message,
+        advice: advice.to_owned(),
+        effect: Effect::Warn,
+    };
+    for name in selectors {
+        let Some(other) = picture.route(*name).filter(|r| r.validator != generation.address()) else { continue };
+        let silenced: Vec<&str> =
+            keys.iter().filter(|k| k.generation.address() == other.validator).map(|k| k.label.as_str()).collect();
+        let who = if silenced.is_empty() { "every key on it".to_owned() } else { silenced.join(", ") };
+        findings.push(warn(
+            "R33",
+            risk::Severity::High,
+            format!(
+                "{} goes to validator {} now; the first use of this key sends it to {generation} and silences {who}",
+                selector::name(*name).unwrap_or("a function"),
+                other.validator
+            ),
+            "grant on the validator the account uses already (validator = \"auto\")",
+        ));
+    }
+    if let Some(same) = keys.iter().find(|k| k.session_key == session_key && k.generation == generation) {
+        findings.push(warn(
+            "R34",
+            risk::Severity::Medium,
+            format!(
+                "the key has an approval already ({}); once this one is enabled it replaces that scope",
+                same.label
+            ),
+            "take the old one back, or use a fresh key",
+        ));
+    }
+    let surplus: Vec<&str> = picture
+        .routes
+        .iter()
+        .filter(|(s, r)| r.validator == generation.address() && !selectors.contains(s))
+        .filter_map(|(s, _)| selector::name(*s))
+        .filter(|name| *name != "execute")
+        .collect();
+    if !surplus.is_empty() {
+        findings.push(warn(
+            "R35",
+            risk::Severity::Low,
+            format!(
+                "the account has opened {} for session keys: this key may use it too, within its permissions",
+                surplus.join(", ")
+            ),
+            "nothing to do if the permissions are right",
+        ));
+    }
+    findings
 }
 
 pub(super) fn approval_view(approval: &ApprovalRecord, standing: &state::Standing) -> ApprovalView {

@@ -202,7 +202,11 @@ impl Wallet {
             return self.taken_in_before(key, &blob).await;
         }
         let label = match label {
-            Some(label) => check_label("--label", label)?,
+            Some(label) => {
+                let label = check_label("--label", label)?;
+                self.label_is_distinct(&label, None)?;
+                label
+            }
             None => match self.store.read(|r| r.agent_by_address(request.enable.session_key))? {
                 Some(agent) => agent.label,
                 None => format!("for-{}", blob.account.to_string().get(2..8).unwrap_or("account").to_lowercase()),
@@ -220,7 +224,7 @@ impl Wallet {
         };
         let same = |k: &Key| {
             k.origin == Origin::Imported
-                && (k.network == network && k.account == blob.account && k.session_key == request.enable.session_key)
+                && (k.account == blob.account && k.session_key == request.enable.session_key)
                 && (k.generation == request.validator && k.scope == blob.scope && k.owner == found.owner)
         };
         if let Some(key) = self.store.read(|r| Ok(r.keys_of(&network, blob.account, false)?.into_iter().find(same)))? {

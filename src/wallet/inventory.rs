@@ -12,10 +12,10 @@ use super::{
     control::{Power, SOMEBODY_ELSE},
     error::Result,
     key::KeyView,
-    model::{Account, ApprovalRecord},
+    model::{Account, ApprovalRecord, Key},
     state::{Alarm, Picture},
 };
-use crate::kernel::{generation::Generation, revocation::SESSION_MODES};
+use crate::kernel::{account::AccountSeed, generation::Generation, revocation::SESSION_MODES};
 
 /// An account as it stands, at one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,6 +60,7 @@ impl Wallet {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
         let scanned = self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.is_some();
+        let conflicts = self.conflicts(&account, &keys)?;
         let mut keys = self.views_in(&keys, &account.network, account.address, picture.as_ref().ok())?;
         if let Err(error) = &picture {
             for key in &mut keys {
@@ -67,9 +68,45 @@ impl Wallet {
             }
         }
         let mut findings: Vec<Difference> = about_power(power.as_ref()).collect();
+        findings.extend(conflicts);
         findings.extend(keys.iter().flat_map(|key| &key.alarms).map(Difference::from));
         findings.extend(picture.iter().flat_map(|p| differences(&account, &approvals, scanned, p)));
         Ok(Inventory { keys, findings, power, account: seen(&account, picture.as_ref()) })
+    }
+}
+
+impl Wallet {
+    /// Where our records of one account, under its several network names, do not agree. Told; nothing is renamed.
+    fn conflicts(&self, account: &Account, keys: &[Key]) -> Result<Vec<Difference>> {
+        self.store.read(|r| {
+            let mut found = Vec::new();
+            if account.seed.is_some_and(|seed| AccountSeed::from(seed).address() != account.address) {
+                let message = "the record of the account is damaged: the owner and index it was made with give another address";
+                found.push(Difference { id: None, code: "account_damaged", message: message.to_owned() });
+            }
+            for other in r.names_of(&account.network, account.address)? {
+                if other.owner != account.owner {
+                    let message = format!(
+                        "it is on record as {} on {} too, with the owner {}, and here with {}: approvals of the one who is not \
+                         the owner on chain do not count",
+                        other.name, other.network, other.owner, account.owner
+                    );
+                    found.push(Difference { id: None, code: "owner_conflict", message });
+                }
+            }
+            let mut told: Vec<&str> = Vec::new();
+            for key in keys {
+                let Some(other) = r.shares_approval(&key.id)?.filter(|_| !told.contains(&key.id.as_str())) else { continue };
+                told.extend(keys.iter().map(|k| k.id.as_str()).filter(|id| *id == other.id));
+                let message = format!(
+                    "{} ({}) and {} ({}) have the very same approval: whoever holds the key can act once, and revoking either \
+                     ends both",
+                    key.label, key.id, other.label, other.id
+                );
+                found.push(Difference { id: None, code: "same_approval", message });
+            }
+            Ok(found)
+        })
     }
 }
 
@@ -98,6 +135,15 @@ pub(super) fn differences(
             format!(
                 "the owner is {owner} on chain and {} on record: approvals of the latter do not count now",
                 account.owner
+            ),
+        );
+    }
+    if let Some(seed) = account.seed.filter(|seed| !picture.deployed && seed.owner != account.owner) {
+        say(
+            "account_damaged",
+            format!(
+                "the record of the account is damaged: it names the owner {}, and the account will be deployed with {}",
+                account.owner, seed.owner
             ),
         );
     }

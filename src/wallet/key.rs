@@ -1,7 +1,7 @@
 //! Keys on record: listed, shown, found, exported.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     path::Path,
 };
 
@@ -15,9 +15,11 @@ use super::{
     error::{Error, Result},
     grant::{ApprovalView, approval_view, parse_functions, sentences},
     home,
-    model::{ApprovalRecord, Key, Origin},
+    label::{self, MAX_LABEL},
+    model::{ApprovalRecord, Key, Origin, PartialScope},
     policy::check_label,
     state::{self, Alarm, Picture, Standing, State},
+    verify,
 };
 use crate::kernel::{
     abi::Function,
@@ -25,9 +27,10 @@ use crate::kernel::{
     approval::Approval,
     blob::{self, Format},
     generation::Generation,
-    permission::Permission,
+    permission::{Permission, Scope},
     risk::Finding,
     sentence,
+    text::clean,
 };
 
 /// A key as it is shown.
@@ -128,7 +131,10 @@ impl Wallet {
         account: Address,
         picture: Option<&Picture>,
     ) -> Result<Vec<KeyView>> {
-        self.key_views(keys, &Pictures::from([((network.to_owned(), account), picture.cloned())]))
+        // Its keys may have been recorded under other names of the same chain.
+        let names: BTreeSet<&str> = keys.iter().map(|k| k.network.as_str()).chain([network]).collect();
+        let seen = names.into_iter().map(|name| ((name.to_owned(), account), picture.cloned()));
+        self.key_views(keys, &seen.collect())
     }
 
     /// Each account's turns are read once, however many keys it has.
@@ -210,34 +216,61 @@ impl Wallet {
         asked: &Asked,
     ) -> Result<KeyView> {
         let approvals = self.store.read(|r| r.approvals(&key.id))?;
-        let standing = state::of_key(key, &approvals, picture, turns);
-        let each: Vec<(Standing, &ApprovalRecord)> =
-            approvals.iter().map(|a| (state::of_approval(key, a, picture, turns), a)).collect();
+        let checked = |a| match verify::damage(key, a) {
+            Some(why) => state::damaged(&why),
+            None => state::of_approval(key, a, picture, turns),
+        };
+        let each: Vec<(Standing, &ApprovalRecord)> = approvals.iter().map(|a| (checked(a), a)).collect();
+        let damaged = each.iter().find(|(s, _)| s.state == State::Damaged);
+        let standing =
+            damaged.map_or_else(|| state::of_key(key, &approvals, picture, turns), |(damaged, _)| damaged.clone());
+        let known = verify::functions(key);
+        let functions = parse_functions(&known);
+        // What does not verify is not shown as if it were the scope: only which scope the approval names.
+        let unproven = damaged.map(|(_, a)| a.request.enable.merkle_root);
+        let (valid_after, valid_until, paymaster) = match damaged.map(|(_, a)| verify::signed(key, a)) {
+            None => (key.scope.valid_after, key.scope.valid_until, key.scope.paymaster),
+            Some(Some(enable)) => (enable.valid_after, enable.valid_until, enable.paymaster),
+            // The worst that it may be: without end, and on the account's own coins.
+            Some(None) => (0, 0, Address::ZERO),
+        };
         let about = each.iter().find(|(s, _)| s.state == standing.state).or(each.first());
-        let functions = parse_functions(&key.functions);
         let also_on = shared.also_on(key.session_key, key.account, &key.network);
-        let risks = assessment::of_key(key, &approvals, standing.state, &functions, &also_on, picture, asked);
+        // What a damaged record says it may do is not what its owner signed: all that is known is the root.
+        let withheld = unproven.map(|merkle_root| Key {
+            partial: Some(PartialScope { merkle_root, proofs: Vec::new() }),
+            scope: Scope { valid_after, valid_until, paymaster, permissions: Vec::new() },
+            ..key.clone()
+        });
+        let assessed = withheld.as_ref().unwrap_or(key);
+        let risks = assessment::of_key(assessed, &approvals, standing.state, &functions, &also_on, picture, asked);
         Ok(KeyView {
             key_id: key.id.clone(),
-            label: key.label.clone(),
+            label: clean(&key.label, MAX_LABEL),
             session_key: key.session_key,
             account: key.account,
             network: key.network.clone(),
             state: standing.state,
             state_reason: standing.reason,
             nonce: about.map_or_else(|| "0".to_owned(), |(_, a)| a.nonce().to_string()),
-            valid_after: key.scope.valid_after,
-            valid_until: key.scope.valid_until,
-            paymaster: key.scope.paymaster,
+            valid_after,
+            valid_until,
+            paymaster,
             validator: key.generation,
             has_secret: key.secret.is_some(),
             imported: key.origin == Origin::Imported,
             discovered: key.origin == Origin::Discovered,
-            partial_root: key.partial.as_ref().map(|p| p.merkle_root),
-            permissions: key.scope.permissions.clone(),
-            functions: key.functions.clone(),
-            sentences: key_sentences(key, &functions),
-            uses: uses(key, about.map(|(_, a)| a.nonce()), picture),
+            partial_root: unproven.or(key.partial.as_ref().map(|p| p.merkle_root)),
+            permissions: if unproven.is_some() { Vec::new() } else { key.scope.permissions.clone() },
+            functions: if unproven.is_some() { Vec::new() } else { known },
+            sentences: match damaged {
+                Some((damaged, _)) => vec![damaged.reason.clone()],
+                None => key_sentences(key, &functions),
+            },
+            uses: match damaged {
+                Some(_) => Vec::new(),
+                None => uses(key, about.map(|(_, a)| a.nonce()), picture),
+            },
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             alarms: state::alarm(key, &approvals, picture, turns).into_iter().collect(),
             risks,
@@ -260,7 +293,7 @@ impl Wallet {
                     continue;
                 }
                 for approval in r.approvals(&key.id)? {
-                    turns.insert(approval.nonce(), key.label.clone());
+                    turns.insert(approval.nonce(), clean(&key.label, MAX_LABEL));
                 }
             }
             Ok(turns)
@@ -276,7 +309,9 @@ impl Wallet {
         let address: Option<Address> = wanted.parse().ok();
         let mut found: Vec<&Key> = keys.iter().filter(|k| k.id == wanted).collect();
         if found.is_empty() {
-            found = keys.iter().filter(|k| k.label == wanted || Some(k.session_key) == address).collect();
+            // As it is on record, or as it is shown.
+            let labelled = |k: &Key| k.label == wanted || clean(&k.label, MAX_LABEL) == wanted;
+            found = keys.iter().filter(|k| labelled(k) || Some(k.session_key) == address).collect();
         }
         match found.as_slice() {
             [key] => {
@@ -295,10 +330,19 @@ impl Wallet {
         }
     }
 
+    /// Refuses a label that looks like that of another key and is not the same. What is on record already keeps its label.
+    pub(super) fn label_is_distinct(&self, label: &str, of: Option<&str>) -> Result<()> {
+        let keys = self.store.read(|r| r.keys())?;
+        let others = keys.iter().filter(|k| Some(k.id.as_str()) != of);
+        let named = others.map(|k| (k.label.as_str(), format!("key {} on {}", k.id, k.network).into()));
+        label::look_alike(label, named).map_or(Ok(()), Err)
+    }
+
     /// Gives a key a label of the owner's choice.
     pub fn name_key(&self, wanted: &str, label: &str) -> Result<KeyView> {
         let label = check_label("LABEL", label)?;
         let id = self.find_key(wanted)?.key.id;
+        self.label_is_distinct(&label, Some(&id))?;
         let key = self.store.write(|w| {
             let named = w.read().key(&id)?.map(|key| Key { label, ..key });
             named.as_ref().map_or(Ok(()), |key| w.put_key(key))?;

@@ -20,6 +20,7 @@ pub mod home;
 pub mod inspect;
 pub mod inventory;
 pub mod key;
+mod label;
 pub mod model;
 pub mod network;
 pub mod notices;
@@ -40,12 +41,14 @@ pub mod story;
 mod tests;
 pub mod transaction;
 mod vault;
+mod verify;
 // Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
 #[cfg(test)]
 #[path = "vault/tests.rs"]
 mod vault_tests;
 
 use std::{
+    collections::BTreeMap,
     sync::{PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -140,6 +143,7 @@ impl Wallet {
             ),
             false => (Store::open(&records)?, Vault::open(home.data(), config.vault, passphrase), None),
         };
+        store.set_networks(chain_ids(&config));
         let making = None;
         let clients = network::Clients::default();
         Ok(Self { home, config: RwLock::new(config), store, vault, clients, sandbox, making, for_one_command: false })
@@ -169,9 +173,16 @@ impl Wallet {
 
     fn edit_config(&self, change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<()>) -> Result<()> {
         self.home.edit_config(change)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = self.home.load_config()?;
+        let config = self.home.load_config()?;
+        self.store.set_networks(chain_ids(&config));
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
+}
+
+/// Which chain each network name stands for.
+fn chain_ids(config: &Config) -> BTreeMap<String, u64> {
+    config.network.iter().map(|(name, network)| (name.clone(), network.chain_id)).collect()
 }
 
 /// A keyring that is locked will do: it asks to be opened when it is needed.

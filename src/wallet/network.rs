@@ -17,6 +17,7 @@ use super::{
     error::{Error, Result},
     model::{Network, PaymasterKind},
     now, playground,
+    store::is_shared_id,
 };
 use crate::{
     kernel::{
@@ -199,7 +200,39 @@ impl Wallet {
                 networks.remove(name);
             }
             Ok(())
-        })
+        })?;
+        self.store.write(|w| w.forget_network(name))
+    }
+
+    /// Asks which chain a network's node is on, where its chain id alone does not say it. Answers why that is not known.
+    pub async fn learn_chain(&self, name: &str) -> Option<String> {
+        if !self.network_config(name).is_ok_and(|n| is_shared_id(n.chain_id)) {
+            return None;
+        }
+        let known = |services: &Services| {
+            self.store.read(|r| r.genesis(name, services.network.chain_id)).is_ok_and(|hash| hash.is_some())
+        };
+        let why = match self.services(name).await {
+            Ok(services) if known(&services) => return None,
+            Ok(_) => "its node does not give block 0".to_owned(),
+            Err(error) => error.message,
+        };
+        Some(format!(
+            "which local chain {name} is, is not known ({why}): until it is, every network of its chain id counts as the same chain"
+        ))
+    }
+
+    /// The hash of block 0 belongs to a chain whose id others share. Asked once; until then all of that id count as one, which
+    /// overlooks no approval. So neither a node without block 0 nor records that cannot be written are a reason to stop here.
+    async fn remember_chain(&self, services: &Services) {
+        let (name, chain_id) = (&services.name, services.network.chain_id);
+        let known = || self.store.read(|r| r.genesis(name, chain_id)).is_ok_and(|hash| hash.is_some());
+        if !is_shared_id(chain_id) || known() {
+            return;
+        }
+        if let Ok(block) = services.node.block(0).await {
+            let _ = self.store.write(|w| w.put_genesis(name, chain_id, block.hash));
+        }
     }
 
     /// The network that is meant when a command may leave it out.
@@ -268,6 +301,7 @@ impl Wallet {
         let network = self.network_config(name)?;
         let services = self.connect(name, network)?;
         services.node.check_chain(services.network.chain_id).await?;
+        self.remember_chain(&services).await;
         Ok(services)
     }
 

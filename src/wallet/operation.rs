@@ -729,15 +729,16 @@ impl Wallet {
     pub(super) fn waiting_transaction(
         &self,
         network: &str,
+        account: Address,
         owner: Address,
     ) -> Result<Option<(Address, SignedTransaction)>> {
         let waits = |o: Operation| match (o.carrier, o.progress) {
             (Carrier::Transaction(sent), Progress::Signed | Progress::Sent) => {
-                (o.network == network && sent.from == owner).then_some((o.account, sent))
+                (sent.from == owner).then_some((o.account, sent))
             }
             _ => None,
         };
-        Ok(self.operations(100)?.into_iter().find_map(waits))
+        Ok(self.store.read(|r| r.operations_beside(network, account, 100))?.into_iter().find_map(waits))
     }
 }
 

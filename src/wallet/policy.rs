@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     coin::Coin,
     error::{Error, Result},
+    label,
 };
 use crate::kernel::{
     abi::{Function, Interface, parse_address},
@@ -22,7 +23,6 @@ use crate::kernel::{
 pub const MAX_POLICY: u64 = 4 << 20;
 /// Most permissions in a policy: more than any tree an owner could read, and still instant to hash.
 const MAX_PERMISSIONS: usize = 10_000;
-const MAX_LABEL: usize = 64;
 
 /// A moment that may be relative to the signing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,22 +212,9 @@ fn resolve_limit(limit: Limit, now: u64) -> std::result::Result<ExecutionRule, S
     Ok(rule)
 }
 
-/// A label that is safe to show: 1 to 64 printable characters on one line.
+/// A label that is safe to show and to type.
 pub fn check_label(field: &str, label: &str) -> Result<String> {
-    let bad = |what: &str| {
-        Err(Error::usage("label.invalid", format!("{field}: {what}"))
-            .hint("a label is 1 to 64 printable characters on one line"))
-    };
-    if label.trim().is_empty() {
-        return bad("it is empty");
-    }
-    if label.chars().count() > MAX_LABEL {
-        return bad(&format!("it has {} characters", label.chars().count()));
-    }
-    if let Some(c) = label.chars().find(|c| crate::kernel::text::is_unsafe(*c)) {
-        return bad(&format!("it contains the control or direction character U+{:04X}", u32::from(c)));
-    }
-    Ok(label.trim().to_owned())
+    label::check(field, label)
 }
 
 fn parse_document(text: &str) -> Result<Value> {

@@ -370,10 +370,12 @@ impl Records {
             all().filter(|(_, (who, claim))| test(who, claim)).map(|(position, _)| position).collect()
         };
         let of_address = by(&|_, claim| Some(claim.enable.session_key) == address);
-        if of_address.is_empty() {
-            by(&|who, _| who.key_id == wanted || who.label == wanted && !who.hidden)
-        } else {
-            of_address
+        // An id means that key, whatever another one is called.
+        let of_id = by(&|who, _| who.key_id == wanted);
+        match (of_id.is_empty(), of_address.is_empty()) {
+            (false, _) => of_id,
+            (true, false) => of_address,
+            (true, true) => by(&|who, _| who.label == wanted && !who.hidden),
         }
     }
 }

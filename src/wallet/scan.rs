@@ -24,7 +24,7 @@ use super::{
     },
     control::{Power, Reach, SOMEBODY_ELSE},
     error::{Error, Result},
-    key::{KeyView, Pictures},
+    key::KeyView,
     model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
     network::Services,
     now, short_id,
@@ -368,10 +368,8 @@ impl Wallet {
     /// The transactions in which operations on record were mined with success.
     fn transactions_of(&self, account: &Account) -> Result<BTreeMap<u64, BTreeSet<B256>>> {
         let mut ours: BTreeMap<u64, BTreeSet<B256>> = BTreeMap::new();
-        for operation in self.store.read(|r| r.operations(OPERATIONS))? {
-            if let Progress::Included { success: true, transaction_hash, block, .. } = operation.progress
-                && (operation.network == account.network && operation.account == account.address)
-            {
+        for operation in self.store.read(|r| r.operations_of(&account.network, account.address, OPERATIONS))? {
+            if let Progress::Included { success: true, transaction_hash, block, .. } = operation.progress {
                 ours.entry(block).or_default().insert(transaction_hash);
             }
         }
@@ -956,8 +954,7 @@ impl Wallet {
     ) -> Result<Scan> {
         let mut keys = Vec::with_capacity(joined.len() + ledger.strays.len());
         let on_record: Vec<Key> = joined.iter().map(|j| j.key.clone()).collect();
-        let pictures = Pictures::from([((account.network.clone(), account.address), Some(picture.clone()))]);
-        let views = self.key_views(&on_record, &pictures)?;
+        let views = self.views_in(&on_record, &account.network, account.address, Some(picture))?;
         for (Joined { key, was_known, enabled }, view) in joined.iter().zip(views) {
             let history: Vec<&Enabled> = enabled.iter().filter_map(|at| ledger.enabled.get(*at)).collect();
             let uses = together(history.iter().map(|e| e.uses));

@@ -86,6 +86,8 @@ pub enum State {
     Dead,
     Stale,
     Unknown,
+    /// The record does not verify: what it says is not to be relied on.
+    Damaged,
 }
 
 impl State {
@@ -104,14 +106,22 @@ impl State {
             Self::Dead => "dead",
             Self::Stale => "stale",
             Self::Unknown => "unknown",
+            Self::Damaged => "damaged",
         }
     }
 
-    /// Whether the key can act, or could without the owner doing anything more.
+    /// Whether the key can act, or could without the owner doing anything more. Nobody knows it of a damaged record: treat as live.
     pub const fn may_act(self) -> bool {
         matches!(
             self,
-            Self::Pending | Self::Queued | Self::Active | Self::NotYet | Self::Expiring | Self::Paused | Self::Spent
+            Self::Pending
+                | Self::Queued
+                | Self::Active
+                | Self::NotYet
+                | Self::Expiring
+                | Self::Paused
+                | Self::Spent
+                | Self::Damaged
         )
     }
 }
@@ -127,6 +137,14 @@ impl std::fmt::Display for State {
 pub struct Standing {
     pub state: State,
     pub reason: String,
+}
+
+/// Of a record that does not verify.
+pub fn damaged(why: &str) -> Standing {
+    standing(
+        State::Damaged,
+        format!("the record does not verify: {why}. Treat the key as live; restore the records from a backup"),
+    )
 }
 
 fn standing(state: State, reason: impl Into<String>) -> Standing {
@@ -353,7 +371,8 @@ fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Picture, nonces: Nonc
 
 /// The standing of a key with all its approvals: the one that matters most.
 pub fn of_key(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
-    const WEIGHT: [State; 13] = [
+    const WEIGHT: [State; 14] = [
+        State::Damaged,
         State::Active,
         State::Expiring,
         State::NotYet,

@@ -2,12 +2,16 @@
 //!
 //! WAL with synchronous=FULL, so that what was reported survives a crash (a sandbox's records need not survive a power cut); writers take their turn with BEGIN IMMEDIATE,
 //! so that two processes never plan the same nonce. Rows hold a record as JSON beside the columns that are searched.
+//!
+//! An account is (chain, address), and a network name is a way to reach its chain: whoever asks by a name gets what was recorded
+//! under every name of that chain.
 
 mod picture;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -23,7 +27,7 @@ use super::{
 use crate::kernel::text::clean;
 
 /// Version of the schema below, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE account (
@@ -53,12 +57,85 @@ CREATE TABLE scan (
     network TEXT NOT NULL, account BLOB NOT NULL, record TEXT NOT NULL, PRIMARY KEY (network, account)) STRICT;
 ";
 
+/// Which chain each row is of, and an approval that an earlier version recorded for two keys (its column names one, its record the
+/// other). New in version 3. A record that cannot be read is left as it is: it must not keep the others from being opened.
+const CHAINS: &str = "
+CREATE TABLE network_chain (network TEXT PRIMARY KEY, chain_id INTEGER NOT NULL, genesis BLOB NOT NULL) STRICT;
+ALTER TABLE account ADD COLUMN chain_id INTEGER;
+ALTER TABLE account ADD COLUMN genesis BLOB;
+ALTER TABLE key ADD COLUMN chain_id INTEGER;
+ALTER TABLE key ADD COLUMN genesis BLOB;
+ALTER TABLE operation ADD COLUMN chain_id INTEGER;
+ALTER TABLE operation ADD COLUMN genesis BLOB;
+ALTER TABLE scan ADD COLUMN chain_id INTEGER;
+ALTER TABLE scan ADD COLUMN genesis BLOB;
+ALTER TABLE approval ADD COLUMN also_key_id TEXT;
+UPDATE account SET chain_id = CASE WHEN json_valid(record) THEN
+    CASE WHEN typeof(json_extract(record, '$.chain_id')) = 'integer' THEN json_extract(record, '$.chain_id') END END;
+UPDATE key SET chain_id = CASE WHEN json_valid(record) THEN
+    CASE WHEN typeof(json_extract(record, '$.chain_id')) = 'integer' THEN json_extract(record, '$.chain_id') END END;
+UPDATE operation SET chain_id = coalesce(
+    (SELECT chain_id FROM account a WHERE a.network = operation.network AND a.address = operation.account),
+    (SELECT max(chain_id) FROM key k WHERE k.network = operation.network AND k.account = operation.account));
+UPDATE scan SET chain_id = coalesce(
+    (SELECT chain_id FROM account a WHERE a.network = scan.network AND a.address = scan.account),
+    (SELECT max(chain_id) FROM key k WHERE k.network = scan.network AND k.account = scan.account));
+UPDATE approval SET also_key_id = CASE WHEN json_valid(record) THEN
+    (SELECT id FROM key WHERE id = json_extract(approval.record, '$.key_id') AND id <> approval.key_id) END;
+CREATE INDEX account_place ON account (address, chain_id);
+CREATE INDEX key_place ON key (account, chain_id);
+CREATE INDEX operation_place ON operation (account, chain_id);
+CREATE INDEX approval_also ON approval (also_key_id) WHERE also_key_id IS NOT NULL;
+";
+
+/// Chain ids that many local chains have: which of them is meant is told by the hash of its block 0.
+pub const fn is_shared_id(chain_id: u64) -> bool {
+    matches!(chain_id, 31_337 | 1_337)
+}
+
+/// Whether a row (`?1` = network name, `?2` = chain id, `?3` = hash of block 0) is of this chain. A hash that was never asked for fits
+/// every chain of the id: an approval for one is good on the others too, so it is better planned with than overlooked.
+macro_rules! of_chain {
+    ($table:literal) => {
+        concat!(
+            "(",
+            $table,
+            ".chain_id = ?2 AND (?3 IS NULL OR ",
+            $table,
+            ".genesis IS NULL OR ",
+            $table,
+            ".genesis = ?3) OR ",
+            $table,
+            ".network = ?1 AND (?2 IS NULL OR ",
+            $table,
+            ".chain_id IS NULL))"
+        )
+    };
+}
+
+/// A chain as rows are searched by it.
+struct Chain {
+    network: String,
+    id: Option<i64>,
+    genesis: Option<Vec<u8>>,
+}
+
+impl Chain {
+    fn fits(&self, other: &Self) -> bool {
+        self.id.is_some()
+            && self.id == other.id
+            && (self.genesis.is_none() || other.genesis.is_none() || self.genesis == other.genesis)
+    }
+}
+
 /// The open record file.
 pub struct Store {
     connection: Mutex<Connection>,
     /// Why nothing can be written: then `connection` is to a copy in memory.
     read_only: Option<String>,
     notices: Notices,
+    /// The chain id that each network name is configured with.
+    networks: RwLock<BTreeMap<String, u64>>,
 }
 
 impl Store {
@@ -84,7 +161,14 @@ impl Store {
         };
         let notices = Notices::default();
         let error = match open() {
-            Ok(connection) => return Ok(Self { connection: Mutex::new(connection), read_only: None, notices }),
+            Ok(connection) => {
+                return Ok(Self {
+                    connection: Mutex::new(connection),
+                    read_only: None,
+                    notices,
+                    networks: RwLock::default(),
+                });
+            }
             Err(error) => error,
         };
         let failed = || database(&error).hint(format!("the records are in {}", path.display()));
@@ -95,7 +179,7 @@ impl Store {
         let mut connection = picture::open(path).map_err(|_| failed())?;
         migrate(&mut connection).map_err(|_| failed())?;
         let read_only = Some(format!("the records in {} cannot be written ({error})", path.display()));
-        Ok(Self { connection: Mutex::new(connection), read_only, notices })
+        Ok(Self { connection: Mutex::new(connection), read_only, notices, networks: RwLock::default() })
     }
 
     /// What is to be said about the records.
@@ -124,6 +208,11 @@ impl Store {
         Ok(())
     }
 
+    /// Says which chain each network name stands for now.
+    pub fn set_networks(&self, networks: BTreeMap<String, u64>) {
+        *self.networks.write().unwrap_or_else(PoisonError::into_inner) = networks;
+    }
+
     /// Runs `work` as one write that other processes see whole or not at all. Nothing is kept when it fails.
     pub fn write<T>(&self, work: impl FnOnce(&Write<'_>) -> Result<T>) -> Result<T> {
         self.require_writable()?;
@@ -134,7 +223,8 @@ impl Store {
         let mut connection = self.lock();
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| database(&e))?;
-        let write = Write { transaction };
+        let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
+        let write = Write { transaction, networks: &networks };
         let out = work(&write)?;
         write.transaction.commit().map_err(|e| database(&e))?;
         Ok(out)
@@ -145,12 +235,13 @@ impl Store {
         let mut connection = self.lock();
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(|e| database(&e))?;
-        work(&Read { connection: &transaction })
+        let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
+        work(&Read { connection: &transaction, networks: &networks })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held rolled its transaction back; the connection is good.
-        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,11 +249,10 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match version {
-        0 | 1 => {
-            if version == 0 {
-                transaction.execute_batch(SCHEMA)?;
+        0..SCHEMA_VERSION => {
+            for (_, step) in (0..).zip([SCHEMA, SCAN, CHAINS]).filter(|(from, _)| *from >= version) {
+                transaction.execute_batch(step)?;
             }
-            transaction.execute_batch(SCAN)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.commit()
         }
@@ -179,6 +269,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 /// Queries over one consistent picture.
 pub struct Read<'a> {
     connection: &'a Connection,
+    networks: &'a BTreeMap<String, u64>,
 }
 
 impl Read<'_> {
@@ -195,15 +286,31 @@ impl Read<'_> {
         self.one("SELECT record, 'account ' || name FROM account WHERE hidden = 0 AND name = ?1", params![name])
     }
 
-    /// Hidden accounts too: their approvals stay on record.
+    /// By any network name of its chain. Hidden accounts too: their approvals stay on record. Where several are on record, one
+    /// that is on the list, and of those the one recorded under this very name.
     pub fn account(&self, network: &str, address: Address) -> Result<Option<Account>> {
-        self.one(
-            "SELECT record, 'account ' || name FROM account WHERE network = ?1 AND address = ?2",
-            params![network, address.as_slice()],
+        Ok(self.names_of(network, address)?.into_iter().next())
+    }
+
+    /// Every record of one account, one for each network name that it was recorded under; in the order of [`Read::account`].
+    pub fn names_of(&self, network: &str, address: Address) -> Result<Vec<Account>> {
+        let Chain { network, id, genesis } = self.chain(network, address)?;
+        self.many(
+            concat!(
+                "SELECT record, 'account ' || name FROM account WHERE address = ?4 AND ",
+                of_chain!("account"),
+                " ORDER BY hidden, network <> ?1, rowid"
+            ),
+            params![network, id, genesis, address.as_slice()],
         )
     }
 
-    pub fn is_hidden(&self, network: &str, address: Address) -> Result<bool> {
+    /// The account recorded under this very network name, and whether it is off the list.
+    pub fn account_under(&self, network: &str, address: Address) -> Result<Option<(Account, bool)>> {
+        let account = self.one(
+            "SELECT record, 'account ' || name FROM account WHERE network = ?1 AND address = ?2",
+            params![network, address.as_slice()],
+        )?;
         let hidden: Option<i64> = self
             .connection
             .query_row(
@@ -213,7 +320,60 @@ impl Read<'_> {
             )
             .optional()
             .map_err(|e| database(&e))?;
-        Ok(hidden == Some(1))
+        Ok(account.zip(hidden).map(|(account, hidden)| (account, hidden == 1)))
+    }
+
+    /// Whether what is on record under two network names for an address is one account.
+    pub fn is_one_account(&self, one: &str, other: &str, address: Address) -> Result<bool> {
+        Ok(one == other || self.chain(one, address)?.fits(&self.chain(other, address)?))
+    }
+
+    /// The hash of block 0 of the chain behind a network name, where it was asked for.
+    pub fn genesis(&self, network: &str, chain_id: u64) -> Result<Option<B256>> {
+        let hash = self.genesis_of(network, i64::try_from(chain_id).ok())?;
+        Ok(hash.and_then(|hash| B256::try_from(hash.as_slice()).ok()))
+    }
+
+    fn genesis_of(&self, network: &str, chain_id: Option<i64>) -> Result<Option<Vec<u8>>> {
+        self.connection
+            .prepare_cached("SELECT genesis FROM network_chain WHERE network = ?1 AND chain_id = ?2")
+            .and_then(|mut s| s.query_row(params![network, chain_id], |row| row.get(0)).optional())
+            .map_err(|e| database(&e))
+    }
+
+    /// The chain that a network name stands for, for what is recorded of an address: the configured one, or, where everything
+    /// under that name is of another (the config was edited, or the name given anew), that.
+    fn chain(&self, network: &str, address: Address) -> Result<Chain> {
+        type Row = (Option<i64>, Option<Vec<u8>>);
+        let chain = |id, genesis| Chain { network: network.to_owned(), id, genesis };
+        let rows = || -> rusqlite::Result<Vec<Row>> {
+            self.connection
+                .prepare_cached(
+                    "SELECT chain_id, genesis FROM account WHERE network = ?1 AND address = ?2 UNION
+                     SELECT chain_id, genesis FROM key WHERE network = ?1 AND account = ?2",
+                )?
+                .query_map(params![network, address.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        let recorded: Vec<Chain> = rows()
+            .map_err(|e| database(&e))?
+            .into_iter()
+            .filter(|(id, _)| id.is_some())
+            .map(|(id, genesis)| chain(id, genesis))
+            .collect();
+        let configured = match self.networks.get(network).and_then(|id| i64::try_from(*id).ok()) {
+            Some(id) => Some(chain(Some(id), self.genesis_of(network, Some(id))?)),
+            None => None,
+        };
+        Ok(match configured {
+            Some(configured) if recorded.is_empty() || recorded.iter().any(|r| r.fits(&configured)) => configured,
+            // The one whose hash of block 0 is known says more.
+            configured => recorded
+                .into_iter()
+                .max_by_key(|r| r.genesis.is_some())
+                .or(configured)
+                .unwrap_or_else(|| chain(None, None)),
+        })
     }
 
     pub fn keys(&self) -> Result<Vec<Key>> {
@@ -231,9 +391,14 @@ impl Read<'_> {
 
     /// Keys of one account, those removed from lists included when `all`.
     pub fn keys_of(&self, network: &str, account: Address, all: bool) -> Result<Vec<Key>> {
+        let Chain { network, id, genesis } = self.chain(network, account)?;
         self.many(
-            "SELECT record, 'key ' || id FROM key WHERE network = ?1 AND account = ?2 AND (hidden = 0 OR ?3) ORDER BY rowid",
-            params![network, account.as_slice(), all],
+            concat!(
+                "SELECT record, 'key ' || id FROM key WHERE account = ?4 AND ",
+                of_chain!("key"),
+                " AND (hidden = 0 OR ?5) ORDER BY rowid"
+            ),
+            params![network, id, genesis, account.as_slice(), all],
         )
     }
 
@@ -252,7 +417,17 @@ impl Read<'_> {
 
     pub fn approvals(&self, key_id: &str) -> Result<Vec<ApprovalRecord>> {
         self.many(
-            "SELECT record, 'approval of key ' || key_id FROM approval WHERE key_id = ?1 ORDER BY id",
+            "SELECT record, 'approval of key ' || key_id FROM approval WHERE key_id = ?1 OR also_key_id = ?1 ORDER BY id",
+            params![key_id],
+        )
+    }
+
+    /// The other key that an earlier version recorded this key's approval for as well.
+    pub fn shares_approval(&self, key_id: &str) -> Result<Option<Key>> {
+        self.one(
+            "SELECT other.record, 'key ' || other.id FROM approval
+             JOIN key other ON other.id = iif(approval.key_id = ?1, approval.also_key_id, approval.key_id)
+             WHERE approval.also_key_id IS NOT NULL AND ?1 IN (approval.key_id, approval.also_key_id)",
             params![key_id],
         )
     }
@@ -266,11 +441,14 @@ impl Read<'_> {
 
     /// Every approval signed for an account, keys off the lists included, and every draft that was not removed.
     pub fn approvals_of(&self, network: &str, account: Address) -> Result<Vec<ApprovalRecord>> {
+        let Chain { network, id, genesis } = self.chain(network, account)?;
         self.many(
-            "SELECT approval.record, 'approval of key ' || key.id FROM approval JOIN key ON key.id = approval.key_id
-             WHERE key.network = ?1 AND key.account = ?2
-             AND (key.hidden = 0 OR json_extract(approval.record, '$.signature') IS NOT NULL) ORDER BY approval.id",
-            params![network, account.as_slice()],
+            concat!(
+                "SELECT approval.record, 'approval of key ' || key.id FROM approval JOIN key ON key.id = approval.key_id
+                 WHERE key.account = ?4 AND ", of_chain!("key"),
+                " AND (key.hidden = 0 OR json_extract(approval.record, '$.signature') IS NOT NULL) ORDER BY approval.id"
+            ),
+            params![network, id, genesis, account.as_slice()],
         )
     }
 
@@ -298,15 +476,46 @@ impl Read<'_> {
         self.many("SELECT record, 'operation 0x' || lower(hex(user_op_hash)) FROM operation ORDER BY created_at DESC, rowid DESC LIMIT ?1", params![limit])
     }
 
+    /// Those of one account, newest first.
+    pub fn operations_of(&self, network: &str, account: Address, limit: u32) -> Result<Vec<Operation>> {
+        let Chain { network, id, genesis } = self.chain(network, account)?;
+        self.many(
+            concat!(
+                "SELECT record, 'operation 0x' || lower(hex(user_op_hash)) FROM operation WHERE account = ?4 AND ",
+                of_chain!("operation"),
+                " ORDER BY created_at DESC, rowid DESC LIMIT ?5"
+            ),
+            params![network, id, genesis, account.as_slice(), limit],
+        )
+    }
+
+    /// Those of every account on the chain of one, newest first: an owner's transactions stand in one line there.
+    pub fn operations_beside(&self, network: &str, account: Address, limit: u32) -> Result<Vec<Operation>> {
+        let Chain { network, id, genesis } = self.chain(network, account)?;
+        self.many(
+            concat!(
+                "SELECT record, 'operation 0x' || lower(hex(user_op_hash)) FROM operation WHERE ",
+                of_chain!("operation"),
+                " ORDER BY created_at DESC, rowid DESC LIMIT ?4"
+            ),
+            params![network, id, genesis, limit],
+        )
+    }
+
     pub fn proofs<T: DeserializeOwned>(&self, key_id: &str) -> Result<Vec<T>> {
         self.many("SELECT record, 'proof of key ' || key_id FROM proof WHERE key_id = ?1 ORDER BY id", params![key_id])
     }
 
     /// What the last scan of an account kept.
     pub fn scan<T: DeserializeOwned>(&self, network: &str, account: Address) -> Result<Option<T>> {
+        let Chain { network, id, genesis } = self.chain(network, account)?;
         self.one(
-            "SELECT record, 'scan of 0x' || lower(hex(account)) FROM scan WHERE network = ?1 AND account = ?2",
-            params![network, account.as_slice()],
+            concat!(
+                "SELECT record, 'scan of 0x' || lower(hex(account)) FROM scan WHERE account = ?4 AND ",
+                of_chain!("scan"),
+                " ORDER BY network <> ?1 LIMIT 1"
+            ),
+            params![network, id, genesis, account.as_slice()],
         )
     }
 
@@ -330,19 +539,22 @@ impl Read<'_> {
 /// One write under way; it reads its own changes.
 pub struct Write<'a> {
     transaction: Transaction<'a>,
+    networks: &'a BTreeMap<String, u64>,
 }
 
 impl Write<'_> {
     pub fn read(&self) -> Read<'_> {
-        Read { connection: &self.transaction }
+        Read { connection: &self.transaction, networks: self.networks }
     }
 
     /// Adds the account, or brings a hidden one back.
     pub fn put_account(&self, account: &Account) -> Result<()> {
+        let chain_id = i64::try_from(account.chain_id).ok();
+        let genesis = self.read().genesis_of(&account.network, chain_id)?;
         self.run(
-            "INSERT INTO account (network, address, name, record) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (network, address) DO UPDATE SET name = ?3, record = ?4, hidden = 0",
-            params![account.network, account.address.as_slice(), account.name, json(account)?],
+            "INSERT INTO account (network, address, name, record, chain_id, genesis) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (network, address) DO UPDATE SET name = ?3, record = ?4, hidden = 0, chain_id = ?5, genesis = ?6",
+            params![account.network, account.address.as_slice(), account.name, json(account)?, chain_id, genesis],
         )
     }
 
@@ -354,10 +566,21 @@ impl Write<'_> {
     }
 
     pub fn put_key(&self, key: &Key) -> Result<()> {
+        let chain_id = i64::try_from(key.chain_id).ok();
+        let genesis = self.read().genesis_of(&key.network, chain_id)?;
         self.run(
-            "INSERT INTO key (id, network, account, session_key, label, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (id) DO UPDATE SET label = ?5, record = ?6",
-            params![key.id, key.network, key.account.as_slice(), key.session_key.as_slice(), key.label, json(key)?],
+            "INSERT INTO key (id, network, account, session_key, label, record, chain_id, genesis)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET label = ?5, record = ?6",
+            params![
+                key.id,
+                key.network,
+                key.account.as_slice(),
+                key.session_key.as_slice(),
+                key.label,
+                json(key)?,
+                chain_id,
+                genesis
+            ],
         )
     }
 
@@ -372,13 +595,53 @@ impl Write<'_> {
         self.run("UPDATE key SET hidden = 1 WHERE id = ?1", params![id])
     }
 
-    /// Adds the approval, or the signature to one that waits for it.
+    /// Adds the approval, or the signature to one that waits for it. One that is another key's is refused: two keys with one
+    /// approval would live and end together.
     pub fn put_approval(&self, approval: &ApprovalRecord) -> Result<()> {
-        self.run(
+        let digest = approval.digest();
+        let written = self.changed(
             "INSERT INTO approval (key_id, digest, record) VALUES (?1, ?2, ?3)
-             ON CONFLICT (digest) DO UPDATE SET record = ?3",
-            params![approval.key_id, approval.digest().as_slice(), json(approval)?],
+             ON CONFLICT (digest) DO UPDATE SET record = ?3 WHERE ?1 IN (key_id, also_key_id)",
+            params![approval.key_id, digest.as_slice(), json(approval)?],
+        )?;
+        if written > 0 {
+            return Ok(());
+        }
+        let other = self.read().one::<Key>(
+            "SELECT key.record, 'key ' || key.id FROM approval JOIN key ON key.id = approval.key_id WHERE digest = ?1",
+            params![digest.as_slice()],
+        )?;
+        let who =
+            other.map_or_else(|| "another key".to_owned(), |key| format!("{} ({})", clean(&key.label, 64), key.id));
+        Err(Error::failed(
+            "records.same_approval",
+            format!("the approval {digest} is on record already, as that of {who}"),
         )
+        .hint("use that key; or ask for another scope, window or session key"))
+    }
+
+    /// Writes down which chain a network name stands for, also for what was recorded under it before that was asked.
+    pub fn put_genesis(&self, network: &str, chain_id: u64, genesis: B256) -> Result<()> {
+        let Ok(id) = i64::try_from(chain_id) else { return Ok(()) };
+        self.run(
+            "INSERT INTO network_chain (network, chain_id, genesis) VALUES (?1, ?2, ?3)
+             ON CONFLICT (network) DO UPDATE SET chain_id = ?2, genesis = ?3",
+            params![network, id, genesis.as_slice()],
+        )?;
+        for sql in [
+            "UPDATE account SET genesis = ?3 WHERE network = ?1 AND chain_id = ?2 AND genesis IS NULL",
+            "UPDATE key SET genesis = ?3 WHERE network = ?1 AND chain_id = ?2 AND genesis IS NULL",
+            "UPDATE operation SET genesis = ?3 WHERE network = ?1 AND chain_id = ?2 AND genesis IS NULL",
+            "UPDATE scan SET genesis = ?3 WHERE network = ?1 AND chain_id = ?2 AND genesis IS NULL",
+        ] {
+            self.run(sql, params![network, id, genesis.as_slice()])?;
+        }
+        Ok(())
+    }
+
+    /// A network name that is given up may stand for another chain later. What was recorded under it stays with its chain.
+    pub fn forget_network(&self, network: &str) -> Result<()> {
+        self.run("DELETE FROM network_chain WHERE network = ?1", params![network])
     }
 
     pub fn put_agent(&self, agent: &Agent) -> Result<()> {
@@ -389,15 +652,18 @@ impl Write<'_> {
     }
 
     pub fn put_operation(&self, operation: &Operation) -> Result<()> {
+        let Chain { id, genesis, .. } = self.read().chain(&operation.network, operation.account)?;
         self.run(
-            "INSERT INTO operation (user_op_hash, network, account, created_at, record) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (user_op_hash) DO UPDATE SET record = ?5",
+            "INSERT INTO operation (user_op_hash, network, account, created_at, record, chain_id, genesis)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (user_op_hash) DO UPDATE SET record = ?5",
             params![
                 operation.user_op_hash.as_slice(),
                 operation.network,
                 operation.account.as_slice(),
                 i64::try_from(operation.created_at).unwrap_or(i64::MAX),
-                json(operation)?
+                json(operation)?,
+                id,
+                genesis
             ],
         )
     }
@@ -410,15 +676,25 @@ impl Write<'_> {
     }
 
     pub fn put_scan(&self, network: &str, account: Address, scan: &impl Serialize) -> Result<()> {
+        let Chain { network, id, genesis } = self.read().chain(network, account)?;
+        // One account has one history, whichever name it was read under last.
         self.run(
-            "INSERT INTO scan (network, account, record) VALUES (?1, ?2, ?3)
-             ON CONFLICT (network, account) DO UPDATE SET record = ?3",
-            params![network, account.as_slice(), json(scan)?],
+            concat!("DELETE FROM scan WHERE account = ?4 AND ", of_chain!("scan")),
+            params![network, id, genesis, account.as_slice()],
+        )?;
+        self.run(
+            "INSERT INTO scan (network, account, record, chain_id, genesis) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (network, account) DO UPDATE SET record = ?3, chain_id = ?4, genesis = ?5",
+            params![network, account.as_slice(), json(scan)?, id, genesis],
         )
     }
 
     fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
-        self.transaction.prepare_cached(sql).and_then(|mut s| s.execute(params)).map(|_| ()).map_err(|e| database(&e))
+        self.changed(sql, params).map(|_| ())
+    }
+
+    fn changed(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
+        self.transaction.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(|e| database(&e))
     }
 }
 

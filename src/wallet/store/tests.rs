@@ -299,8 +299,8 @@ fn what_is_taken_off_the_lists_stays_on_record() {
         .store
         .read(|r| {
             assert!(r.accounts()?.is_empty() && r.account_by_name("treasury")?.is_none() && r.keys()?.is_empty());
-            assert!(r.is_hidden("local", ACCOUNT)?);
-            assert!(!r.is_hidden("base", ACCOUNT)?);
+            assert_eq!(r.account_under("local", ACCOUNT)?, Some((hidden.clone(), true)));
+            assert_eq!(r.account_under("base", ACCOUNT)?, None);
             assert_eq!(r.account("local", ACCOUNT)?, Some(hidden.clone()));
             assert_eq!(r.keys_of("local", ACCOUNT, true)?.len(), 1);
             assert!(r.keys_of("local", ACCOUNT, false)?.is_empty());
@@ -332,21 +332,175 @@ fn records_of_a_newer_version_are_left_alone() {
     assert!(error.hint.contains("records.db"), "{}", error.hint);
 }
 
+/// A record file as an earlier version left it: one account under two network names, a key under each, and one approval that was
+/// recorded for both; beside them a record that nobody can read.
+fn records_of(version: i64) -> (TempDir, [Key; 2], ApprovalRecord) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    private_file(&path).unwrap();
+    let connection = Connection::open(path).unwrap();
+    let keys = [key("a"), under("main2", key("b"))];
+    let approval = approval(&keys[1], 1);
+    if version > 0 {
+        connection.execute_batch(SCHEMA).unwrap();
+        for key in &keys {
+            let row = params![key.id, key.network, ACCOUNT.as_slice(), OTHER.as_slice(), key.label, json(key).unwrap()];
+            let sql =
+                "INSERT INTO key (id, network, account, session_key, label, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            connection.execute(sql, row).unwrap();
+            let account = Account { network: key.network.clone(), chain_id: 1, ..account(&key.network, ACCOUNT) };
+            let row = params![account.network, ACCOUNT.as_slice(), account.name, json(&account).unwrap()];
+            connection
+                .execute("INSERT INTO account (network, address, name, record) VALUES (?1, ?2, ?3, ?4)", row)
+                .unwrap();
+        }
+        let sql = "INSERT INTO approval (key_id, digest, record) VALUES ('a', ?1, ?2)";
+        connection.execute(sql, params![approval.digest().as_slice(), json(&approval).unwrap()]).unwrap();
+        let sql = "INSERT INTO operation (user_op_hash, network, account, created_at, record) VALUES (?1, 'local', ?2, 1, ?3)";
+        let operation = operation(1, 1);
+        connection
+            .execute(sql, params![operation.user_op_hash.as_slice(), ACCOUNT.as_slice(), json(&operation).unwrap()])
+            .unwrap();
+        let sql =
+            "INSERT INTO account (network, address, name, hidden, record) VALUES ('local', ?1, 'x', 1, '{not JSON')";
+        connection.execute(sql, params![OTHER.as_slice()]).unwrap();
+    }
+    if version > 1 {
+        connection.execute_batch(SCAN).unwrap();
+        connection.execute("INSERT INTO scan VALUES ('main2', ?1, '\"seen\"')", params![ACCOUNT.as_slice()]).unwrap();
+    }
+    connection.pragma_update(None, "user_version", version).unwrap();
+    (folder, keys, approval)
+}
+
+fn under(network: &str, key: Key) -> Key {
+    Key { network: network.into(), ..key }
+}
+
 #[test]
-fn records_of_the_first_version_are_upgraded_and_nothing_is_lost() {
+fn records_of_every_earlier_version_are_upgraded_and_nothing_is_lost() {
+    for version in 0..SCHEMA_VERSION {
+        let (folder, keys, approval) = records_of(version);
+        let path = folder.path().join("records.db");
+        drop(Store::open(&path).unwrap());
+        let store = Store::open(&path).unwrap();
+        if version == 0 {
+            assert_eq!(store.read(|r| r.keys()).unwrap(), []);
+            continue;
+        }
+        store
+            .read(|r| {
+                for name in ["local", "main2"] {
+                    assert_eq!(r.keys_of(name, ACCOUNT, true)?, keys, "{version}: under {name}");
+                    assert_eq!(
+                        r.approvals_of(name, ACCOUNT)?,
+                        std::slice::from_ref(&approval),
+                        "{version}: under {name}"
+                    );
+                    assert_eq!(r.operations_of(name, ACCOUNT, 9)?, [operation(1, 1)], "{version}: under {name}");
+                    assert_eq!(r.account(name, ACCOUNT)?.map(|a| a.name).as_deref(), Some(name));
+                    assert_eq!(r.account_by_name(name)?.map(|a| a.network).as_deref(), Some(name));
+                    let scan = r.scan::<String>(name, ACCOUNT)?;
+                    assert_eq!(scan.as_deref(), (version > 1).then_some("seen"), "{version}: under {name}");
+                }
+                // Recorded for two keys, it is the approval of both, and that is told.
+                assert_eq!(r.approvals("a")?, r.approvals("b")?);
+                assert_eq!(r.approvals("a")?.len(), 1);
+                assert_eq!(r.shares_approval("a")?.map(|k| k.id).as_deref(), Some("b"));
+                assert_eq!(r.shares_approval("b")?.map(|k| k.id).as_deref(), Some("a"));
+                Ok(())
+            })
+            .unwrap();
+        store.write(|w| w.put_scan("local", ACCOUNT, &"again")).unwrap();
+        assert_eq!(store.read(|r| r.scan::<String>("main2", ACCOUNT)).unwrap().as_deref(), Some("again"));
+    }
+}
+
+/// The account under two names, with a key and an operation under each.
+fn under_two_names(chains: [u64; 2]) -> Records {
     let records = records();
-    let (key, account) = (key("a"), account("treasury", ACCOUNT));
-    records.store.write(|w| w.put_account(&account).and_then(|()| w.put_key(&key))).unwrap();
-    // The first version had no scans, and its keys said nothing about a scope that is known in part.
-    records.tamper("DROP TABLE scan; PRAGMA user_version = 1");
-    let store = records.again().unwrap();
-    assert_eq!(store.read(|r| r.key("a")).unwrap(), Some(key));
-    assert_eq!(store.read(|r| r.scan::<String>("local", ACCOUNT)).unwrap(), None);
-    store.write(|w| w.put_scan("local", ACCOUNT, &"one").and_then(|()| w.put_scan("local", ACCOUNT, &"two"))).unwrap();
-    drop(store);
-    let again = records.again().unwrap();
-    assert_eq!(again.read(|r| r.scan::<String>("local", ACCOUNT)).unwrap().as_deref(), Some("two"));
-    assert_eq!(again.read(|r| r.accounts()).unwrap(), [account]);
+    records.store.set_networks(BTreeMap::from([("local".into(), chains[0]), ("main2".into(), chains[1])]));
+    records
+        .store
+        .write(|w| {
+            for (name, chain_id, hash) in [("local", chains[0], 1), ("main2", chains[1], 2)] {
+                w.put_account(&Account { network: name.into(), chain_id, ..account(name, ACCOUNT) })?;
+                w.put_key(&Key { chain_id, ..under(name, key(name)) })?;
+                w.put_approval(&approval(&key(name), hash.into()))?;
+                w.put_operation(&Operation { network: name.into(), ..own_transaction(hash, hash.into()) })?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    records
+}
+
+/// What each name sees: keys, approvals, operations of the account, and of its owner.
+fn seen(store: &Store) -> Vec<[usize; 4]> {
+    let of = |name: &str| {
+        store.read(|r| {
+            let (keys, approvals) = (r.keys_of(name, ACCOUNT, false)?.len(), r.approvals_of(name, ACCOUNT)?.len());
+            Ok([
+                keys,
+                approvals,
+                r.operations_of(name, ACCOUNT, 9)?.len(),
+                r.operations_beside(name, ACCOUNT, 9)?.len(),
+            ])
+        })
+    };
+    ["local", "main2"].map(|name| of(name).unwrap()).to_vec()
+}
+
+#[test]
+fn k3_two_network_names_of_one_chain_are_one_account_and_of_two_chains_are_two() {
+    assert_eq!(seen(&under_two_names([10, 10]).store), [[2; 4], [2; 4]]);
+    assert_eq!(seen(&under_two_names([10, 8453]).store), [[1; 4], [1; 4]]);
+}
+
+#[test]
+fn k3_local_chains_with_one_id_are_told_apart_by_their_block_0_once_it_is_known() {
+    let records = under_two_names([31_337, 31_337]);
+    assert_eq!(seen(&records.store), [[2; 4], [2; 4]], "not asked yet: no approval is overlooked");
+    let learn = |name: &str, block_0: u8| {
+        records.store.write(|w| w.put_genesis(name, 31_337, B256::repeat_byte(block_0))).unwrap();
+    };
+    learn("local", 1);
+    assert_eq!(seen(&records.store), [[2; 4], [2; 4]], "one of them not asked yet");
+    learn("main2", 2);
+    assert_eq!(seen(&records.store), [[1; 4], [1; 4]], "two chains");
+    learn("other", 1);
+    records.store.set_networks(["local", "main2", "other"].map(|n| (n.to_owned(), 31_337)).into());
+    assert_eq!(
+        records.store.read(|r| r.keys_of("other", ACCOUNT, false)).unwrap().len(),
+        1,
+        "a third name of the first"
+    );
+    let same = |one: &str, other: &str| records.store.read(|r| r.is_one_account(one, other, ACCOUNT)).unwrap();
+    assert!(same("local", "other") && !same("local", "main2") && !same("main2", "other"));
+}
+
+#[test]
+fn k3_a_name_given_to_another_chain_does_not_take_the_records_along() {
+    let records = under_two_names([10, 10]);
+    records.store.write(|w| w.hide_account("local", ACCOUNT).and_then(|()| w.forget_network("local"))).unwrap();
+    records.store.set_networks(BTreeMap::from([("local".into(), 1), ("main2".into(), 10)]));
+    assert_eq!(records.store.read(|r| r.keys_of("main2", ACCOUNT, false)).unwrap().len(), 2, "with its chain");
+}
+
+#[test]
+fn k3_the_approval_of_another_key_is_refused_and_its_row_stays() {
+    let records = records();
+    let first = approval(&key("k1"), 1);
+    records
+        .store
+        .write(|w| w.put_key(&key("k1")).and_then(|()| w.put_key(&key("k2"))).and_then(|()| w.put_approval(&first)))
+        .unwrap();
+    let second = ApprovalRecord { key_id: "k2".into(), signature: Some(Bytes::from_static(b"x")), ..first.clone() };
+    let error = records.store.write(|w| w.put_approval(&second)).unwrap_err();
+    assert_eq!(error.code, "records.same_approval");
+    assert!(error.message.contains("k1") && error.message.contains(&first.digest().to_string()), "{error}");
+    assert_eq!(records.store.read(|r| r.approvals("k1")).unwrap(), [first]);
+    assert_eq!(records.store.read(|r| r.approvals("k2")).unwrap(), []);
 }
 
 #[test]

@@ -145,11 +145,21 @@ impl From<&UserOperation> for WireUserOperation {
 
 impl Chain {
     pub fn start() -> Self {
+        let mut chain = Self::with_deployments(None);
+        chain.deploy_targets();
+        chain.deploy_paymaster();
+        chain
+    }
+
+    /// A node of its own with the real contracts and nothing else, whose clock starts at `timestamp` where one is given.
+    pub fn with_deployments(timestamp: Option<u64>) -> Self {
         let port = free_port();
-        let log = log_file("anvil");
+        let log = log_file(&format!("anvil-{port}"));
         let chain_id = CHAIN_ID.to_string();
         let port_text = port.to_string();
-        let args = ["--host", "127.0.0.1", "--port", &port_text, "--chain-id", &chain_id, "--silent"];
+        let timestamp = timestamp.map(|t| t.to_string());
+        let mut args = vec!["--host", "127.0.0.1", "--port", &port_text, "--chain-id", &chain_id, "--silent"];
+        args.extend(timestamp.iter().flat_map(|t| ["--timestamp", t.as_str()]));
         let anvil = Supervised::start(&anvil(), &args, &log);
         let url = format!("http://127.0.0.1:{port}");
         wait_for(60, || rpc::call(&url, "eth_chainId", json!([])).ok())
@@ -162,11 +172,8 @@ impl Chain {
             reverter: Address::ZERO,
             mark: Address::ZERO,
         };
-        let mut chain =
-            Self { url, paymaster: Address::ZERO, targets: nowhere, sending: Mutex::new(()), _anvil: anvil };
+        let chain = Self { url, paymaster: Address::ZERO, targets: nowhere, sending: Mutex::new(()), _anvil: anvil };
         chain.replay_deployments();
-        chain.deploy_targets();
-        chain.deploy_paymaster();
         chain
     }
 
@@ -190,7 +197,7 @@ impl Chain {
         }
     }
 
-    fn deploy_targets(&mut self) {
+    pub fn deploy_targets(&mut self) {
         let built = read_json(&here("contracts/targets.json"));
         let deploy = |name: &str| self.deploy(&bytecode(&built[name]), &[]);
         self.targets = Targets {
@@ -202,7 +209,7 @@ impl Chain {
         };
     }
 
-    fn deploy_paymaster(&mut self) {
+    pub fn deploy_paymaster(&mut self) {
         self.paymaster = self.deploy_verifying_paymaster();
     }
 
