@@ -67,7 +67,15 @@ impl Keyleash {
     pub fn with_network(world: &World, bundler: &str, paymaster: Option<(&str, &str)>) -> Self {
         let mut this = Self::bare();
         this.ok(&["init", "--vault", "file"]);
-        this.add_network(world, bundler, paymaster);
+        this.add_network(&world.chain.url, bundler, paymaster, &[]);
+        this
+    }
+
+    /// The same with another node in front of the chain, such as a [`Liar`](super::liar::Liar), and more words for `network add`.
+    pub fn through_node(world: &World, node: &str, more: &[&str]) -> Self {
+        let mut this = Self::bare();
+        this.ok(&["init", "--vault", "file"]);
+        this.add_network(node, &world.bundler.url, None, more);
         this
     }
 
@@ -80,14 +88,14 @@ impl Keyleash {
     pub fn with_keyring_through(world: &World, desktop: &Desktop, bundler: &str) -> Self {
         let mut this = Self::bare_on(desktop);
         this.ok(&["init", "--vault", "keyring"]);
-        this.add_network(world, bundler, None);
+        this.add_network(&world.chain.url, bundler, None, &[]);
         this
     }
 
-    fn add_network(&mut self, world: &World, bundler: &str, paymaster: Option<(&str, &str)>) {
+    fn add_network(&mut self, node: &str, bundler: &str, paymaster: Option<(&str, &str)>, more: &[&str]) {
         let chain_id = CHAIN_ID.to_string();
-        let mut add =
-            vec!["network", "add", NETWORK, "--chain-id", &chain_id, "--rpc", &world.chain.url, "--bundler", bundler];
+        let mut add = vec!["network", "add", NETWORK, "--chain-id", &chain_id, "--rpc", node, "--bundler", bundler];
+        add.extend(more);
         if let Some((url, kind)) = paymaster {
             add.extend(["--paymaster", url, "--paymaster-kind", kind]);
         }

@@ -9,6 +9,7 @@ pub mod chain;
 pub mod desktop;
 pub mod keyleash;
 pub mod leaks;
+pub mod liar;
 pub mod operation;
 pub mod paymaster;
 pub mod policy;
