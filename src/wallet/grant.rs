@@ -69,7 +69,7 @@ pub struct GrantPlan {
 impl GrantPlan {
     /// What the owner will sign, in order.
     pub fn requests(&self) -> Vec<ApprovalRequest> {
-        (self.first_nonce..)
+        (self.first_nonce..=u128::MAX)
             .zip(&self.selectors)
             .map(|(nonce, selector)| ApprovalRequest {
                 chain_id: self.account.chain_id,
@@ -174,6 +174,7 @@ impl Wallet {
         let first_nonce = self.store.read(|r| {
             Ok(next_nonce(&r.approvals_of(&account.network, account.address)?, generation, kernel, &account, &picture))
         })?;
+        nonces_left(first_nonce, selectors.len())?;
         Ok(GrantPlan {
             account,
             label,
@@ -526,6 +527,17 @@ pub(super) fn functions(resolved: &Resolved) -> Vec<Option<Function>> {
 
 pub(super) fn parse_functions(signatures: &[Option<String>]) -> Vec<Option<Function>> {
     signatures.iter().map(|s| s.as_deref().and_then(|s| Function::parse(s).ok())).collect()
+}
+
+/// Approval nonces end at 2^128-1. What a node says of them may be a lie, and what is signed for such a one can never be enabled.
+fn nonces_left(first: u128, wanted: usize) -> Result<()> {
+    first.checked_add(wanted as u128).map(|_| ()).ok_or_else(|| {
+        Error::failed(
+            "grant.no_nonces",
+            format!("nonce: the account's approval nonces are used up (the next would be {first}): no approval can be enabled"),
+        )
+        .hint("ask another node; if it is true, this validator cannot take an approval of the account any more")
+    })
 }
 
 /// The next turn: after the account's last nonce, and after every approval on record that could still take one.

@@ -22,9 +22,12 @@ use super::{
     model::Network,
     vault::Backend,
 };
+use crate::kernel::text::clean;
 
 /// Largest config file that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
+/// Most characters of a parser's own words, which repeat what the file says.
+const SHOWN: usize = 300;
 
 /// The folders of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +183,7 @@ impl Home {
         toml::from_str(&text).map_err(|e| {
             Error::failed(
                 "config.invalid",
-                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), e.message()),
+                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), clean(e.message(), SHOWN)),
             )
             .hint("correct the file in an editor")
         })
@@ -196,7 +199,7 @@ impl Home {
         let mut document: toml_edit::DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
             Error::failed(
                 "config.invalid",
-                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), e.message()),
+                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), clean(e.message(), SHOWN)),
             )
             .hint("correct the file in an editor")
         })?;

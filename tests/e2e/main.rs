@@ -17,6 +17,7 @@ mod support;
 mod harness;
 mod scenarios_denied;
 mod scenarios_leaks;
+mod scenarios_lies;
 mod scenarios_life;
 mod scenarios_revoke;
 mod scenarios_scan;
