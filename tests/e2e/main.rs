@@ -16,6 +16,7 @@ mod support;
 
 mod harness;
 mod scenarios_denied;
+mod scenarios_killed;
 mod scenarios_leaks;
 mod scenarios_lies;
 mod scenarios_life;
