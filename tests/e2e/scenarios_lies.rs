@@ -705,7 +705,7 @@ fn is_wanted(pair: &str, only: &str) -> bool {
 /// Whether a pair is in the part that CI runs: the same ones each time, spread over commands and lies.
 fn in_ci(command: usize, lie: usize, told: Told) -> bool {
     let told_in_ci = if lie % 2 == 0 { Told::Always } else { Told::First };
-    told == told_in_ci && (command * 7 + lie) % 13 == 0
+    told == told_in_ci && (command * 7 + lie) % 19 == 0
 }
 
 #[test]
