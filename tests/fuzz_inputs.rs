@@ -84,7 +84,7 @@ fn approvals_of_any_shape_are_read_or_refused() {
             sentences.for_each(|s| assert_clean(&s));
             // Each candidate costs a recovery of the owner: few of them, and only now and then.
             *search_count.borrow_mut() += 1;
-            if *search_count.borrow() % 8 == 0 {
+            if search_count.borrow().is_multiple_of(8) {
                 let search = Search {
                     nonces: 1..=2,
                     owner: Some(Address::repeat_byte(1)),

@@ -12,10 +12,22 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use keyleash::kernel::{generation::KernelVersion, user_op::UserOperation};
+use alloy::sol_types::SolCall;
+use keyleash::{
+    kernel::{
+        blob,
+        generation::{ENTRY_POINT, KernelVersion},
+        signature::Mode,
+        user_op::UserOperation,
+    },
+    secret::Secret,
+};
 use serde_json::json;
 
-use super::scenarios_revoke::{OWNERS_SEND, self_bundled};
+use super::{
+    scenarios_lies::copy_folder,
+    scenarios_revoke::{OWNERS_SEND, self_bundled},
+};
 use crate::support::{
     World,
     account::{Grant, TestAccount, permission, scope},
@@ -26,19 +38,16 @@ use crate::support::{
     proxy::Proxy,
     skipped, world,
 };
-use alloy::sol_types::SolCall;
-use keyleash::kernel::{blob, generation::ENTRY_POINT, signature::Mode};
 
 /// Every way in which a command leaves a mark outside of its own memory.
 const MARKS: [&str; 5] = ["/^rename", "/^unlink", "/^f(data)?sync$", "/^(write|pwrite64)$", "/^(sendto|sendmsg)$"];
 
 /// Most points for one mark of one command: what comes after them repeats.
-const MOST: u32 = 14;
+const MOST: u32 = 24;
 
 /// Commands after whose death a temporary file stays in the profile although the next start could remove it, with the row of
 /// attack.md. To be taken off when it does not.
-const TEMPORARY_FILES_STAY: [(&str, &str); 4] =
-    [("grant", "K23"), ("import", "K23"), ("revoke", "K23"), ("move", "K23")];
+const TEMPORARY_FILES_STAY: [(&str, &str); 1] = [("move", "K23")];
 
 fn is_long() -> bool {
     std::env::var_os("KEYLEASH_LONG").is_some_and(|value| value == "1")
@@ -149,16 +158,6 @@ fn copy_of(owner: &Keyleash) -> Keyleash {
     copy
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    fs::set_permissions(to, fs::metadata(from).expect("a folder").permissions()).expect("its mode");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() { copy_folder(&path, &target) } else { fs::copy(&path, &target).map(drop).expect("a file") }
-    }
-}
-
 /// An owner's profile with one key granted.
 fn profile(world: &World, account: &TestAccount, bundler: &str) -> (Keyleash, String) {
     let owner = Keyleash::bare();
@@ -213,7 +212,7 @@ fn a_killed_import_is_whole_or_nothing_and_loses_nothing() {
     let (owner, first) = profile(world, &account, &world.bundler.url);
     let tick = scope(vec![permission(world.chain.targets.board, tickCall::SELECTOR)]);
     let other = TestAccount::deployed(world, KernelVersion::V0_2_4).grant(world, tick.clone());
-    let secret = keyleash::secret::Secret::from_bytes(&mut other.key.to_bytes().0).expect("a private key");
+    let secret = Secret::from_bytes(&mut other.key.to_bytes().0).expect("a private key");
     let serialized = blob::write(&other.approval, &tick, None, blob::Format::V4, Some(&secret)).expect("an approval");
     let prepare = || {
         let copy = copy_of(&owner);

@@ -662,7 +662,8 @@ fn new_agent() -> Address {
     session_key().address()
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+/// A folder with all that is in it, modes included.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     fs::set_permissions(to, fs::metadata(from).expect("a folder").permissions()).expect("its mode");
     for entry in fs::read_dir(from).expect("a folder") {
@@ -704,8 +705,8 @@ fn is_wanted(pair: &str, only: &str) -> bool {
 
 /// Whether a pair is in the part that CI runs: the same ones each time, spread over commands and lies.
 fn in_ci(command: usize, lie: usize, told: Told) -> bool {
-    let told_in_ci = if lie % 2 == 0 { Told::Always } else { Told::First };
-    told == told_in_ci && (command * 7 + lie) % 19 == 0
+    let told_in_ci = if lie.is_multiple_of(2) { Told::Always } else { Told::First };
+    told == told_in_ci && (command * 7 + lie).is_multiple_of(19)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests only: every reader of node, bundler and paymaster, fed with answers that are nearly right (tests/fuzz_inputs.rs says how).
 
+#[allow(clippy::duplicate_mod, reason = "tests/vault_keyring compiles the vault without the rest of this crate")]
 #[path = "../../../tests/support/mutate.rs"]
 mod mutate;
 
@@ -112,8 +113,8 @@ fn answers_of_any_shape_are_read_or_refused() {
                 let mut turn = right.lock().unwrap();
                 *turn += 1;
                 match method {
-                    "eth_getBlockByNumber" if *turn % 3 == 0 => Ok(known[0].clone()),
-                    _ if *turn % 7 == 0 => {
+                    "eth_getBlockByNumber" if turn.is_multiple_of(3) => Ok(known[0].clone()),
+                    _ if turn.is_multiple_of(7) => {
                         Err((answer["code"].as_i64().unwrap_or(-32000), answer["message"].to_string()))
                     }
                     _ => Ok(answer.clone()),

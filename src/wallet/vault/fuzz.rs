@@ -1,5 +1,6 @@
 //! Tests only: keystores that are nearly right (tests/fuzz_inputs.rs says how).
 
+#[allow(clippy::duplicate_mod, reason = "tests/vault_keyring compiles the vault without the rest of this crate")]
 #[path = "../../../tests/support/mutate.rs"]
 mod mutate;
 
