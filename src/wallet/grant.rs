@@ -601,3 +601,16 @@ pub fn check_findings(findings: &[Finding], accepted: &Accepted) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_that_are_used_up_are_refused_and_not_signed() {
+        let last = u128::MAX.saturating_add(1);
+        assert_eq!(nonces_left(last, 1).unwrap_err().code, "grant.no_nonces");
+        assert_eq!(nonces_left(u128::MAX - 1, 2).unwrap_err().code, "grant.no_nonces");
+        nonces_left(u128::MAX - 2, 2).unwrap();
+    }
+}
