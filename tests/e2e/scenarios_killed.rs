@@ -47,7 +47,7 @@ const MOST: u32 = 24;
 
 /// Commands after whose death a temporary file stays in the profile although the next start could remove it, with the row of
 /// attack.md. To be taken off when it does not.
-const TEMPORARY_FILES_STAY: [(&str, &str); 1] = [("move", "K23")];
+const TEMPORARY_FILES_STAY: [(&str, &str); 0] = [];
 
 fn is_long() -> bool {
     std::env::var_os("KEYLEASH_LONG").is_some_and(|value| value == "1")
