@@ -345,7 +345,7 @@ pub fn inspection(found: &Inspection) -> String {
     let mut lines = vec![
         format!(
             "{}Approval of format {} for {} – {}",
-            if found.verified != Some(true) { "NOT VERIFIED: " } else { "" },
+            if found.verified == Some(true) { "" } else { "NOT VERIFIED: " },
             found.format,
             found.account,
             found.state

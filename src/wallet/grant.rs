@@ -77,7 +77,7 @@ pub struct GrantPlan {
 impl GrantPlan {
     /// What the owner will sign, in order.
     pub fn requests(&self) -> Vec<ApprovalRequest> {
-        (self.first_nonce..)
+        (self.first_nonce..=u128::MAX)
             .zip(&self.selectors)
             .map(|(nonce, selector)| ApprovalRequest {
                 chain_id: self.account.chain_id,
@@ -188,6 +188,7 @@ impl Wallet {
         let first_nonce = self.store.read(|r| {
             Ok(next_nonce(&r.approvals_of(&account.network, account.address)?, generation, kernel, &account, &picture))
         })?;
+        nonces_left(first_nonce, selectors.len())?;
         Ok(GrantPlan {
             account,
             label,
@@ -581,6 +582,17 @@ pub(super) fn parse_functions(signatures: &[Option<String>]) -> Vec<Option<Funct
     signatures.iter().map(|s| s.as_deref().and_then(|s| Function::parse(s).ok())).collect()
 }
 
+/// Approval nonces end at 2^128-1. What a node says of them may be a lie, and what is signed for such a one can never be enabled.
+fn nonces_left(first: u128, wanted: usize) -> Result<()> {
+    first.checked_add(wanted as u128).map(|_| ()).ok_or_else(|| {
+        Error::failed(
+            "grant.no_nonces",
+            format!("nonce: the account's approval nonces are used up (the next would be {first}): no approval can be enabled"),
+        )
+        .hint("ask another node; if it is true, this validator cannot take an approval of the account any more")
+    })
+}
+
 /// The next turn: after the account's last nonce, and after every approval on record that could still take one.
 fn next_nonce(
     taken: &[ApprovalRecord],
@@ -641,4 +653,17 @@ pub fn check_findings(findings: &[Finding], accepted: &Accepted) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_that_are_used_up_are_refused_and_not_signed() {
+        let last = u128::MAX.saturating_add(1);
+        assert_eq!(nonces_left(last, 1).unwrap_err().code, "grant.no_nonces");
+        assert_eq!(nonces_left(u128::MAX - 1, 2).unwrap_err().code, "grant.no_nonces");
+        nonces_left(u128::MAX - 2, 2).unwrap();
+    }
 }

@@ -22,9 +22,12 @@ use super::{
     model::Network,
     vault::{Backend, open_input},
 };
+use crate::kernel::text::clean;
 
 /// Largest config file that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
+/// Most characters of a parser's own words, which repeat what the file says.
+const SHOWN: usize = 300;
 
 /// The folders of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +122,9 @@ impl Home {
             && let Ok(lock) = private_file(&self.config.join(".lock"))
             && lock.try_lock().is_ok()
         {
-            of_config.iter().for_each(|entry| drop(fs::remove_file(entry.path())));
+            for entry in &of_config {
+                drop(fs::remove_file(entry.path()));
+            }
         }
         for entry in found(&self.data, "sandbox.json") {
             let written = entry.metadata().ok().and_then(|facts| facts.modified().ok());
@@ -228,7 +233,7 @@ impl Home {
         toml::from_str(&text).map_err(|e| {
             Error::failed(
                 "config.invalid",
-                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), e.message()),
+                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), clean(e.message(), SHOWN)),
             )
             .hint("correct the file in an editor")
         })
@@ -244,7 +249,7 @@ impl Home {
         let mut document: toml_edit::DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
             Error::failed(
                 "config.invalid",
-                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), e.message()),
+                format!("{} cannot be read: {}", at_line(&path, &text, e.span()), clean(e.message(), SHOWN)),
             )
             .hint("correct the file in an editor")
         })?;
@@ -296,6 +301,10 @@ fn is_temporary(name: &str, of: &str) -> bool {
     })
 }
 
+/// Others may add to such a folder, but not take away what is not theirs.
+#[cfg(unix)]
+const STICKY: u32 = 0o1000;
+
 /// Refuses what another user put there, and closes what is ours and open to others. `None`: it is as it should be.
 #[cfg(unix)]
 fn close_to_others(path: &Path, folder: bool) -> Result<Option<String>> {
@@ -329,7 +338,6 @@ fn close_to_others(path: &Path, folder: bool) -> Result<Option<String>> {
     }
     let could = if mode & 0o022 == 0 { "could be read by others" } else { "could be changed by others" };
     let advice = if mode & 0o022 == 0 { "" } else { ": look at its networks and keys before you rely on them" };
-    const STICKY: u32 = 0o1000;
     if mode & STICKY != 0 {
         return Ok(Some(format!(
             "{} is a folder that all share (mode {mode:o}); use one of your own{advice}",

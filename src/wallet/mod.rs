@@ -110,7 +110,9 @@ impl Wallet {
         let config = home.load_config()?;
         let wallet = Self::open_with(home, config, passphrase)?;
         let notices = wallet.notices();
-        found.into_iter().for_each(|message| notices.add("home.open_to_others", message));
+        for message in found {
+            notices.add("home.open_to_others", message);
+        }
         wallet.home.remove_leftovers();
         wallet.vault.clear_leftovers();
         Ok(wallet)

@@ -367,7 +367,8 @@ mod tests {
 
     #[test]
     fn each_thing_that_a_claim_rests_on_is_compared_and_named() {
-        let changes: [(&str, fn(&mut Picture)); 9] = [
+        type Change = fn(&mut Picture);
+        let changes: [(&str, Change); 9] = [
             ("the time of the block", |p| p.timestamp = 5_000),
             ("whether the account is deployed", |p| p.deployed = false),
             ("the account's implementation", |p| p.implementation = None),

@@ -28,13 +28,13 @@ use crate::support::{
 };
 
 /// Owners are development accounts that several tests share; transactions of one address go one after the other.
-static OWNERS_SEND: Mutex<()> = Mutex::new(());
+pub(crate) static OWNERS_SEND: Mutex<()> = Mutex::new(());
 
 /// A bundler's address where nobody listens.
 const NOBODY: &str = "http://127.0.0.1:9";
 
 /// What the EntryPoint answers when the holder bundles its own operation: `None` = it would be mined.
-fn self_bundled(world: &World, account: &TestAccount, grant: &Grant, mode: Mode) -> Option<String> {
+pub(crate) fn self_bundled(world: &World, account: &TestAccount, grant: &Grant, mode: Mode) -> Option<String> {
     let mut op = unsigned(world, account, &execute(world.chain.targets.board, &tickCall {}));
     sign_as_session(&mut op, grant, mode, Shown::One(0));
     let call = handleOpsCall { ops: vec![(&op).into()], beneficiary: Address::repeat_byte(1) };

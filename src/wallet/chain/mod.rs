@@ -20,6 +20,8 @@ pub mod paymaster;
 pub mod transport;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod stub_server;
 
 pub use bundler::{Bundler, Followed, Outcome, Rhythm, outcome_in};

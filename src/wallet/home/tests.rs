@@ -215,7 +215,9 @@ fn k23_what_a_killed_process_left_is_gone_at_the_next_start_and_nothing_else() {
     for path in [&ours, &in_vault] {
         fs::write(path, "half").unwrap();
     }
-    kept.iter().for_each(|name| fs::write(place(name), "theirs").unwrap());
+    for name in &kept {
+        fs::write(place(name), "theirs").unwrap();
+    }
 
     // While another process holds the lock, it may be writing them.
     let lock = private_file(&place(".lock")).unwrap();

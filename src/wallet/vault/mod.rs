@@ -10,6 +10,8 @@
 //! call from a thread of their own.
 
 mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod hygiene;
 pub mod import;
 mod index;

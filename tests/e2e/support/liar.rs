@@ -1,8 +1,6 @@
 //! A node that lies: a proxy in front of the real one, which hears each request and each true answer and may put its own in
 //! the place. One JSON-RPC call of a batch is one request here, so a lie reaches batched and single calls alike.
 
-use std::sync::{Arc, Mutex};
-
 use alloy::primitives::hex;
 use serde_json::{Value, json};
 
@@ -14,7 +12,6 @@ pub type Answer = Result<Value, RpcError>;
 pub struct Liar {
     /// `http://127.0.0.1:PORT`
     pub url: String,
-    heard: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl Liar {
@@ -22,21 +19,12 @@ impl Liar {
     ///
     /// It answers until this process ends. A lie that is told once, or from a moment on, keeps its own count or switch.
     pub fn start(node_url: &str, lie: impl Fn(&str, &Value, Answer) -> Answer + Send + Sync + 'static) -> Self {
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let notes = Arc::clone(&heard);
         let node = node_url.to_owned();
         let url = rpc::serve(move |method, params| {
-            notes.lock().expect("the notes").push((method.to_owned(), params.clone()));
             let truth = rpc::call(&node, method, params.clone());
             lie(method, params, truth)
         });
-        Self { url, heard }
-    }
-
-    /// The parameters of each call of `method` so far.
-    pub fn heard(&self, method: &str) -> Vec<Value> {
-        let heard = self.heard.lock().expect("the notes");
-        heard.iter().filter(|(m, _)| m == method).map(|(_, params)| params.clone()).collect()
+        Self { url }
     }
 }
 
