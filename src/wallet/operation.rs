@@ -525,7 +525,7 @@ impl Wallet {
             proofs: Vec::new(),
             paused: None,
             not_proven: None,
-            revokes: matches!(purpose, Purpose::Revoke { .. } | Purpose::Panic),
+            revokes: matches!(purpose, Purpose::Revoke { .. } | Purpose::Panic | Purpose::Reclaim),
             ends_keys: matches!(purpose, Purpose::Revoke { key_ids } if !key_ids.is_empty()),
             remaining: Vec::new(),
         };
@@ -533,8 +533,10 @@ impl Wallet {
             return Ok(completed);
         }
         let Some(account) = self.store.read(|r| r.account(&services.name, account))? else { return Ok(completed) };
+        let block = completed.operation.block.unwrap_or_default();
         match purpose {
             Purpose::Revoke { key_ids } => {
+                completed.remaining = self.what_remains_of(&account, services, key_ids, block).await?;
                 completed.proofs = self.stored_proofs(key_ids, &completed.operation)?;
                 if !key_ids.is_empty() && completed.proofs.len() == key_ids.len() {
                     // A proof says what held then; whoever asks wants to know what holds now.
@@ -568,6 +570,7 @@ impl Wallet {
                 completed.proof = completed.proofs.first().cloned();
             }
             Purpose::Panic => {
+                completed.remaining = self.what_remains_of(&account, services, &[], block).await?;
                 let paused = match self.mined(services, account.address, &completed.operation, None).await {
                     Ok(mined) => self.prove_paused(&account, services, &mined).await,
                     Err(error) => Err(error),
@@ -580,7 +583,8 @@ impl Wallet {
                     Err(error) => completed.not_proven = Some(error),
                 }
             }
-            Purpose::Send { .. } | Purpose::Enable { .. } | Purpose::Reclaim => {}
+            Purpose::Reclaim => completed.remaining = self.what_remains_of(&account, services, &[], block).await?,
+            Purpose::Send { .. } | Purpose::Enable { .. } => {}
         }
         Ok(completed)
     }

@@ -928,7 +928,8 @@ impl Wallet {
                 tell("proving");
                 Box::pin(self.prove_plan(&plan, &mut revoked)).await;
                 tell(LOOKING);
-                revoked.remaining = self.what_remains(&plan, &revoked).await;
+                let block = revoked.operation.block.unwrap_or_default();
+                revoked.remaining = self.what_remains(&plan.account, &plan.services, &plan.claim, block).await;
             }
             Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.turns).await => {
                 let message = "somebody used a turn between the plan and its block, so the plan was reverted as a whole: nothing changed";
@@ -989,17 +990,22 @@ impl Wallet {
         Ok((last, None))
     }
 
-    /// What can act for the account after a plan was mined, as far as it can be read. What cannot be read is named too.
-    async fn what_remains(&self, plan: &RevokePlan, revoked: &Revoked) -> Vec<Remaining> {
-        let account = &plan.account;
+    /// What can act for the account after something was mined, as far as it can be read. What cannot be read is named too.
+    async fn what_remains(
+        &self,
+        account: &Account,
+        services: &Services,
+        claim: &Claimed,
+        block: u64,
+    ) -> Vec<Remaining> {
         let mut remaining = Vec::new();
         let unread = |what: &str, error: &Error| Remaining {
             what: what.to_owned(),
             address: account.address,
             why: format!("what else can act could not be read: {}", error.message),
         };
-        if let Claimed::AllBut(_) = plan.claim {
-            match Box::pin(self.scan_through(account, &plan.services, ScanOptions::default(), &|_| {})).await {
+        if let Claimed::AllBut(_) = claim {
+            match Box::pin(self.scan_through(account, services, ScanOptions::default(), &|_| {})).await {
                 Ok(scan) => remaining.extend(scan.doubts().map(|why| Remaining {
                     what: "history".into(),
                     address: account.address,
@@ -1008,22 +1014,44 @@ impl Wallet {
                 Err(error) => remaining.push(unread("history", &error)),
             }
         }
-        match self.can_act_now(plan, revoked.operation.block.unwrap_or_default()).await {
+        match self.can_act_now(account, services, claim, block).await {
             Ok(acting) => remaining.splice(..0, acting).for_each(drop),
             Err(error) => remaining.push(unread("account", &error)),
         }
         remaining
     }
 
-    async fn can_act_now(&self, plan: &RevokePlan, block: u64) -> Result<Vec<Remaining>> {
-        let (account, services) = (&plan.account, &plan.services);
+    /// The same for an operation that is found again: its record names the keys that it was to end.
+    pub(super) async fn what_remains_of(
+        &self,
+        account: &Account,
+        services: &Services,
+        key_ids: &[String],
+        block: u64,
+    ) -> Result<Vec<Remaining>> {
+        let mut holders: BTreeSet<Address> = key_ids.iter().filter_map(|id| id.parse().ok()).collect();
+        for id in key_ids {
+            holders.extend(self.store.read(|r| r.key(id))?.map(|key| key.session_key));
+        }
+        Ok(self.what_remains(account, services, &Claimed::Holders(holders), block).await)
+    }
+
+    async fn can_act_now(
+        &self,
+        account: &Account,
+        services: &Services,
+        claim: &Claimed,
+        block: u64,
+    ) -> Result<Vec<Remaining>> {
         let history = self.reach(account)?;
         let mut keys = self.known_keys(account)?;
-        keys.extend(plan.watched.iter().map(|(target, _)| target.session_key));
+        if let Claimed::Holders(holders) = claim {
+            keys.extend(holders);
+        }
         let picture =
             services.picture_from_with(account.address, &keys, &history.opened, Some(account.kernel), block).await?;
         let mut remaining = Power::of(account, &picture, history).foreign;
-        remaining.extend(self.can_act(account, &plan.claim, &[], &picture)?);
+        remaining.extend(self.can_act(account, claim, &[], &picture)?);
         Ok(remaining)
     }
 

@@ -380,7 +380,9 @@ impl Wallet {
     async fn begin(&self, account: &Account, reader: &Reader<'_>, options: ScanOptions, tip: u64) -> Result<Beginning> {
         let kept =
             self.store.read(|r| r.scan::<serde_json::Value>(&account.network, account.address))?.and_then(readable);
-        let fits = |k: &Kept| options.from_block.is_none_or(|from| from == k.from) && k.through <= tip;
+        // What a look at the last blocks kept is not the whole story: that is read from the account's beginning.
+        let begins = |k: &Kept| options.from_block.map_or(k.whole, |from| from == k.from);
+        let fits = |k: &Kept| begins(k) && k.through <= tip;
         if let Some(kept) = kept.filter(fits) {
             let same = reader.node.blocks(&[kept.through]).await?;
             if same.first().copied().flatten().is_some_and(|block| block.hash == kept.through_hash) {

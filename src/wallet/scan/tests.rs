@@ -111,6 +111,9 @@ fn deployed_chain() -> Option<Service> {
     );
     chain.set_code(DETERMINISTIC_DEPLOYER, Bytes::copy_from_slice(&deployer)).unwrap();
     chain.load_deployments(&text).unwrap();
+    for anybody in [foreign::ANYBODY, foreign::EXECUTOR] {
+        chain.set_code(anybody, Bytes::from_static(&foreign::ACCEPTS)).unwrap();
+    }
     Some(Service::on(chain))
 }
 
@@ -1140,3 +1143,5 @@ fn discovery_finds_every_key_of_every_history_on_the_deployed_contracts() {
         any_history(24, 2, || kept.clone());
     }
 }
+
+mod foreign;
