@@ -73,7 +73,7 @@ fn from_an_empty_home_to_a_revoked_key() {
     session.keys("y");
     session.wait_for_raw("\x1b]52;c;");
     session.keys("\x1b");
-    session.wait_for("Taken back");
+    session.wait_for("Revoked; nonce 1");
     session.keys("\x1b");
     session.wait_for("▸ mint-bot    revoked");
     session.keys("t");

@@ -25,9 +25,14 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
         via: via(&args),
         max_cost: amount(wallet.coin_of_account(&args.account), "--max-cost", args.max_cost.as_deref())?,
     };
+    let mut trouble: Option<Error> = None;
     loop {
         let plan = match wallet.plan_revoke(intent.clone()).await {
-            Err(error) if error.code == "revoke.nothing" => return Err(nothing(&wallet, &args, error, partial).await),
+            // What was sent before may have done it all: the trouble with that is what there is to tell.
+            Err(error) if error.code == "revoke.nothing" => match trouble {
+                Some(first) => return Err(first),
+                None => return Err(nothing(&wallet, &args, error, partial).await),
+            },
             plan => plan?,
         };
         let preview = preview(&plan)?;
@@ -58,6 +63,7 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
                 let message = format!("{}; going on with the owner's own transaction", error.message);
                 output.warn("revoke.next_way", &message);
                 intent.via = Via::Owner;
+                trouble = Some(error);
             }
             Err(error) => return Err(error),
         }

@@ -132,7 +132,12 @@ fn k15_what_must_be_written_is_refused_and_nothing_is_half_done() {
             continue;
         }
         let (owner, _, key) = owner_with_a_key(world);
-        let before = (owner.ok(&["key", "ls"]), owner.ok(&["vault", "ls"]), owner.ok(&["agent", "ls"]));
+        let kept = || {
+            let keys = owner.ok(&["key", "ls"]);
+            let ids: Vec<Value> = keys.as_array().expect("a list").iter().map(|key| key["key_id"].clone()).collect();
+            (ids, owner.ok(&["vault", "ls"]), owner.ok(&["agent", "ls"]))
+        };
+        let before = kept();
         let file = owner.file("second.toml", &policy("second", &may_call(world.chain.targets.board, "tick()")));
         let export = owner.new_path("export");
         owner.ok(&["key", "export", &key, "--out", &export, "--with-secret"]);
@@ -146,6 +151,6 @@ fn k15_what_must_be_written_is_refused_and_nothing_is_half_done() {
             let said = outcome.message();
             assert!(said.contains("cannot be written") || said.contains("could not"), "{trouble:?}: {outcome:#?}");
         }
-        assert_eq!((owner.ok(&["key", "ls"]), owner.ok(&["vault", "ls"]), owner.ok(&["agent", "ls"])), before);
+        assert_eq!(kept(), before);
     }
 }

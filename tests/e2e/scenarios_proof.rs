@@ -122,7 +122,7 @@ fn k5_the_receipt_and_its_event_are_the_nodes_own_after_the_plan_and_in_the_bloc
     let Some(world) = world() else { return };
     let (owner, account, lie, liar) = owner_through(world, invented);
     let lies = [
-        (1, 1, "revoke.not_proven", "knows no transaction"),
+        (1, 4, "revoke.waiting", "not in a block yet"),
         (2, 1, "revoke.not_proven", "no event of the EntryPoint"),
         (3, 4, "chain.contradiction", "it was planned at block"),
         (4, 4, "chain.contradiction", "that block has the hash"),

@@ -108,7 +108,9 @@ impl Story {
             self.try_bundle(&op);
         } else {
             let request = Request::to(self.world.account.address, wrapped).from(self.world.account.owner);
-            self.world.chain(|service| drop(service.act(&request).is_ok()));
+            self.world.chain(|service| {
+                service.act(&request).ok();
+            });
         }
     }
 
@@ -125,6 +127,10 @@ impl Story {
         let key = if self.dice.below(4) == 0 && self.keys > 20 { self.keys } else { self.keys + 1 };
         self.keys = self.keys.max(key);
         let granted = self.world.grant(key, permissions, next);
+        // The very same approval for the same holder is on record already.
+        if self.grants.iter().any(|other| other.approval == granted.approval) {
+            return;
+        }
         if recorded {
             self.record(&granted);
         }
