@@ -2,7 +2,7 @@
 //! event, other tools' approvals, rewinds, other versions and owners. After each, the owner revokes; and whenever that is called
 //! done, every holder, the foreign validator and a stranger try everything they have, to a fixed point.
 
-use alloy::primitives::aliases::U48;
+use alloy::{primitives::aliases::U48, sol_types::SolValue};
 
 use super::*;
 use crate::{
@@ -114,7 +114,7 @@ impl Story {
         }
     }
 
-    fn to_validator(&mut self, call: Bytes) {
+    fn tell_validator(&mut self, call: Bytes) {
         let op = self.world.op(call);
         let op = self.world.by_owner(op);
         self.try_bundle(&op);
@@ -197,7 +197,6 @@ impl Story {
         word[..4].copy_from_slice(selector.as_slice());
         let type_hash =
             keccak256("ValidatorApproved(bytes4 sig,uint256 validatorData,address executor,bytes enableData)");
-        use alloy::sol_types::SolValue;
         let message = keccak256((type_hash, B256::from(word), validator_data, executor, keccak256(&data)).abi_encode());
         let domain = keccak256(
             (
@@ -241,14 +240,14 @@ impl Story {
             }
             7 if !self.grants.is_empty() => {
                 let at = self.dice.below(self.grants.len());
-                self.to_validator(enable(&self.grants[at]));
+                self.tell_validator(enable(&self.grants[at]));
             }
             8 => {
                 let last = self.world.nonces().0;
                 let to = self.dice.below(usize::try_from(last).unwrap_or(0) + 2) as u128;
-                self.to_validator(invalidate(to));
+                self.tell_validator(invalidate(to));
             }
-            9 => self.to_validator(invalidate_all()),
+            9 => self.tell_validator(invalidate_all()),
             10 => {
                 let validator = self.dice.of(&[ANYBODY, ECDSA_VALIDATOR]);
                 let data = Bytes::copy_from_slice(owner.as_slice());
