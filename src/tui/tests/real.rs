@@ -298,8 +298,9 @@ fn a6_what_changes_nothing_draws_nothing_and_what_another_process_does_is_seen()
         real.wait_for_rest();
     }
     let unchanged = real.draws;
-    // Countdowns may read differently after most of a minute; nothing else does.
-    assert!(unchanged - draws <= 2, "{} frames were drawn for nothing", unchanged - draws);
+    // Countdowns of several keys may read differently within a minute, each at its own second; nothing else does. What drew
+    // without a reason would draw at each of the five steps.
+    assert!(unchanged - draws < 5, "{} frames were drawn for nothing", unchanged - draws);
     let home = Home::at(&real.folder.path().join("home"));
     let other = Wallet::open(home, PassphraseSource::StandardInput).unwrap();
     let intent = crate::wallet::revoke::RevokeIntent::keys("treasury", &["mint-bot".to_owned()]);
