@@ -46,7 +46,7 @@ use crate::{
         inspect::{InspectOptions, inspect, texts},
         key::KeyView,
         model::{Network, PaymasterKind},
-        network::{clear_text, in_the_clear, zerodev},
+        network::{clear_text, in_the_clear, origin, zerodev},
         operation::{OperationOutcome, Prepared},
         playground::DEMO,
         policy::{MAX_POLICY, Policy},
@@ -866,6 +866,9 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output, p
         return Err(Error::usage("home.none", "--network needs a home that knows it").hint("use --rpc URL"));
     }
     let wallet = if home.is_initialized() { Some(open(global, output)?) } else { None };
+    if let Some(node) = options.rpc.as_deref().and_then(origin) {
+        output.asks(&node);
+    }
     let mut inspections = Vec::new();
     for one in texts(&text) {
         let found = match &wallet {

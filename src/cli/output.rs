@@ -35,6 +35,11 @@ impl Output {
         self.hear();
     }
 
+    /// A node that is asked beside those of the profile.
+    pub fn asks(&self, origin: &str) {
+        self.notices.asks(origin);
+    }
+
     /// Says what has come up since.
     fn hear(&mut self) {
         for remark in self.notices.take() {
@@ -102,7 +107,12 @@ impl Output {
     pub fn done(mut self, data: &impl Serialize, text: &str) -> Result<()> {
         self.hear();
         if !self.json {
-            return print(text);
+            let nodes = self.notices.nodes();
+            print(text)?;
+            if !nodes.is_empty() {
+                self.say(&format!("(as {} says)", nodes.join(", ")));
+            }
+            return Ok(());
         }
         let data = serde_json::to_value(data)
             .map_err(|e| Error::failed("output.json", format!("the result could not be written as JSON: {e}")))?;
@@ -125,7 +135,10 @@ impl Output {
 
     fn envelope(self, success: bool, mut data: Value, errors: &[Value]) -> Result<()> {
         checksum(&mut data);
-        let envelope = json!({ "schema_version": 1, "success": success, "data": data, "errors": errors, "warnings": self.warnings });
+        let envelope = json!({
+            "schema_version": 1, "success": success, "data": data, "errors": errors, "warnings": self.warnings,
+            "nodes": self.notices.nodes(),
+        });
         write_out(&escaped(&envelope.to_string()))
     }
 }

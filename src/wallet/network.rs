@@ -389,7 +389,11 @@ fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
 
 impl Wallet {
     fn connect(&self, name: &str, network: Network) -> Result<Services> {
-        self.clients.of(name, &network.clone(), |endpoints| self.connect_anew(name, network, endpoints))
+        let services = self.clients.of(name, &network.clone(), |endpoints| self.connect_anew(name, network, endpoints))?;
+        if self.sandbox.is_none() {
+            self.notices().asks(services.node.endpoint().origin());
+        }
+        Ok(services)
     }
 
     fn connect_anew(
@@ -490,6 +494,11 @@ pub fn in_the_clear(url: &str) -> Option<String> {
         }
     };
     (url.scheme() == "http" && !near).then(|| clean(url.host_str().unwrap_or_default(), 80))
+}
+
+/// Scheme, host and port of an address that was given; `None` where it is none.
+pub fn origin(url: &str) -> Option<String> {
+    url.parse().ok().map(|url| redacted(&url))
 }
 
 /// What that means.

@@ -1,5 +1,6 @@
 //! What a person should know about a command that went on all the same: records that cannot be written, an endpoint that is
-//! asked in the clear, a folder that was open to others.
+//! asked in the clear, a folder that was open to others. And which nodes its answer rests on: what a node says of a chain is
+//! only as true as the node.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +19,7 @@ pub struct Notices(Arc<Mutex<Said>>);
 struct Said {
     waiting: Vec<Remark>,
     before: Vec<Remark>,
+    nodes: Vec<String>,
 }
 
 impl Notices {
@@ -28,6 +30,19 @@ impl Notices {
             said.before.push(remark.clone());
             said.waiting.push(remark);
         }
+    }
+
+    /// Scheme, host and port of a node that is asked.
+    pub fn asks(&self, origin: &str) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !said.nodes.iter().any(|node| node == origin) {
+            said.nodes.push(origin.to_owned());
+        }
+    }
+
+    /// The nodes that were asked so far.
+    pub fn nodes(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).nodes.clone()
     }
 
     /// Those that were not taken yet.
