@@ -22,6 +22,7 @@ use keyleash::kernel::{
     generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
     permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     signature::{self, DUMMY_SIGNATURE, Shown, proof_data},
+    storage::{KERNEL_SLOT, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
     user_op::UserOperation,
 };
 use support::deployed::{
@@ -581,5 +582,41 @@ fn a_refused_operation_is_named_by_its_place_in_the_bundle() {
         sign_as_owner(&mut bad, &agent);
         let bundle = setup.chain.handle_ops(&[good, bad]);
         assert_eq!(bundle, Bundle::FailedOp { index: 1, reason: SIGNATURE_ERROR.to_owned() });
+    });
+}
+
+#[test]
+fn what_views_tell_is_read_from_storage_as_well() {
+    on_every_kernel_and_validator(|mut setup| {
+        let (account, validator) = (setup.account, setup.generation.address());
+        let key = Key::anvil(1).address();
+        let held = |chain: &mut Deployed| {
+            let words = session_slots(key, account).map(|slot| chain.storage(validator, slot));
+            read_session(key, words)
+        };
+        assert_eq!(held(&mut setup.chain), None);
+        let enable = EnableData {
+            session_key: key,
+            merkle_root: B256::repeat_byte(0xc1),
+            valid_after: 0x0102_0304_0506,
+            valid_until: 0xf1f2_f3f4_f5f6,
+            paymaster: Address::repeat_byte(0xa9),
+            nonce: 1,
+        };
+        let told = |chain: &mut Deployed, data: Bytes| chain.transact(account, validator, U256::ZERO, data).unwrap();
+        told(&mut setup.chain, account::enable_key(&enable.encode()));
+        assert_eq!(setup.chain.session_data(setup.generation, key, account), enable);
+        assert_eq!(held(&mut setup.chain), Some(enable));
+        let nonces = |chain: &mut Deployed| {
+            let stored = read_nonces(chain.storage(validator, nonces_slot(account)));
+            assert_eq!((stored.last, stored.invalid), chain.nonces(setup.generation, account));
+            (stored.last, stored.invalid)
+        };
+        assert_eq!(nonces(&mut setup.chain), (1, 0));
+        told(&mut setup.chain, account::disable_all());
+        assert_eq!(nonces(&mut setup.chain), (1, 1));
+        assert_eq!(read_disabled_mode(setup.chain.storage(account, KERNEL_SLOT)), 0);
+        setup.chain.account_call(account, account::disable_mode(0xffff_fffe)).unwrap();
+        assert_eq!(read_disabled_mode(setup.chain.storage(account, KERNEL_SLOT)), 0xffff_fffe);
     });
 }

@@ -18,6 +18,7 @@ pub mod revocation;
 pub mod risk;
 pub mod sentence;
 pub mod signature;
+pub mod storage;
 pub mod text;
 pub mod user_op;
 pub mod witness;

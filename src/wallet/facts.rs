@@ -40,7 +40,25 @@ impl Services {
         planned: Option<KernelVersion>,
     ) -> Result<Picture> {
         let block = self.node.latest_block().await?;
-        self.picture_of(account, keys, opened, planned, block).await
+        self.picture_of(account, keys, opened, planned, block, At::Block(block.number)).await
+    }
+
+    /// For what takes power away: a node that cannot read at the block that it named is asked for whatever it has.
+    pub async fn picture_for_the_brake(
+        &self,
+        account: Address,
+        keys: &[Address],
+        opened: &BTreeSet<Selector>,
+        planned: Option<KernelVersion>,
+    ) -> Result<Picture> {
+        let block = self.node.latest_block().await?;
+        match self.picture_of(account, keys, opened, planned, block, At::Block(block.number)).await {
+            Err(error) => {
+                let picture = self.picture_of(account, keys, opened, planned, block, At::Latest).await;
+                picture.map_err(|_| error)
+            }
+            read => read,
+        }
     }
 
     async fn picture_of(
@@ -50,10 +68,11 @@ impl Services {
         opened: &BTreeSet<Selector>,
         planned: Option<KernelVersion>,
         block: Block,
+        at: At,
     ) -> Result<Picture> {
         let others = opened.iter().copied().filter(|s| !selector::KNOWN.contains(s));
         let selectors: Vec<Selector> = selector::KNOWN.into_iter().chain(others).collect();
-        let raw = self.node.account_picture_at(account, &validators(), &each_once(keys), &selectors, block).await?;
+        let raw = self.node.account_picture_at(account, &validators(), &each_once(keys), &selectors, block, at).await?;
         Ok(picture(raw, planned, self.network.chain_id == CHAIN_ID))
     }
 
@@ -106,7 +125,7 @@ impl Services {
         block: u64,
     ) -> Result<Picture> {
         let block = self.node.block(block).await?;
-        self.picture_of(account, keys, opened, planned, block).await
+        self.picture_of(account, keys, opened, planned, block, At::Block(block.number)).await
     }
 
     /// Adds the run counters of a key's permissions to a picture of its account.

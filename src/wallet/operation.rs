@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::{
     Wallet,
     chain::{
-        At, ChainError, DEAR_GAS, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
+        At, CallRequest, ChainError, DEAR_GAS, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
         bundler::{Bundler, Included, UserOperationEvent},
         check_data, first_nonce,
         node::{LogQuery, Purse, Receipt},
@@ -33,7 +33,9 @@ use super::{
     proof::{Proof, Watched, planned_at},
     transaction::{Landed, SignedTransaction},
 };
-use crate::kernel::{faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE, user_op::UserOperation};
+use crate::kernel::{
+    account::handle_ops, faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE, user_op::UserOperation,
+};
 
 /// How long a sent operation is followed before the wait is left to `status`.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -239,7 +241,12 @@ impl Services {
         }
         ceiling.check(bundler.endpoint().origin(), &user_op)?;
         if wanted.pay == Pay::Account {
-            purse.map_or(Ok(()), |purse| self.can_pay(&user_op, &purse))?;
+            let affordable = purse.map_or(Ok(()), |purse| self.can_pay(&user_op, &purse));
+            if let Err(error) = affordable
+                && !(wanted.urgent && self.is_paid(&user_op).await)
+            {
+                return Err(error);
+            }
         }
         let replaces = wanted.instead_of.as_ref().map(|earlier| earlier.hash);
         Ok(self.prepared(user_op, &ceiling, quote.source, replaces))
@@ -341,6 +348,16 @@ impl Services {
             None => self.can_pay(&user_op, &self.node.purse(user_op.sender, U192::ZERO, At::Latest).await?)?,
         }
         Ok(self.prepared(user_op, &ceiling, "the file", None))
+    }
+
+    /// A balance is one answer of the node. What takes power away is not stopped by it where the EntryPoint itself, asked of the
+    /// same node, gets as far as to the signature that is missing still.
+    async fn is_paid(&self, user_op: &UserOperation) -> bool {
+        let request = CallRequest::new(ENTRY_POINT, handle_ops(user_op, user_op.sender));
+        match self.node.call("EntryPoint.handleOps", &request, At::Latest).await {
+            Ok(_) => true,
+            Err(error) => matches!(error.fault(), Some(Fault::SignatureRefused)),
+        }
     }
 
     /// Stops an operation that the EntryPoint would refuse for lack of money (AA21).

@@ -565,6 +565,11 @@ impl Wallet {
         let keys: Vec<Address> = watched.iter().map(|(t, _)| t.session_key).collect();
         let kernel = Some(account.kernel);
         let picture = services.picture_from(account.address, &keys, kernel, mined.block).await.map_err(unread)?;
+        if let Some(stored) = services.by_storage(account.address, &keys, &picture).await
+            && let Some(contradiction) = services.contradicted_by_storage(&picture, &stored)
+        {
+            return Err(contradiction);
+        }
         let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
         let answers = services.answers(&attempts, At::Block(picture.block)).await;
         let replays = Replays { attempts: &attempts, answers: &answers };

@@ -13,7 +13,7 @@ use super::{
     Wallet,
     carry::{Carriage, Load, PassedOver, Price, Via, Way},
     chain::At,
-    control::{self, Power},
+    control::{self, Power, Reach},
     enable::{Step, owner_call},
     error::{Class, Error, Result},
     inventory::strange_turns,
@@ -119,6 +119,19 @@ struct Doubt {
     /// What was judged over, and needs nothing: it is tried all the same, before and after.
     over: Vec<Target>,
     /// The node contradicted itself: it is sent all the same, and nothing is claimed.
+    contradiction: Option<Error>,
+}
+
+/// What a revocation is planned from.
+#[derive(Clone)]
+struct Ending {
+    account: Account,
+    services: Services,
+    /// The session keys that are known.
+    addresses: Vec<Address>,
+    history: Reach,
+    picture: Picture,
+    /// The node contradicts itself about the picture.
     contradiction: Option<Error>,
 }
 
@@ -498,16 +511,44 @@ impl Wallet {
         if let Wish::Keys(wanted) = &intent.wish {
             addresses.extend(wanted.iter().filter_map(|w| w.parse::<Address>().ok()));
         }
+        addresses.sort_unstable();
+        addresses.dedup();
         let history = self.reach(&account)?;
-        let mut picture =
-            services.picture_with(account.address, &addresses, &history.opened, Some(account.kernel)).await?;
+        let kernel = Some(account.kernel);
+        let picture = services.picture_for_the_brake(account.address, &addresses, &history.opened, kernel).await?;
+        let mut ending = Ending { account, services, addresses, history, picture, contradiction: None };
+        let refused = match Box::pin(self.plan_to_end(ending.clone(), intent)).await {
+            Err(error) => error,
+            plan => return plan,
+        };
+        // That nothing is left to do, or that the chain refuses what is to be done, rests on one reading.
+        let Some(stored) =
+            ending.services.by_storage(ending.account.address, &ending.addresses, &ending.picture).await
+        else {
+            return Err(refused);
+        };
+        ending.contradiction = ending.services.contradicted_by_storage(&ending.picture, &stored);
+        if ending.contradiction.is_none() {
+            return Err(refused);
+        }
+        ending.picture = stored;
+        Box::pin(self.plan_to_end(ending, intent)).await
+    }
+
+    async fn plan_to_end(&self, ending: Ending, intent: &RevokeIntent) -> Result<RevokePlan> {
+        let Ending { account, services, addresses, history, mut picture, contradiction } = ending;
         // One answer of a node, that the owner or the code is another one, is no reason to stand still: who is not heard learns it
         // when the revocation is simulated.
         let (kernel, mistaken) = match super::grant::same_account(&account, &picture) {
             Ok(kernel) => (kernel, None),
             Err(error) => (account.kernel, Some(error)),
         };
-        let (doubt, remarks) = self.doubted(&account, &services, &intent.wish, &addresses, &mut picture).await?;
+        let (mut doubt, mut remarks) =
+            self.doubted(&account, &services, &intent.wish, &addresses, &mut picture).await?;
+        if let Some(contradiction) = contradiction {
+            remarks.push(contradiction.message.clone());
+            doubt.contradiction = Some(contradiction);
+        }
         let power = Power::of(&account, &picture, history);
         let drafted = self.drafted(&account, &intent.wish, &picture)?;
         let operations = account_calls(drafted.calls.clone(), kernel.has_batch())?;

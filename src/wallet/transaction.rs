@@ -222,7 +222,10 @@ impl Services {
     async fn owner_can_pay(&self, prepared: &PreparedTransaction) -> Result<()> {
         let balance = self.node.balance(prepared.from, At::Latest).await?;
         let needed = prepared.max_cost();
-        if balance < needed {
+        let request = CallRequest { from: Some(prepared.from), ..CallRequest::new(prepared.to, prepared.data.clone()) };
+        let price = U256::from(prepared.fees.max_fee_per_gas);
+        // A balance is one answer of the node, and only what takes power away goes this way.
+        if balance < needed && !self.node.could_pay(&request, prepared.gas_limit, price).await {
             return Err(Error::failed(
                 "funds.owner",
                 format!(

@@ -542,6 +542,29 @@ impl Node {
         self.one(request.eth_call(purpose, at), |answer| answer.bytes()).await
     }
 
+    /// Whether the sender of a call could pay for it at this price, in wei per gas unit: a node takes the most it can cost from
+    /// the sender's balance before the call runs.
+    pub async fn could_pay(&self, request: &CallRequest, gas: u64, price: U256) -> bool {
+        let mut fields = request.json();
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert("gas".into(), json!(U256::from(gas)));
+            fields.insert("gasPrice".into(), json!(price));
+        }
+        let call = Call::read("eth_call", json!([fields, At::Latest.tag()])).named("a call with its price");
+        match self.one(call, |answer| answer.bytes()).await {
+            Ok(_) => true,
+            Err(error) => matches!(error.fault(), Some(Fault::CallReverts(_))),
+        }
+    }
+
+    /// Words of contracts' storage, in order.
+    pub async fn storage(&self, slots: &[(Address, B256)], at: At) -> Result<Vec<B256>, ChainError> {
+        let tag = at.tag();
+        let calls: Vec<_> =
+            slots.iter().map(|(of, slot)| Call::read("eth_getStorageAt", json!([of, slot, tag]))).collect();
+        self.each(&calls, |answer| answer.number().map(B256::from)).await.into_iter().collect()
+    }
+
     /// Which modes the account refuses, as a bit mask.
     pub async fn disabled_mode(&self, account: Address, at: At) -> Result<u32, ChainError> {
         let mode = self.read("Kernel.getDisabledMode", account, &getDisabledModeCall {}, at).await?;
@@ -922,7 +945,7 @@ impl Node {
         selectors: &[Selector],
     ) -> Result<AccountPicture, ChainError> {
         let block = self.latest_block().await?;
-        self.account_picture_at(account, validators, keys, selectors, block).await
+        self.account_picture_at(account, validators, keys, selectors, block, At::Block(block.number)).await
     }
 
     /// The same at a block that is known already. One round trip.
@@ -933,8 +956,9 @@ impl Node {
         keys: &[Address],
         selectors: &[Selector],
         block: Block,
+        at: At,
     ) -> Result<AccountPicture, ChainError> {
-        let calls = picture_calls(account, validators, keys, selectors, At::Block(block.number));
+        let calls = picture_calls(account, validators, keys, selectors, at);
         let answers = self.at_known_block(&calls).await;
         let mut replies = Replies { node: self, pairs: answers.into_iter().zip(calls) };
 
