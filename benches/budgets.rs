@@ -33,14 +33,14 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::{AccountCall, AccountSeed, Call, selector},
         approval::{Approval, ApprovalRequest, EnableData},
         blob,
         generation::{ENTRY_POINT, Generation, KernelVersion},
         permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
         signature,
-        user_op::UserOperation,
     },
     sandbox::{CHAIN_ID, evm::Request, rpc::Service},
     secret::Secret,

@@ -11,10 +11,14 @@
 //! call it and nothing below it: its vault, its store and its chain clients are private.
 #![forbid(unsafe_code)]
 
+pub mod abi;
 pub mod cli;
-pub mod kernel;
+pub mod erc4337;
+pub mod policy;
+pub mod protocol;
 pub mod sandbox;
 pub mod secret;
+pub mod text;
 #[cfg(feature = "tui")]
 pub mod tui;
 pub mod wallet;

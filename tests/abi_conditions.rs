@@ -15,12 +15,16 @@
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, B256, U256};
-use keyleash::kernel::{
+use keyleash::{
     abi::{AbiError, AbiType, Function, Interface, ValueError, format_word, known_functions, parse_word},
-    condition::{ArgCondition, ConditionError, ReadBack, WordCondition, compile, compile_words, read_back},
-    generation::Generation,
-    permission::{Condition, ExecutionRule, Operation, Permission, Rule},
-    sentence,
+    policy::{
+        condition::{ArgCondition, ConditionError, ReadBack, WordCondition, compile, compile_words, read_back},
+        sentence,
+    },
+    protocol::kernel_v2::{
+        generation::Generation,
+        permission::{Condition, ExecutionRule, Operation, Permission, Rule},
+    },
 };
 use proptest::prelude::*;
 use serde_json::Value;

@@ -194,7 +194,7 @@ impl Outcome {
             for secret in SECRETS.iter().chain([&OWNER_KEY, &&OWNER_KEY[2..]]) {
                 assert!(!text.contains(secret), "`{}` printed a secret on {stream}: {text}", self.command);
             }
-            let unsafe_ones = text.chars().find(|c| keyleash::kernel::text::is_unsafe(*c) && !matches!(c, '\n' | '\t'));
+            let unsafe_ones = text.chars().find(|c| keyleash::text::is_unsafe(*c) && !matches!(c, '\n' | '\t'));
             assert_eq!(unsafe_ones, None, "`{}` on {stream}: {text:?}", self.command);
         }
     }
@@ -204,7 +204,7 @@ impl Outcome {
         assert_eq!(self.stdout.matches('\n').count(), 1, "one line: {self:?}");
         let envelope: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"));
         let fields: Vec<&String> = envelope.as_object().unwrap().keys().collect();
-        assert_eq!(fields, ["data", "errors", "schema_version", "success", "warnings"], "{self:?}");
+        assert_eq!(fields, ["data", "errors", "nodes", "schema_version", "success", "warnings"], "{self:?}");
         assert_eq!(envelope["schema_version"], 1);
         for error in envelope["errors"].as_array().unwrap() {
             assert!(["code", "message", "hint"].iter().all(|f| error[*f].is_string()), "{self:?}");

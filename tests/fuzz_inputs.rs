@@ -22,11 +22,11 @@ use std::{cell::RefCell, fmt::Display, fs};
 use alloy::primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyleash::{
-    kernel::{
-        abi::{Function, Interface},
+    abi::{Function, Interface},
+    policy::sentence::{self, Setting},
+    protocol::kernel_v2::{
         blob::{self, Search},
         generation::Generation,
-        sentence::{self, Setting},
     },
     wallet::{error::Error, home::Home, policy::Policy},
 };

@@ -13,7 +13,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use alloy::primitives::{Address, Bytes, Selector, U256};
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     account::{AccountCall, Call, selector},
     generation::Generation,
     judge::{self, ExecutionStatus, Facts, Key, Path, Routing, Window},

@@ -16,14 +16,16 @@ use alloy::{
     primitives::{Address, B256, Bytes, FixedBytes, Selector, U256, aliases::U48, bytes, keccak256},
     sol_types::SolCall,
 };
-use keyleash::kernel::{
-    account::{self, AccountCall, AccountSeed, Call, selector},
-    approval::{Approval, ApprovalRequest, EnableData},
-    generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-    permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
-    signature::{self, DUMMY_SIGNATURE, Shown, proof_data},
-    storage::{KERNEL_SLOT, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
-    user_op::UserOperation,
+use keyleash::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::{self, AccountCall, AccountSeed, Call, selector},
+        approval::{Approval, ApprovalRequest, EnableData},
+        generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+        permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+        signature::{self, DUMMY_SIGNATURE, Shown, proof_data},
+        storage::{KERNEL_SLOT, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
+    },
 };
 use support::deployed::{
     Bundle, CHAIN_ID, Deployed, FUNDS, Kernel, Key, approval_request, approve, revert_text, sign_as_owner,

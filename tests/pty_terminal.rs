@@ -28,7 +28,7 @@ use std::{
 
 use alloy::primitives::U256;
 use keyleash::{
-    kernel::generation::DETERMINISTIC_DEPLOYER,
+    protocol::kernel_v2::generation::DETERMINISTIC_DEPLOYER,
     sandbox::{
         contracts::contracts,
         evm::Chain,

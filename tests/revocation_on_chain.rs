@@ -19,7 +19,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, Bytes, U256};
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     account::{AccountCall, AccountSeed, Call, selector},
     approval::Approval,
     generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
@@ -220,19 +220,19 @@ fn play(house: &mut House, history: &[Happens]) {
             }
             Happens::OwnerEnables(which) if !house.signed.is_empty() => {
                 let enable = house.signed[which % house.signed.len()].1.request.enable;
-                house.owner_calls(validator, keyleash::kernel::account::enable_key(&enable.encode()));
+                house.owner_calls(validator, keyleash::protocol::kernel_v2::account::enable_key(&enable.encode()));
             }
             Happens::Enable(_) | Happens::OwnerEnables(_) => {}
             Happens::Disable(holder) => {
                 let key = Key::anvil(holder).address();
-                assert!(house.owner_calls(validator, keyleash::kernel::account::disable_key(key)));
+                assert!(house.owner_calls(validator, keyleash::protocol::kernel_v2::account::disable_key(key)));
             }
             Happens::SweepTo(nonce) => {
                 let call = SessionKeyValidator::invalidateNonceCall { nonce };
                 house.owner_calls(validator, alloy::sol_types::SolCall::abi_encode(&call).into());
             }
             Happens::SweepAll => {
-                house.owner_calls(validator, keyleash::kernel::account::disable_all());
+                house.owner_calls(validator, keyleash::protocol::kernel_v2::account::disable_all());
             }
         }
     }
@@ -380,7 +380,7 @@ fn the_obvious_revocation_does_not_keep_its_promise() {
     // Why all this is needed: `disable` of a pending key succeeds, and the holder enables it afterwards.
     let mut house = house_with(&[(1, 1)], &[]);
     let key = Key::anvil(1).address();
-    assert!(house.owner_calls(house.generation.address(), keyleash::kernel::account::disable_key(key)));
+    assert!(house.owner_calls(house.generation.address(), keyleash::protocol::kernel_v2::account::disable_key(key)));
     assert_eq!(house.what_holders_can_do(), [0].into());
 }
 
@@ -415,7 +415,8 @@ fn an_approval_of_an_earlier_owner_ends_for_good() {
     let mut house = house_with(&[(1, 1)], &[]);
     let give_to = |house: &mut House, from: usize, to: usize| {
         let data = Bytes::copy_from_slice(Key::anvil(to).address().as_slice());
-        let call = AccountCall::Execute(call_to(ECDSA_VALIDATOR, keyleash::kernel::account::enable_key(&data)));
+        let call =
+            AccountCall::Execute(call_to(ECDSA_VALIDATOR, keyleash::protocol::kernel_v2::account::enable_key(&data)));
         let mut op = house.chain.user_op(house.account, &call);
         sign_as_owner(&mut op, &Key::anvil(from));
         assert!(house.chain.handle_ops(&[op]).all_succeeded());

@@ -15,13 +15,15 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use alloy::primitives::{Address, Selector, U256, address};
 use keyleash::{
-    kernel::{
-        abi::Function,
-        account::selector,
+    abi::Function,
+    policy::{
         condition::{ArgCondition, WordCondition, compile, compile_words},
+        risk::{Clock, Context, ContractFacts, Contracts, Effect, Finding, RULES, assess},
+    },
+    protocol::kernel_v2::{
+        account::selector,
         generation::{Generation, KernelVersion},
         permission::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
-        risk::{Clock, Context, ContractFacts, Contracts, Effect, Finding, RULES, assess},
     },
     wallet::playground::DEMO,
 };

@@ -19,13 +19,13 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::{self, AccountCall, AccountSeed, Call, selector},
         approval::{Approval, ApprovalRequest, EnableData},
         generation::{ENTRY_POINT, Generation, KernelVersion},
         permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
         signature::{self, DUMMY_SIGNATURE, Shown, proof_data},
-        user_op::UserOperation,
     },
     sandbox::{
         CHAIN_ID,

@@ -21,7 +21,8 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::{self, AccountCall, AccountSeed},
         approval::{Approval, ApprovalRequest, EnableData},
         blob::{self, Format, Search},
@@ -30,7 +31,6 @@ use keyleash::{
         merkle::{self, Tree},
         permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
         signature::{self, DUMMY_SIGNATURE, Shown},
-        user_op::UserOperation,
     },
     secret::Secret,
 };

@@ -491,6 +491,6 @@ pub struct RevokeArgs {
 
 /// Reads an address and says which argument was wrong.
 pub fn address(argument: &str, text: &str) -> crate::wallet::error::Result<Address> {
-    crate::kernel::abi::parse_address(text)
+    crate::abi::parse_address(text)
         .map_err(|e| crate::wallet::error::Error::usage("argument.address", format!("{argument}: {e}")))
 }

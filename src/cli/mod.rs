@@ -28,13 +28,10 @@ use output::{Output, print};
 use serde_json::{Value, json};
 
 use crate::{
-    kernel::{
-        abi::Function,
-        account::Call,
-        blob::Format,
-        sentence,
-        text::{clean, is_unsafe},
-    },
+    abi::Function,
+    policy::sentence,
+    protocol::kernel_v2::{account::Call, blob::Format},
+    text::{clean, is_unsafe},
     wallet::{
         Backend, PassphraseSource, Wallet,
         account::AccountView,
@@ -452,7 +449,7 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output, 
                     "say --owner-new, --owner-key-file, --owner-keystore, --owner-mnemonic-file or --owner-address",
                 )
             })?;
-            let kernel = crate::kernel::generation::KernelVersion::parse(&kernel)
+            let kernel = crate::protocol::kernel_v2::generation::KernelVersion::parse(&kernel)
                 .ok_or_else(|| Error::usage("account.kernel", "--kernel: expected 0.2.2, 0.2.3 or 0.2.4"))?;
             let view = wallet.new_account(&name, &network, source, kernel, index).await?;
             warn_of_unread_accounts(std::slice::from_ref(&view), output);
@@ -562,7 +559,7 @@ fn unsigned_grant(
     output: &mut Output,
 ) -> Result<Done> {
     let requests: Vec<Value> =
-        plan.requests().iter().map(crate::kernel::approval::ApprovalRequest::typed_data).collect();
+        plan.requests().iter().map(crate::protocol::kernel_v2::approval::ApprovalRequest::typed_data).collect();
     let [typed] = requests.as_slice() else {
         return Err(Error::usage(
             "grant.unsigned",

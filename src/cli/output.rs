@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    kernel::text::is_unsafe,
+    text::is_unsafe,
     wallet::{
         error::{Error, Result},
         notices::Notices,

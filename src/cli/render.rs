@@ -3,11 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    kernel::{
-        blob::PermissionEntry,
-        permission::Permission,
-        risk::{Effect, Finding},
-    },
+    policy::risk::{Effect, Finding},
+    protocol::kernel_v2::{blob::PermissionEntry, permission::Permission},
     wallet::{grant::Granted, inspect::Inspection, key::KeyView, operation::OperationOutcome},
 };
 

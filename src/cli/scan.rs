@@ -7,7 +7,7 @@ use super::{
     render,
 };
 use crate::{
-    kernel::sentence,
+    policy::sentence,
     wallet::{
         Wallet,
         error::Result,

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use super::output::table;
 use crate::{
-    kernel::{
-        abi::Function,
-        blob::PermissionApproval,
+    abi::Function,
+    policy::{
         risk::{Checked, Effect, Finding, Severity},
         sentence,
     },
+    protocol::kernel_v2::blob::PermissionApproval,
     wallet::{
         Wallet,
         account::AccountView,

@@ -13,8 +13,8 @@ use super::{
     node::{self, PRIORITY_FEE, log_jsons, quantity, receipt_json},
     rpc::{Params, RpcFault, RpcResult},
 };
-pub(super) use crate::kernel::generation::ENTRY_POINT;
-use crate::kernel::{faults::code, user_op::UserOperation};
+use crate::erc4337::{faults::code, v06::UserOperation};
+pub(super) use crate::protocol::kernel_v2::generation::ENTRY_POINT;
 
 sol! {
     struct PackedOp {

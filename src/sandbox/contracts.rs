@@ -13,7 +13,7 @@ use super::{
     CHAIN_ID,
     evm::{Chain, ChainError, Request},
 };
-use crate::kernel::generation::{ENTRY_POINT, KERNEL_FACTORY, KernelVersion};
+use crate::protocol::kernel_v2::generation::{ENTRY_POINT, KERNEL_FACTORY, KernelVersion};
 
 /// The sandbox's paymaster.
 pub const SPONSOR: Address = address!("Ff233fe6F968de02FA548f571a91a92098690436");
@@ -109,7 +109,7 @@ mod tests {
     use alloy::primitives::keccak256;
 
     use super::*;
-    use crate::kernel::generation::{ECDSA_VALIDATOR, Generation};
+    use crate::protocol::kernel_v2::generation::{ECDSA_VALIDATOR, Generation};
 
     #[test]
     fn the_contracts_live_where_the_live_ones_do() {

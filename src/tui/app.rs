@@ -18,7 +18,8 @@ use super::{
     widget::frame,
 };
 use crate::{
-    kernel::{abi::Interface, text::is_unsafe},
+    abi::Interface,
+    text::is_unsafe,
     wallet::{
         Question,
         account::AccountView,
@@ -31,8 +32,7 @@ use crate::{
         inventory::Difference,
         key::KeyView,
         model::Operation,
-        network::NetworkView,
-        network::Probe,
+        network::{NetworkView, Probe},
         operation::OperationOutcome,
         revoke::{Revoked, Verdict},
         scan::{Scan, ScanProgress},

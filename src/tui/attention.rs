@@ -3,10 +3,8 @@
 use alloy::primitives::Address;
 
 use crate::{
-    kernel::{
-        permission::ANY_PAYMASTER,
-        risk::{Severity, words_of},
-    },
+    policy::risk::{Severity, words_of},
+    protocol::kernel_v2::permission::ANY_PAYMASTER,
     wallet::{key::KeyView, state::State},
 };
 

@@ -20,12 +20,12 @@ use zeroize::Zeroizing;
 
 use super::app::{JobId, Report};
 use crate::{
-    kernel::{
-        abi::Interface,
+    abi::Interface,
+    policy::risk::{Checked, Finding},
+    protocol::kernel_v2::{
         account::{Call, selector},
         blob::Format,
         generation::KernelVersion,
-        risk::{Checked, Finding},
     },
     wallet::{
         AskPassphrase, Backend, PassphraseSource, Question, VaultError, Wallet,

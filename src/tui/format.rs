@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, U256};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::kernel::{sentence, text};
+use crate::{policy::sentence, text};
 
 /// Longest piece of text that is ever laid out, in characters.
 const MAX_TEXT: usize = 16 * 1024;

@@ -17,12 +17,12 @@ use super::{
     vault::{self, import::TextSource},
 };
 use crate::{
-    kernel::{
+    protocol::kernel_v2::{
         account::AccountSeed,
         generation::{Generation, KernelVersion},
-        text::clean,
     },
     secret::Secret,
+    text::clean,
 };
 
 /// Who owns an account, and where the owner's key comes from.
@@ -229,11 +229,8 @@ impl Wallet {
             [] => {
                 let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
                 let known = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
-                Err(Error::usage(
-                    "account.unknown",
-                    format!("there is no account {}", crate::kernel::text::clean(wanted, 50)),
-                )
-                .hint(format!("known: {known}")))
+                Err(Error::usage("account.unknown", format!("there is no account {}", crate::text::clean(wanted, 50)))
+                    .hint(format!("known: {known}")))
             }
         }
     }
@@ -350,7 +347,7 @@ pub(super) fn seen(account: &Account, picture: std::result::Result<&Picture, &Er
     let mut view = recorded(account);
     match picture {
         Ok(picture) => {
-            let generation = picture.generation(crate::kernel::account::selector::EXECUTE);
+            let generation = picture.generation(crate::protocol::kernel_v2::account::selector::EXECUTE);
             let nonces = picture.nonces(generation.unwrap_or(Generation::G2));
             view.kernel_version = picture.kernel;
             view.owner = picture.owner.unwrap_or(account.owner);

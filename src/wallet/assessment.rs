@@ -20,15 +20,15 @@ use super::{
     state::{Picture, State},
 };
 use crate::{
-    kernel::{
-        abi::Function,
+    abi::Function,
+    policy::risk::{
+        self, Checked, Clock, Context, ContractFacts, Contracts, Finding,
+        known::{self, Kind},
+    },
+    protocol::kernel_v2::{
         account::{AccountCall, Call},
         generation::{Generation, KernelVersion},
         permission::{ANY_PAYMASTER, Scope},
-        risk::{
-            self, Checked, Clock, Context, ContractFacts, Contracts, Finding,
-            known::{self, Kind},
-        },
     },
     sandbox,
 };
@@ -155,7 +155,7 @@ impl Services {
         let targets = scope.permissions.iter().map(|p| p.target).filter(|t| !t.is_zero());
         let named: BTreeSet<Address> = targets.chain(paymaster).collect();
         let named: Vec<Address> = named.into_iter().take(MOST_CONTRACTS).collect();
-        let holds_assets = |p: &&crate::kernel::permission::Permission| {
+        let holds_assets = |p: &&crate::protocol::kernel_v2::permission::Permission| {
             let kind = known::function(p.sig).map(|k| k.kind);
             matches!(kind, Some(Kind::Transfer | Kind::Allowance | Kind::Operator))
         };

@@ -15,11 +15,13 @@ use super::{
     signer::Signer,
     transaction::{PreparedTransaction, SignedTransaction, Waiting},
 };
-use crate::kernel::{
-    account::{AccountCall, handle_ops},
-    generation::ENTRY_POINT,
-    signature::{self, DUMMY_SIGNATURE},
-    user_op::UserOperation,
+use crate::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::{AccountCall, handle_ops},
+        generation::ENTRY_POINT,
+        signature::{self, DUMMY_SIGNATURE},
+    },
 };
 
 /// Which way an owner wants.

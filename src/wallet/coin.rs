@@ -12,7 +12,7 @@ use alloy::primitives::U256;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Wallet;
-use crate::kernel::sentence::{self, AmountError};
+use crate::policy::sentence::{self, AmountError};
 
 /// Wei: the cap on a chain that is not listed, 0.05 of its coin.
 const CAP: u64 = 50_000_000_000_000_000;

@@ -18,10 +18,12 @@ use super::{
     scan::{self, Kept},
     state::{Picture, Route},
 };
-use crate::kernel::{
-    account::{self, Call, selector},
-    generation::{ECDSA_VALIDATOR, Generation},
-    risk::{Effect, Finding, Severity},
+use crate::{
+    policy::risk::{Effect, Finding, Severity},
+    protocol::kernel_v2::{
+        account::{self, Call, selector},
+        generation::{ECDSA_VALIDATOR, Generation},
+    },
 };
 
 /// The code of R36 in findings about an account.
@@ -189,7 +191,7 @@ fn foreign_route(account: &Account, picture: &Picture, route: &Route) -> Option<
     (!known).then(|| {
         let until = match route.window.until {
             0 => String::new(),
-            until => format!(" (until {})", crate::kernel::sentence::time(until)),
+            until => format!(" (until {})", crate::policy::sentence::time(until)),
         };
         (route.validator, format!("whoever this validator accepts can use the function{until}"))
     })

@@ -20,12 +20,14 @@ use super::{
     revoke::{Outcome, Remaining, RevokePlan, Verdict},
     send::SendPlan,
 };
-use crate::kernel::{
-    account::{AccountCall, Call},
-    approval::recover,
-    generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},
-    revocation, signature,
-    user_op::UserOperation,
+use crate::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::{AccountCall, Call},
+        approval::recover,
+        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},
+        revocation, signature,
+    },
 };
 
 sol! {
@@ -255,7 +257,9 @@ mod tests {
     use alloy::primitives::{U256, address};
 
     use super::*;
-    use crate::kernel::account::{disable_all, disable_key, disable_mode, enable_key, selector, set_execution};
+    use crate::protocol::kernel_v2::account::{
+        disable_all, disable_key, disable_mode, enable_key, selector, set_execution,
+    };
 
     const ACCOUNT: Address = address!("B2358b064F5eA10543Cf8034C8576b2E6Bfd3Be3");
     const STRANGER: Address = address!("70997970C51812dc3A010C7d01b50e0d17dc79C8");

@@ -14,7 +14,7 @@ use super::{
     operation::{OperationOutcome, Prepared},
     state::{self, Picture, State},
 };
-use crate::kernel::{
+use crate::protocol::kernel_v2::{
     account::{AccountCall, Call, enable_key, set_execution},
     signature,
 };
@@ -166,7 +166,7 @@ impl Wallet {
                 true => ", which replaces the scope the key has now",
                 false => "",
             };
-            let name = crate::kernel::account::selector::name(approval.selector()).unwrap_or("a function");
+            let name = crate::protocol::kernel_v2::account::selector::name(approval.selector()).unwrap_or("a function");
             if routed.contains(&approval.selector()) {
                 calls.push(Call { to: generation.address(), value: U256::ZERO, data: enable_key(&enable_data) });
                 steps.push(Step {

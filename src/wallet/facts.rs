@@ -15,7 +15,7 @@ use super::{
     state::{Picture, Route},
 };
 use crate::{
-    kernel::{
+    protocol::kernel_v2::{
         account::{PROXY_CODE_HASH, execution_status_key, selector},
         approval::EnableData,
         generation::{Generation, KernelVersion},

@@ -19,14 +19,16 @@ use super::{
     state::{self, Picture},
 };
 use crate::{
-    kernel::{
-        abi::Function,
+    abi::Function,
+    policy::{
+        risk::{self, Checked, Effect, Finding},
+        sentence::{self, Setting},
+    },
+    protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
         generation::{Generation, KernelVersion},
         permission::Scope,
-        risk::{self, Checked, Effect, Finding},
-        sentence::{self, Setting},
         signature::normalized,
     },
     secret::Secret,

@@ -22,7 +22,7 @@ use super::{
     model::Network,
     vault::{Backend, open_input},
 };
-use crate::kernel::text::clean;
+use crate::text::clean;
 
 /// Largest config file that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;

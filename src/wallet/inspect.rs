@@ -21,14 +21,16 @@ use super::{
     short_id,
     state::{self, Picture, State},
 };
-use crate::kernel::{
+use crate::{
     abi::{Function, known_functions},
-    account::selector,
-    approval::Approval,
-    blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
-    generation::{Generation, KernelVersion},
-    permission::Permission,
-    risk::{Checked, Finding},
+    policy::risk::{Checked, Finding},
+    protocol::kernel_v2::{
+        account::selector,
+        approval::Approval,
+        blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
+        generation::{Generation, KernelVersion},
+        permission::Permission,
+    },
 };
 
 /// What is known besides the text.

@@ -15,7 +15,7 @@ use super::{
     model::{Account, ApprovalRecord, Key},
     state::{Alarm, Picture},
 };
-use crate::kernel::{account::AccountSeed, generation::Generation, revocation::SESSION_MODES};
+use crate::protocol::kernel_v2::{account::AccountSeed, generation::Generation, revocation::SESSION_MODES};
 
 /// An account as it stands, at one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -239,7 +239,7 @@ mod tests {
     use alloy::primitives::{Address, B256, FixedBytes, U256};
 
     use super::*;
-    use crate::kernel::{
+    use crate::protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
         generation::{ECDSA_VALIDATOR, KernelVersion},

@@ -21,15 +21,16 @@ use super::{
     state::{self, Alarm, Picture, Standing, State},
     verify,
 };
-use crate::kernel::{
+use crate::{
     abi::Function,
-    account::AccountSeed,
-    approval::Approval,
-    blob::{self, Format},
-    generation::Generation,
-    permission::{Permission, Scope},
-    risk::Finding,
-    sentence,
+    policy::{risk::Finding, sentence},
+    protocol::kernel_v2::{
+        account::AccountSeed,
+        approval::Approval,
+        blob::{self, Format},
+        generation::Generation,
+        permission::{Permission, Scope},
+    },
     text::clean,
 };
 
@@ -318,10 +319,8 @@ impl Wallet {
                 let approvals = self.store.read(|r| r.approvals(&key.id))?;
                 Ok(KeyFile { key: (*key).clone(), approvals })
             }
-            [] => {
-                Err(Error::usage("key.unknown", format!("there is no key {}", crate::kernel::text::clean(wanted, 50)))
-                    .hint("`keyleash key ls` shows those that are on record"))
-            }
+            [] => Err(Error::usage("key.unknown", format!("there is no key {}", crate::text::clean(wanted, 50)))
+                .hint("`keyleash key ls` shows those that are on record")),
             several => {
                 let ids: Vec<&str> = several.iter().map(|k| k.id.as_str()).collect();
                 Err(Error::usage("key.ambiguous", format!("{wanted} is the name of {} keys", several.len()))
@@ -478,7 +477,7 @@ fn uses(key: &Key, nonce: Option<u128>, picture: Option<&Picture>) -> Vec<Option
     key.scope.permissions.iter().map(counted).collect()
 }
 
-fn planned_kernel(key: &Key) -> Option<crate::kernel::generation::KernelVersion> {
+fn planned_kernel(key: &Key) -> Option<crate::protocol::kernel_v2::generation::KernelVersion> {
     let (_, implementation) = AccountSeed::from_init_code(key.init_code.as_ref()?)?;
-    crate::kernel::generation::KernelVersion::from_implementation(implementation)
+    crate::protocol::kernel_v2::generation::KernelVersion::from_implementation(implementation)
 }

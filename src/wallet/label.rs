@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use alloy::primitives::Address;
 
 use super::error::{Error, Result};
-use crate::kernel::text::{clean, is_unsafe};
+use crate::text::{clean, is_unsafe};
 
 pub const MAX_LABEL: usize = 64;
 

@@ -4,12 +4,14 @@ use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::{Deserialize, Serialize};
 
 use super::{transaction::SignedTransaction, vault::SecretId};
-use crate::kernel::{
-    account::AccountSeed,
-    approval::ApprovalRequest,
-    generation::{Generation, KernelVersion},
-    permission::Scope,
-    user_op::UserOperation,
+use crate::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::AccountSeed,
+        approval::ApprovalRequest,
+        generation::{Generation, KernelVersion},
+        permission::Scope,
+    },
 };
 
 /// How a paymaster service is asked (protocol.md 9).

@@ -20,12 +20,10 @@ use super::{
     store::is_shared_id,
 };
 use crate::{
-    kernel::{
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
-        sentence,
-        text::clean,
-    },
+    policy::sentence,
+    protocol::kernel_v2::generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
     sandbox::CHAIN_ID,
+    text::clean,
 };
 
 /// A network as it is shown: service addresses without what may be an API key.
@@ -267,7 +265,7 @@ impl Wallet {
         found.ok_or_else(|| {
             let known = self.config(|c| c.network.keys().cloned().collect::<Vec<_>>().join(", "));
             let known = if known.is_empty() { "none".to_owned() } else { known };
-            Error::usage("network.unknown", format!("there is no network {}", crate::kernel::text::clean(name, 40)))
+            Error::usage("network.unknown", format!("there is no network {}", crate::text::clean(name, 40)))
                 .hint(format!("known: {known}; add one with `keyleash network add`"))
         })
     }
@@ -389,7 +387,8 @@ fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
 
 impl Wallet {
     fn connect(&self, name: &str, network: Network) -> Result<Services> {
-        let services = self.clients.of(name, &network.clone(), |endpoints| self.connect_anew(name, network, endpoints))?;
+        let services =
+            self.clients.of(name, &network.clone(), |endpoints| self.connect_anew(name, network, endpoints))?;
         if self.sandbox.is_none() {
             self.notices().asks(services.node.endpoint().origin());
         }
@@ -552,11 +551,8 @@ fn redact(address: &str) -> String {
 pub fn check_name(field: &str, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 32 || !name.chars().all(plain) || name.starts_with(['-', '.']) {
-        return Err(Error::usage(
-            "name.invalid",
-            format!("{field}: {:?} is not a name", crate::kernel::text::clean(name, 40)),
-        )
-        .hint("use 1 to 32 letters, digits, dashes, underscores or dots"));
+        return Err(Error::usage("name.invalid", format!("{field}: {:?} is not a name", crate::text::clean(name, 40)))
+            .hint("use 1 to 32 letters, digits, dashes, underscores or dots"));
     }
     Ok(())
 }

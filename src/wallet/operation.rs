@@ -33,8 +33,9 @@ use super::{
     proof::{Proof, Watched, planned_at},
     transaction::{Landed, SignedTransaction},
 };
-use crate::kernel::{
-    account::handle_ops, faults::Fault, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE, user_op::UserOperation,
+use crate::{
+    erc4337::{faults::Fault, v06::UserOperation},
+    protocol::kernel_v2::{account::handle_ops, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE},
 };
 
 /// How long a sent operation is followed before the wait is left to `status`.

@@ -24,7 +24,7 @@ use super::{
     send::{Actor, SendIntent},
 };
 use crate::{
-    kernel::{account::Call, generation::KernelVersion},
+    protocol::kernel_v2::{account::Call, generation::KernelVersion},
     sandbox::{
         CHAIN_ID,
         contracts::{DEMO_LENDING, DEMO_NFT, DEMO_TOKEN, SPONSOR},

@@ -9,13 +9,17 @@ use super::{
     error::{Error, Result},
     label,
 };
-use crate::kernel::{
+use crate::{
     abi::{Function, Interface, parse_address},
-    account::selector,
-    condition::{ArgCondition, ConditionError, WordCondition, compile, compile_words, contradictory_word},
-    generation::Generation,
-    permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
-    sentence::{TimeError, parse_duration, parse_time},
+    policy::{
+        condition::{ArgCondition, ConditionError, WordCondition, compile, compile_words, contradictory_word},
+        sentence::{TimeError, parse_duration, parse_time},
+    },
+    protocol::kernel_v2::{
+        account::selector,
+        generation::Generation,
+        permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
+    },
     text::clean,
 };
 

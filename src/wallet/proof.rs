@@ -24,16 +24,20 @@ use super::{
     send::calls_in_words,
     state::Picture,
 };
-use crate::kernel::{
-    account::{AccountCall, enable_key, validate_user_op},
-    approval::{Approval, EnableData},
-    faults::{Fault, Revert},
-    generation::{ENTRY_POINT, Generation},
-    permission::Scope,
-    revocation::SESSION_MODES,
-    signature::{self, DUMMY_SIGNATURE},
-    user_op::UserOperation,
-    witness::witness,
+use crate::{
+    erc4337::{
+        faults::{Fault, Revert},
+        v06::UserOperation,
+    },
+    protocol::kernel_v2::{
+        account::{AccountCall, enable_key, validate_user_op},
+        approval::{Approval, EnableData},
+        generation::{ENTRY_POINT, Generation},
+        permission::Scope,
+        revocation::SESSION_MODES,
+        signature::{self, DUMMY_SIGNATURE},
+        witness::witness,
+    },
 };
 
 /// Evidence that a key can do nothing any more, read from the chain after the fact.
@@ -268,7 +272,8 @@ impl Target {
     /// both asked of the validator itself, for when the account lets nobody through or routes elsewhere.
     fn attempts(&self, account: &Account, enable: &EnableData, approval: Option<&ApprovalRecord>) -> Vec<Attempt> {
         let everything = Scope { valid_after: 0, valid_until: 0, paymaster: enable.paymaster, permissions: Vec::new() };
-        let function = approval.map_or(crate::kernel::account::selector::EXECUTE, ApprovalRecord::selector);
+        let function =
+            approval.map_or(crate::protocol::kernel_v2::account::selector::EXECUTE, ApprovalRecord::selector);
         let made = witness(self.scope.as_ref().unwrap_or(&everything), function, self.generation);
         let session = signature::session(enable.session_key, &DUMMY_SIGNATURE, &made.proof);
         let validation = |signature: Bytes, from: Address, to: Address| {

@@ -26,7 +26,7 @@ use super::{
     second_node::SecondView,
     state::{DRAFT, Picture, State},
 };
-use crate::kernel::{
+use crate::protocol::kernel_v2::{
     account::{AccountCall, Call, selector},
     approval::EnableData,
     generation::{Generation, KERNEL_FACTORY},
@@ -522,8 +522,7 @@ impl Wallet {
             plan => return plan,
         };
         // That nothing is left to do, or that the chain refuses what is to be done, rests on one reading.
-        let Some(stored) =
-            ending.services.by_storage(ending.account.address, &ending.addresses, &ending.picture).await
+        let Some(stored) = ending.services.by_storage(ending.account.address, &ending.addresses, &ending.picture).await
         else {
             return Err(refused);
         };

@@ -30,18 +30,20 @@ use super::{
     now, short_id,
     state::Picture,
 };
-use crate::kernel::{
-    account::selector,
-    approval::{ApprovalRequest, EnableData},
-    generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-    history::{
-        Act, Shown, acts,
-        ledger::{Changed, Enabled, EnabledBy, Ledger, Mined, OnChain, Open, Point, Uses},
-        operations,
+use crate::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::selector,
+        approval::{ApprovalRequest, EnableData},
+        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+        history::{
+            Act, Shown, acts,
+            ledger::{Changed, Enabled, EnabledBy, Ledger, Mined, OnChain, Open, Point, Uses},
+            operations,
+        },
+        merkle::Tree,
+        permission::Scope,
     },
-    merkle::Tree,
-    permission::Scope,
-    user_op::UserOperation,
 };
 
 sol! {
@@ -1117,7 +1119,7 @@ fn together(uses: impl Iterator<Item = Uses>) -> Uses {
 }
 
 fn unexplained(open: &Open, picture: &Picture) -> Vec<UnexplainedTurns> {
-    let turns = |gap: &crate::kernel::history::ledger::Gap| UnexplainedTurns {
+    let turns = |gap: &crate::protocol::kernel_v2::history::ledger::Gap| UnexplainedTurns {
         validator: gap.generation,
         first: gap.first,
         last: gap.last,

@@ -18,7 +18,7 @@ use super::{
     proof::{Answer, Attempt},
     state::Picture,
 };
-use crate::kernel::{account::selector, generation::KernelVersion};
+use crate::protocol::kernel_v2::{account::selector, generation::KernelVersion};
 
 /// How long the second node may take in all. It is asked for its opinion, and is not needed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -288,7 +288,7 @@ fn differences(ours: &Picture, theirs: &Picture) -> Vec<String> {
     for generation in generations {
         match (ours.nonces.get(&generation), nonces.get(&generation)) {
             (Some(one), Some(other)) if one != other => {
-                let pair = |n: &crate::kernel::revocation::Nonces| format!("{}, {}", n.last, n.invalid);
+                let pair = |n: &crate::protocol::kernel_v2::revocation::Nonces| format!("{}, {}", n.last, n.invalid);
                 differ(true, &format!("the nonces on {generation} ({} and {})", pair(one), pair(other)));
             }
             (Some(_), Some(_)) => {}
@@ -321,7 +321,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        kernel::{approval::EnableData, generation::Generation, judge::Window, revocation::Nonces},
+        protocol::kernel_v2::{approval::EnableData, generation::Generation, judge::Window, revocation::Nonces},
         wallet::state::Route,
     };
 

@@ -10,7 +10,7 @@ use super::{
     network::Services,
     state::Picture,
 };
-use crate::kernel::{
+use crate::protocol::kernel_v2::{
     generation::Generation,
     revocation::Nonces,
     storage::{KERNEL_SLOT, SESSION_WORDS, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},

@@ -17,16 +17,20 @@ use super::{
     signer,
     state::Picture,
 };
-use crate::kernel::{
+use crate::{
     abi::{Function, format_word},
-    account::{AccountCall, Call, selector},
-    approval::Approval,
-    condition::{ReadBack, read_back},
-    judge::{self, Accepted, Denied, Path, Reason, Window},
-    permission::ANY_PAYMASTER,
-    risk::Finding,
-    sentence,
-    signature::{self, Shown},
+    policy::{
+        condition::{ReadBack, read_back},
+        risk::Finding,
+        sentence,
+    },
+    protocol::kernel_v2::{
+        account::{AccountCall, Call, selector},
+        approval::Approval,
+        judge::{self, Accepted, Denied, Path, Reason, Window},
+        permission::ANY_PAYMASTER,
+        signature::{self, Shown},
+    },
 };
 
 /// Who acts.

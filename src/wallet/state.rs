@@ -9,12 +9,14 @@ use super::{
     model::{ApprovalRecord, Key, Origin},
     proof::may_return,
 };
-use crate::kernel::{
-    approval::EnableData,
-    generation::{Generation, KernelVersion},
-    judge::{ExecutionStatus, Window},
-    revocation::Nonces,
-    sentence,
+use crate::{
+    policy::sentence,
+    protocol::kernel_v2::{
+        approval::EnableData,
+        generation::{Generation, KernelVersion},
+        judge::{ExecutionStatus, Window},
+        revocation::Nonces,
+    },
 };
 
 /// What holds for every draft, in the same words wherever one is shown, planned for or taken off the list.

@@ -24,7 +24,7 @@ use super::{
     model::{Account, Agent, ApprovalRecord, Key, Operation},
     notices::Notices,
 };
-use crate::kernel::text::clean;
+use crate::text::clean;
 
 /// Version of the schema below, in `PRAGMA user_version`.
 const SCHEMA_VERSION: i64 = 3;

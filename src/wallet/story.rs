@@ -17,7 +17,10 @@ use super::{
     revoke::RevokeIntent,
     send::{Actor, SendIntent},
 };
-use crate::kernel::{account::Call, generation::KernelVersion, sentence};
+use crate::{
+    policy::sentence,
+    protocol::kernel_v2::{account::Call, generation::KernelVersion},
+};
 
 /// One step of the story.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

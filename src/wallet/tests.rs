@@ -16,14 +16,14 @@ use super::{
     state::{Picture, Route},
 };
 use crate::{
-    kernel::{
+    policy::risk::{Effect, Finding, Severity},
+    protocol::kernel_v2::{
         account::{AccountSeed, Call, disable_key, enable_key, selector, set_execution},
         approval::{ApprovalRequest, EnableData},
         generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         judge::Window,
         permission::Scope,
         revocation::Nonces,
-        risk::{Effect, Finding, Severity},
     },
     secret::Secret,
 };

@@ -20,7 +20,7 @@ use super::{
     operation::refused,
     signer::Signer,
 };
-use crate::kernel::faults::Fault;
+use crate::erc4337::faults::Fault;
 
 /// Percent added to a gas estimate: state may have moved by the time it is included. What is not used is not paid.
 const GAS_BUFFER: u64 = 25;

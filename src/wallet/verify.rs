@@ -9,10 +9,12 @@ use std::{
 use alloy::primitives::{B256, keccak256};
 
 use super::model::{ApprovalRecord, Key, Origin};
-use crate::kernel::{
+use crate::{
     abi::Function,
-    approval::EnableData,
-    merkle::{self, Tree},
+    protocol::kernel_v2::{
+        approval::EnableData,
+        merkle::{self, Tree},
+    },
 };
 
 /// What does not verify about an approval and the key it is recorded for; `None` when all of it does.
@@ -92,7 +94,7 @@ fn is_signed(key: &Key, approval: &ApprovalRecord, signature: &[u8]) -> bool {
 
 /// The function names on record that are those of the selectors beside them: another name would make a harmless call of any other.
 pub fn functions(key: &Key) -> Vec<Option<String>> {
-    let fits = |(at, permission): (usize, &crate::kernel::permission::Permission)| {
+    let fits = |(at, permission): (usize, &crate::protocol::kernel_v2::permission::Permission)| {
         let signature = key.functions.get(at)?.as_ref()?;
         Function::parse(signature).is_ok_and(|f| f.selector() == permission.sig).then(|| signature.clone())
     };
@@ -107,7 +109,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::kernel::{
+    use crate::protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
         generation::{Generation, KernelVersion},

@@ -1,4 +1,4 @@
-//! The harness proves itself: operations built from `keyleash::kernel` and approvals made by the SDKs run on the real parts.
+//! The harness proves itself: operations built from `keyleash::protocol::kernel_v2` and approvals made by the SDKs run on the real parts.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     generation::{Generation, KernelVersion},
     signature::{Mode, Shown},
 };

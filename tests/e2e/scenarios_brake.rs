@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use keyleash::kernel::generation::KernelVersion;
+use keyleash::protocol::kernel_v2::generation::KernelVersion;
 use serde_json::{Value, json};
 
 use crate::support::{

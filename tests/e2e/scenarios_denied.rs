@@ -1,5 +1,5 @@
 //! Every way a key can overstep its scope: refused by our judge before anything leaves the machine, and - with the operation
-//! built here from `keyleash::kernel`, for there is no bypass in the product - by the bundler, for the same reason.
+//! built here from `keyleash::protocol::kernel_v2`, for there is no bypass in the product - by the bundler, for the same reason.
 
 use std::{
     thread,
@@ -10,7 +10,7 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     sol_types::SolCall,
 };
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     account::{AccountCall, Call},
     generation::{Generation, KernelVersion},
     signature::{Mode, Shown},

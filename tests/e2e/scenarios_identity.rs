@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, thread};
 
-use keyleash::kernel::generation::{Generation, KernelVersion};
+use keyleash::protocol::kernel_v2::generation::{Generation, KernelVersion};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 

@@ -14,11 +14,11 @@ use std::{
 
 use alloy::sol_types::SolCall;
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         blob,
         generation::{ENTRY_POINT, KernelVersion},
         signature::Mode,
-        user_op::UserOperation,
     },
     secret::Secret,
 };

@@ -12,7 +12,7 @@ use std::{
 };
 
 use alloy::primitives::Address;
-use keyleash::kernel::{blob, generation::KernelVersion};
+use keyleash::protocol::kernel_v2::{blob, generation::KernelVersion};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 

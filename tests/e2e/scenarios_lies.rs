@@ -30,12 +30,14 @@ use alloy::{
     sol,
     sol_types::{SolCall, SolValue},
 };
-use keyleash::kernel::{
-    account::{AccountCall, Call},
-    blob::{self, Search},
-    generation::{Generation, KernelVersion},
-    signature::Mode,
-    user_op::UserOperation,
+use keyleash::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::{AccountCall, Call},
+        blob::{self, Search},
+        generation::{Generation, KernelVersion},
+        signature::Mode,
+    },
 };
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use alloy::{
     signers::{SignerSync, local::PrivateKeySigner},
     sol_types::SolCall,
 };
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     generation::{Generation, KernelVersion},
     signature::{Mode, Shown},
 };

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use alloy::primitives::{Address, U256};
-use keyleash::kernel::{generation::KernelVersion, user_op::UserOperation};
+use keyleash::{erc4337::v06::UserOperation, protocol::kernel_v2::generation::KernelVersion};
 use serde_json::{Value, json};
 
 use crate::support::{

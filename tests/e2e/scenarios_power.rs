@@ -6,11 +6,13 @@ use alloy::{
     signers::SignerSync,
     sol_types::SolCall,
 };
-use keyleash::kernel::{
-    account::{AccountCall, Call, selector, setDefaultValidatorCall, setExecutionCall},
-    approval::ApprovalRequest,
-    generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-    user_op::UserOperation,
+use keyleash::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::{AccountCall, Call, selector, setDefaultValidatorCall, setExecutionCall},
+        approval::ApprovalRequest,
+        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+    },
 };
 use serde_json::{Value, json};
 
@@ -182,7 +184,7 @@ fn k2_a_route_that_an_operation_made_without_an_event_is_found() {
     let (owner, _) = owner_with_a_key(world, &account);
     let anybody = accepts_everybody(world);
     // A function of the account that only the EntryPoint may call, for a validator that takes anything.
-    let call = AccountCall::Other(keyleash::kernel::account::disable_mode(0));
+    let call = AccountCall::Other(keyleash::protocol::kernel_v2::account::disable_mode(0));
     let enable = account.grant(world, scope(vec![permission(account.address, tickCall::SELECTOR)])).approval;
     let request = ApprovalRequest { selector: call.selector().expect("a selector"), ..enable.request };
     let mut op = unsigned(world, &account, &call);

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use alloy::sol_types::{SolCall, SolValue};
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     generation::{ENTRY_POINT, Generation, KernelVersion},
     signature::{Mode, Shown},
 };

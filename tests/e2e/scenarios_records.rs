@@ -14,7 +14,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    kernel::{
+    protocol::kernel_v2::{
         blob,
         generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         signature::{Mode, Shown},

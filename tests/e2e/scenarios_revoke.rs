@@ -10,7 +10,7 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     generation::{ENTRY_POINT, Generation, KernelVersion},
     signature::{Mode, Shown},
 };
@@ -424,7 +424,7 @@ fn an_owner_who_is_not_the_owner_any_more_is_stopped_before_anything_is_sent() {
     let account = TestAccount::deployed(world, KernelVersion::V0_2_4);
     let owner = owner_of(world, &account);
     let (_, grant) = granted(world, &owner, &account, "pending");
-    let ecdsa = keyleash::kernel::generation::ECDSA_VALIDATOR.to_string();
+    let ecdsa = keyleash::protocol::kernel_v2::generation::ECDSA_VALIDATOR.to_string();
     let other = Address::repeat_byte(0x52).to_string();
     owner.ok(&["send", "--as-owner", ACCOUNT, "--to", &ecdsa, "--call", "enable(bytes)", "--arg", &other]);
     owner.refused(&["revoke", ACCOUNT, "pending"], 1, "account.owner_changed");

@@ -4,7 +4,7 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     account::{AccountCall, Call, enable_key, selector, set_execution},
     generation::{Generation, KernelVersion},
     signature::{Mode, Shown},

@@ -4,7 +4,7 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     sol_types::SolCall,
 };
-use keyleash::kernel::generation::{Generation, KernelVersion};
+use keyleash::protocol::kernel_v2::generation::{Generation, KernelVersion};
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy::primitives::U256;
-use keyleash::kernel::generation::KernelVersion;
+use keyleash::protocol::kernel_v2::generation::KernelVersion;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -232,7 +232,7 @@ impl Household {
         assert_eq!(self.records(), before, "{mood}: nothing was written");
         assert_eq!(sealed_files(&self.owner), 0, "{mood}: nothing went elsewhere");
         assert_eq!(
-            self.account.last_nonce(world, keyleash::kernel::generation::Generation::G2),
+            self.account.last_nonce(world, keyleash::protocol::kernel_v2::generation::Generation::G2),
             0,
             "{mood}: nothing was sent"
         );

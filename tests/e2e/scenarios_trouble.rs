@@ -4,7 +4,7 @@
 use alloy::primitives::{Address, U256};
 use alloy::sol_types::SolCall;
 use keyleash::{
-    kernel::{
+    protocol::kernel_v2::{
         blob,
         generation::{Generation, KernelVersion},
     },

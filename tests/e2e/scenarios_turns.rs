@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use alloy::primitives::U256;
-use keyleash::kernel::{
-    generation::{ENTRY_POINT, Generation, KernelVersion},
-    signature::{Mode, Shown},
-    user_op::UserOperation,
+use keyleash::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        generation::{ENTRY_POINT, Generation, KernelVersion},
+        signature::{Mode, Shown},
+    },
 };
 use serde_json::Value;
 

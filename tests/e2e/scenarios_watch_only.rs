@@ -3,7 +3,7 @@
 use std::fs;
 
 use alloy::primitives::U256;
-use keyleash::kernel::generation::{Generation, KernelVersion};
+use keyleash::protocol::kernel_v2::generation::{Generation, KernelVersion};
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -2,7 +2,7 @@
 //! one connection to each, also where batches are refused.
 
 use alloy::primitives::Address;
-use keyleash::kernel::generation::KernelVersion;
+use keyleash::protocol::kernel_v2::generation::KernelVersion;
 
 use crate::support::{
     World,

@@ -6,13 +6,13 @@ use alloy::{
     sol_types::{SolCall, SolError, SolValue},
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::{self, AccountCall, AccountSeed, Call},
         approval::{Approval, ApprovalRequest, EnableData},
         generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
         permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
         signature::{Shown, proof_data},
-        user_op::UserOperation,
     },
     sandbox::{
         CHAIN_ID,

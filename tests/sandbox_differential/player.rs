@@ -5,13 +5,13 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::{self, AccountCall, AccountSeed, Call, selector},
         approval::{Approval, ApprovalRequest, EnableData},
         generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
         permission::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
         signature::{self, Shown},
-        user_op::UserOperation,
     },
     sandbox::{
         CHAIN_ID,

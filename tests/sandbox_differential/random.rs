@@ -7,13 +7,13 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::{AccountCall, AccountSeed, IMPLEMENTATION_SLOT, selector},
         approval::Approval,
         generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
         merkle::Tree,
         permission::{Permission, Scope},
-        user_op::UserOperation,
     },
     sandbox::{CHAIN_ID, contracts::SPONSOR, evm::Request},
 };

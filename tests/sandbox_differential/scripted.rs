@@ -5,12 +5,12 @@ use alloy::{
     sol_types::{SolCall, SolValue},
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::{self, AccountCall, AccountSeed, Call, selector},
         approval::Approval,
         generation::{ECDSA_VALIDATOR, ENTRY_POINT, KERNEL_FACTORY, KernelVersion},
         permission::{ANY_PAYMASTER, Permission},
-        user_op::UserOperation,
     },
     sandbox::{
         CHAIN_ID,
@@ -411,7 +411,11 @@ fn runs_are_used_up_by_calls_that_revert_too() {
     on_both_kernels(|mut scene| {
         let reverting = permissions(10, scene.account)[0].clone();
         let limited = Permission {
-            execution_rule: keyleash::kernel::permission::ExecutionRule { valid_after: 0, interval: 0, runs: 2 },
+            execution_rule: keyleash::protocol::kernel_v2::permission::ExecutionRule {
+                valid_after: 0,
+                interval: 0,
+                runs: 2,
+            },
             ..reverting
         };
         let list = vec![limited];

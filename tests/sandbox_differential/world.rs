@@ -10,10 +10,10 @@ use alloy::{
     sol_types::{SolCall, SolError, SolEvent, SolValue},
 };
 use keyleash::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::AccountSeed,
         generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-        user_op::UserOperation,
     },
     sandbox::{
         CHAIN_ID,
@@ -477,7 +477,7 @@ impl Worlds {
         ];
         asked.extend(keys.iter().map(|key| (SKV, Views::sessionDataCall { key: *key, account }.abi_encode())));
         for (nonce, index) in (0..12).map(|i| (1 + i / 3, (i % 3) as u32)) {
-            let id = keyleash::kernel::account::execution_status_key(nonce, index);
+            let id = keyleash::protocol::kernel_v2::account::execution_status_key(nonce, index);
             asked.push((SKV, Views::executionStatusCall { id, account }.abi_encode()));
         }
         for lane in 0..3u8 {

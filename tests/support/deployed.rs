@@ -11,15 +11,17 @@ use alloy::{
     sol,
     sol_types::{Revert, SolCall, SolError, SolEvent, SolValue},
 };
-use keyleash::kernel::{
-    account::{self, AccountCall, AccountSeed, Call},
-    approval::{Approval, ApprovalRequest, EnableData},
-    generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
-    permission::Scope,
-    signature,
-    user_op::UserOperation,
-};
 use keyleash::sandbox::contracts;
+use keyleash::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::{self, AccountCall, AccountSeed, Call},
+        approval::{Approval, ApprovalRequest, EnableData},
+        generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+        permission::Scope,
+        signature,
+    },
+};
 use revm::{
     Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext,
     context::{

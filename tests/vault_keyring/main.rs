@@ -14,7 +14,7 @@
 )]
 #![cfg(target_os = "linux")]
 
-use keyleash::{kernel, secret};
+use keyleash::{secret, text};
 
 mod crash;
 mod desktop;

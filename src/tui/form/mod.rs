@@ -9,7 +9,7 @@ use super::{
     format::{cut, width},
     input::Key,
 };
-use crate::kernel::text::is_unsafe;
+use crate::text::is_unsafe;
 
 /// Longest text in a field, in characters.
 const MAX_FIELD: usize = 1024;

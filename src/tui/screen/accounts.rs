@@ -9,7 +9,7 @@ use super::{
     revoke::failure_rows,
 };
 use crate::{
-    kernel::abi::parse_address,
+    abi::parse_address,
     tui::{
         app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
         effects::{AccountRequest, Effect, OwnerFrom},

@@ -3,7 +3,7 @@
 use ratatui::{Frame, layout::Rect};
 
 use crate::{
-    kernel::blob::Format,
+    protocol::kernel_v2::blob::Format,
     tui::{
         app::{Cx, JobId, Model, Next, Notice, Report},
         effects::Effect,

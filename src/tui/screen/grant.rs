@@ -7,7 +7,7 @@ use super::{
     revoke::failure_rows,
 };
 use crate::{
-    kernel::abi::parse_address,
+    abi::parse_address,
     tui::{
         app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
         effects::{Effect, GrantRequest, PolicySource},

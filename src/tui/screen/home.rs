@@ -18,18 +18,18 @@ use ratatui::{
     widgets::{Block, Paragraph},
 };
 
+use super::Screen;
 use super::{
     Copyable, accounts, activity, agents, approval, enable, inspect, networks, revoke, scan, send, settings, wizard,
 };
 use crate::{
-    kernel::sentence,
+    policy::sentence,
     tui::{
         app::{AccountRow, Cx, Data, Model, Next, Notice},
         attention::{attention, pays_gas},
         form::Field,
         format,
         keymap::{Command, Place},
-        screen::Screen,
         theme::Theme,
         widget::sheet,
     },

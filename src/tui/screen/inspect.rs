@@ -5,10 +5,10 @@ use ratatui::{Frame, layout::Rect};
 
 use super::{Screen, deliver, enable, revoke, send};
 use crate::{
-    kernel::{
+    policy::sentence,
+    protocol::kernel_v2::{
         blob::Format,
         permission::{Operation, Permission},
-        sentence,
     },
     tui::{
         app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},

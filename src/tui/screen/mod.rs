@@ -24,7 +24,7 @@ pub mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
 
-use crate::kernel::sentence;
+use crate::policy::sentence;
 
 use super::{
     app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},

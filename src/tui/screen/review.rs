@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use crate::{
-    kernel::risk::{Checked, Effect as Consequence, Finding},
+    policy::risk::{Checked, Effect as Consequence, Finding},
     tui::{
         app::Cx,
         form::Field,
@@ -239,7 +239,7 @@ pub fn findings(findings: &[Finding]) -> Vec<Row> {
 
 /// What was looked at. Nothing is green while an argument that decides over assets is free or a function is not known.
 pub fn checked(checked: &Checked) -> Vec<Row> {
-    let row = |check: &crate::kernel::risk::Check| match check.holds {
+    let row = |check: &crate::policy::risk::Check| match check.holds {
         Some(true) if checked.arguments_hold => Row::Good(check.words.clone()),
         Some(true) => Row::Item(check.words.clone()),
         Some(false) => Row::Caution(check.words.clone()),

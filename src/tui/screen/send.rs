@@ -9,12 +9,14 @@ use super::{
     revoke::failure_rows,
 };
 use crate::{
-    kernel::{
-        abi::{Function, parse_address},
-        account::Call,
+    abi::{Function, parse_address},
+    policy::{
         condition::{ReadBack, read_back},
-        permission::{ANY_TARGET, Condition, Permission},
         sentence,
+    },
+    protocol::kernel_v2::{
+        account::Call,
+        permission::{ANY_TARGET, Condition, Permission},
     },
     tui::{
         app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},

@@ -132,7 +132,7 @@ fn a_finding_that_refuses_is_never_signed() {
     bench.keys("⇥→⇥↵↵");
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
     let mut findings = made_up::findings();
-    findings[0].effect = crate::kernel::risk::Effect::Refuse;
+    findings[0].effect = crate::policy::risk::Effect::Refuse;
     bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(findings))));
     bench.keys("⇥any contract↵y");
     assert!(!sends(&bench));
@@ -225,9 +225,9 @@ fn foreign_text_cannot_move_the_cursor_or_turn_its_direction() {
     let job = bench.model.jobs.list.last().unwrap().id;
     bench.report(job, Report::Keys(vec![hostile]));
     bench.keys("→↓↓↓");
-    assert!(!bench.text().chars().any(|c| c != '\n' && crate::kernel::text::is_unsafe(c)));
+    assert!(!bench.text().chars().any(|c| c != '\n' && crate::text::is_unsafe(c)));
     bench.keys("↵");
-    assert!(!bench.text().chars().any(|c| c != '\n' && crate::kernel::text::is_unsafe(c)));
+    assert!(!bench.text().chars().any(|c| c != '\n' && crate::text::is_unsafe(c)));
 }
 
 #[test]

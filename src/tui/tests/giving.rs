@@ -6,7 +6,8 @@ use ratatui::style::Color;
 
 use super::{Bench, made_up};
 use crate::{
-    kernel::{abi::Interface, blob::Format},
+    abi::Interface,
+    protocol::kernel_v2::blob::Format,
     tui::{
         app::{Msg, Report},
         effects::{Effect, PolicySource},
@@ -442,7 +443,7 @@ fn a_key_shows_its_approval_as_text_and_how_often_it_was_used() {
 
 #[test]
 fn a10_the_wizards_sentences_are_those_of_the_accounts_own_validator() {
-    use crate::kernel::generation::Generation;
+    use crate::protocol::kernel_v2::generation::Generation;
     let at_limits = |generation| {
         let mut bench = Bench::at_home(80, 40, true);
         bench.refreshed("treasury", |account| account.validator = Some(generation));

@@ -4,15 +4,17 @@ use alloy::primitives::{Address, B256, Bytes, U256, address};
 
 use super::NOW;
 use crate::{
-    kernel::{
-        abi::Function,
+    abi::Function,
+    erc4337::v06::UserOperation,
+    policy::{
+        risk::{Check, Checked, Context, Contracts, Effect as Consequence, Finding, Severity, assess},
+        sentence,
+    },
+    protocol::kernel_v2::{
         account::Call,
         generation::{Generation, KernelVersion},
         history::ledger::EnabledBy,
         permission::{Operation, Permission, Scope},
-        risk::{Check, Checked, Context, Contracts, Effect as Consequence, Finding, Severity, assess},
-        sentence,
-        user_op::UserOperation,
     },
     tui::effects::{EnablePreview, GrantPreview, RevokePreview, SendView},
     wallet::{

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{Bench, made_up};
 use crate::{
-    kernel::abi::Interface,
+    abi::Interface,
     tui::{
         app::{Msg, Report},
         effects::Effect,
@@ -130,8 +130,8 @@ impl Watch {
             Act::Clock(by) => bench.send(Msg::Clock(bench.model.now.saturating_add(by))),
             Act::Draw => {
                 bench.draw();
-                let text = bench.text();
-                self.offered = text.contains("y to ") && text.contains(", Esc to go back");
+                // A narrow screen may cut the end of the sentence.
+                self.offered = bench.text().contains("y to ") && bench.text().contains(", Esc to");
             }
         }
         let acts = |e: &Effect| {

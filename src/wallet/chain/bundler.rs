@@ -21,9 +21,9 @@ use super::{
     node::{Log, chain_id_call, maybe, none_if_not_there, same_chain},
     transport::{Call, ChainError, Endpoint},
 };
-use crate::kernel::{
+use crate::erc4337::{
     faults::{self, Fault, Revert},
-    user_op::UserOperation,
+    v06::UserOperation,
 };
 
 sol! {
@@ -373,7 +373,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        kernel::generation::ENTRY_POINT,
+        protocol::kernel_v2::generation::ENTRY_POINT,
         wallet::chain::{
             http::{Http, Patience},
             stub_server::{Canned, Reply, StubServer, canned, canned_alone, result, unknown_method},

@@ -10,7 +10,7 @@
 //! to a half more than wallets pay, and prices move while a person reads. A fee history whose base fee is not the block's is
 //! refused: the node contradicts itself.
 //!
-//! **In total** at most the chain's cap ([`super::super::coin`]). The first limit is made of what the node says and does not
+//! **In total** at most the chain's cap ([`crate::wallet::coin`]). The first limit is made of what the node says and does not
 //! hold when it lies; this one does. A typed `--max-cost` takes the place of both: it says how much may be lost.
 //!
 //! Whoever takes power away must not be stopped by a node that lies about prices: see [`Market::read_for_the_brake`].
@@ -25,7 +25,7 @@ use super::{
     transport::{Call, ChainError},
 };
 use crate::{
-    kernel::user_op::UserOperation,
+    erc4337::v06::UserOperation,
     wallet::coin::{Limit, TooDear},
 };
 
@@ -381,7 +381,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        kernel::generation::ENTRY_POINT,
+        protocol::kernel_v2::generation::ENTRY_POINT,
         wallet::{
             chain::stub_server::{Canned, canned, unknown_method},
             coin::Coin,

@@ -13,6 +13,7 @@ use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
 use mutate::{Rng, corpus, feed, inputs, mutate, mutated_text};
 use serde_json::{Value, json};
 
+use super::Endpoint;
 use super::{
     At, Bundler, CallRequest, ChainError, FeeCeiling, Http, Market, Node, Paymaster, buffered,
     http::Patience,
@@ -22,11 +23,9 @@ use super::{
     stub_server::{Reply, StubServer, canned},
 };
 use crate::{
-    kernel::{generation::ENTRY_POINT, user_op::UserOperation},
-    wallet::{
-        chain::Endpoint,
-        coin::{Coin, Limit},
-    },
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::generation::ENTRY_POINT,
+    wallet::coin::{Coin, Limit},
 };
 
 const ACCOUNT: Address = Address::repeat_byte(0x11);

@@ -16,7 +16,7 @@ use tokio::{sync::Mutex, task::JoinSet};
 use url::{Host, Url};
 
 use super::transport::{Answering, Answers, Call, ChainError, SHOWN, Together, Transport, is_rate_limit};
-use crate::kernel::faults::printable;
+use crate::erc4337::faults::printable;
 
 /// How patient the client is, and how much it takes.
 #[derive(Debug, Clone, Copy)]
@@ -1015,7 +1015,7 @@ mod tests {
                 Reply::Http(status, error(call, -32500, "AA25 invalid account nonce").to_string())
             });
             let failed = endpoint(&server).call(Call::once("eth_sendUserOperation", json!([]))).await.unwrap_err();
-            assert_eq!(failed.fault(), Some(crate::kernel::faults::Fault::NonceUsed), "{failed}");
+            assert_eq!(failed.fault(), Some(crate::erc4337::faults::Fault::NonceUsed), "{failed}");
             assert!(!failed.leaves_doubt());
         }
     }

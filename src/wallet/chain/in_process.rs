@@ -253,11 +253,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        kernel::{
+        erc4337::v06::UserOperation,
+        protocol::kernel_v2::{
             account::{AccountCall, AccountSeed, Call as InnerCall},
             generation::{ENTRY_POINT, Generation, KernelVersion},
             signature::{self, DUMMY_SIGNATURE},
-            user_op::UserOperation,
         },
         sandbox::{CHAIN_ID, contracts::SPONSOR},
         wallet::{

@@ -21,10 +21,12 @@ use super::{
     answer::Answer,
     transport::{Answers, Call, ChainError, Endpoint, RpcError, is_rate_limit},
 };
-use crate::kernel::{
-    account::IMPLEMENTATION_SLOT,
-    faults::Fault,
-    generation::{ECDSA_VALIDATOR, ENTRY_POINT},
+use crate::{
+    erc4337::faults::Fault,
+    protocol::kernel_v2::{
+        account::IMPLEMENTATION_SLOT,
+        generation::{ECDSA_VALIDATOR, ENTRY_POINT},
+    },
 };
 
 sol! {
@@ -1313,9 +1315,9 @@ mod tests {
     use alloy::{primitives::hex, sol_types::SolValue};
 
     use super::*;
-    use crate::kernel::account::selector;
+    use crate::protocol::kernel_v2::account::selector;
     use crate::{
-        kernel::generation::Generation,
+        protocol::kernel_v2::generation::Generation,
         wallet::chain::stub_server::{Canned, canned, canned_alone, unknown_method},
     };
 

@@ -6,7 +6,7 @@ use alloy::primitives::Address;
 use serde_json::Value;
 
 use crate::{
-    kernel::faults::{Fault, printable},
+    erc4337::faults::{Fault, printable},
     wallet::coin::TooDear,
 };
 

@@ -422,7 +422,7 @@ fn labels_are_one_line_of_printable_characters() {
         let error = check_label("label", bad).unwrap_err();
         assert_eq!(error.code, "label.invalid");
         assert!(error.message.starts_with("label: ") && error.message.len() < 200, "{error}");
-        assert!(!error.message.chars().any(crate::kernel::text::is_unsafe), "{error:?}");
+        assert!(!error.message.chars().any(crate::text::is_unsafe), "{error:?}");
     }
 }
 

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    kernel::{
+    protocol::kernel_v2::{
         account::{AccountCall, AccountSeed, Call as AccountsCall, disable_key, enable_key, set_execution},
         approval::Approval,
         generation::DETERMINISTIC_DEPLOYER,

@@ -2,7 +2,7 @@ use alloy::primitives::{Bytes, FixedBytes, address};
 
 use super::*;
 use crate::{
-    kernel::{
+    protocol::kernel_v2::{
         account::selector,
         approval::ApprovalRequest,
         generation::ECDSA_VALIDATOR,

@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    kernel::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
         generation::{Generation, KernelVersion},
         permission::Scope,
-        user_op::UserOperation,
     },
     wallet::{
         home::private_file,

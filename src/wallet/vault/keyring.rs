@@ -14,7 +14,7 @@ use keyring_core::{Entry, Error};
 use zeroize::Zeroizing;
 
 use super::{SecretId, Status, VaultError};
-use crate::{kernel::text::clean, secret::Secret};
+use crate::{secret::Secret, text::clean};
 
 const SERVICE: &str = "keyleash";
 /// After this long the front end is told that we wait.

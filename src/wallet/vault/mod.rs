@@ -30,7 +30,7 @@ use std::{fmt, path::Path, str::FromStr};
 use alloy::hex;
 use serde::{Deserialize, Serialize};
 
-use crate::{kernel::text::clean, secret::Secret};
+use crate::{secret::Secret, text::clean};
 pub use error::VaultError;
 use index::Index;
 pub use index::{Entry, Step};

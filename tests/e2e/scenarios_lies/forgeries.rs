@@ -5,7 +5,7 @@ use alloy::{
     sol,
     sol_types::{Revert, SolCall, SolError, SolValue},
 };
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     account::IMPLEMENTATION_SLOT,
     approval::EnableData,
     generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},

@@ -6,7 +6,7 @@ use alloy::{
     primitives::{Address, Bytes, FixedBytes, Selector, U256, keccak256},
     signers::{SignerSync, local::PrivateKeySigner},
 };
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     account::{AccountSeed, selector},
     approval::{Approval, ApprovalRequest, EnableData},
     generation::{Generation, KERNEL_FACTORY, KernelVersion},

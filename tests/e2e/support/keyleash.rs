@@ -10,7 +10,7 @@ use std::{
 };
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use keyleash::kernel::{
+use keyleash::protocol::kernel_v2::{
     account::Call,
     blob::{self, Search},
 };

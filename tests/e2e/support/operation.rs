@@ -1,4 +1,4 @@
-//! UserOperations built by the tests themselves from `keyleash::kernel`, right and wrong ones: what the binary refuses to send
+//! UserOperations built by the tests themselves from `keyleash::protocol::kernel_v2`, right and wrong ones: what the binary refuses to send
 //! must still meet the bundler's own answer.
 
 use alloy::{
@@ -6,11 +6,13 @@ use alloy::{
     signers::{SignerSync, local::PrivateKeySigner},
     sol_types::SolCall,
 };
-use keyleash::kernel::{
-    account::{AccountCall, Call},
-    generation::ENTRY_POINT,
-    signature::{self, Mode, Shown},
-    user_op::UserOperation,
+use keyleash::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{
+        account::{AccountCall, Call},
+        generation::ENTRY_POINT,
+        signature::{self, Mode, Shown},
+    },
 };
 
 use super::{

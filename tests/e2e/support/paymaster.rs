@@ -7,7 +7,10 @@ use alloy::{
     signers::SignerSync,
     sol_types::{SolCall, SolValue},
 };
-use keyleash::kernel::{generation::ENTRY_POINT, signature::DUMMY_SIGNATURE, user_op::UserOperation};
+use keyleash::{
+    erc4337::v06::UserOperation,
+    protocol::kernel_v2::{generation::ENTRY_POINT, signature::DUMMY_SIGNATURE},
+};
 use serde_json::{Map, Value, json};
 
 use super::{

@@ -3,13 +3,15 @@
 use alloy::primitives::{Address, U256};
 
 use crate::{
-    kernel::{
-        abi::{AbiType, Function, Interface, KNOWN_INTERFACES, parse_address},
-        account::selector,
+    abi::{AbiType, Function, Interface, KNOWN_INTERFACES, parse_address},
+    policy::{
         condition::{ArgCondition, WordCondition, compile, compile_words, contradictory_word},
+        sentence::{self, TimeError, parse_duration, parse_time},
+    },
+    protocol::kernel_v2::{
+        account::selector,
         generation::Generation,
         permission::{ANY_PAYMASTER, ANY_TARGET, Condition, Operation},
-        sentence::{self, TimeError, parse_duration, parse_time},
     },
     tui::{
         form::page::{Cell, Choice, Control, Form, Row},

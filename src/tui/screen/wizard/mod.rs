@@ -29,7 +29,7 @@ use super::{
     revoke::failure_rows,
 };
 use crate::{
-    kernel::generation::Generation,
+    protocol::kernel_v2::generation::Generation,
     tui::{
         app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
         effects::{Effect, GrantRequest, PolicySource},

@@ -7,7 +7,7 @@ use super::{
     templates::Start,
 };
 use crate::{
-    kernel::{
+    protocol::kernel_v2::{
         account::selector,
         generation::Generation,
         permission::{ANY_PAYMASTER, ANY_TARGET, Condition},

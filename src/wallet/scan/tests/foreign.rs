@@ -6,7 +6,7 @@ use alloy::{primitives::aliases::U48, sol_types::SolValue};
 
 use super::*;
 use crate::{
-    kernel::account::{
+    protocol::kernel_v2::account::{
         disable_mode, restore_default_validator, selector as function, setDefaultValidatorCall, setExecutionCall,
         upgradeToCall,
     },

@@ -1,0 +1,17 @@
+//! The protocol of ZeroDev Kernel v2 session keys on EntryPoint v0.6, pure: no I/O, no clock, no randomness, no async.
+//!
+//! Every encoding here is what the deployed bytecode reads. Where a published SDK encodes something else
+//! (the word order of `executionRule`, the EIP-712 domain version, padding of `bytesN`), the chain decides.
+
+pub mod account;
+pub mod approval;
+pub mod blob;
+pub mod generation;
+pub mod history;
+pub mod judge;
+pub mod merkle;
+pub mod permission;
+pub mod revocation;
+pub mod signature;
+pub mod storage;
+pub mod witness;

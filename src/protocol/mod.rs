@@ -1,0 +1,3 @@
+//! The families of session keys, pure: no I/O, no clock, no randomness, no async.
+
+pub mod kernel_v2;
