@@ -1,5 +1,6 @@
 //! Accounts on record: new ones (an address before there is code), existing ones, their owners.
 
+use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, U256};
@@ -13,7 +14,6 @@ use super::{
     network::{Services, check_name},
     now,
     signer::Signer,
-    state::Picture,
     vault::{self, import::TextSource},
 };
 use crate::{
@@ -134,7 +134,7 @@ impl Wallet {
         self.name_is_free(name)?;
         self.address_is_free(network, address)?;
         let services = self.services(network).await?;
-        let picture = services.picture(address, &[], None).await?;
+        let picture = services.snapshot(&SnapshotRequest::of(address, &[], None)).await?;
         if !picture.deployed {
             return Err(Error::failed(
                 "account.not_deployed",
@@ -336,14 +336,14 @@ impl Wallet {
 /// The account with what the chain says about it, or why that is not known.
 async fn view_account(account: &Account, services: std::result::Result<&Services, &Error>) -> AccountView {
     let picture = match services {
-        Ok(services) => services.picture(account.address, &[], Some(account.kernel)).await,
+        Ok(services) => services.snapshot(&account.wanted(&[])).await,
         Err(error) => Err(error.clone()),
     };
     seen(account, picture.as_ref())
 }
 
 /// The account in a picture of it.
-pub(super) fn seen(account: &Account, picture: std::result::Result<&Picture, &Error>) -> AccountView {
+pub(super) fn seen(account: &Account, picture: std::result::Result<&Snapshot, &Error>) -> AccountView {
     let mut view = recorded(account);
     match picture {
         Ok(picture) => {

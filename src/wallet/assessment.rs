@@ -1,6 +1,7 @@
 //! One assessment for drafts, keys on record and keys found on a chain: what kernel::risk asks for, from our records, a
 //! picture of the account and, where a chain was asked for them, the contracts that the scope names.
 
+use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::collections::BTreeSet;
 
 use alloy::{
@@ -17,7 +18,7 @@ use super::{
     model::{ApprovalRecord, Key, Origin},
     network::Services,
     now,
-    state::{Picture, State},
+    state::State,
 };
 use crate::{
     abi::Function,
@@ -72,7 +73,7 @@ pub(super) struct Asked {
 }
 
 impl Subject<'_> {
-    fn context<'a>(&'a self, picture: Option<&'a Picture>, asked: &'a Asked) -> Context<'a> {
+    fn context<'a>(&'a self, picture: Option<&'a Snapshot>, asked: &'a Asked) -> Context<'a> {
         Context {
             generation: self.generation,
             kernel: picture.map_or(self.kernel, |p| p.kernel.or(self.kernel)),
@@ -95,11 +96,11 @@ impl Subject<'_> {
         }
     }
 
-    pub(super) fn assess(&self, picture: Option<&Picture>, asked: &Asked) -> Vec<Finding> {
+    pub(super) fn assess(&self, picture: Option<&Snapshot>, asked: &Asked) -> Vec<Finding> {
         risk::assess(self.scope, &self.context(picture, asked))
     }
 
-    pub(super) fn checked(&self, picture: Option<&Picture>, asked: &Asked) -> Checked {
+    pub(super) fn checked(&self, picture: Option<&Snapshot>, asked: &Asked) -> Checked {
         risk::checked(self.scope, &self.context(picture, asked))
     }
 }
@@ -111,7 +112,7 @@ pub(super) fn of_key(
     state: State,
     functions: &[Option<Function>],
     also_on: &[String],
-    picture: Option<&Picture>,
+    picture: Option<&Snapshot>,
     asked: &Asked,
 ) -> Vec<Finding> {
     if matches!(state, State::Revoked | State::Dead | State::Expired) {

@@ -5,6 +5,7 @@
 //! The routes of the account's own functions are read from its state each time. Those of other functions are known from its
 //! history ([`scan`](super::scan)), which is read up to some block: what was not read yet is not nothing.
 
+use crate::protocol::kernel_v2::snapshot::{Route, Snapshot};
 use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, Selector};
@@ -16,7 +17,6 @@ use super::{
     model::Account,
     network::Services,
     scan::{self, Kept},
-    state::{Picture, Route},
 };
 use crate::{
     policy::risk::{Effect, Finding, Severity},
@@ -78,7 +78,7 @@ pub struct Power {
 
 impl Power {
     /// From one picture of the account, which has the routes of what its history opened.
-    pub fn of(account: &Account, picture: &Picture, history: Reach) -> Self {
+    pub fn of(account: &Account, picture: &Snapshot, history: Reach) -> Self {
         let (control, mut foreign) = foreign_power(account, picture);
         if let Some(block) = history.foreign_code {
             foreign.push(Remaining {
@@ -134,7 +134,7 @@ pub fn in_brief(remaining: &[Remaining]) -> String {
     words.join(", ")
 }
 
-fn foreign_power(account: &Account, picture: &Picture) -> (Control, Vec<Remaining>) {
+fn foreign_power(account: &Account, picture: &Snapshot) -> (Control, Vec<Remaining>) {
     if !picture.deployed {
         return (Control::Ours, Vec::new());
     }
@@ -180,7 +180,7 @@ fn foreign_power(account: &Account, picture: &Picture) -> (Control, Vec<Remainin
     (control, foreign)
 }
 
-fn foreign_route(account: &Account, picture: &Picture, route: &Route) -> Option<(Address, String)> {
+fn foreign_route(account: &Account, picture: &Snapshot, route: &Route) -> Option<(Address, String)> {
     if !route.executor.is_zero() {
         let why = "code of this executor runs in the account's name when the function is called".to_owned();
         return Some((route.executor, why));
@@ -198,7 +198,7 @@ fn foreign_route(account: &Account, picture: &Picture, route: &Route) -> Option<
 }
 
 /// The calls that give an account back to its owner, as far as its owner can make them, and what each does.
-pub(super) fn way_back(account: &Account, picture: &Picture) -> Vec<(Call, String, String)> {
+pub(super) fn way_back(account: &Account, picture: &Snapshot) -> Vec<(Call, String, String)> {
     let to_itself = |data| Call { to: account.address, value: alloy::primitives::U256::ZERO, data };
     let mut calls = Vec::new();
     if let Some(validator) = picture.default_validator.filter(|v| *v != ECDSA_VALIDATOR) {
@@ -231,7 +231,7 @@ impl Wallet {
     /// What can act for the account now, as far as its history was read.
     pub(super) async fn power(&self, account: &Account, services: &Services) -> Result<Power> {
         let history = self.reach(account)?;
-        let picture = services.picture_with(account.address, &[], &history.opened, Some(account.kernel)).await?;
+        let picture = services.snapshot(&account.wanted(&[]).with_routes(&history.opened)).await?;
         Ok(Power::of(account, &picture, history))
     }
 

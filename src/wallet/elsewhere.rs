@@ -176,7 +176,7 @@ impl Wallet {
             .hint("nothing was sent; have the operation made anew with --unsigned"));
         }
         let services = self.services_of(&account.network, account.chain_id).await?;
-        let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
+        let picture = services.snapshot(&account.wanted(&[])).await?;
         super::grant::same_account(&account, &picture)?;
         let prepared = services.recheck(file.user_op, max_cost).await?;
         let purpose = file.purpose.clone();
@@ -184,7 +184,7 @@ impl Wallet {
             Purpose::Revoke { key_ids } => {
                 let mut keys = self.known_keys(&account)?;
                 keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
-                let picture = services.picture(account.address, &keys, Some(account.kernel)).await?;
+                let picture = services.snapshot(&account.wanted(&keys)).await?;
                 Some(self.watch(&account, &services, key_ids, &picture).await?)
             }
             _ => None,

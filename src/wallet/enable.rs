@@ -1,5 +1,6 @@
 //! The owner enables what is signed, in its order, so that queued approvals need not wait for another agent.
 
+use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Bytes, U256};
@@ -12,7 +13,7 @@ use super::{
     model::{Account, ApprovalRecord, Purpose},
     network::Services,
     operation::{OperationOutcome, Prepared},
-    state::{self, Picture, State},
+    state::{self, State},
 };
 use crate::protocol::kernel_v2::{
     account::{AccountCall, Call, enable_key, set_execution},
@@ -76,7 +77,7 @@ impl Wallet {
         let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = self.picture_for(&first.key).await?;
         let keys: Vec<_> = files.iter().map(|file| file.key.session_key).collect();
-        let second = services.nodes_agree(account.address, &keys, Some(account.kernel), &picture).await?;
+        let second = services.nodes_agree(&account.wanted(&keys), &picture).await?;
         let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
         let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
         let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
@@ -89,7 +90,7 @@ impl Wallet {
         &self,
         account: &Account,
         files: &[KeyFile],
-        picture: &Picture,
+        picture: &Snapshot,
     ) -> Result<(Vec<Call>, Vec<Step>)> {
         let mut pending: BTreeMap<u128, (&KeyFile, &ApprovalRecord)> = BTreeMap::new();
         for file in files {

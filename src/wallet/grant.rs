@@ -1,5 +1,6 @@
 //! Giving power: from a policy to an approval that the owner signs. Sends nothing and costs nothing.
 
+use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, B256, Bytes, FixedBytes, Selector};
@@ -15,8 +16,7 @@ use super::{
     model::{Account, ApprovalRecord, Key, Origin},
     now,
     policy::{Policy, Resolved, ValidatorChoice, check_label},
-    short_id,
-    state::{self, Picture},
+    short_id, state,
 };
 use crate::{
     abi::Function,
@@ -73,7 +73,7 @@ pub struct GrantPlan {
     /// Those of the findings that other keys on record give rise to.
     about_others: Vec<Finding>,
     pub sentences: Vec<String>,
-    pub picture: Picture,
+    pub picture: Snapshot,
 }
 
 impl GrantPlan {
@@ -142,9 +142,9 @@ impl Wallet {
         let mut known = self.known_keys(&account)?;
         known.push(session_key);
         let history = self.reach(&account)?;
-        let picture = services.picture_with(account.address, &known, &history.opened, Some(account.kernel)).await?;
+        let picture = services.snapshot(&account.wanted(&known).with_routes(&history.opened)).await?;
         let power = Power::of(&account, &picture, history);
-        let second = services.nodes_agree(account.address, &known, Some(account.kernel), &picture).await?;
+        let second = services.nodes_agree(&account.wanted(&known), &picture).await?;
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;
         let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
@@ -229,7 +229,7 @@ impl Wallet {
         let services = self.services_of(&plan.account.network, plan.account.chain_id).await?;
         let before = &plan.picture;
         let opened = before.routes.keys().copied().collect();
-        let now = services.picture_with(plan.account.address, &[], &opened, Some(plan.account.kernel)).await?;
+        let now = services.snapshot(&plan.account.wanted(&[]).with_routes(&opened)).await?;
         let changed = [
             ("the owner", now.owner != before.owner),
             ("the default validator", now.default_validator != before.default_validator),
@@ -414,7 +414,7 @@ impl Wallet {
     pub(super) fn about_other_keys(
         &self,
         account: &Account,
-        picture: &Picture,
+        picture: &Snapshot,
         session_key: Address,
         generation: Generation,
         selectors: &[Selector],
@@ -432,7 +432,7 @@ impl Wallet {
 /// R33, R34, R35, from the account's keys on record.
 fn about_keys(
     keys: &[Key],
-    picture: &Picture,
+    picture: &Snapshot,
     session_key: Address,
     generation: Generation,
     selectors: &[Selector],
@@ -514,7 +514,7 @@ fn default_label(holder: &Holder) -> String {
 }
 
 /// Stops when the account on chain is not the one on record (R26, R28); answers the version the approval must name.
-pub(super) fn same_account(account: &Account, picture: &Picture) -> Result<KernelVersion> {
+pub(super) fn same_account(account: &Account, picture: &Snapshot) -> Result<KernelVersion> {
     if picture.deployed {
         if let Some(owner) = picture.owner.filter(|o| *o != account.owner) {
             return Err(Error::failed(
@@ -540,7 +540,7 @@ pub(super) fn same_account(account: &Account, picture: &Picture) -> Result<Kerne
     })
 }
 
-fn choose_validator(choice: ValidatorChoice, picture: &Picture) -> Result<Generation> {
+fn choose_validator(choice: ValidatorChoice, picture: &Snapshot) -> Result<Generation> {
     let generation = match choice {
         ValidatorChoice::Exactly(generation) => generation,
         ValidatorChoice::Auto => picture.generation(selector::EXECUTE).unwrap_or(Generation::G2),
@@ -559,7 +559,7 @@ fn choose_validator(choice: ValidatorChoice, picture: &Picture) -> Result<Genera
 }
 
 /// The first function always needs an approval (it enables the key); others only while the account does not route them.
-fn needed_selectors(wanted: &[Selector], generation: Generation, picture: &Picture) -> Vec<Selector> {
+fn needed_selectors(wanted: &[Selector], generation: Generation, picture: &Snapshot) -> Vec<Selector> {
     let routed = |s: &Selector| picture.route(*s).is_some_and(|r| r.validator == generation.address());
     let missing: Vec<Selector> = wanted.iter().copied().filter(|s| !routed(s)).collect();
     if missing.is_empty() { wanted.iter().copied().take(1).collect() } else { missing }
@@ -601,7 +601,7 @@ fn next_nonce(
     generation: Generation,
     kernel: KernelVersion,
     account: &Account,
-    picture: &Picture,
+    picture: &Snapshot,
 ) -> u128 {
     let nonces = picture.nonces(generation);
     let reserved = taken

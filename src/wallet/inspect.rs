@@ -1,6 +1,7 @@
 //! Reading a serialized approval: what it allows, who signed it, and - with a chain to ask - whether it still can.
 //! Also the agent's intake, which keeps one after verifying it.
 
+use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
 use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, B256};
@@ -19,7 +20,7 @@ use super::{
     now,
     policy::check_label,
     short_id,
-    state::{self, Picture, State},
+    state::{self, State},
 };
 use crate::{
     abi::{Function, known_functions},
@@ -396,7 +397,7 @@ struct Found {
     approval: Approval,
     owner: Address,
     assumptions: Vec<String>,
-    picture: Option<Picture>,
+    picture: Option<Snapshot>,
 }
 
 /// How many chains to try and how far to count where nothing tells chain and nonce: a search with the wrong key must end within
@@ -436,7 +437,7 @@ async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
         let planned = blob.seed().and_then(|(_, implementation)| KernelVersion::from_implementation(implementation));
         let keys: Vec<Address> =
             session_keys.iter().flatten().copied().chain(blob.secret.as_ref().map(|s| s.address())).collect();
-        let seen = services.picture(blob.account, &keys, planned).await?;
+        let seen = services.snapshot(&SnapshotRequest::of(blob.account, &keys, planned)).await?;
         search.owner = seen.owner.or(known.owner);
         search.kernels = seen.kernel.into_iter().collect();
         let last = Generation::ALL.iter().map(|g| seen.nonces(*g).last).max().unwrap_or(0);
@@ -586,7 +587,7 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
 }
 
 /// The state of an approval that is not on record: as for one that is.
-fn standing(blob: &Blob, found: &Found, picture: &Picture) -> state::Standing {
+fn standing(blob: &Blob, found: &Found, picture: &Snapshot) -> state::Standing {
     let request = &found.approval.request;
     let key = Key {
         id: String::new(),

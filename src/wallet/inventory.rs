@@ -2,6 +2,7 @@
 //!
 //! A disagreement is told and nothing is overwritten: which of the two is right is for the owner to say.
 
+use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -13,7 +14,7 @@ use super::{
     error::Result,
     key::KeyView,
     model::{Account, ApprovalRecord, Key},
-    state::{Alarm, Picture},
+    state::Alarm,
 };
 use crate::protocol::kernel_v2::{account::AccountSeed, generation::Generation, revocation::SESSION_MODES};
 
@@ -53,7 +54,7 @@ impl Wallet {
         let known = self.known_keys(&account)?;
         let reach = self.reach(&account)?;
         let picture = match self.services_of(&account.network, account.chain_id).await {
-            Ok(services) => services.picture_with(account.address, &known, &reach.opened, Some(account.kernel)).await,
+            Ok(services) => services.snapshot(&account.wanted(&known).with_routes(&reach.opened)).await,
             Err(error) => Err(error),
         };
         let power = picture.as_ref().ok().map(|picture| Power::of(&account, picture, reach));
@@ -125,7 +126,7 @@ pub(super) fn differences(
     account: &Account,
     approvals: &[ApprovalRecord],
     scanned: bool,
-    picture: &Picture,
+    picture: &Snapshot,
 ) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut say = |code, message: String| found.push(Difference { id: None, code, message });
@@ -214,7 +215,7 @@ pub(super) fn differences(
 }
 
 /// Turns that were used, were not invalidated, and belong to no approval on record.
-pub(super) fn strange_turns(generation: Generation, approvals: &[ApprovalRecord], picture: &Picture) -> Vec<u128> {
+pub(super) fn strange_turns(generation: Generation, approvals: &[ApprovalRecord], picture: &Snapshot) -> Vec<u128> {
     let nonces = picture.nonces(generation);
     let ours: BTreeSet<u128> =
         approvals.iter().filter(|a| a.request.validator == generation).map(ApprovalRecord::nonce).collect();
@@ -288,8 +289,8 @@ mod tests {
         ApprovalRecord { key_id: "k".into(), request, signature: None, created_at: 0 }
     }
 
-    fn picture(last: u128, invalid: u128) -> Picture {
-        Picture {
+    fn picture(last: u128, invalid: u128) -> Snapshot {
+        Snapshot {
             block: 1,
             timestamp: 1,
             deployed: true,
@@ -308,7 +309,7 @@ mod tests {
         }
     }
 
-    fn codes(approvals: &[ApprovalRecord], picture: &Picture) -> Vec<&'static str> {
+    fn codes(approvals: &[ApprovalRecord], picture: &Snapshot) -> Vec<&'static str> {
         differences(&account(), approvals, false, picture).into_iter().map(|d| d.code).collect()
     }
 

@@ -1,5 +1,6 @@
 //! Keys on record: listed, shown, found, exported.
 
+use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     path::Path,
@@ -18,7 +19,7 @@ use super::{
     label::{self, MAX_LABEL},
     model::{ApprovalRecord, Key, Origin, PartialScope},
     policy::check_label,
-    state::{self, Alarm, Picture, Standing, State},
+    state::{self, Alarm, Standing, State},
     verify,
 };
 use crate::{
@@ -86,7 +87,7 @@ impl KeyView {
 }
 
 /// What was seen of each account; `None` where its chain could not be asked.
-pub(super) type Pictures = BTreeMap<(String, Address), Option<Picture>>;
+pub(super) type Pictures = BTreeMap<(String, Address), Option<Snapshot>>;
 
 /// A key with everything on record about it.
 pub(super) struct KeyFile {
@@ -130,7 +131,7 @@ impl Wallet {
         keys: &[Key],
         network: &str,
         account: Address,
-        picture: Option<&Picture>,
+        picture: Option<&Snapshot>,
     ) -> Result<Vec<KeyView>> {
         // Its keys may have been recorded under other names of the same chain.
         let names: BTreeSet<&str> = keys.iter().map(|k| k.network.as_str()).chain([network]).collect();
@@ -169,7 +170,7 @@ impl Wallet {
             Ok(mut picture) => {
                 if let Ok(services) = self.services_of(&file.key.network, file.key.chain_id).await {
                     for approval in &file.approvals {
-                        services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
+                        services.add_counters(&mut picture, &file.key, approval.nonce()).await?;
                     }
                     asked = services.ask_about(&file.key.scope, file.key.account, Some(file.key.session_key)).await?;
                 }
@@ -185,7 +186,7 @@ impl Wallet {
     }
 
     /// The account of a key with all keys of it that are on record, at one block.
-    pub(super) async fn picture_for(&self, key: &Key) -> Result<Picture> {
+    pub(super) async fn picture_for(&self, key: &Key) -> Result<Snapshot> {
         let services = self.services_of(&key.network, key.chain_id).await?;
         let known = self.store.read(|r| r.keys_of(&key.network, key.account, true))?;
         let addresses: Vec<Address> = known.iter().map(|k| k.session_key).chain([key.session_key]).collect();
@@ -194,14 +195,14 @@ impl Wallet {
             .read(|r| r.account(&key.network, key.account))?
             .map(|a| a.kernel)
             .or_else(|| planned_kernel(key));
-        services.picture(key.account, &addresses, planned).await
+        services.snapshot(&SnapshotRequest::of(key.account, &addresses, planned)).await
     }
 
-    pub(super) fn key_view(&self, key: &Key, picture: Option<&Picture>) -> Result<KeyView> {
+    pub(super) fn key_view(&self, key: &Key, picture: Option<&Snapshot>) -> Result<KeyView> {
         self.key_view_asked(key, picture, &Asked::default())
     }
 
-    fn key_view_asked(&self, key: &Key, picture: Option<&Picture>, asked: &Asked) -> Result<KeyView> {
+    fn key_view_asked(&self, key: &Key, picture: Option<&Snapshot>, asked: &Asked) -> Result<KeyView> {
         let turns = self.turns(&key.network, key.account, key.generation)?;
         let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
         self.key_view_among(key, picture, &turns, &self.shared_keys()?, asked)
@@ -211,7 +212,7 @@ impl Wallet {
     fn key_view_among(
         &self,
         key: &Key,
-        picture: Option<&Picture>,
+        picture: Option<&Snapshot>,
         turns: &state::Turns<'_>,
         shared: &Shared,
         asked: &Asked,
@@ -469,7 +470,7 @@ pub(super) fn key_sentences(key: &Key, functions: &[Option<Function>]) -> Vec<St
 }
 
 /// The run counters of an approval. The chain counts only where runs are limited.
-fn uses(key: &Key, nonce: Option<u128>, picture: Option<&Picture>) -> Vec<Option<u64>> {
+fn uses(key: &Key, nonce: Option<u128>, picture: Option<&Snapshot>) -> Vec<Option<u64>> {
     let counted = |p: &Permission| {
         let status = picture?.statuses.get(&(key.generation, nonce?, p.index))?;
         (p.execution_rule.runs > 0).then_some(status.runs)

@@ -31,7 +31,6 @@ pub mod proof;
 pub mod revoke;
 pub mod scan;
 pub mod second_node;
-mod second_reading;
 pub mod secrets;
 pub mod send;
 mod signer;

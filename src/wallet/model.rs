@@ -1,5 +1,6 @@
 //! What keyleash remembers about accounts, keys, networks and operations. Never a secret: only the id of one.
 
+use crate::protocol::kernel_v2::snapshot::SnapshotRequest;
 use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,11 @@ impl From<Seed> for AccountSeed {
 }
 
 impl Account {
+    /// What is to be known of it, with what the validators hold for these session keys.
+    pub fn wanted(&self, session_keys: &[Address]) -> SnapshotRequest {
+        SnapshotRequest::of(self.address, session_keys, Some(self.kernel))
+    }
+
     /// `factory ‖ createAccount(…)`, when we know how the account is made.
     pub fn init_code(&self) -> Option<Bytes> {
         self.seed.map(|seed| AccountSeed::from(seed).init_code(self.kernel))

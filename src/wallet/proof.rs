@@ -7,6 +7,7 @@
 //! What a proof stands on is the node's own word, and said so: the transaction's receipt, with the EntryPoint's event for the
 //! operation in it, in a block after the plan's; the block that everything was read at, with its hash; and how final that is.
 
+use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
@@ -22,7 +23,6 @@ use super::{
     operation::OperationOutcome,
     second_node::{Replays, SecondNode, SecondView},
     send::calls_in_words,
-    state::Picture,
 };
 use crate::{
     erc4337::{
@@ -319,7 +319,7 @@ impl Services {
     }
 
     /// Tries each approval of each target while it should still have its power.
-    pub(super) async fn watch(&self, account: &Account, targets: Vec<Target>, picture: &Picture) -> Watched {
+    pub(super) async fn watch(&self, account: &Account, targets: Vec<Target>, picture: &Snapshot) -> Watched {
         let attempts: Vec<Vec<Attempt>> = targets.iter().flat_map(|t| t.all_attempts(account)).collect();
         let mut answers = self.answers(&attempts, At::Block(picture.block)).await.into_iter();
         let mut watched = Vec::with_capacity(targets.len());
@@ -337,7 +337,7 @@ impl Services {
     }
 
     /// Tries what a picture says is over. One read is no evidence that a key is dead: what goes through all the same is.
-    async fn alive_though_over(&self, account: &Account, over: &[Target], picture: &Picture) -> Vec<Alive> {
+    async fn alive_though_over(&self, account: &Account, over: &[Target], picture: &Snapshot) -> Vec<Alive> {
         let attempts: Vec<Vec<Attempt>> = over.iter().flat_map(|t| t.all_attempts(account)).collect();
         let answers = self.answers(&attempts, At::Block(picture.block)).await;
         let tried = over.iter().flat_map(|t| t.tried().into_iter().map(move |(enable, _)| (t, enable)));
@@ -366,7 +366,7 @@ impl Services {
 
     /// Before a plan: what is judged over is tried as well. Where the node contradicts itself, the worse of its answers goes into
     /// the picture, so that a revocation ends it; and no claim is made of what it says.
-    pub(super) async fn try_over(&self, account: &Account, over: &[Target], picture: &mut Picture) -> Option<Error> {
+    pub(super) async fn try_over(&self, account: &Account, over: &[Target], picture: &mut Snapshot) -> Option<Error> {
         let alive = self.alive_though_over(account, over, picture).await;
         let contradiction = self.contradiction(&alive)?;
         for Alive { generation, enable, uses, .. } in &alive {
@@ -387,7 +387,7 @@ impl Services {
             return None;
         }
         let keys: Vec<Address> = over.iter().map(|t| t.session_key).collect();
-        match self.picture_from(account.address, &keys, Some(account.kernel), block).await {
+        match self.snapshot_from(&account.wanted(&keys), block).await {
             Ok(picture) => self.contradiction(&self.alive_though_over(account, over, &picture).await),
             Err(error) => {
                 let message = format!("it was mined, but could not be read back: {}", error.message);
@@ -460,7 +460,7 @@ impl Wallet {
         account: &Account,
         services: &Services,
         key_ids: &[String],
-        picture: &Picture,
+        picture: &Snapshot,
     ) -> Result<Watched> {
         Ok(services.watch(account, self.targets_of(account, key_ids, picture)?, picture).await)
     }
@@ -478,7 +478,7 @@ impl Wallet {
         // A key that is known by its address only.
         keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
         let before = block.saturating_sub(1);
-        let picture = services.picture_at(account.address, &keys, Some(account.kernel), before).await?;
+        let picture = services.snapshot_at(&account.wanted(&keys), before).await?;
         self.watch(account, services, key_ids, &picture).await
     }
 
@@ -568,17 +568,14 @@ impl Wallet {
             Error { message, ..error }
         };
         let keys: Vec<Address> = watched.iter().map(|(t, _)| t.session_key).collect();
-        let kernel = Some(account.kernel);
-        let picture = services.picture_from(account.address, &keys, kernel, mined.block).await.map_err(unread)?;
-        if let Some(stored) = services.by_storage(account.address, &keys, &picture).await
-            && let Some(contradiction) = services.contradicted_by_storage(&picture, &stored)
-        {
+        let picture = services.snapshot_from(&account.wanted(&keys), mined.block).await.map_err(unread)?;
+        if let Some(contradiction) = services.contradiction_in(&account.wanted(&keys), &picture).await {
             return Err(contradiction);
         }
         let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
         let answers = services.answers(&attempts, At::Block(picture.block)).await;
         let replays = Replays { attempts: &attempts, answers: &answers };
-        let second = services.second_view(account.address, &keys, kernel, &picture, mined.block, Some(replays)).await;
+        let second = services.second_view(&account.wanted(&keys), &picture, mined.block, Some(replays)).await;
         let mut ground = match services.ground(mined, picture.block).await {
             Ok(ground) => ground,
             Err(error) if error.code == "chain.contradiction" => return Err(error),
@@ -631,10 +628,8 @@ impl Wallet {
         };
         let mut keys = self.known_keys(account)?;
         keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
-        let kernel = Some(account.kernel);
-        let picture = services.picture_from(account.address, &keys, kernel, block).await.map_err(unread)?;
-        if let SecondView::Differs(disagreement) =
-            services.second_view(account.address, &keys, kernel, &picture, 0, None).await
+        let picture = services.snapshot_from(&account.wanted(&keys), block).await.map_err(unread)?;
+        if let SecondView::Differs(disagreement) = services.second_view(&account.wanted(&keys), &picture, 0, None).await
         {
             return Ok(Some(disagreement.error("not proven any more")));
         }
@@ -672,7 +667,7 @@ impl Wallet {
 
     /// Whether a pause that was proven is still on.
     pub(super) async fn still_paused(&self, account: &Account, services: &Services, paused: &Paused) -> Option<Error> {
-        match services.node.disabled_mode(account.address, At::Latest).await {
+        match services.disabled_mode(account.address, At::Latest).await {
             Ok(mode) if mode & SESSION_MODES == SESSION_MODES => None,
             Ok(mode) => {
                 let block = paused.block;
@@ -695,7 +690,7 @@ impl Wallet {
             message: format!("the panic was mined, but could not be read back: {}", error.message),
             ..error
         };
-        let disabled_mode = services.node.disabled_mode(account.address, At::Block(block)).await;
+        let disabled_mode = services.disabled_mode(account.address, At::Block(block)).await;
         let disabled_mode = disabled_mode.map_err(|error| unread(error.into()))?;
         if disabled_mode & SESSION_MODES != SESSION_MODES {
             return Err(Error::failed(
@@ -716,7 +711,7 @@ fn prove(
     target: &Target,
     controls: &[Control],
     answers_now: &[Vec<Answer>],
-    picture: &Picture,
+    picture: &Snapshot,
     mined: &Mined,
     ground: &Ground,
 ) -> Result<Proof> {

@@ -3,6 +3,7 @@
 //! What is right is decided in `kernel::revocation`, from one picture of the account. Here the account's records become what
 //! that needs, and its answer becomes calls that are priced, sent, followed and proven. Mined is not revoked.
 
+use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -24,7 +25,7 @@ use super::{
     proof::{Mined, Paused, Proof, Target, Watched},
     scan::ScanOptions,
     second_node::SecondView,
-    state::{DRAFT, Picture, State},
+    state::{DRAFT, State},
 };
 use crate::protocol::kernel_v2::{
     account::{AccountCall, Call, selector},
@@ -130,7 +131,7 @@ struct Ending {
     /// The session keys that are known.
     addresses: Vec<Address>,
     history: Reach,
-    picture: Picture,
+    picture: Snapshot,
     /// The node contradicts itself about the picture.
     contradiction: Option<Error>,
 }
@@ -451,7 +452,7 @@ impl Wallet {
         // What the history opened is to be closed too: it is read first, as far as that can be done.
         let unread = Box::pin(self.scan_through(&account, &services, ScanOptions::default(), &|_| {})).await.err();
         let history = self.reach(&account)?;
-        let picture = services.picture_with(account.address, &[], &history.opened, Some(account.kernel)).await?;
+        let picture = services.snapshot(&account.wanted(&[]).with_routes(&history.opened)).await?;
         let kernel = super::grant::same_account(&account, &picture)?;
         let power = Power::of(&account, &picture, history);
         let back = control::way_back(&account, &picture);
@@ -514,19 +515,16 @@ impl Wallet {
         addresses.sort_unstable();
         addresses.dedup();
         let history = self.reach(&account)?;
-        let kernel = Some(account.kernel);
-        let picture = services.picture_for_the_brake(account.address, &addresses, &history.opened, kernel).await?;
+        let wanted = account.wanted(&addresses).with_routes(&history.opened);
+        let picture = services.snapshot_for_the_brake(&wanted).await?;
         let mut ending = Ending { account, services, addresses, history, picture, contradiction: None };
         let refused = match Box::pin(self.plan_to_end(ending.clone(), intent)).await {
             Err(error) => error,
             plan => return plan,
         };
         // That nothing is left to do, or that the chain refuses what is to be done, rests on one reading.
-        let Some(stored) = ending.services.by_storage(ending.account.address, &ending.addresses, &ending.picture).await
-        else {
-            return Err(refused);
-        };
-        ending.contradiction = ending.services.contradicted_by_storage(&ending.picture, &stored);
+        let Some(stored) = ending.services.stored(&wanted, &ending.picture).await else { return Err(refused) };
+        ending.contradiction = ending.services.contradicted_by(&ending.picture, &stored);
         if ending.contradiction.is_none() {
             return Err(refused);
         }
@@ -613,10 +611,10 @@ impl Wallet {
         services: &Services,
         wish: &Wish,
         addresses: &[Address],
-        picture: &mut Picture,
+        picture: &mut Snapshot,
     ) -> Result<(Doubt, Vec<String>)> {
         let over = self.judged_over(account, wish, picture)?;
-        let second = services.second_view(account.address, addresses, Some(account.kernel), picture, 0, None).await;
+        let second = services.second_view(&account.wanted(addresses), picture, 0, None).await;
         let planned_at = Some(picture.block);
         let contradiction = services.try_over(account, &over, picture).await;
         let mut remarks: Vec<String> = contradiction.iter().map(|error| error.message.clone()).collect();
@@ -649,7 +647,7 @@ impl Wallet {
 
     /// What is asked about and has no power by a picture, as what is to be tried. What ran out is left alone: the validator does
     /// not look at the clock, the EntryPoint does.
-    fn judged_over(&self, account: &Account, wish: &Wish, picture: &Picture) -> Result<Vec<Target>> {
+    fn judged_over(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
         let asked: BTreeSet<usize> = match wish {
             Wish::Keys(keys) => keys.iter().flat_map(|key| records.named(key)).collect(),
@@ -683,7 +681,7 @@ impl Wallet {
     }
 
     /// What of these keys has no power by a picture, as what is to be tried.
-    pub(super) fn over_of(&self, account: &Account, key_ids: &[String], picture: &Picture) -> Result<Vec<Target>> {
+    pub(super) fn over_of(&self, account: &Account, key_ids: &[String], picture: &Snapshot) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
         let of_keys = records.claimants.iter().enumerate().filter(|(_, who)| key_ids.contains(&who.key_id));
         let of_keys = of_keys.map(|(position, _)| position).collect();
@@ -691,7 +689,7 @@ impl Wallet {
     }
 
     /// From records and a picture of the account to the calls, what each does, and what ends.
-    pub(super) fn drafted(&self, account: &Account, wish: &Wish, picture: &Picture) -> Result<Drafted> {
+    pub(super) fn drafted(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Drafted> {
         let records = self.records(account, picture)?;
         let wanted = self.wish(account, &records, wish, picture)?;
         let plan = revocation::plan(&records.scene, &wanted).map_err(|refusal| refused_plan(&records, &refusal))?;
@@ -733,7 +731,7 @@ impl Wallet {
     }
 
     /// Every approval on record, removed ones too, and whatever else the validators hold for a key that is known.
-    fn records(&self, account: &Account, picture: &Picture) -> Result<Records> {
+    fn records(&self, account: &Account, picture: &Snapshot) -> Result<Records> {
         let (files, shown) = self.store.read(|r| {
             let files = r
                 .keys_of(&account.network, account.address, true)?
@@ -787,7 +785,7 @@ impl Wallet {
         Ok(Records { files, claimants, scene })
     }
 
-    fn wish(&self, account: &Account, records: &Records, wish: &Wish, picture: &Picture) -> Result<revocation::Wish> {
+    fn wish(&self, account: &Account, records: &Records, wish: &Wish, picture: &Snapshot) -> Result<revocation::Wish> {
         let named = |keys: &[String]| -> Result<BTreeSet<usize>> {
             let mut claims = BTreeSet::new();
             for key in keys {
@@ -842,7 +840,7 @@ impl Wallet {
         account: &Account,
         records: &Records,
         over: &BTreeSet<usize>,
-        picture: &Picture,
+        picture: &Snapshot,
     ) -> Result<Error> {
         let mut said = Vec::new();
         for file in self.files_of(records, over) {
@@ -857,7 +855,7 @@ impl Wallet {
     }
 
     /// Drafts that the plan ends: why something is sent for what nobody here has signed.
-    fn drafts(&self, records: &Records, ends: &BTreeSet<usize>, picture: &Picture) -> Result<Vec<String>> {
+    fn drafts(&self, records: &Records, ends: &BTreeSet<usize>, picture: &Snapshot) -> Result<Vec<String>> {
         let mut said = Vec::new();
         for file in self.files_of(records, ends) {
             let view = self.key_view(&file.key, Some(picture))?;
@@ -869,7 +867,7 @@ impl Wallet {
     }
 
     /// Keys that were named although they have no power.
-    fn needs_nothing(&self, records: &Records, over: &BTreeSet<usize>, picture: &Picture) -> Result<Vec<String>> {
+    fn needs_nothing(&self, records: &Records, over: &BTreeSet<usize>, picture: &Snapshot) -> Result<Vec<String>> {
         let mut said = Vec::new();
         for file in self.files_of(records, over) {
             let view = self.key_view(&file.key, Some(picture))?;
@@ -887,7 +885,7 @@ impl Wallet {
     }
 
     /// What a plan for everything cannot reach, or would bring back, because it is not on record.
-    fn unknown_to_us(&self, account: &Account, wish: &Wish, picture: &Picture) -> Result<Vec<String>> {
+    fn unknown_to_us(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Vec<String>> {
         let Some(kept) = (match wish {
             Wish::Keys(_) | Wish::Panic | Wish::Reclaim => None,
             Wish::All => Some(0),
@@ -916,7 +914,7 @@ impl Wallet {
     }
 
     /// Other approvals of the same session keys that this plan leaves alone.
-    fn still_alive(&self, account: &Account, watched: &Watched, picture: &Picture) -> Result<Vec<String>> {
+    fn still_alive(&self, account: &Account, watched: &Watched, picture: &Snapshot) -> Result<Vec<String>> {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let mut warnings = Vec::new();
         for key in keys.iter().filter(|k| !watched.iter().any(|(t, _)| t.id == k.id)) {
@@ -935,7 +933,7 @@ impl Wallet {
     }
 
     /// These keys of an account as what is to be proven: what of theirs has power in a picture taken before they end.
-    pub(super) fn targets_of(&self, account: &Account, key_ids: &[String], picture: &Picture) -> Result<Vec<Target>> {
+    pub(super) fn targets_of(&self, account: &Account, key_ids: &[String], picture: &Snapshot) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
         let claims = records.claimants.iter().zip(&records.scene.claims).enumerate();
         let ends = claims
@@ -1094,15 +1092,20 @@ impl Wallet {
         if let Claimed::Holders(holders) = claim {
             keys.extend(holders);
         }
-        let picture =
-            services.picture_from_with(account.address, &keys, &history.opened, Some(account.kernel), block).await?;
+        let picture = services.snapshot_from(&account.wanted(&keys).with_routes(&history.opened), block).await?;
         let mut remaining = Power::of(account, &picture, history).foreign;
         remaining.extend(self.can_act(account, claim, &[], &picture)?);
         Ok(remaining)
     }
 
     /// Keys that must not be able to act by a claim, and can in this picture. `ended`: ids of keys that a plan ends.
-    fn can_act(&self, account: &Account, claim: &Claimed, ended: &[&str], picture: &Picture) -> Result<Vec<Remaining>> {
+    fn can_act(
+        &self,
+        account: &Account,
+        claim: &Claimed,
+        ended: &[&str],
+        picture: &Snapshot,
+    ) -> Result<Vec<Remaining>> {
         let records = self.records(account, picture)?;
         let mut remaining: Vec<Remaining> = Vec::new();
         for (who, held) in records.claimants.iter().zip(&records.scene.claims) {
@@ -1174,7 +1177,7 @@ async fn read_back(
     lifts: bool,
     mined: &Mined,
 ) -> Result<Option<Error>> {
-    let picture = services.picture_from(account.address, &[], Some(account.kernel), mined.block).await?;
+    let picture = services.snapshot_from(&account.wanted(&[]), mined.block).await?;
     for (generation, turn) in sweeps {
         let invalid = picture.nonces(*generation).invalid;
         if invalid < *turn {
@@ -1189,7 +1192,7 @@ async fn read_back(
         return Ok(Some(Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")));
     }
     // Where keys are proven, the second node was asked with them.
-    match services.second_view(account.address, &[], Some(account.kernel), &picture, mined.block, None).await {
+    match services.second_view(&account.wanted(&[]), &picture, mined.block, None).await {
         SecondView::Differs(disagreement) => Ok(Some(disagreement.error("not proven"))),
         SecondView::None | SecondView::Said(_) => Ok(None),
     }
@@ -1213,13 +1216,13 @@ const fn same_way(way: Way) -> Via {
 
 /// Whether the account's turns have moved since the plan was made.
 async fn raced(account: &Account, services: &Services, planned: &[(Generation, u128)]) -> bool {
-    match services.picture(account.address, &[], Some(account.kernel)).await {
+    match services.snapshot(&account.wanted(&[])).await {
         Ok(now) => planned.iter().any(|(generation, last)| now.nonces(*generation).last != *last),
         Err(_) => false,
     }
 }
 
-fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, picture: &Picture) -> Claim {
+fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, picture: &Snapshot) -> Claim {
     let request = &approval.request;
     let signed = match &approval.signature {
         None => Signed::No,

@@ -7,6 +7,11 @@
 //! What was read is kept up to [`SETTLED`] blocks behind the tip, with the hash of the last block: a scan that was cut off goes
 //! on there, and a later one reads only what is new. The blocks near the tip are read again each time.
 
+use crate::protocol::kernel_v2::snapshot::Snapshot;
+use crate::protocol::kernel_v2::{
+    revocation::Nonces,
+    snapshot::{nonces_queries, read_nonces_of},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::{
@@ -20,7 +25,7 @@ use super::{
     Wallet,
     chain::{
         At, ChainError, Node,
-        node::{Log, LogQuery, Nonces, Transaction},
+        node::{Log, LogQuery, Transaction},
     },
     control::{Power, Reach, SOMEBODY_ELSE},
     error::{Error, Result},
@@ -28,7 +33,6 @@ use super::{
     model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
     network::Services,
     now, short_id,
-    state::Picture,
 };
 use crate::{
     erc4337::v06::UserOperation,
@@ -325,7 +329,7 @@ impl Wallet {
             let mut asked = ledger.session_keys();
             asked.extend(self.known_keys(account)?);
             let keys: Vec<Address> = asked.iter().copied().collect();
-            let picture = services.picture_with(account.address, &keys, &ledger.opened, Some(account.kernel)).await?;
+            let picture = services.snapshot(&account.wanted(&keys).with_routes(&ledger.opened)).await?;
             to = to.max(picture.block);
             while next <= to {
                 next = reader.chunk(&mut ledger, next, to).await?.through + 1;
@@ -459,7 +463,7 @@ fn add_silent(ledger: &mut Ledger, silent: &[Silent]) {
     }
 }
 
-fn on_chain(picture: &Picture) -> OnChain {
+fn on_chain(picture: &Snapshot) -> OnChain {
     OnChain {
         nonces: picture.nonces.iter().map(|(g, n)| (*g, (n.last, n.invalid))).collect(),
         sessions: picture.sessions.clone(),
@@ -686,10 +690,9 @@ impl Reader<'_> {
 
     /// The validator's counters at an old block; `None` where the node does not remember.
     async fn nonces_at(&self, generation: Generation, block: u64) -> Read<Option<Nonces>> {
-        match self.node.nonces(generation.address(), self.account, At::Block(block)).await {
+        let queries = nonces_queries(generation, self.account);
+        match self.node.ask_for(&queries, At::Block(block), read_nonces_of).await {
             Ok(nonces) => Ok(Some(nonces)),
-            // The validator was not there yet.
-            Err(ChainError::Malformed { .. }) => Ok(Some(Nonces::default())),
             Err(ChainError::Rpc(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -780,7 +783,7 @@ type Join = (Vec<Joined>, Vec<ScanFinding>);
 
 impl Wallet {
     /// Matches what was enabled with the records, and takes in what is not there. Nothing that a person recorded is changed.
-    fn join(&self, account: &Account, picture: &Picture, ledger: &Ledger) -> Result<Join> {
+    fn join(&self, account: &Account, picture: &Snapshot, ledger: &Ledger) -> Result<Join> {
         let mut join = None;
         // A scan reads on where nothing can be written down: what else can act must be known all the same.
         self.store.note(|w| {
@@ -916,7 +919,7 @@ fn learn(key: &mut Key, history: &[&Enabled]) -> bool {
 /// and which of its owners it was signed for is tried out.
 fn signed_approval(
     account: &Account,
-    picture: &Picture,
+    picture: &Snapshot,
     ledger: &Ledger,
     enabled: &Enabled,
 ) -> (ApprovalRequest, Option<alloy::primitives::Bytes>) {
@@ -950,7 +953,7 @@ impl Wallet {
     fn report(
         &self,
         account: &Account,
-        picture: &Picture,
+        picture: &Snapshot,
         ledger: &Ledger,
         open: &Open,
         (joined, mut findings): Join,
@@ -1074,7 +1077,7 @@ impl Wallet {
     }
 
     /// Approvals on record whose turn went to another key: they can never be enabled, unless the turns are set back.
-    fn lost_turns(&self, account: &Account, picture: &Picture, ledger: &Ledger) -> Result<Vec<ScanFinding>> {
+    fn lost_turns(&self, account: &Account, picture: &Snapshot, ledger: &Ledger) -> Result<Vec<ScanFinding>> {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let mut findings = Vec::new();
         for key in keys.iter().filter(|k| k.origin != Origin::Discovered && k.revoked_at.is_none()) {
@@ -1118,7 +1121,7 @@ fn together(uses: impl Iterator<Item = Uses>) -> Uses {
     sum
 }
 
-fn unexplained(open: &Open, picture: &Picture) -> Vec<UnexplainedTurns> {
+fn unexplained(open: &Open, picture: &Snapshot) -> Vec<UnexplainedTurns> {
     let turns = |gap: &crate::protocol::kernel_v2::history::ledger::Gap| UnexplainedTurns {
         validator: gap.generation,
         first: gap.first,
@@ -1145,7 +1148,7 @@ fn turns_finding(turns: &UnexplainedTurns) -> ScanFinding {
 }
 
 /// Keys that the history has alive and the chain has not.
-fn gone(ledger: &Ledger, open: &Open, picture: &Picture) -> Vec<ScanFinding> {
+fn gone(ledger: &Ledger, open: &Open, picture: &Snapshot) -> Vec<ScanFinding> {
     let gone = open.gone.iter().filter_map(|at| ledger.enabled.get(*at));
     let mut seen = BTreeSet::new();
     gone.filter(|e| e.enable.nonce > picture.nonces(e.generation).invalid)

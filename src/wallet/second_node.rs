@@ -4,9 +4,10 @@
 //! both have. Where they differ, nobody here can say which is right: claims, grants and payments stop. A revocation never
 //! does: it takes power away, which does no harm when it was not needed, and says that it is not proven.
 
+use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
 use std::{collections::BTreeSet, time::Duration};
 
-use alloy::primitives::{Address, Selector};
+use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,9 +17,8 @@ use super::{
     error::{Error, Result},
     network::Services,
     proof::{Answer, Attempt},
-    state::Picture,
 };
-use crate::protocol::kernel_v2::{account::selector, generation::KernelVersion};
+use crate::protocol::kernel_v2::account::selector;
 
 /// How long the second node may take in all. It is asked for its opinion, and is not needed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -61,7 +61,7 @@ pub(super) struct Disagreement {
     block: u64,
     about: Vec<String>,
     /// What the second says.
-    pub theirs: Picture,
+    pub theirs: Snapshot,
 }
 
 impl Disagreement {
@@ -82,16 +82,6 @@ impl Disagreement {
     }
 }
 
-/// What both are asked about.
-struct Asked {
-    account: Address,
-    keys: Vec<Address>,
-    opened: BTreeSet<Selector>,
-    planned: Option<KernelVersion>,
-    /// The first block that will do.
-    least: u64,
-}
-
 /// The same attempts for the second node, with what the first answered.
 pub(super) struct Replays<'a> {
     pub attempts: &'a [Vec<Attempt>],
@@ -103,22 +93,15 @@ impl Services {
     /// must not be before `least`.
     pub(super) async fn second_view(
         &self,
-        account: Address,
-        keys: &[Address],
-        planned: Option<KernelVersion>,
-        picture: &Picture,
+        wanted: &SnapshotRequest,
+        picture: &Snapshot,
         least: u64,
         replays: Option<Replays<'_>>,
     ) -> SecondView {
         let Some(there) = self.on_second_node() else { return SecondView::None };
         let node = there.origin();
-        // What one of them holds for a key, the other is asked for as well.
-        let mut keys: BTreeSet<Address> = keys.iter().copied().collect();
-        keys.extend(picture.sessions.keys().map(|(_, key)| *key));
-        let keys: Vec<Address> = keys.into_iter().collect();
-        let opened = picture.routes.keys().copied().collect();
-        let about = Asked { account, keys, opened, planned, least };
-        let asked = self.compared(&there, &about, picture, replays);
+        let wanted = wanted.with_all_of(picture);
+        let asked = self.compared(&there, &wanted, least, picture, replays);
         let no_answer = match timeout(PATIENCE, asked).await {
             Ok(Ok(None)) => None,
             Ok(Ok(Some(disagreement))) => return SecondView::Differs(Box::new(disagreement)),
@@ -129,14 +112,8 @@ impl Services {
     }
 
     /// Before something is signed that gives power or money away. Answers a remark where the second node was silent.
-    pub(super) async fn nodes_agree(
-        &self,
-        account: Address,
-        keys: &[Address],
-        planned: Option<KernelVersion>,
-        picture: &Picture,
-    ) -> Result<Option<String>> {
-        match self.second_view(account, keys, planned, picture, 0, None).await {
+    pub(super) async fn nodes_agree(&self, wanted: &SnapshotRequest, picture: &Snapshot) -> Result<Option<String>> {
+        match self.second_view(wanted, picture, 0, None).await {
             SecondView::None => Ok(None),
             SecondView::Differs(disagreement) => Err(disagreement.error("nothing was signed")),
             SecondView::Said(second) => {
@@ -151,7 +128,7 @@ impl Services {
         let node = there.origin();
         let asked = async {
             there.reached(block).await?;
-            Ok::<u32, Error>(there.node.disabled_mode(account, At::Block(block)).await?)
+            Ok::<u32, Error>(there.disabled_mode(account, At::Block(block)).await?)
         };
         let no_answer = match timeout(PATIENCE, asked).await {
             Ok(Ok(theirs)) if theirs == mode => None,
@@ -199,18 +176,18 @@ impl Services {
     async fn compared(
         &self,
         there: &Self,
-        asked: &Asked,
-        picture: &Picture,
+        wanted: &SnapshotRequest,
+        least: u64,
+        picture: &Snapshot,
         replays: Option<Replays<'_>>,
     ) -> Result<Option<Disagreement>> {
         there.node.check_chain(self.network.chain_id).await?;
-        let Asked { account, keys, opened, planned, least } = asked;
-        let block = there.reached(*least).await?.min(picture.block);
-        let theirs = there.picture_at_with(*account, keys, opened, *planned, block).await?;
+        let block = there.reached(least).await?.min(picture.block);
+        let theirs = there.snapshot_at(wanted, block).await?;
         let same_block = block == picture.block;
         let mut about = match same_block {
             true => differences(picture, &theirs),
-            false => differences(&self.picture_at_with(*account, keys, opened, *planned, block).await?, &theirs),
+            false => differences(&self.snapshot_at(wanted, block).await?, &theirs),
         };
         if let Some(Replays { attempts, answers }) = replays {
             let their_answers = there.answers(attempts, At::Block(block)).await;
@@ -234,8 +211,9 @@ impl Wallet {
             let Ok(services) = self.services(&network).await else { continue };
             let keys = self.store.read(|r| r.keys_of(&network, address, true))?;
             let keys: Vec<Address> = keys.iter().map(|key| key.session_key).collect();
-            let Ok(picture) = services.picture(address, &keys, None).await else { continue };
-            match services.second_view(address, &keys, None, &picture, 0, None).await {
+            let wanted = SnapshotRequest::of(address, &keys, None);
+            let Ok(picture) = services.snapshot(&wanted).await else { continue };
+            match services.second_view(&wanted, &picture, 0, None).await {
                 SecondView::None => {}
                 SecondView::Said(second) => remarks.extend((!second.agrees).then(|| second.to_string())),
                 SecondView::Differs(disagreement) => {
@@ -249,11 +227,11 @@ impl Wallet {
 }
 
 /// What two pictures of an account at one block say differently, in words. Amounts are left out: nothing is claimed from them.
-fn differences(ours: &Picture, theirs: &Picture) -> Vec<String> {
+fn differences(ours: &Snapshot, theirs: &Snapshot) -> Vec<String> {
     /// Seconds. The block has one time; a node that shifts it makes keys look expired.
     const CLOCKS: u64 = 60;
     // Every field is named, so that a new one is thought about here.
-    let Picture {
+    let Snapshot {
         block: _,
         timestamp,
         deployed,
@@ -320,15 +298,18 @@ mod tests {
     use alloy::primitives::{B256, U256};
 
     use super::*;
-    use crate::{
-        protocol::kernel_v2::{approval::EnableData, generation::Generation, judge::Window, revocation::Nonces},
-        wallet::state::Route,
+    use crate::protocol::kernel_v2::{
+        approval::EnableData,
+        generation::{Generation, KernelVersion},
+        judge::Window,
+        revocation::Nonces,
+        snapshot::Route,
     };
 
     const KEY: Address = Address::repeat_byte(2);
     const G2: Generation = Generation::G2;
 
-    fn picture() -> Picture {
+    fn picture() -> Snapshot {
         let enable = EnableData {
             session_key: KEY,
             merkle_root: B256::repeat_byte(1),
@@ -337,7 +318,7 @@ mod tests {
             paymaster: Address::ZERO,
             nonce: 1,
         };
-        Picture {
+        Snapshot {
             block: 7,
             timestamp: 1_000,
             deployed: true,
@@ -361,13 +342,13 @@ mod tests {
 
     #[test]
     fn second_node_that_says_the_same_differs_in_nothing_whatever_the_balance() {
-        let other = Picture { balance: U256::from(7), timestamp: 1_010, ..picture() };
+        let other = Snapshot { balance: U256::from(7), timestamp: 1_010, ..picture() };
         assert!(differences(&picture(), &other).is_empty());
     }
 
     #[test]
     fn each_thing_that_a_claim_rests_on_is_compared_and_named() {
-        type Change = fn(&mut Picture);
+        type Change = fn(&mut Snapshot);
         let changes: [(&str, Change); 9] = [
             ("the time of the block", |p| p.timestamp = 5_000),
             ("whether the account is deployed", |p| p.deployed = false),

@@ -2,6 +2,7 @@
 //!
 //! As a key, the judge is asked first. What the chain would refuse never leaves this machine.
 
+use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
 use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
 use serde::Serialize;
 
@@ -15,7 +16,6 @@ use super::{
     network::Services,
     operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
     signer,
-    state::Picture,
 };
 use crate::{
     abi::{Function, format_word},
@@ -81,7 +81,7 @@ enum Signer {
 /// What the judge needs to answer for a key, read once: for a verdict while a call is still being written. No secret is in it.
 pub struct Judging {
     file: KeyFile,
-    picture: Picture,
+    picture: Snapshot,
     pay: Pay,
 }
 
@@ -251,7 +251,7 @@ impl Wallet {
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
         let mut picture = self.picture_for(&file.key).await?;
         for approval in &file.approvals {
-            services.add_statuses(&mut picture, &file.key, approval.nonce()).await?;
+            services.add_counters(&mut picture, &file.key, approval.nonce()).await?;
         }
         let pay = who_pays(&file.key, &services)?;
         Ok(Judging { file, picture, pay })
@@ -260,7 +260,7 @@ impl Wallet {
     async fn plan_as_owner(&self, name: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
         let account = self.find_account(name)?;
         let services = self.services_of(&account.network, account.chain_id).await?;
-        let picture = services.picture(account.address, &[], Some(account.kernel)).await?;
+        let picture = services.snapshot(&account.wanted(&[])).await?;
         if account_call.selector() == Some(selector::EXECUTE_BATCH)
             && picture.kernel.is_some_and(|kernel| !kernel.has_batch())
         {
@@ -273,7 +273,7 @@ impl Wallet {
                 format!("the owner of {} is {owner} on chain, and {} on record", account.name, account.owner),
             ));
         }
-        let second = services.nodes_agree(account.address, &[], Some(account.kernel), &picture).await?;
+        let second = services.nodes_agree(&account.wanted(&[]), &picture).await?;
         let mut wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
         wanted.instead_of = self.earlier_of_the_same(&services, wanted.sender, &wanted.call_data).await?;
         let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
@@ -296,7 +296,7 @@ impl Wallet {
     pub(super) fn owner_wanted(
         &self,
         account: &Account,
-        picture: &Picture,
+        picture: &Snapshot,
         services: &Services,
         call_data: Bytes,
         max_cost: Option<U256>,
@@ -321,7 +321,8 @@ impl Wallet {
         let Judging { file, picture, pay } = judging;
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
         let keys = [file.key.session_key];
-        let second = services.nodes_agree(file.key.account, &keys, picture.kernel, &picture).await?;
+        let second =
+            services.nodes_agree(&SnapshotRequest::of(file.key.account, &keys, picture.kernel), &picture).await?;
         let shown = match (&account_call, accepted.shown.as_slice()) {
             (_, []) if file.key.scope.permissions.is_empty() => Shown::Nothing,
             (AccountCall::ExecuteBatch(_), positions) => Shown::Batch(positions),
@@ -445,7 +446,7 @@ async fn prepare(
     services: &Services,
     wanted: &Wanted<'_>,
     account_call: &AccountCall,
-    picture: &Picture,
+    picture: &Snapshot,
 ) -> Result<Prepared> {
     let coin = services.coin();
     can_send(account_call, picture, coin, None)?;
@@ -457,7 +458,7 @@ async fn prepare(
 
 /// Stops a call that sends more than the account has. A batch may earn first what it spends then, so it is only asked why it
 /// fails when it does.
-fn can_send(account_call: &AccountCall, picture: &Picture, coin: Coin, failed: Option<Error>) -> Result<()> {
+fn can_send(account_call: &AccountCall, picture: &Snapshot, coin: Coin, failed: Option<Error>) -> Result<()> {
     let calls = account_call.calls();
     let sent = calls.iter().fold(U256::ZERO, |sum, call| sum.saturating_add(call.value));
     let missing = sent.saturating_sub(picture.balance);
@@ -495,7 +496,7 @@ fn approval_window(approval: &ApprovalRecord) -> Window {
     Window { after: number(0..6), until: number(6..12) }
 }
 
-fn stale(key: &Key, approval: &ApprovalRecord, picture: &Picture) -> Result<()> {
+fn stale(key: &Key, approval: &ApprovalRecord, picture: &Snapshot) -> Result<()> {
     if let Some(owner) = picture.owner.filter(|owner| picture.deployed && *owner != key.owner) {
         return Err(Error::new(
             Class::Denied,
@@ -519,7 +520,7 @@ fn stale(key: &Key, approval: &ApprovalRecord, picture: &Picture) -> Result<()> 
     }
 }
 
-fn init_code(picture: &Picture, known: Option<Bytes>) -> Result<Bytes> {
+fn init_code(picture: &Snapshot, known: Option<Bytes>) -> Result<Bytes> {
     if picture.deployed {
         return Ok(Bytes::new());
     }

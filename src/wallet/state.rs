@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, Selector, U256};
 use serde::Serialize;
 
 use super::{
@@ -11,66 +10,11 @@ use super::{
 };
 use crate::{
     policy::sentence,
-    protocol::kernel_v2::{
-        approval::EnableData,
-        generation::{Generation, KernelVersion},
-        judge::{ExecutionStatus, Window},
-        revocation::Nonces,
-    },
+    protocol::kernel_v2::{approval::EnableData, revocation::Nonces, snapshot::Snapshot},
 };
 
 /// What holds for every draft, in the same words wherever one is shown, planned for or taken off the list.
 pub const DRAFT: &str = "A draft may have been signed elsewhere, so it can be revoked like a key that is signed";
-
-/// One consistent picture of an account, as of one block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    pub block: u64,
-    /// Block time, unix seconds.
-    pub timestamp: u64,
-    pub deployed: bool,
-    pub implementation: Option<Address>,
-    /// What the account runs, or would be deployed with.
-    pub kernel: Option<KernelVersion>,
-    pub owner: Option<Address>,
-    /// Who decides over what the owner signs; the ECDSAValidator for an owner with a plain key. `None` before deployment.
-    pub default_validator: Option<Address>,
-    /// Whether the account's own code is the proxy that the known factory makes.
-    pub known_proxy: bool,
-    /// Wei.
-    pub balance: U256,
-    /// Wei at the EntryPoint.
-    pub deposit: U256,
-    pub disabled_mode: u32,
-    pub routes: BTreeMap<Selector, Route>,
-    pub nonces: BTreeMap<Generation, Nonces>,
-    pub sessions: BTreeMap<(Generation, Address), EnableData>,
-    pub statuses: BTreeMap<(Generation, u128, u32), ExecutionStatus>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Route {
-    pub validator: Address,
-    /// Code that runs in the account's name when the function is called; zero for the account's own functions.
-    pub executor: Address,
-    pub window: Window,
-}
-
-impl Picture {
-    pub fn nonces(&self, generation: Generation) -> Nonces {
-        self.nonces.get(&generation).copied().unwrap_or_default()
-    }
-
-    /// Which validator the account sends this function's session operations to; `None` = to none.
-    pub fn route(&self, selector: Selector) -> Option<Route> {
-        self.routes.get(&selector).copied().filter(|r| !r.validator.is_zero())
-    }
-
-    /// Whether the chain holds exactly this approval for its key.
-    pub fn holds(&self, generation: Generation, enable: &EnableData) -> bool {
-        self.sessions.get(&(generation, enable.session_key)) == Some(enable)
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -159,7 +103,7 @@ pub type Turns<'a> = BTreeMap<u128, &'a str>;
 const DAY: u64 = 24 * 60 * 60;
 
 /// The standing of one approval. `picture` is `None` where there is no chain to ask.
-pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
+pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, turns: &Turns<'_>) -> Standing {
     let standing = without_alarm(key, approval, picture, turns);
     match picture.filter(|_| key.revoked_at.is_some()).and_then(|_| can_return(key, approval, &standing)) {
         Some(reason) => Standing { reason: format!("{reason}; {}", standing.reason), ..standing },
@@ -176,7 +120,7 @@ fn can_return(key: &Key, approval: &ApprovalRecord, standing: &Standing) -> Opti
 }
 
 /// The alarm about a key that was revoked and can act again; `None` where all is well, or no chain was asked.
-pub fn alarm(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Picture>, turns: &Turns<'_>) -> Option<Alarm> {
+pub fn alarm(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Snapshot>, turns: &Turns<'_>) -> Option<Alarm> {
     let picture = picture?;
     let back = |a: &&ApprovalRecord| can_return(key, a, &without_alarm(key, a, Some(picture), turns)).is_some();
     let approval = approvals.iter().find(back)?;
@@ -201,7 +145,7 @@ pub struct Alarm {
     pub message: String,
 }
 
-fn without_alarm(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
+fn without_alarm(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, turns: &Turns<'_>) -> Standing {
     let held = picture.is_some_and(|p| p.holds(key.generation, &approval.request.enable));
     if approval.signature.is_none() && !held {
         if key.origin == Origin::Discovered && picture.is_none() {
@@ -242,7 +186,7 @@ fn without_alarm(key: &Key, approval: &ApprovalRecord, picture: Option<&Picture>
 }
 
 /// On chain and not invalidated: what the window, the counters and the account's switches make of it.
-fn enabled(key: &Key, approval: &ApprovalRecord, picture: &Picture) -> Standing {
+fn enabled(key: &Key, approval: &ApprovalRecord, picture: &Snapshot) -> Standing {
     let enable = &approval.request.enable;
     let now = picture.timestamp;
     if let Some(expired) = expired(enable.valid_until, now) {
@@ -294,7 +238,7 @@ fn expired(valid_until: u64, now: u64) -> Option<Standing> {
         .then(|| standing(State::Expired, format!("ended at {}", sentence::time(valid_until))))
 }
 
-fn spent(key: &Key, nonce: u128, picture: &Picture) -> bool {
+fn spent(key: &Key, nonce: u128, picture: &Snapshot) -> bool {
     let permissions = &key.scope.permissions;
     key.partial.is_none()
         && !permissions.is_empty()
@@ -332,7 +276,7 @@ fn past(key: &Key, enable: &EnableData, nonces: Nonces) -> Standing {
 }
 
 /// Signed, never enabled, and its turn may still come.
-fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Picture, nonces: Nonces, turns: &Turns<'_>) -> Standing {
+fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Snapshot, nonces: Nonces, turns: &Turns<'_>) -> Standing {
     let enable = &approval.request.enable;
     if let Some(owner) = picture.owner.filter(|owner| *owner != key.owner) {
         return standing(
@@ -372,7 +316,7 @@ fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Picture, nonces: Nonc
 }
 
 /// The standing of a key with all its approvals: the one that matters most.
-pub fn of_key(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Picture>, turns: &Turns<'_>) -> Standing {
+pub fn of_key(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Snapshot>, turns: &Turns<'_>) -> Standing {
     const WEIGHT: [State; 14] = [
         State::Damaged,
         State::Active,

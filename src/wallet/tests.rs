@@ -1,5 +1,6 @@
 //! Plans over records and a hand-made picture of the account: which calls, in which order, and what is refused.
 
+use crate::protocol::kernel_v2::snapshot::{Route, Snapshot};
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256, address};
@@ -13,7 +14,6 @@ use super::{
     key::KeyFile,
     model::{Account, ApprovalRecord, Key, Origin, Seed},
     revoke::Wish,
-    state::{Picture, Route},
 };
 use crate::{
     policy::risk::{Effect, Finding, Severity},
@@ -39,7 +39,7 @@ const G2: Address = Generation::G2.address();
 struct House {
     wallet: Wallet,
     account: Account,
-    picture: Picture,
+    picture: Snapshot,
     owner: Secret,
     _folder: TempDir,
 }
@@ -63,7 +63,7 @@ fn house() -> House {
         created_at: 0,
     };
     wallet.store.write(|w| w.put_account(&account)).unwrap();
-    let picture = Picture {
+    let picture = Snapshot {
         block: 100,
         timestamp: NOW,
         deployed: true,

@@ -13,5 +13,6 @@ pub mod merkle;
 pub mod permission;
 pub mod revocation;
 pub mod signature;
+pub mod snapshot;
 pub mod storage;
 pub mod witness;

@@ -4,6 +4,7 @@
 #[path = "../../../tests/support/mutate.rs"]
 mod mutate;
 
+use crate::protocol::kernel_v2::snapshot::{Moment, SnapshotRequest};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -52,16 +53,21 @@ async fn ask_everything(endpoint: &Endpoint) {
     assert_showable(node.code(ACCOUNT, At::Latest).await);
     assert_showable(node.balance(ACCOUNT, At::Block(16)).await);
     assert_showable(node.nonce(ACCOUNT, At::Pending).await);
-    assert_showable(node.disabled_mode(ACCOUNT, At::Latest).await);
     assert_showable(node.estimate_gas(&CallRequest::new(ACCOUNT, Bytes::new())).await);
     assert_showable(node.receipt(B256::repeat_byte(0xab)).await);
     assert_showable(node.transaction(B256::repeat_byte(0xab)).await);
     assert_showable(node.prices(10, &[50, 90]).await);
     assert_showable(node.logs(&[LogQuery::default()], 1, 20).await);
     assert_showable(node.entry_point_nonce(ACCOUNT, U192::ZERO, At::Latest).await);
-    assert_showable(node.nonces(ACCOUNT, ACCOUNT, At::Latest).await);
-    assert_showable(node.run_statuses(ACCOUNT, ACCOUNT, &[B256::ZERO], At::Latest).await);
-    assert_showable(node.account_picture(ACCOUNT, &[ACCOUNT], &[ACCOUNT], &[]).await);
+    let request = SnapshotRequest::of(ACCOUNT, &[ACCOUNT], None);
+    let moment = Moment { block: 16, timestamp: 1 };
+    let told = node.ask_for(&request.queries(), At::Latest, |answers| request.read(moment, answers)).await;
+    if let Ok(told) = &told {
+        assert_showable(
+            node.ask_for(&request.storage_queries(), At::Latest, |answers| request.read_storage(told, answers)).await,
+        );
+    }
+    assert_showable(told);
     assert_showable(node.send_raw(&Bytes::from_static(&[1])).await);
 
     let bundler = Bundler::new(endpoint.clone(), ENTRY_POINT, 31_337);

@@ -256,8 +256,9 @@ mod tests {
         erc4337::v06::UserOperation,
         protocol::kernel_v2::{
             account::{AccountCall, AccountSeed, Call as InnerCall},
-            generation::{ENTRY_POINT, Generation, KernelVersion},
+            generation::{ENTRY_POINT, KernelVersion},
             signature::{self, DUMMY_SIGNATURE},
+            snapshot::{Moment, SnapshotRequest},
         },
         sandbox::{CHAIN_ID, contracts::SPONSOR},
         wallet::{
@@ -323,9 +324,12 @@ mod tests {
         let query = [LogQuery { address: Some(ENTRY_POINT), topics: vec![vec![], vec![hash]] }];
         let chunk = node.logs(&query, 0, included.block_number).await.unwrap();
         assert_eq!(chunk.logs.len(), 2, "AccountDeployed and UserOperationEvent");
-        let picture = node.account_picture(seed.address(), &[Generation::G2.address()], &[SOMEONE], &[]).await.unwrap();
-        assert_eq!((picture.owner, picture.balance), (owner.address(), U256::ZERO));
-        assert_eq!(picture.deployed.unwrap().implementation, KernelVersion::DEFAULT.implementation());
+        let request = SnapshotRequest::of(seed.address(), &[SOMEONE], None).on_own_chain(true);
+        let moment = Moment { block: included.block_number, timestamp: 0 };
+        let snapshot =
+            node.ask_for(&request.queries(), At::Latest, |answers| request.read(moment, answers)).await.unwrap();
+        assert_eq!((snapshot.owner, snapshot.balance), (Some(owner.address()), U256::ZERO));
+        assert_eq!(snapshot.kernel, Some(KernelVersion::DEFAULT));
     }
 
     #[test]

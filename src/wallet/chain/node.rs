@@ -1,6 +1,6 @@
 //! A node: typed reads of the chain, and the contract reads a wallet for Kernel accounts needs.
 //!
-//! Everything about one account is read at one block, in two round trips: [`Node::account_picture`].
+//! Everything about one account is read at one block, in two round trips: [`Node::ask_for`].
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, B256, Bytes, FixedBytes, KECCAK256_EMPTY, Selector, U256, aliases::U192, keccak256},
+    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, aliases::U192, keccak256},
     sol,
     sol_types::SolCall,
 };
@@ -23,25 +23,15 @@ use super::{
 };
 use crate::{
     erc4337::faults::Fault,
-    protocol::kernel_v2::{
-        account::IMPLEMENTATION_SLOT,
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT},
+    protocol::{
+        kernel_v2::generation::ENTRY_POINT,
+        query::{self, Query, Read, Unread},
     },
 };
 
 sol! {
     function getNonce(address sender, uint192 key) returns (uint256);
     function balanceOf(address account) returns (uint256);
-
-    function getExecution(bytes4 sel) returns (uint48 validAfter, uint48 validUntil, address executor, address validator);
-    function getDisabledMode() returns (bytes4);
-    function getDefaultValidator() returns (address);
-    function ecdsaValidatorStorage(address account) returns (address);
-
-    function nonces(address account) returns (uint128 lastNonce, uint128 invalidNonce);
-    function sessionData(address sessionKey, address account)
-        returns (bytes32 merkleRoot, uint48 validAfter, uint48 validUntil, address paymaster, uint256 nonce);
-    function executionStatus(bytes32 counter, address account) returns (uint48 validAfter, uint48 runs);
 }
 
 /// Most logs taken from one answer.
@@ -272,87 +262,6 @@ pub struct LogChunk {
     pub through: u64,
 }
 
-/// A selector's slot in the account (`getExecution`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Execution {
-    /// Unix seconds.
-    pub valid_after: u64,
-    /// Unix seconds; 0 never ends.
-    pub valid_until: u64,
-    pub executor: Address,
-    /// Zero when nothing is routed.
-    pub validator: Address,
-}
-
-/// What a SessionKeyValidator stores for a key of an account (`sessionData`). All zero when the key is not enabled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SessionData {
-    pub merkle_root: B256,
-    /// Unix seconds.
-    pub valid_after: u64,
-    /// Unix seconds; 0 never ends.
-    pub valid_until: u64,
-    pub paymaster: Address,
-    pub nonce: U256,
-}
-
-/// A SessionKeyValidator's counters for an account.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Nonces {
-    pub last: u128,
-    pub invalid: u128,
-}
-
-/// Where a permission's run counter stands (`executionStatus`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RunStatus {
-    /// Unix seconds: the next slot of an interval.
-    pub valid_after: u64,
-    pub runs: u64,
-}
-
-/// What one validator knows about an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValidatorPicture {
-    pub address: Address,
-    /// keccak256 of its code; `None` when there is none on this chain.
-    pub code_hash: Option<B256>,
-    pub nonces: Nonces,
-    /// One for each key asked about, in order.
-    pub sessions: Vec<(Address, SessionData)>,
-}
-
-/// An account at one block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountPicture {
-    pub block: Block,
-    pub account: Address,
-    /// Wei held by the account.
-    pub balance: U256,
-    /// Wei held for it by the EntryPoint.
-    pub deposit: U256,
-    /// EntryPoint nonce of nonce key 0.
-    pub entry_point_nonce: U256,
-    /// Set by the ECDSAValidator; zero before deployment.
-    pub owner: Address,
-    pub validators: Vec<ValidatorPicture>,
-    /// `None` before deployment.
-    pub deployed: Option<Deployed>,
-}
-
-/// What only exists once the account has code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployed {
-    pub code_hash: B256,
-    /// ERC-1967 implementation; zero when the slot is empty.
-    pub implementation: Address,
-    pub default_validator: Address,
-    /// Bitmask of the refused signature modes.
-    pub disabled_mode: FixedBytes<4>,
-    /// The slots of the functions asked about.
-    pub executions: Vec<(Selector, Execution)>,
-}
-
 /// What an account and the EntryPoint hold for its next operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Purse {
@@ -559,20 +468,6 @@ impl Node {
         }
     }
 
-    /// Words of contracts' storage, in order.
-    pub async fn storage(&self, slots: &[(Address, B256)], at: At) -> Result<Vec<B256>, ChainError> {
-        let tag = at.tag();
-        let calls: Vec<_> =
-            slots.iter().map(|(of, slot)| Call::read("eth_getStorageAt", json!([of, slot, tag]))).collect();
-        self.each(&calls, |answer| answer.number().map(B256::from)).await.into_iter().collect()
-    }
-
-    /// Which modes the account refuses, as a bit mask.
-    pub async fn disabled_mode(&self, account: Address, at: At) -> Result<u32, ChainError> {
-        let mode = self.read("Kernel.getDisabledMode", account, &getDisabledModeCall {}, at).await?;
-        Ok(u32::from_be_bytes(mode.0))
-    }
-
     /// Several calls in one round trip; each has an outcome of its own, a revert included.
     pub async fn call_each(
         &self,
@@ -664,13 +559,18 @@ impl Node {
             Call::read("eth_getBalance", json!([account, at.tag()])),
             view("EntryPoint.balanceOf", balanceOfCall { account }.abi_encode()),
         ];
-        let answers = self.ask(&calls).await;
-        let mut replies = Replies { node: self, pairs: answers.into_iter().zip(calls) };
-        Ok(Purse {
-            nonce: replies.required::<getNonceCall>()?,
-            balance: replies.number()?,
-            deposit: replies.required::<balanceOfCall>()?,
-        })
+        let mut answers = self.ask(&calls).await.into_iter().zip(&calls);
+        let mut next = || match answers.next() {
+            Some((answer, call)) => answer.map(|value| (call.purpose, value)),
+            None => Err(ChainError::malformed(self.endpoint.origin(), "a purse", "the answer", "complete")),
+        };
+        let [nonce, balance, deposit] = [next()?, next()?, next()?];
+        let returned = |(purpose, value): (&'static str, Value)| Ok((purpose, self.answer(purpose, &value).bytes()?));
+        let (purpose, nonce) = returned(nonce)?;
+        let nonce = self.returned::<getNonceCall>(purpose, &nonce)?;
+        let (purpose, deposit) = returned(deposit)?;
+        let deposit = self.returned::<balanceOfCall>(purpose, &deposit)?;
+        Ok(Purse { nonce, balance: self.answer(balance.0, &balance.1).number()?, deposit })
     }
 
     pub async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
@@ -874,31 +774,6 @@ impl Node {
         self.read("EntryPoint.balanceOf", ENTRY_POINT, &balanceOfCall { account }, at).await
     }
 
-    pub async fn nonces(&self, validator: Address, account: Address, at: At) -> Result<Nonces, ChainError> {
-        let call = noncesCall { account };
-        self.read("SessionKeyValidator.nonces", validator, &call, at).await.map(Nonces::from)
-    }
-
-    /// Where several run counters stand; a counter is `keccak256(uint256 sessionNonce ‖ uint32 index)`.
-    pub async fn run_statuses(
-        &self,
-        validator: Address,
-        account: Address,
-        counters: &[B256],
-        at: At,
-    ) -> Result<Vec<RunStatus>, ChainError> {
-        const PURPOSE: &str = "SessionKeyValidator.executionStatus";
-        let requests: Vec<_> = counters
-            .iter()
-            .map(|counter| CallRequest::new(validator, executionStatusCall { counter: *counter, account }.abi_encode()))
-            .collect();
-        let answers = self.call_each(PURPOSE, &requests, at).await;
-        answers
-            .into_iter()
-            .map(|answer| self.returned::<executionStatusCall>(PURPOSE, &answer?).map(RunStatus::from))
-            .collect()
-    }
-
     /// A contract read whose answer must be there.
     async fn read<C: SolCall>(
         &self,
@@ -936,57 +811,41 @@ impl Node {
         answers.into_iter().zip(calls).map(|(answer, call)| read(&self.answer(call.purpose, &answer?))).collect()
     }
 
-    /// Everything about an account at the latest block: itself, and what each of `validators` knows about it and about
-    /// each of `keys`. Two round trips where the endpoint takes batches.
-    #[cfg(test)]
-    pub async fn account_picture(
+    /// What a family asks of the chain, at one block, and makes of the answers: in as few requests as the endpoint allows.
+    pub async fn ask_for<T>(
         &self,
-        account: Address,
-        validators: &[Address],
-        keys: &[Address],
-        selectors: &[Selector],
-    ) -> Result<AccountPicture, ChainError> {
-        let block = self.latest_block().await?;
-        self.account_picture_at(account, validators, keys, selectors, block, At::Block(block.number)).await
+        queries: &[Query],
+        at: At,
+        read: impl FnOnce(query::Answers<'_, ChainError>) -> Result<T, Unread<ChainError>>,
+    ) -> Result<T, ChainError> {
+        let tag = at.tag();
+        let call = |query: &Query| match &query.read {
+            Read::Code(of) => Call::read("eth_getCode", json!([of, tag])).named(query.what),
+            Read::Balance(of) => Call::read("eth_getBalance", json!([of, tag])).named(query.what),
+            Read::Storage(of, slot) => Call::read("eth_getStorageAt", json!([of, slot, tag])).named(query.what),
+            Read::Call(to, data) => CallRequest::new(*to, data.clone()).eth_call(query.what, at),
+        };
+        let calls: Vec<Call> = queries.iter().map(call).collect();
+        let answers = self.at_known_block(&calls).await;
+        let answers = answers.into_iter().zip(queries).map(|(answer, query)| self.answer_to(query, &answer?)).collect();
+        read(query::Answers::new(queries, answers)).map_err(|error| match error {
+            Unread::Unanswered(error) => error,
+            Unread::Malformed { what, expected } => {
+                ChainError::malformed(self.endpoint.origin(), what, "the returned data", expected)
+            }
+        })
     }
 
-    /// The same at a block that is known already. One round trip.
-    pub async fn account_picture_at(
-        &self,
-        account: Address,
-        validators: &[Address],
-        keys: &[Address],
-        selectors: &[Selector],
-        block: Block,
-        at: At,
-    ) -> Result<AccountPicture, ChainError> {
-        let calls = picture_calls(account, validators, keys, selectors, at);
-        let answers = self.at_known_block(&calls).await;
-        let mut replies = Replies { node: self, pairs: answers.into_iter().zip(calls) };
-
-        let code_hash = replies.code_hash()?;
-        let balance = replies.number()?;
-        let deposit = replies.required::<balanceOfCall>()?;
-        let entry_point_nonce = replies.required::<getNonceCall>()?;
-        let owner = replies.if_there::<ecdsaValidatorStorageCall>()?.unwrap_or_default();
-        let implementation = Address::from_word(B256::from(replies.number()?));
-        let deployed = if let Some(code_hash) = code_hash {
-            Some(Deployed {
-                code_hash,
-                implementation,
-                default_validator: replies.required::<getDefaultValidatorCall>()?,
-                disabled_mode: replies.required::<getDisabledModeCall>()?,
-                executions: selectors
-                    .iter()
-                    .map(|sel| Ok((*sel, replies.required::<getExecutionCall>()?.into())))
-                    .collect::<Result<_, ChainError>>()?,
-            })
-        } else {
-            replies.skip(2 + selectors.len());
-            None
-        };
-        let validators = validators.iter().map(|v| replies.validator(*v, keys)).collect::<Result<_, _>>()?;
-        Ok(AccountPicture { block, account, balance, deposit, entry_point_nonce, owner, validators, deployed })
+    fn answer_to(&self, query: &Query, value: &Value) -> Result<query::Answer, ChainError> {
+        let answer = self.answer(query.what, value);
+        Ok(match query.read {
+            Read::Code(_) => query::Answer::CodeHash(match aggregate::told_hash(value) {
+                Some(hash) => Some(hash).filter(|hash| !hash.is_zero() && *hash != KECCAK256_EMPTY),
+                None => Some(answer.code()?).filter(|code| !code.is_empty()).map(|code| keccak256(&code)),
+            }),
+            Read::Balance(_) | Read::Storage(..) => query::Answer::Number(answer.number()?),
+            Read::Call(..) => query::Answer::Returned(answer.bytes()?),
+        })
     }
 
     /// Reads at a block that the node has just named. Behind a load balancer the next machine may not have it yet.
@@ -1000,141 +859,6 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
         self.ask(calls).await
-    }
-}
-
-/// The reads of an account picture; [`Node::account_picture`] takes the answers in this order.
-fn picture_calls(
-    account: Address,
-    validators: &[Address],
-    keys: &[Address],
-    selectors: &[Selector],
-    at: At,
-) -> Vec<Call> {
-    let view = |purpose, to, data: Vec<u8>| CallRequest::new(to, data).eth_call(purpose, at);
-    let tag = at.tag();
-    let mut calls = vec![
-        Call::read("eth_getCode", json!([account, tag])),
-        Call::read("eth_getBalance", json!([account, tag])),
-        view("EntryPoint.balanceOf", ENTRY_POINT, balanceOfCall { account }.abi_encode()),
-        view("EntryPoint.getNonce", ENTRY_POINT, getNonceCall { sender: account, key: U192::ZERO }.abi_encode()),
-        view(
-            "ECDSAValidator.ecdsaValidatorStorage",
-            ECDSA_VALIDATOR,
-            ecdsaValidatorStorageCall { account }.abi_encode(),
-        ),
-        Call::read("eth_getStorageAt", json!([account, IMPLEMENTATION_SLOT, tag])),
-        view("Kernel.getDefaultValidator", account, getDefaultValidatorCall {}.abi_encode()),
-        view("Kernel.getDisabledMode", account, getDisabledModeCall {}.abi_encode()),
-    ];
-    let execution =
-        |sel: &Selector| view("Kernel.getExecution", account, getExecutionCall { sel: sel.0.into() }.abi_encode());
-    calls.extend(selectors.iter().map(execution));
-    for validator in validators {
-        calls.push(Call::read("eth_getCode", json!([validator, tag])));
-        calls.push(view("SessionKeyValidator.nonces", *validator, noncesCall { account }.abi_encode()));
-        calls.extend(keys.iter().map(|key| {
-            let data = sessionDataCall { sessionKey: *key, account }.abi_encode();
-            view("SessionKeyValidator.sessionData", *validator, data)
-        }));
-    }
-    calls
-}
-
-/// The answers of an account picture, taken one after the other.
-struct Replies<'a> {
-    node: &'a Node,
-    pairs: std::iter::Zip<vec::IntoIter<Result<Value, ChainError>>, vec::IntoIter<Call>>,
-}
-
-impl Replies<'_> {
-    fn next(&mut self) -> Result<(&'static str, Value), ChainError> {
-        match self.pairs.next() {
-            Some((answer, call)) => Ok((call.purpose, answer?)),
-            None => Err(ChainError::malformed(self.node.endpoint.origin(), "an account", "the answer", "complete")),
-        }
-    }
-
-    fn skip(&mut self, count: usize) {
-        for _ in 0..count {
-            self.pairs.next();
-        }
-    }
-
-    /// keccak256 of an account's code; `None` when there is none.
-    fn code_hash(&mut self) -> Result<Option<B256>, ChainError> {
-        let (purpose, value) = self.next()?;
-        if let Some(hash) = aggregate::told_hash(&value) {
-            return Ok(Some(hash).filter(|hash| !hash.is_zero() && *hash != KECCAK256_EMPTY));
-        }
-        let code = self.node.answer(purpose, &value).code()?;
-        Ok((!code.is_empty()).then(|| keccak256(&code)))
-    }
-
-    fn number(&mut self) -> Result<U256, ChainError> {
-        let (purpose, value) = self.next()?;
-        self.node.answer(purpose, &value).number()
-    }
-
-    fn required<C: SolCall>(&mut self) -> Result<C::Return, ChainError> {
-        let (purpose, value) = self.next()?;
-        let bytes = self.node.answer(purpose, &value).bytes()?;
-        self.node.returned::<C>(purpose, &bytes)
-    }
-
-    /// A read of a contract that need not exist on this chain.
-    fn if_there<C: SolCall>(&mut self) -> Result<Option<C::Return>, ChainError> {
-        let (purpose, value) = self.next()?;
-        let bytes = self.node.answer(purpose, &value).bytes()?;
-        if bytes.is_empty() { Ok(None) } else { self.node.returned::<C>(purpose, &bytes).map(Some) }
-    }
-
-    fn validator(&mut self, address: Address, keys: &[Address]) -> Result<ValidatorPicture, ChainError> {
-        let code_hash = self.code_hash()?;
-        let nonces = self.if_there::<noncesCall>()?.map(Nonces::from).unwrap_or_default();
-        let sessions = keys
-            .iter()
-            .map(|key| {
-                let data = self.if_there::<sessionDataCall>()?.map(SessionData::from).unwrap_or_default();
-                Ok((*key, data))
-            })
-            .collect::<Result<_, ChainError>>()?;
-        Ok(ValidatorPicture { address, code_hash, nonces, sessions })
-    }
-}
-
-impl From<getExecutionReturn> for Execution {
-    fn from(slot: getExecutionReturn) -> Self {
-        Self {
-            valid_after: slot.validAfter.to(),
-            valid_until: slot.validUntil.to(),
-            executor: slot.executor,
-            validator: slot.validator,
-        }
-    }
-}
-
-impl From<sessionDataReturn> for SessionData {
-    fn from(data: sessionDataReturn) -> Self {
-        Self {
-            merkle_root: data.merkleRoot,
-            valid_after: data.validAfter.to(),
-            valid_until: data.validUntil.to(),
-            paymaster: data.paymaster,
-            nonce: data.nonce,
-        }
-    }
-}
-
-impl From<noncesReturn> for Nonces {
-    fn from(nonces: noncesReturn) -> Self {
-        Self { last: nonces.lastNonce, invalid: nonces.invalidNonce }
-    }
-}
-
-impl From<executionStatusReturn> for RunStatus {
-    fn from(status: executionStatusReturn) -> Self {
-        Self { valid_after: status.validAfter.to(), runs: status.runs.to() }
     }
 }
 
@@ -1312,16 +1036,33 @@ fn told_blocks(words: &str, from: u64, asked: u64) -> Option<u64> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use alloy::{primitives::hex, sol_types::SolValue};
+    use alloy::{
+        primitives::{FixedBytes, hex},
+        sol_types::SolValue,
+    };
 
     use super::*;
-    use crate::protocol::kernel_v2::account::selector;
     use crate::{
-        protocol::kernel_v2::generation::Generation,
+        protocol::kernel_v2::{
+            account::selector,
+            approval::EnableData,
+            generation::{ECDSA_VALIDATOR, Generation},
+            judge::Window,
+            revocation::Nonces,
+            snapshot::{Moment, Route, Snapshot, SnapshotRequest},
+        },
         wallet::chain::stub_server::{Canned, canned, canned_alone, unknown_method},
     };
 
-    const SELECTORS: [Selector; 3] = [selector::EXECUTE, selector::EXECUTE_BATCH, selector::EXECUTE_DELEGATE_CALL];
+    sol! {
+        function getExecution(bytes4 sel);
+        function getDisabledMode();
+        function getDefaultValidator();
+        function ecdsaValidatorStorage(address account);
+        function nonces(address account);
+        function sessionData(address sessionKey, address account);
+    }
+
     const ACCOUNT: Address = Address::repeat_byte(0x11);
     const KEY: Address = Address::repeat_byte(0x22);
     const OWNER: Address = Address::repeat_byte(0x33);
@@ -1329,6 +1070,14 @@ mod tests {
 
     fn node(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Node {
         Node::new(canned(answer))
+    }
+
+    /// The account at the newest block, with what is held for the key. Here other code than the deployed validators' counts.
+    async fn snapshot(node: &Node) -> Result<Snapshot, ChainError> {
+        let request = SnapshotRequest::of(ACCOUNT, &[KEY], None).on_own_chain(true);
+        let block = node.latest_block().await?;
+        let moment = Moment { block: block.number, timestamp: block.timestamp };
+        node.ask_for(&request.queries(), At::Block(block.number), |answers| request.read(moment, answers)).await
     }
 
     fn saying(value: Value) -> Node {
@@ -1368,7 +1117,6 @@ mod tests {
         let selector: [u8; 4] = data[..4].try_into().unwrap();
         match selector {
             balanceOfCall::SELECTOR => abi(&U256::from(6)),
-            getNonceCall::SELECTOR => abi(&U256::from(9)),
             ecdsaValidatorStorageCall::SELECTOR => abi(&if deployed { OWNER } else { Address::ZERO }),
             getDefaultValidatorCall::SELECTOR => abi(&ECDSA_VALIDATOR),
             getDisabledModeCall::SELECTOR => abi(&FixedBytes::<4>::from([0xff; 4])),
@@ -1385,40 +1133,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_picture_holds_everything_about_an_account_at_one_block() {
-        let validators = [G2, Generation::G3.address()];
-        let picture = node(chain(true)).account_picture(ACCOUNT, &validators, &[KEY], &SELECTORS).await.unwrap();
-        assert_eq!((picture.block.number, picture.block.timestamp), (16, 0x65));
-        assert_eq!((picture.balance, picture.deposit, picture.owner), (U256::from(5), U256::from(6), OWNER));
-        assert_eq!(picture.entry_point_nonce, U256::from(9));
-        let deployed = picture.deployed.unwrap();
-        assert_eq!(deployed.implementation, Address::repeat_byte(0x44));
-        assert_eq!(deployed.default_validator, ECDSA_VALIDATOR);
-        assert_eq!(deployed.disabled_mode, [0xff; 4]);
-        let slot = Execution { valid_after: 1, valid_until: 2, executor: Address::ZERO, validator: G2 };
-        assert!(deployed.executions.contains(&(selector::EXECUTE, slot)));
-        assert!(deployed.executions.contains(&(selector::EXECUTE_BATCH, Execution::default())));
-        let [g2, g3] = <[_; 2]>::try_from(picture.validators).unwrap();
-        assert_eq!(g2.nonces, Nonces { last: 4, invalid: 3 });
-        let session = SessionData {
+    async fn a_snapshot_holds_everything_about_an_account_at_one_block() {
+        let snapshot = snapshot(&node(chain(true))).await.unwrap();
+        assert_eq!((snapshot.block, snapshot.timestamp, snapshot.deployed), (16, 0x65, true));
+        assert_eq!((snapshot.balance, snapshot.deposit, snapshot.owner), (U256::from(5), U256::from(6), Some(OWNER)));
+        assert_eq!(snapshot.implementation, Some(Address::repeat_byte(0x44)));
+        assert_eq!((snapshot.kernel, snapshot.known_proxy), (None, false), "code that is no Kernel's");
+        assert_eq!(snapshot.default_validator, Some(ECDSA_VALIDATOR));
+        assert_eq!(snapshot.disabled_mode, u32::MAX);
+        let window = Window { after: 1, until: 2 };
+        let route = Route { validator: G2, executor: Address::ZERO, window };
+        assert_eq!(snapshot.route(selector::EXECUTE), Some(route));
+        assert_eq!(snapshot.route(selector::EXECUTE_BATCH), None);
+        assert_eq!(snapshot.nonces(Generation::G2), Nonces { last: 4, invalid: 3 });
+        let held = EnableData {
+            session_key: KEY,
             merkle_root: B256::repeat_byte(5),
             valid_after: 10,
             valid_until: 20,
             paymaster: Address::repeat_byte(6),
-            nonce: U256::from(4),
+            nonce: 4,
         };
-        assert_eq!(g2.sessions, [(KEY, session)]);
-        assert_eq!(g2.code_hash, Some(keccak256([0x60])));
-        let absent = (g3.code_hash, g3.nonces, g3.sessions);
-        assert_eq!(absent, (None, Nonces::default(), vec![(KEY, SessionData::default())]));
+        assert!(snapshot.holds(Generation::G2, &held));
+        assert!(!snapshot.has_validator(Generation::G3), "it is not on this chain");
     }
 
     #[tokio::test]
     async fn an_account_without_code_has_validators_all_the_same() {
-        let picture = node(chain(false)).account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.unwrap();
-        assert_eq!(picture.deployed, None);
-        assert_eq!(picture.owner, Address::ZERO);
-        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+        let snapshot = snapshot(&node(chain(false))).await.unwrap();
+        assert_eq!((snapshot.deployed, snapshot.owner, snapshot.implementation), (false, None, None));
+        assert_eq!(snapshot.nonces(Generation::G2), Nonces { last: 4, invalid: 3 });
+    }
+
+    #[tokio::test]
+    async fn only_code_that_is_known_counts_as_a_validator() {
+        let node = node(chain(true));
+        let request = SnapshotRequest::of(ACCOUNT, &[KEY], None);
+        let moment = Moment { block: 16, timestamp: 0x65 };
+        let queries = request.queries();
+        let read = node.ask_for(&queries, At::Block(16), |answers| request.read(moment, answers));
+        assert!(read.await.unwrap().nonces.is_empty());
     }
 
     #[tokio::test]
@@ -1432,7 +1186,7 @@ mod tests {
             }
             chain(method, params)
         });
-        assert!(node.account_picture(ACCOUNT, &[G2], &[], &SELECTORS).await.is_ok());
+        assert!(snapshot(&node).await.is_ok());
     }
 
     #[tokio::test]
@@ -1442,14 +1196,21 @@ mod tests {
             "eth_call" if params[0]["to"] == json!(ACCOUNT) => Ok(json!("0x")),
             _ => chain(method, params),
         });
-        let error = node.account_picture(ACCOUNT, &[G2], &[], &SELECTORS).await.unwrap_err();
+        let error = snapshot(&node).await.unwrap_err();
         assert!(error.to_string().contains("Kernel.getDefaultValidator"), "{error}");
     }
 
     #[tokio::test]
     async fn words_with_dirty_bits_are_malformed() {
         for (last, invalid) in [(U256::MAX, U256::ZERO), (U256::ZERO, U256::from(u128::MAX) + U256::ONE)] {
-            let error = saying(abi(&(last, invalid))).nonces(G2, ACCOUNT, At::Latest).await.unwrap_err();
+            let mut chain = chain(true);
+            let node = node(move |method, params| match params[0]["data"].as_str() {
+                Some(data) if data.starts_with(&hex::encode_prefixed(noncesCall::SELECTOR)) => {
+                    Ok(abi(&(last, invalid)))
+                }
+                _ => chain(method, params),
+            });
+            let error = snapshot(&node).await.unwrap_err();
             assert!(matches!(error, ChainError::Malformed { .. }), "{error}");
         }
     }
@@ -1476,8 +1237,7 @@ mod tests {
             let _ = node.receipt(B256::ZERO).await;
             let _ = node.transaction(B256::ZERO).await;
             let _ = node.prices(1, &[50]).await;
-            let _ = node.run_statuses(G2, ACCOUNT, &[B256::ZERO], At::Latest).await;
-            assert!(node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.is_err());
+            assert!(snapshot(&node).await.is_err());
             // An empty list and null are no logs.
             let none =
                 matches!(node.endpoint.call(chain_id_call()).await, Ok(value) if value == json!([]) || value.is_null());
@@ -1615,22 +1375,14 @@ mod tests {
         let word = |n: u64| U256::from(n).to_be_bytes::<32>().to_vec();
         let item = |data: Vec<u8>| [word(1), word(data.len() as u64), data].concat();
         let slot = || [word(0), word(0), word(0), B256::left_padding_from(G2.as_slice()).to_vec()].concat();
-        let reads = [
-            keccak256([0x60]).to_vec(),
-            word(5),
-            word(6),
-            word(9),
-            B256::left_padding_from(OWNER.as_slice()).to_vec(),
-            B256::left_padding_from(ECDSA_VALIDATOR.as_slice()).to_vec(),
-            word(0),
-            slot(),
-            slot(),
-            slot(),
-            keccak256([0x61]).to_vec(),
-            [word(4), word(3)].concat(),
-            word(0).repeat(5),
-        ];
-        let answer = Bytes::from(reads.map(item).concat());
+        let owner = B256::left_padding_from(OWNER.as_slice()).to_vec();
+        let default_validator = B256::left_padding_from(ECDSA_VALIDATOR.as_slice()).to_vec();
+        let of_account = [keccak256([0x60]).to_vec(), word(5), word(6), owner, default_validator, word(0)];
+        let of_validator = [keccak256([0x61]).to_vec(), [word(4), word(3)].concat(), word(0).repeat(5)];
+        let slots = vec![slot(); selector::KNOWN.len()];
+        let validators = of_validator.into_iter().cycle().take(3 * Generation::ALL.len());
+        let reads = of_account.into_iter().chain(slots).chain(validators);
+        let answer = Bytes::from(reads.map(item).collect::<Vec<_>>().concat());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&asked);
         let node = Node::new(canned_alone(move |method, params| {
@@ -1642,11 +1394,10 @@ mod tests {
                 _ => return unknown_method(),
             })
         }));
-        let picture = node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.unwrap();
+        let snapshot = snapshot(&node).await.unwrap();
         assert_eq!(*asked.lock().unwrap(), ["eth_getBlockByNumber", "eth_call", "eth_getStorageAt"]);
-        assert_eq!((picture.balance, picture.deposit, picture.owner), (U256::from(5), U256::from(6), OWNER));
-        assert_eq!(picture.deployed.unwrap().code_hash, keccak256([0x60]));
-        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+        assert_eq!((snapshot.balance, snapshot.deposit, snapshot.owner), (U256::from(5), U256::from(6), Some(OWNER)));
+        assert_eq!(snapshot.nonces(Generation::G2), Nonces { last: 4, invalid: 3 });
     }
 
     #[tokio::test]
@@ -1656,9 +1407,9 @@ mod tests {
             None if method == "eth_call" => Err((-32602, "missing `to`".into())),
             _ => chain(method, params),
         }));
-        let picture = node.account_picture(ACCOUNT, &[G2], &[KEY], &SELECTORS).await.unwrap();
-        assert_eq!((picture.balance, picture.owner), (U256::from(5), OWNER));
-        assert_eq!(picture.validators[0].nonces, Nonces { last: 4, invalid: 3 });
+        let snapshot = snapshot(&node).await.unwrap();
+        assert_eq!((snapshot.balance, snapshot.owner), (U256::from(5), Some(OWNER)));
+        assert_eq!(snapshot.nonces(Generation::G2), Nonces { last: 4, invalid: 3 });
     }
 
     /// A node that answers log queries of at most `most` blocks; otherwise the error, told with the length asked for.

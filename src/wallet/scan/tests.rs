@@ -1,6 +1,7 @@
 //! Histories on a chain in this process - on the sandbox's contracts, and on the deployed ones where their recording is at
 //! hand - and what a scan makes of them from the chain alone.
 
+use crate::protocol::kernel_v2::snapshot::SnapshotRequest;
 use std::{
     path::Path,
     sync::{
@@ -224,7 +225,7 @@ impl World {
     fn nonces(&self) -> (u128, u128) {
         let picture = block_on(async {
             let services = self.wallet.services(NAME).await.unwrap();
-            services.picture(self.account.address, &[], None).await.unwrap()
+            services.snapshot(&SnapshotRequest::of(self.account.address, &[], None)).await.unwrap()
         });
         let nonces = picture.nonces(G2);
         (nonces.last, nonces.invalid)
@@ -975,7 +976,7 @@ impl Story {
         let addresses: Vec<Address> = self.enabled.iter().map(|e| e.granted.key.address()).collect();
         let picture = block_on(async {
             let services = self.world.wallet.services(NAME).await.unwrap();
-            services.picture(self.world.account.address, &addresses, None).await.unwrap()
+            services.snapshot(&SnapshotRequest::of(self.world.account.address, &addresses, None)).await.unwrap()
         });
         let routed = picture.generation(selector::EXECUTE) == Some(G2);
         let lives = |e: &Enabling| {

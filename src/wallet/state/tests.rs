@@ -1,12 +1,14 @@
-use alloy::primitives::{Bytes, FixedBytes, address};
+use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256, address};
 
 use super::*;
 use crate::{
     protocol::kernel_v2::{
         account::selector,
         approval::ApprovalRequest,
-        generation::ECDSA_VALIDATOR,
+        generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+        judge::{ExecutionStatus, Window},
         permission::{ExecutionRule, Operation, Permission, Scope},
+        snapshot::Route,
     },
     wallet::model::Origin,
 };
@@ -74,9 +76,9 @@ fn approval(key: &Key, nonce: u128) -> ApprovalRecord {
     }
 }
 
-fn picture() -> Picture {
+fn picture() -> Snapshot {
     let route = Route { validator: Generation::G2.address(), executor: Address::ZERO, window: Window::default() };
-    Picture {
+    Snapshot {
         block: 100,
         timestamp: NOW,
         deployed: true,
@@ -95,25 +97,25 @@ fn picture() -> Picture {
     }
 }
 
-fn set_last(picture: &mut Picture, last: u128) {
+fn set_last(picture: &mut Snapshot, last: u128) {
     picture.nonces.get_mut(&Generation::G2).unwrap().last = last;
 }
 
-fn set_invalid(picture: &mut Picture, invalid: u128) {
+fn set_invalid(picture: &mut Snapshot, invalid: u128) {
     picture.nonces.get_mut(&Generation::G2).unwrap().invalid = invalid;
 }
 
 /// The chain holds the approval, which was turn 5 and so the last one.
-fn enable(picture: &mut Picture, approval: &ApprovalRecord) {
+fn enable(picture: &mut Snapshot, approval: &ApprovalRecord) {
     set_last(picture, 5);
     picture.sessions.insert((Generation::G2, KEY), approval.request.enable);
 }
 
-fn route_to(picture: &mut Picture, validator: Address) {
+fn route_to(picture: &mut Snapshot, validator: Address) {
     picture.routes.insert(selector::EXECUTE, Route { validator, executor: Address::ZERO, window: Window::default() });
 }
 
-fn runs(picture: &mut Picture, index: u32, runs: u64) {
+fn runs(picture: &mut Snapshot, index: u32, runs: u64) {
     picture.statuses.insert((Generation::G2, 5, index), ExecutionStatus { valid_after: 0, runs });
 }
 
@@ -121,7 +123,7 @@ fn runs(picture: &mut Picture, index: u32, runs: u64) {
 struct Case {
     key: Key,
     approval: ApprovalRecord,
-    picture: Picture,
+    picture: Snapshot,
 }
 
 fn pending() -> Case {
@@ -374,7 +376,7 @@ fn a_key_is_what_the_most_alive_of_its_approvals_is() {
     let mut second = approval(&key, 6);
     second.request.selector = selector::EXECUTE_BATCH;
     let state =
-        |approvals: &[ApprovalRecord], picture: &Picture| of_key(&key, approvals, Some(picture), &Turns::new()).state;
+        |approvals: &[ApprovalRecord], picture: &Snapshot| of_key(&key, approvals, Some(picture), &Turns::new()).state;
     assert_eq!(state(&[second.clone(), first.clone()], &picture), State::Active);
     picture.sessions.clear();
     assert_eq!(state(&[first.clone(), second.clone()], &picture), State::Pending);
@@ -412,7 +414,7 @@ fn k6_a_revoked_key_can_never_return_only_where_its_nonce_was_invalidated_or_non
     revoked.revoked_at = Some(NOW);
     let mut picture = picture();
     set_last(&mut picture, 5);
-    let said = |key: &Key, picture: &Picture| of_approval(key, &approval(key, 5), Some(picture), &Turns::new()).reason;
+    let said = |key: &Key, picture: &Snapshot| of_approval(key, &approval(key, 5), Some(picture), &Turns::new()).reason;
     assert!(said(&revoked, &picture).contains("unless the owner sets nonces back"));
     set_invalid(&mut picture, 5);
     assert!(said(&revoked, &picture).contains("can never be used again"));

@@ -2,6 +2,7 @@
 //! event, other tools' approvals, rewinds, other versions and owners. After each, the owner revokes; and whenever that is called
 //! done, every holder, the foreign validator and a stranger try everything they have, to a fixed point.
 
+use crate::protocol::kernel_v2::snapshot::SnapshotRequest;
 use alloy::{primitives::aliases::U48, sol_types::SolValue};
 
 use super::*;
@@ -353,7 +354,7 @@ impl Story {
         let address = self.grants[at].key.address();
         let picture = block_on(async {
             let services = self.world.wallet.services(NAME).await.unwrap();
-            services.picture(self.world.account.address, &[address], None).await.unwrap()
+            services.snapshot(&SnapshotRequest::of(self.world.account.address, &[address], None)).await.unwrap()
         });
         !picture.holds(G2, &self.grants[at].approval.request.enable)
     }
