@@ -82,7 +82,7 @@ impl Services {
     /// What is wrong when two readings are not alike.
     pub fn contradicted_by(&self, told: &Snapshot, stored: &Snapshot) -> Option<Error> {
         let about = told.contradicts(stored)?;
-        let message = format!("not proven: {} contradicts itself about {about}", self.origin());
+        let message = format!("{} contradicts itself about {about}", self.origin());
         Some(
             Error::new(Class::Chain, "chain.contradiction", message)
                 .hint("treat the keys as still active, and ask another node (`network add` with another --rpc)"),

@@ -144,6 +144,9 @@ impl Wallet {
         let history = self.reach(&account)?;
         let picture = services.snapshot(&account.wanted(&known).with_routes(&history.opened)).await?;
         let power = Power::of(&account, &picture, history);
+        if let Some(contradiction) = services.contradiction_in(&account.wanted(&known), &picture).await {
+            return Err(contradiction.hint("nothing was signed; ask another node (`network add` with another --rpc)"));
+        }
         let second = services.nodes_agree(&account.wanted(&known), &picture).await?;
         let kernel = same_account(&account, &picture)?;
         let generation = choose_validator(intent.policy.validator, &picture)?;

@@ -767,16 +767,35 @@ impl Wallet {
 impl Services {
     /// What a bundler calls mined, as the node has it. `None` while the node does not have the transaction.
     async fn confirmed(&self, included: &Included, user_op: &UserOperation) -> Result<Option<Progress>> {
+        let mut without_block = None;
         for pause in NODE_FOLLOWS {
             sleep(Duration::from_millis(pause)).await;
             match self.node.receipt(included.transaction_hash).await {
-                Ok(Some(receipt)) => return self.agreed(included, user_op, &receipt).map(Some),
+                Ok(Some(receipt)) => match self.in_its_block(&receipt).await {
+                    Ok(()) => return self.agreed(included, user_op, &receipt).map(Some),
+                    Err(error) => without_block = Some(error),
+                },
                 Ok(None) => {}
                 Err(error) if error.is_passing() => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(None)
+        without_block.map_or(Ok(None), Err)
+    }
+
+    /// Whether the block that a receipt names is that block. Behind a load balancer the next machine may not have it yet.
+    pub(super) async fn in_its_block(&self, receipt: &Receipt) -> Result<()> {
+        let (number, hash) = (receipt.block_number, receipt.block_hash);
+        let message = match self.node.blocks(&[number]).await?.first().copied().flatten() {
+            Some(block) if block.hash == hash => return Ok(()),
+            Some(block) => format!("the block {number} with the hash {hash}, and block {number} has the hash {}", block.hash),
+            None => format!("the block {number}, and has no such block"),
+        };
+        let node = self.node.endpoint().origin();
+        let transaction = receipt.transaction_hash;
+        let message = format!("{node} contradicts itself: its receipt of transaction {transaction} names {message}");
+        Err(Error::new(Class::Chain, "chain.contradiction", message)
+            .hint("it may be mined all the same: look with `keyleash status HASH` through another node"))
     }
 
     fn agreed(&self, included: &Included, user_op: &UserOperation, receipt: &Receipt) -> Result<Progress> {

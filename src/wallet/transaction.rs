@@ -250,6 +250,11 @@ impl Services {
                 Ok(Landed::Waiting) => passed_by = 0,
                 // Behind a load balancer the nonce may be known before the receipt.
                 Ok(Landed::Displaced) if passed_by < LATE_RECEIPTS => passed_by += 1,
+                Ok(Landed::In(receipt)) => match self.in_its_block(&receipt).await {
+                    Ok(()) => return Ok(Landed::In(receipt)),
+                    Err(_) if passed_by < LATE_RECEIPTS => passed_by += 1,
+                    Err(error) => return Err(error),
+                },
                 Ok(landed) => return Ok(landed),
                 Err(error) if error.is_passing() => {}
                 Err(error) => return Err(error.into()),

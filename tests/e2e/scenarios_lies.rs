@@ -14,7 +14,7 @@
 mod forgeries;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::Path,
@@ -192,6 +192,9 @@ struct Orders {
     asked: u32,
     /// Answers that were forged.
     forged: u32,
+    /// Questions that were answered with a lie, and those that were answered truly: method, and what it was asked about.
+    lied_about: BTreeSet<String>,
+    told_truly: BTreeSet<String>,
     /// UserOperations and transactions that were handed in.
     sent: Vec<Spent>,
 }
@@ -239,8 +242,9 @@ struct Run {
     exit: i32,
     envelope: Value,
     stderr: String,
-    asked: u32,
     forged: u32,
+    /// No question that was answered with a lie was answered truly as well.
+    unopposed: bool,
     sent: Vec<Spent>,
 }
 
@@ -380,8 +384,8 @@ impl Fixture {
             exit: if hung { -2 } else { output.status.code().unwrap_or(-1) },
             envelope: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            asked: orders.asked,
             forged: orders.forged,
+            unopposed: orders.lied_about.is_disjoint(&orders.told_truly),
             sent: orders.sent,
         }
     }
@@ -442,7 +446,7 @@ impl Fixture {
         if falsehoods.is_empty() {
             return if run.exit == 0 { Verdict::Harmless } else { Verdict::Caught };
         }
-        let heard_only_the_lie = told == Told::Always || run.asked == run.forged;
+        let heard_only_the_lie = told == Told::Always || run.unopposed;
         let node = |url: &str| url.trim_start_matches("http://").to_owned();
         let everything = format!("{} {}", run.envelope, run.stderr);
         let named = [&self.node.url, &self.bundler.url].iter().any(|url| everything.contains(&node(url)));
@@ -637,10 +641,14 @@ fn answer(known: &Mutex<Option<Known>>, orders: &Mutex<Orders>, method: &str, pa
         Told::Second => orders.asked == 2,
         Told::Always => true,
     };
+    // Whatever block it was asked at.
+    let question = format!("{method} {} {}", params[0], if method == "eth_getStorageAt" { &params[1] } else { &Value::Null });
     if !tell || forged == truth {
+        orders.told_truly.insert(question);
         return truth;
     }
     orders.forged += 1;
+    orders.lied_about.insert(question);
     forged
 }
 

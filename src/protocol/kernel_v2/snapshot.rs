@@ -318,6 +318,9 @@ impl Snapshot {
         if self.sessions != other.sessions {
             return Some("the session keys that the validator holds".to_owned());
         }
+        if self.deployed != other.deployed {
+            return Some("whether the account is deployed".to_owned());
+        }
         (self.disabled_mode != other.disabled_mode).then(|| "whether the account is paused".to_owned())
     }
 
