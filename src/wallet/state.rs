@@ -11,7 +11,7 @@ use super::{
 };
 use crate::kernel::{
     approval::EnableData,
-    generation::{Generation, KernelVersion},
+    generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
     judge::{ExecutionStatus, Window},
     revocation::Nonces,
     sentence,
@@ -332,13 +332,15 @@ fn past(key: &Key, enable: &EnableData, nonces: Nonces) -> Standing {
 /// Signed, never enabled, and its turn may still come.
 fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Picture, nonces: Nonces, turns: &Turns<'_>) -> Standing {
     let enable = &approval.request.enable;
-    if let Some(owner) = picture.owner.filter(|owner| *owner != key.owner) {
+    // Another default validator decides which signatures count, and may take this one.
+    let owner_decides = picture.default_validator.is_none_or(|validator| validator == ECDSA_VALIDATOR);
+    if let Some(owner) = picture.owner.filter(|owner| owner_decides && *owner != key.owner) {
         return standing(
             State::Stale,
             format!("the account's owner is {owner} now; the signature of {} does not count", key.owner),
         );
     }
-    if let Some(kernel) = picture.kernel.filter(|kernel| *kernel != approval.request.kernel) {
+    if let Some(kernel) = picture.kernel.filter(|kernel| owner_decides && *kernel != approval.request.kernel) {
         return standing(
             State::Stale,
             format!("it was signed for Kernel {}, and the account runs {kernel}", approval.request.kernel),

@@ -43,7 +43,7 @@ const ALIAS: &str = "again";
 const GENERATIONS: [Generation; 2] = [Generation::G1, Generation::G2];
 
 /// What histories the ordinary run goes through; the long run takes more.
-const HISTORIES: usize = 220;
+const HISTORIES: usize = 200;
 const LONG: usize = 10_000;
 
 struct Dice(u64);
@@ -115,6 +115,10 @@ struct Seen {
     reclaims: usize,
     /// That there was nothing to take back.
     nothing: usize,
+    /// Something was done between a plan and its block.
+    races: usize,
+    /// A key was shown as over.
+    shown: usize,
     under_two_names: usize,
     on_g1: usize,
     /// With approvals of an owner or for a version that was not the account's, tried after it was again.
@@ -553,6 +557,60 @@ impl Story {
         self.follow_the_keys();
     }
 
+    /// What a holder or another tool does meanwhile.
+    fn race(&mut self) {
+        self.acts.push("race".into());
+        match self.dice.below(3) {
+            0 if !self.grants.is_empty() => {
+                let (at, enabling) = (self.dice.below(self.grants.len()), self.dice.below(2) == 0);
+                self.holder_tries(at, enabling);
+            }
+            1 => self.set_turns(),
+            _ => self.act(),
+        }
+        self.follow_the_keys();
+        self.seen.races += 1;
+    }
+
+    /// What is shown as over must be refused, whatever is done about it later.
+    fn believe_what_is_shown(&mut self) {
+        let keys = self.world.wallet.store.read(|r| r.keys_of(NAME, self.world.account.address, true)).unwrap();
+        let addresses: Vec<Address> = keys.iter().map(|key| key.session_key).collect();
+        let picture = block_on(async {
+            let services = self.world.wallet.services(NAME).await.unwrap();
+            services.picture(self.world.account.address, &addresses, None).await
+        });
+        let account = self.world.account.address;
+        let route = U256::from_be_bytes(keccak256((function::EXECUTE, ROUTES).abi_encode()).0);
+        // Where nothing is routed, the default validator is asked.
+        let asked = match self.stored(account, route + U256::ONE) {
+            U256::ZERO => self.stored(account, ROUTES - U256::ONE) << 16 >> 96,
+            validator => validator,
+        };
+        let open = asked == U256::from_be_bytes(ANYBODY.into_word().0);
+        // Foreign code answers what it likes.
+        let Ok(picture) = picture else { return };
+        for key in keys {
+            // A scan takes keys in as well.
+            let Some(at) = key.id.strip_prefix('g').and_then(|at| at.parse::<usize>().ok()) else { continue };
+            let view = self.world.wallet.key_view(&key, Some(&picture)).unwrap();
+            // Through a route to whom everybody is welcome, any signature will do.
+            let alone = !open && self.grants.iter().filter(|g| g.holder() == key.session_key).count() == 1;
+            let modes: &[bool] = match view.state {
+                State::Revoked | State::Dead if alone => &[true, false],
+                State::Revoked | State::Dead | State::Stale => &[true],
+                State::Paused if alone => &[false],
+                _ => continue,
+            };
+            self.seen.shown += 1;
+            for enabling in modes {
+                let acted = self.holder_tries(at, *enabling);
+                let (state, reason) = (view.state, &view.state_reason);
+                assert!(!acted, "g{at} is shown as {state} ({reason}), enabling {enabling}: {:?}", self.acts);
+            }
+        }
+    }
+
     /// The account makes this its owner.
     fn own(&self, owner: Address) -> Bytes {
         execute(ECDSA_VALIDATOR, enable_key(owner.as_slice()))
@@ -638,10 +696,16 @@ impl Story {
         let account = if self.twice { self.dice.of(&["treasury", "again"]) } else { "treasury" };
         let intent = RevokeIntent { account: account.into(), wish: wish.clone(), via, max_cost: None };
         self.acts.push(format!("{wish:?}"));
-        let done = block_on(async {
-            let plan = self.world.wallet.plan_revoke(intent).await?;
-            self.world.wallet.execute_revoke(plan).await
-        });
+        let done = match block_on(self.world.wallet.plan_revoke(intent)) {
+            Ok(plan) => {
+                // Others do not wait between a plan and its block.
+                if self.dice.below(3) == 0 {
+                    self.race();
+                }
+                block_on(self.world.wallet.execute_revoke(plan))
+            }
+            Err(error) => Err(error),
+        };
         self.seen.revocations += 1;
         let claimed = match &done {
             Ok(revoked) => matches!(revoked.verdict(), Verdict::Proven | Verdict::Done),
@@ -700,6 +764,10 @@ impl Story {
         // Where nothing is sent, what else can act is told by itself.
         let told =
             done.is_err() && !block_on(self.world.wallet.foreign_power(account)).is_ok_and(|power| power.is_empty());
+        if told {
+            // Through what was told of, anybody may act as if a key were enabled.
+            tries.kept.extend(tries.dead.iter().map(|at| self.grants[*at].holder()));
+        }
         let whole = all && done.is_ok() || wish == Wish::Reclaim;
         tries.functions.extend(FUNCTIONS.into_iter().filter(|f| !told && (whole || function::KNOWN.contains(f))));
         self.seen.claims += 1;
@@ -726,8 +794,15 @@ fn stores(slot: U256, value: U256) -> Bytes {
 #[test]
 fn what_is_called_revoked_can_do_nothing_after_any_history_with_foreign_acts() {
     let Some(chain) = deployed_chain() else { return };
-    let long = std::env::var_os("KEYLEASH_LONG").is_some();
-    let (histories, first) = if long { (LONG, 1 << 32) } else { (HISTORIES, 0) };
+    // `1/2` and `2/2`: one half each, for two processes.
+    let (histories, first) = match std::env::var("KEYLEASH_LONG").ok() {
+        None => (HISTORIES, 0),
+        Some(part) => {
+            let (part, of) = part.split_once('/').unwrap_or(("1", "1"));
+            let (part, of): (usize, usize) = (part.parse().unwrap(), of.parse().unwrap());
+            (LONG / of, (1 << 32) + ((part - 1) * (LONG / of)) as u64)
+        }
+    };
     let mut seen = Seen::default();
     for seed in first..first + histories as u64 {
         let mut story = Story::new(chain.clone(), seed);
@@ -740,10 +815,12 @@ fn what_is_called_revoked_can_do_nothing_after_any_history_with_foreign_acts() {
             if story.dice.below(3) > 0 {
                 story.adopt();
             }
+            story.believe_what_is_shown();
             story.revoke_and_try();
+            story.believe_what_is_shown();
         }
         seen = story.seen;
-        if (seed + 1).is_multiple_of(1000) {
+        if (seed + 1).is_multiple_of(500) {
             println!("through seed {seed}: {seen:?}");
         }
     }
