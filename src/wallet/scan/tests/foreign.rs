@@ -696,10 +696,12 @@ impl Story {
         let account = if self.twice { self.dice.of(&["treasury", "again"]) } else { "treasury" };
         let intent = RevokeIntent { account: account.into(), wish: wish.clone(), via, max_cost: None };
         self.acts.push(format!("{wish:?}"));
+        let mut raced = false;
         let done = match block_on(self.world.wallet.plan_revoke(intent)) {
             Ok(plan) => {
                 // Others do not wait between a plan and its block.
-                if self.dice.below(3) == 0 {
+                raced = self.dice.below(3) == 0;
+                if raced {
                     self.race();
                 }
                 block_on(self.world.wallet.execute_revoke(plan))
@@ -707,6 +709,16 @@ impl Story {
             Err(error) => Err(error),
         };
         self.seen.revocations += 1;
+        if let Ok(revoked) = &done
+            && self.peaceful
+            && !raced
+        {
+            // Nobody was in the way: a plan ends what is known, and is proven to.
+            let left = revoked.remaining.iter().any(|r| r.what.starts_with("key g"));
+            let ends_all = matches!(wish, Wish::All | Wish::LiftPanic { .. });
+            let proven = matches!(revoked.verdict(), Verdict::Proven | Verdict::Done | Verdict::Remaining);
+            assert!(proven && !(left && ends_all), "{wish:?} by {via:?}: {done:?}; history {:?}", self.acts);
+        }
         let claimed = match &done {
             Ok(revoked) => matches!(revoked.verdict(), Verdict::Proven | Verdict::Done),
             Err(error) => error.code == "revoke.nothing",
