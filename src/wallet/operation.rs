@@ -788,7 +788,9 @@ impl Services {
         let (number, hash) = (receipt.block_number, receipt.block_hash);
         let message = match self.node.blocks(&[number]).await?.first().copied().flatten() {
             Some(block) if block.hash == hash => return Ok(()),
-            Some(block) => format!("the block {number} with the hash {hash}, and block {number} has the hash {}", block.hash),
+            Some(block) => {
+                format!("the block {number} with the hash {hash}, and block {number} has the hash {}", block.hash)
+            }
             None => format!("the block {number}, and has no such block"),
         };
         let node = self.node.endpoint().origin();

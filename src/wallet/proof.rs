@@ -570,7 +570,7 @@ impl Wallet {
         let keys: Vec<Address> = watched.iter().map(|(t, _)| t.session_key).collect();
         let picture = services.snapshot_from(&account.wanted(&keys), mined.block).await.map_err(unread)?;
         if let Some(contradiction) = services.contradiction_in(&account.wanted(&keys), &picture).await {
-            return Err(contradiction);
+            return Err(Error { message: format!("not proven: {}", contradiction.message), ..contradiction });
         }
         let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
         let answers = services.answers(&attempts, At::Block(picture.block)).await;
@@ -822,7 +822,17 @@ fn grouped(answers: &[(String, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use alloy::primitives::U256;
+
     use super::*;
+    use crate::protocol::kernel_v2::{
+        generation::{ECDSA_VALIDATOR, KernelVersion},
+        revocation::Nonces,
+    };
+
+    type Case = (Target, Vec<Control>, Vec<Vec<Answer>>, Snapshot);
 
     /// As the keyleash of 22 November wrote it.
     const OLD: &str = r#"{"key_id":"k","block":7,"transaction_hash":"0x0000000000000000000000000000000000000000000000000000000000000001",
@@ -861,5 +871,93 @@ mod tests {
         let answers = [("yes", "enable it"), ("yes", "use it"), ("no", "enable it"), ("yes", "use it")];
         let answers = answers.map(|(a, t)| (a.to_owned(), t.to_owned()));
         assert_eq!(grouped(&answers), "yes (tried: enable it; use it); no (tried: enable it)");
+    }
+
+    /// A key that was enabled on turn 2, and one that waited for it; both over by now.
+    fn ended(held: bool) -> Case {
+        let enable = EnableData {
+            session_key: Address::repeat_byte(2),
+            merkle_root: B256::repeat_byte(1),
+            valid_after: 0,
+            valid_until: 0,
+            paymaster: Address::ZERO,
+            nonce: 2,
+        };
+        let target = Target {
+            id: "k".into(),
+            label: "bot".into(),
+            generation: Generation::G2,
+            session_key: enable.session_key,
+            scope: None,
+            ends: Vec::new(),
+            foreign: Some(enable),
+        };
+        // Without the approval three things can be tried: using it, enabling it, using it as the validator is asked.
+        let over = || Answer::Dead(Fault::ApprovalNonce);
+        let before = match held {
+            true => vec![Answer::Passes, over(), Answer::Passes],
+            false => vec![over(), Answer::Passes, over()],
+        };
+        let control = Control { block: 6, last_nonce: if held { 2 } else { 1 }, held, answers: before };
+        let picture = Snapshot {
+            block: 7,
+            timestamp: 1_000,
+            deployed: true,
+            implementation: Some(KernelVersion::V0_2_4.implementation()),
+            kernel: Some(KernelVersion::V0_2_4),
+            owner: Some(Address::repeat_byte(1)),
+            default_validator: Some(ECDSA_VALIDATOR),
+            known_proxy: true,
+            balance: U256::ZERO,
+            deposit: U256::ZERO,
+            disabled_mode: 0,
+            routes: BTreeMap::new(),
+            nonces: [(Generation::G2, Nonces { last: 2, invalid: 0 })].into(),
+            sessions: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+        };
+        (target, vec![control], vec![vec![over(), over(), over()]], picture)
+    }
+
+    fn proven((target, controls, answers, picture): &Case) -> Result<Proof> {
+        let account = Account {
+            network: "local".into(),
+            chain_id: 31_337,
+            address: Address::repeat_byte(3),
+            name: "treasury".into(),
+            owner: Address::repeat_byte(1),
+            owner_secret: None,
+            seed: None,
+            kernel: KernelVersion::V0_2_4,
+            created_at: 0,
+        };
+        let mined = Mined { block: 7, block_hash: B256::ZERO, transaction: B256::ZERO };
+        prove(&account, target, controls, answers, picture, &mined, &Ground::default())
+    }
+
+    #[test]
+    fn a_proof_needs_a_change_and_refuses_whatever_still_stands() {
+        for held in [true, false] {
+            let case = ended(held);
+            assert!(proven(&case).is_ok(), "{:?}", proven(&case));
+            let refused = |what: &str, change: &dyn Fn(&mut Case)| {
+                let mut case = ended(held);
+                change(&mut case);
+                let error = proven(&case).unwrap_err();
+                assert!(error.code == "revoke.not_proven" && error.message.contains(what), "{held}: {error:?}");
+            };
+            let nonces = |last| [(Generation::G2, Nonces { last, invalid: 0 })].into();
+            refused("turn 2 can still be enabled", &|case| case.3.nonces = nonces(1));
+            refused("still holds the key", &|case| {
+                let enable = case.0.foreign.unwrap();
+                case.3.sessions.insert((Generation::G2, enable.session_key), enable);
+            });
+            // Whatever would have passed before has to be refused for the turn, or because the key is not enabled.
+            let alive = if held { 0 } else { 1 };
+            for answer in [Answer::Passes, Answer::Silent, Answer::Scope(Fault::TargetMismatch)] {
+                refused("is answered", &move |case| case.2[0][alive] = answer.clone());
+            }
+            refused("proves nothing", &|case| case.1[0].answers = case.2[0].clone());
+        }
     }
 }

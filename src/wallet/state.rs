@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     policy::sentence,
-    protocol::kernel_v2::{approval::EnableData, revocation::Nonces, snapshot::Snapshot},
+    protocol::kernel_v2::{approval::EnableData, generation::ECDSA_VALIDATOR, revocation::Nonces, snapshot::Snapshot},
 };
 
 /// What holds for every draft, in the same words wherever one is shown, planned for or taken off the list.
@@ -278,13 +278,15 @@ fn past(key: &Key, enable: &EnableData, nonces: Nonces) -> Standing {
 /// Signed, never enabled, and its turn may still come.
 fn waiting(key: &Key, approval: &ApprovalRecord, picture: &Snapshot, nonces: Nonces, turns: &Turns<'_>) -> Standing {
     let enable = &approval.request.enable;
-    if let Some(owner) = picture.owner.filter(|owner| *owner != key.owner) {
+    // Another default validator decides which signatures count, and may take this one.
+    let owner_decides = picture.default_validator.is_none_or(|validator| validator == ECDSA_VALIDATOR);
+    if let Some(owner) = picture.owner.filter(|owner| owner_decides && *owner != key.owner) {
         return standing(
             State::Stale,
             format!("the account's owner is {owner} now; the signature of {} does not count", key.owner),
         );
     }
-    if let Some(kernel) = picture.kernel.filter(|kernel| *kernel != approval.request.kernel) {
+    if let Some(kernel) = picture.kernel.filter(|kernel| owner_decides && *kernel != approval.request.kernel) {
         return standing(
             State::Stale,
             format!("it was signed for Kernel {}, and the account runs {kernel}", approval.request.kernel),

@@ -642,7 +642,8 @@ fn answer(known: &Mutex<Option<Known>>, orders: &Mutex<Orders>, method: &str, pa
         Told::Always => true,
     };
     // Whatever block it was asked at.
-    let question = format!("{method} {} {}", params[0], if method == "eth_getStorageAt" { &params[1] } else { &Value::Null });
+    let question =
+        format!("{method} {} {}", params[0], if method == "eth_getStorageAt" { &params[1] } else { &Value::Null });
     if !tell || forged == truth {
         orders.told_truly.insert(question);
         return truth;

@@ -112,8 +112,8 @@ fn deployed_chain() -> Option<Service> {
     );
     chain.set_code(DETERMINISTIC_DEPLOYER, Bytes::copy_from_slice(&deployer)).unwrap();
     chain.load_deployments(&text).unwrap();
-    for anybody in [foreign::ANYBODY, foreign::EXECUTOR] {
-        chain.set_code(anybody, Bytes::from_static(&foreign::ACCEPTS)).unwrap();
+    for (address, code) in foreign::foreign_code() {
+        chain.set_code(address, code).unwrap();
     }
     Some(Service::on(chain))
 }
@@ -201,6 +201,10 @@ impl World {
     }
 
     fn grant(&self, n: u8, permissions: u32, nonce: u128) -> Granted {
+        self.grant_for(n, permissions, nonce, G2, KernelVersion::V0_2_4)
+    }
+
+    fn grant_for(&self, n: u8, permissions: u32, nonce: u128, validator: Generation, kernel: KernelVersion) -> Granted {
         let scope = Scope {
             valid_after: 0,
             valid_until: TIME + 1_000_000,
@@ -211,12 +215,12 @@ impl World {
         let request = ApprovalRequest {
             chain_id: CHAIN_ID,
             account: self.account.address,
-            kernel: KernelVersion::V0_2_4,
-            validator: G2,
+            kernel,
+            validator,
             selector: selector::EXECUTE,
             executor: Address::ZERO,
             plugin_window: FixedBytes::ZERO,
-            enable: EnableData::new(key.address(), &scope, nonce, G2),
+            enable: EnableData::new(key.address(), &scope, nonce, validator),
         };
         let signature = Bytes::copy_from_slice(&self.owner.sign_hash(request.digest()).unwrap());
         Granted { key, scope, approval: Approval { request, signature } }
@@ -273,7 +277,8 @@ fn permission(index: u32) -> Permission {
 /// Signs for a call of the target, showing the first permission there is.
 fn sign(op: UserOperation, granted: &Granted, approval: Option<&Approval>) -> UserOperation {
     let shown = if granted.scope.permissions.is_empty() { signature::Shown::Nothing } else { signature::Shown::One(0) };
-    let proof = signature::proof_data(&granted.scope.permissions, shown, G2).unwrap();
+    let generation = granted.approval.request.validator;
+    let proof = signature::proof_data(&granted.scope.permissions, shown, generation).unwrap();
     let signed = granted.key.sign_message_hash(op.hash(ENTRY_POINT, CHAIN_ID)).unwrap();
     let session = signature::session(granted.key.address(), &signed, &proof);
     let signature = match approval {
@@ -320,7 +325,8 @@ fn burn(nonce: u128) -> Bytes {
 }
 
 fn enable(granted: &Granted) -> Bytes {
-    execute(G2.address(), enable_key(&granted.approval.request.enable.encode()))
+    let ApprovalRequest { validator, enable, .. } = &granted.approval.request;
+    execute(validator.address(), enable_key(&enable.encode()))
 }
 
 fn invalidate(nonce: u128) -> Bytes {

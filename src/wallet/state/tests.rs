@@ -182,6 +182,16 @@ fn an_approval_that_is_not_enabled_is_in_the_state_its_turn_its_owner_and_its_wi
             ("a later turn was invalidated", |c| set_invalid(&mut c.picture, 8), State::Revoked, "up to turn 8"),
             ("the owner changed", |c| c.picture.owner = Some(KEY), State::Stale, "owner is 0x7099"),
             (
+                "another validator decides whose signature counts, the earlier owner's too",
+                |c| {
+                    c.picture.owner = Some(KEY);
+                    c.picture.kernel = Some(KernelVersion::V0_2_3);
+                    c.picture.default_validator = Some(Address::repeat_byte(0xa1));
+                },
+                State::Pending,
+                "its holder can enable it",
+            ),
+            (
                 "the implementation changed",
                 |c| c.picture.kernel = Some(KernelVersion::V0_2_3),
                 State::Stale,
