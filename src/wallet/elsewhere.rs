@@ -15,6 +15,7 @@ use super::{
     enable::EnablePlan,
     error::{Error, Result},
     model::Purpose,
+    now,
     operation::{OperationOutcome, Prepared},
     proof::{Paused, Proof},
     revoke::{Outcome, Remaining, RevokePlan, Verdict},
@@ -181,7 +182,7 @@ impl Wallet {
         let prepared = services.recheck(file.user_op, max_cost).await?;
         let purpose = file.purpose.clone();
         let watched = match &purpose {
-            Purpose::Revoke { key_ids } => {
+            Purpose::Revoke { key_ids, .. } => {
                 let mut keys = self.known_keys(&account)?;
                 keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
                 let picture = services.snapshot(&account.wanted(&keys)).await?;
@@ -189,8 +190,9 @@ impl Wallet {
             }
             _ => None,
         };
+        let made_at = now();
         let operation = self.execute_operation(&services, prepared, purpose, signature::sudo(signature), true).await?;
-        self.with_proofs(&services, account.address, &file.purpose, operation, watched).await
+        self.with_proofs(&services, account.address, &file.purpose, made_at, operation, watched).await
     }
 }
 
@@ -257,8 +259,9 @@ mod tests {
     use alloy::primitives::{U256, address};
 
     use super::*;
-    use crate::protocol::kernel_v2::account::{
-        disable_all, disable_key, disable_mode, enable_key, selector, set_execution,
+    use crate::{
+        protocol::kernel_v2::account::{disable_all, disable_key, disable_mode, enable_key, selector, set_execution},
+        wallet::model::Extent,
     };
 
     const ACCOUNT: Address = address!("B2358b064F5eA10543Cf8034C8576b2E6Bfd3Be3");
@@ -270,7 +273,7 @@ mod tests {
     }
 
     fn revoke() -> Purpose {
-        Purpose::Revoke { key_ids: vec!["a".into()] }
+        Purpose::Revoke { key_ids: vec!["a".into()], extent: Extent::Named }
     }
 
     #[test]

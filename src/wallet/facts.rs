@@ -68,14 +68,13 @@ impl Services {
 
     /// The snapshot as storage has it, which another part of a node answers than views; `None` where the node does not tell. It is
     /// asked where something hangs on the first reading: before a revocation is given up, before a claim, a grant, or a proof.
-    pub async fn stored(&self, wanted: &SnapshotRequest, told: &Snapshot) -> Option<Snapshot> {
-        let at = At::Block(told.block);
+    pub async fn stored(&self, wanted: &SnapshotRequest, told: &Snapshot, at: At) -> Option<Snapshot> {
         self.node.ask_for(&wanted.storage_queries(), at, |answers| wanted.read_storage(told, answers)).await.ok()
     }
 
     /// Whether the node says the same of a snapshot when it is asked another way.
     pub async fn contradiction_in(&self, wanted: &SnapshotRequest, told: &Snapshot) -> Option<Error> {
-        let stored = self.stored(wanted, told).await?;
+        let stored = self.stored(wanted, told, At::Block(told.block)).await?;
         self.contradicted_by(told, &stored)
     }
 

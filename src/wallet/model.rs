@@ -1,5 +1,7 @@
 //! What keyleash remembers about accounts, keys, networks and operations. Never a secret: only the id of one.
 
+use std::collections::BTreeSet;
+
 use crate::protocol::kernel_v2::snapshot::SnapshotRequest;
 use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::{Deserialize, Serialize};
@@ -196,11 +198,25 @@ pub enum Purpose {
     },
     Revoke {
         key_ids: Vec<String>,
+        /// What the claim afterwards is about. Records made before this was written down say nothing of it.
+        #[serde(default)]
+        extent: Extent,
     },
     /// Stops every key of the account.
     Panic,
     /// Gives the account back to its owner.
     Reclaim,
+}
+
+/// How much of what can act for an account a revocation was to end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// The keys that it names, and whatever else their holders have.
+    #[default]
+    Named,
+    /// Every key but these (ids), which the owner chose to keep.
+    AllBut(BTreeSet<String>),
 }
 
 /// What left this machine.

@@ -515,7 +515,7 @@ impl Wallet {
         })?;
         let services = self.services(&record.network).await?;
         let purpose = record.purpose.clone();
-        let account = record.account;
+        let (account, made_at) = (record.account, record.created_at);
         let operation = match record.progress {
             Progress::Included { .. } | Progress::Refused { ended: true, .. } => outcome(&record, services.coin()),
             // Nobody promised to mine it: it is looked up, not waited for.
@@ -524,7 +524,7 @@ impl Wallet {
             }
             Progress::Signed | Progress::Sent => self.follow(&services, record, patience).await?,
         };
-        self.with_proofs(&services, account, &purpose, operation, None).await
+        self.with_proofs(&services, account, &purpose, made_at, operation, None).await
     }
 
     /// What an operation came to; when it took keys back, whether that is proven. Without controls that were taken before it was
@@ -534,6 +534,7 @@ impl Wallet {
         services: &Services,
         account: Address,
         purpose: &Purpose,
+        made_at: u64,
         operation: OperationOutcome,
         watched: Option<Watched>,
     ) -> Result<Completed> {
@@ -544,7 +545,7 @@ impl Wallet {
             paused: None,
             not_proven: None,
             revokes: matches!(purpose, Purpose::Revoke { .. } | Purpose::Panic | Purpose::Reclaim),
-            ends_keys: matches!(purpose, Purpose::Revoke { key_ids } if !key_ids.is_empty()),
+            ends_keys: matches!(purpose, Purpose::Revoke { key_ids, .. } if !key_ids.is_empty()),
             remaining: Vec::new(),
         };
         if completed.operation.success != Some(true) {
@@ -553,8 +554,8 @@ impl Wallet {
         let Some(account) = self.store.read(|r| r.account(&services.name, account))? else { return Ok(completed) };
         let block = completed.operation.block.unwrap_or_default();
         match purpose {
-            Purpose::Revoke { key_ids } => {
-                completed.remaining = self.what_remains_of(&account, services, key_ids, block).await?;
+            Purpose::Revoke { key_ids, .. } => {
+                completed.remaining = self.what_remains_of(&account, services, purpose, made_at, block).await?;
                 completed.proofs = self.stored_proofs(key_ids, &completed.operation)?;
                 if !key_ids.is_empty() && completed.proofs.len() == key_ids.len() {
                     // A proof says what held then; whoever asks wants to know what holds now.
@@ -588,7 +589,7 @@ impl Wallet {
                 completed.proof = completed.proofs.first().cloned();
             }
             Purpose::Panic => {
-                completed.remaining = self.what_remains_of(&account, services, &[], block).await?;
+                completed.remaining = self.what_remains_of(&account, services, purpose, made_at, block).await?;
                 let paused = match self.mined(services, account.address, &completed.operation, None).await {
                     Ok(mined) => self.prove_paused(&account, services, &mined).await,
                     Err(error) => Err(error),
@@ -601,7 +602,9 @@ impl Wallet {
                     Err(error) => completed.not_proven = Some(error),
                 }
             }
-            Purpose::Reclaim => completed.remaining = self.what_remains_of(&account, services, &[], block).await?,
+            Purpose::Reclaim => {
+                completed.remaining = self.what_remains_of(&account, services, purpose, made_at, block).await?;
+            }
             Purpose::Send { .. } | Purpose::Enable { .. } => {}
         }
         Ok(completed)
@@ -665,7 +668,7 @@ impl Wallet {
         };
         if let Some(reached) = reached {
             record.progress = reached;
-            self.store.write(|w| w.put_operation(&record))?;
+            self.store.note(|w| w.put_operation(&record))?;
         }
         Ok(record)
     }

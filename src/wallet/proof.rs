@@ -679,7 +679,7 @@ impl Wallet {
                         .hint("keys that were not ended can act: see `keyleash key ls`"),
                 )
             }
-            Err(error) => Some(error.into()),
+            Err(error) => Some(error),
         }
     }
 
@@ -691,7 +691,7 @@ impl Wallet {
             ..error
         };
         let disabled_mode = services.disabled_mode(account.address, At::Block(block)).await;
-        let disabled_mode = disabled_mode.map_err(|error| unread(error.into()))?;
+        let disabled_mode = disabled_mode.map_err(unread)?;
         if disabled_mode & SESSION_MODES != SESSION_MODES {
             return Err(Error::failed(
                 "revoke.not_proven",
@@ -953,7 +953,7 @@ mod tests {
                 case.3.sessions.insert((Generation::G2, enable.session_key), enable);
             });
             // Whatever would have passed before has to be refused for the turn, or because the key is not enabled.
-            let alive = if held { 0 } else { 1 };
+            let alive = usize::from(!held);
             for answer in [Answer::Passes, Answer::Silent, Answer::Scope(Fault::TargetMismatch)] {
                 refused("is answered", &move |case| case.2[0][alive] = answer.clone());
             }

@@ -19,7 +19,7 @@ use super::{
     error::{Class, Error, Result},
     inventory::strange_turns,
     key::KeyFile,
-    model::{Account, ApprovalRecord, Purpose},
+    model::{Account, ApprovalRecord, Extent, Origin, Purpose},
     network::Services,
     operation::{OperationOutcome, Tell},
     proof::{Mined, Paused, Proof, Target, Watched},
@@ -522,8 +522,11 @@ impl Wallet {
             Err(error) => error,
             plan => return plan,
         };
-        // That nothing is left to do, or that the chain refuses what is to be done, rests on one reading.
-        let Some(stored) = ending.services.stored(&wanted, &ending.picture).await else { return Err(refused) };
+        // That nothing is left to do, or that the chain refuses what is to be done, rests on one reading, and on the block that the
+        // node calls its newest.
+        let Some(stored) = ending.services.stored(&wanted, &ending.picture, At::Latest).await else {
+            return Err(refused);
+        };
         ending.contradiction = ending.services.contradicted_by(&ending.picture, &stored);
         if ending.contradiction.is_none() {
             return Err(refused);
@@ -587,7 +590,13 @@ impl Wallet {
             further: operations.len().saturating_sub(1),
             carriage,
             max_cost: intent.max_cost,
-            purpose: Purpose::Revoke { key_ids: watched.iter().map(|(t, _)| t.id.clone()).collect() },
+            purpose: Purpose::Revoke {
+                key_ids: watched.iter().map(|(t, _)| t.id.clone()).collect(),
+                extent: match &claim {
+                    Claimed::AllBut(kept) => Extent::AllBut(kept.clone()),
+                    Claimed::Holders(_) | Claimed::NoKey => Extent::Named,
+                },
+            },
             calls: drafted.calls,
             has_batch: kernel.has_batch(),
             deployed: picture.deployed,
@@ -1065,19 +1074,32 @@ impl Wallet {
         remaining
     }
 
-    /// The same for an operation that is found again: its record names the keys that it was to end.
+    /// The same for an operation that is found again: its record, made at `made_at`, says what it was to end.
     pub(super) async fn what_remains_of(
         &self,
         account: &Account,
         services: &Services,
-        key_ids: &[String],
+        purpose: &Purpose,
+        made_at: u64,
         block: u64,
     ) -> Result<Vec<Remaining>> {
-        let mut holders: BTreeSet<Address> = key_ids.iter().filter_map(|id| id.parse().ok()).collect();
-        for id in key_ids {
-            holders.extend(self.store.read(|r| r.key(id))?.map(|key| key.session_key));
-        }
-        Ok(self.what_remains(account, services, &Claimed::Holders(holders), block).await)
+        let claim = match purpose {
+            Purpose::Revoke { extent: Extent::AllBut(kept), .. } => {
+                // A key that was granted afterwards was never to end.
+                let keys = self.store.read(|r| r.keys_of(&account.network, account.address, true))?;
+                let later = keys.into_iter().filter(|k| k.origin == Origin::Granted && k.created_at > made_at);
+                Claimed::AllBut(kept.iter().cloned().chain(later.map(|key| key.id)).collect())
+            }
+            Purpose::Revoke { key_ids, extent: Extent::Named } => {
+                let mut holders: BTreeSet<Address> = key_ids.iter().filter_map(|id| id.parse().ok()).collect();
+                for id in key_ids {
+                    holders.extend(self.store.read(|r| r.key(id))?.map(|key| key.session_key));
+                }
+                Claimed::Holders(holders)
+            }
+            Purpose::Panic | Purpose::Reclaim | Purpose::Send { .. } | Purpose::Enable { .. } => Claimed::NoKey,
+        };
+        Ok(self.what_remains(account, services, &claim, block).await)
     }
 
     async fn can_act_now(

@@ -447,7 +447,8 @@ impl Wallet {
             opened: ledger.opened.clone(),
             foreign_code: ledger.foreign_code.map(|point| point.block),
         };
-        self.store.write(|w| {
+        // What was read is worth no less where it cannot be remembered: a revocation goes on a full disk too.
+        self.store.note(|w| {
             let kept = w.read().scan::<serde_json::Value>(&account.network, account.address)?.and_then(readable);
             match kept.filter(|kept| kept.from == so_far.from || kept.whole) {
                 Some(kept) => w.put_scan(&account.network, account.address, &Kept { near_tip: Some(near_tip), ..kept }),

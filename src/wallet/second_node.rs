@@ -128,7 +128,7 @@ impl Services {
         let node = there.origin();
         let asked = async {
             there.reached(block).await?;
-            Ok::<u32, Error>(there.disabled_mode(account, At::Block(block)).await?)
+            there.disabled_mode(account, At::Block(block)).await
         };
         let no_answer = match timeout(PATIENCE, asked).await {
             Ok(Ok(theirs)) if theirs == mode => None,

@@ -6,14 +6,15 @@ use std::{
     sync::OnceLock,
 };
 
-use keyleash::protocol::kernel_v2::generation::KernelVersion;
+use keyleash::protocol::kernel_v2::{generation::KernelVersion, signature::Mode};
 use serde_json::{Value, json};
 
+use super::scenarios_revoke::{OWNERS_SEND, self_bundled};
 use crate::support::{
     World,
     account::TestAccount,
     chain::ETHER,
-    keyleash::{ACCOUNT, Keyleash, Outcome, text},
+    keyleash::{ACCOUNT, Keyleash, Outcome, send, text},
     policy::{may_call, policy},
     skipped, world,
 };
@@ -105,6 +106,42 @@ fn k15_a_key_is_revoked_with_proof_although_nothing_can_be_written() {
         says_that_nothing_is_written(&revoked);
         // The records are as they were; the chain knows better.
         assert_eq!(text(&owner.ok(&["key", "show", &key]), "state"), "dead", "{trouble:?}");
+    }
+}
+
+/// The longest way: it reads the account's history, which it could not remember, and the owner's address pays.
+#[test]
+fn k15_all_keys_are_revoked_by_the_owner_with_proof_although_nothing_can_be_written() {
+    let Some(world) = world() else { return };
+    for trouble in Trouble::ALL {
+        if trouble.needs_mounts() && !can_mount() {
+            skipped(&format!("{trouble:?}"), "this machine lets nobody mount (unshare -m)");
+            continue;
+        }
+        let (owner, account, first) = owner_with_a_key(world);
+        let board = world.chain.targets.board;
+        let second = owner.grant(&policy("second", &may_call(board, "tick()")));
+        let second = text(&second, "key_id").to_owned();
+        let holders = [&first, &second].map(|key| owner.holder(&account, key));
+        // One is enabled, the other could still be.
+        owner.ok(&send(&first, board, "tick()", &[]));
+
+        let _turn = OWNERS_SEND.lock();
+        let revoked = run(&owner, trouble, &["revoke", ACCOUNT, "--all", "--via", "owner"]).exits(0);
+        assert_eq!(revoked.data()["proofs"].as_array().map(Vec::len), Some(2), "{trouble:?}: {revoked:#?}");
+        assert_eq!(revoked.data()["remaining"], json!([]), "{trouble:?}: {revoked:#?}");
+        assert_eq!(text(revoked.data(), "way"), "owner", "{trouble:?}: {revoked:#?}");
+        says_that_nothing_is_written(&revoked);
+        for holder in &holders {
+            for mode in [Mode::Enable, Mode::Use] {
+                assert!(self_bundled(world, &account, holder, mode).is_some(), "{trouble:?}: {mode:?} goes through");
+            }
+        }
+        // Nothing was written down: which of the two it is, the chain says.
+        for key in [&first, &second] {
+            let state = owner.ok(&["key", "show", key]);
+            assert!(["dead", "revoked"].contains(&text(&state, "state")), "{trouble:?}: {state}");
+        }
     }
 }
 

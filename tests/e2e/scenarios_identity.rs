@@ -213,3 +213,26 @@ fn k19_grants_at_once_all_succeed_each_with_its_own_nonce() {
         assert_ne!(text(&shown, "state"), "damaged", "{shown}");
     }
 }
+
+#[test]
+fn grants_at_once_that_each_make_a_key_wait_for_the_vault_and_all_succeed() {
+    const AT_ONCE: usize = 12;
+    let Some(world) = world() else { return };
+    let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
+    let owner = Keyleash::new(world);
+    owner.adopt(world, &account);
+    let file = owner.file("policy.toml", &policy("bot", &may_call(world.chain.targets.board, "tick()")));
+    let granted: Vec<Value> = thread::scope(|scope| {
+        let grant = || owner.ok(&["grant", ACCOUNT, "--policy", &file, "--new-key"]);
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(grant)).collect();
+        workers.into_iter().map(|w| w.join().expect("a grant")).collect()
+    });
+    let of = |field: &str| granted.iter().map(|g| text(g, field).to_owned()).collect::<BTreeSet<String>>();
+    assert_eq!(of("nonce"), (1..=AT_ONCE).map(|n| n.to_string()).collect());
+    assert_eq!(of("session_key").len(), AT_ONCE);
+    owner.ok(&["vault", "check"]);
+    // Each holds the key that its approval is for: an export refuses to pair it with another.
+    for key in &of("key_id") {
+        owner.ok(&["key", "export", key, "--out", &owner.new_path("export"), "--with-secret"]);
+    }
+}

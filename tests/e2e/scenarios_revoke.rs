@@ -1,9 +1,13 @@
 //! Taking power back, on every kernel and by every way: afterwards each key that was to end is tried with everything its holder
 //! has, past every bundler, and each key that was to live still works.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use alloy::{
@@ -21,9 +25,11 @@ use crate::support::{
     account::{Grant, TestAccount, permission, scope},
     chain::{ETHER, handleOpsCall, parse, tickCall},
     keyleash::{ACCOUNT, Keyleash, send, text},
+    liar::Liar,
     operation::{execute, sign_as_session, unsigned},
     policy::{may_call, policy},
     proxy::Proxy,
+    rpc::RpcError,
     wait_for, world,
 };
 
@@ -179,6 +185,36 @@ fn after_a_rewind_by_another_tool_what_comes_back_is_ended_for_good() {
     for (_, grant) in &keys {
         assert_powerless(world, &account, grant);
     }
+}
+
+#[test]
+fn whoever_looks_a_revocation_of_all_keys_up_is_told_what_remains_as_it_was_itself() {
+    let Some(world) = world() else { return };
+    static NO_LOGS: AtomicBool = AtomicBool::new(false);
+    let node = Liar::start(&world.chain.url, |method, _, truth| match method {
+        "eth_getLogs" if NO_LOGS.load(Ordering::SeqCst) => Err(RpcError::new(-32601, "no such method")),
+        _ => truth,
+    });
+    let account = TestAccount::deployed(world, KernelVersion::V0_2_4);
+    let owner = Keyleash::through_node(world, &node.url, &[]);
+    owner.adopt(world, &account);
+    granted(world, &owner, &account, "bot");
+
+    NO_LOGS.store(true, Ordering::SeqCst);
+    let outcome = owner.run(&["revoke", ACCOUNT, "--all"]).exits(7);
+    assert_proven(outcome.data());
+    assert_eq!(outcome.data()["remaining"][0]["what"], "history", "{outcome:#?}");
+    let hash = text(outcome.data(), "user_op_hash");
+    let looked_up = owner.run(&["status", hash]).exits(7);
+    assert_eq!(looked_up.data()["remaining"], outcome.data()["remaining"], "{looked_up:#?}");
+    assert_proven(looked_up.data());
+
+    // Once the history can be read there is no doubt left, and a key that was granted since is not one that it was to end.
+    NO_LOGS.store(false, Ordering::SeqCst);
+    // Records keep time in seconds.
+    thread::sleep(Duration::from_millis(1100));
+    granted(world, &owner, &account, "later");
+    assert_eq!(owner.ok(&["status", hash])["remaining"], json!([]));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Owners whose key is elsewhere: what they must sign goes out in a file, any wallet signs it, and only their signature is taken.
 
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use alloy::primitives::U256;
 use keyleash::protocol::kernel_v2::generation::{Generation, KernelVersion};
@@ -10,8 +13,10 @@ use crate::support::{
     World,
     account::TestAccount,
     chain::{countCall, development_key},
-    keyleash::{ACCOUNT, Keyleash, send, text},
+    keyleash::{ACCOUNT, Keyleash, Outcome, send, text},
+    liar::Liar,
     policy::{may_call, policy},
+    rpc::RpcError,
     sdk::Sdk,
     world,
 };
@@ -25,8 +30,11 @@ struct Watcher {
 impl Watcher {
     /// `None` when viem, the wallet elsewhere, is not installed.
     fn new(world: &World) -> Option<Self> {
+        Self::at(world, Keyleash::new(world))
+    }
+
+    fn at(world: &World, home: Keyleash) -> Option<Self> {
         let account = TestAccount::counterfactual(world, KernelVersion::DEFAULT);
-        let home = Keyleash::new(world);
         let (owner, index) = (account.owner().address().to_string(), account.seed.index.to_string());
         let data = home.ok(&["account", "new", ACCOUNT, "--owner-address", &owner, "--index", &index]);
         assert_eq!((text(&data, "address"), &data["watch_only"]), (account.address.to_string().as_str(), &json!(true)));
@@ -60,13 +68,17 @@ impl Watcher {
 
     /// An operation that the owner signs elsewhere.
     fn complete(&self, world: &World, command: &[&str]) -> Value {
+        self.completed(world, command).exits(0).data().clone()
+    }
+
+    fn completed(&self, world: &World, command: &[&str]) -> Outcome {
         let out = self.home.new_path("operation");
         let written = self.home.ok(&[command, &["--unsigned", "--out", &out]].concat());
         let message = read(&out)["message"].take();
         assert_eq!(message, written["message"]);
         let signature = self.signed(world, self.account.owner_key(), json!({ "message": message }));
         let file = self.home.file("signature", &signature);
-        self.home.ok(&["complete", &out, "--signature-file", &file])
+        self.home.run(&["complete", &out, "--signature-file", &file])
     }
 }
 
@@ -171,6 +183,27 @@ fn the_owners_operations_are_signed_by_a_wallet_elsewhere() {
     }
     home.refused(&tick, 3, "denied.not_enabled");
     assert_eq!(ticked(), U256::from(2));
+}
+
+/// The file says that all were to end, so what cannot be known of the account's history is named, as `revoke --all` would.
+#[test]
+fn a_revocation_of_all_keys_that_is_signed_elsewhere_claims_no_more_than_one_signed_here() {
+    let Some(world) = world() else { return };
+    static NO_LOGS: AtomicBool = AtomicBool::new(false);
+    let node = Liar::start(&world.chain.url, |method, _, truth| match method {
+        "eth_getLogs" if NO_LOGS.load(Ordering::SeqCst) => Err(RpcError::new(-32601, "no such method")),
+        _ => truth,
+    });
+    let Some(watcher) = Watcher::at(world, Keyleash::through_node(world, &node.url, &[])) else { return };
+    let board = world.chain.targets.board;
+    let key = watcher.grant(world, &policy("bot", &may_call(board, "tick()")));
+    watcher.home.ok(&send(&key, board, "tick()", &[]));
+
+    NO_LOGS.store(true, Ordering::SeqCst);
+    let revoked = watcher.completed(world, &["revoke", ACCOUNT, "--all"]).exits(7);
+    assert_eq!(revoked.error_code(), "revoke.remaining", "{revoked:#?}");
+    assert_eq!(revoked.data()["proofs"].as_array().map(Vec::len), Some(1), "{revoked:#?}");
+    assert_eq!(revoked.data()["remaining"][0]["what"], "history", "{revoked:#?}");
 }
 
 #[test]

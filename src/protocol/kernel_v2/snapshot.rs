@@ -127,7 +127,7 @@ impl SnapshotRequest {
             Query::balance("the account's balance", account),
             Query::call("EntryPoint.balanceOf", ENTRY_POINT, &balanceOfCall { account }),
             Query::call("ECDSAValidator.ecdsaValidatorStorage", ECDSA_VALIDATOR, &view_of_owner),
-            Query::storage("the account's implementation", account, IMPLEMENTATION_SLOT.into()),
+            Query::storage("the account's implementation", account, IMPLEMENTATION_SLOT),
             Query::call("Kernel.getDefaultValidator", account, &getDefaultValidatorCall {}),
             Query::call("Kernel.getDisabledMode", account, &getDisabledModeCall {}),
         ];

@@ -291,7 +291,7 @@ fn what(operation: &Operation, data: &Data) -> String {
         Purpose::Send { key_id: Some(id) } => format!("call by {}", label(id)),
         Purpose::Send { key_id: None } => "call by the owner".to_owned(),
         Purpose::Enable { key_ids } => format!("enable {}", names(key_ids)),
-        Purpose::Revoke { key_ids } => format!("revoke {}", names(key_ids)),
+        Purpose::Revoke { key_ids, .. } => format!("revoke {}", names(key_ids)),
         Purpose::Panic => "panic: all keys off".to_owned(),
         Purpose::Reclaim => "take the account back".to_owned(),
     }

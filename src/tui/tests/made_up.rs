@@ -28,7 +28,7 @@ use crate::{
         inspect::Inspection,
         inventory::Difference,
         key::KeyView,
-        model::{self, PaymasterKind, Progress, Purpose},
+        model::{self, Extent, PaymasterKind, Progress, Purpose},
         network::{NetworkView, Probe},
         operation::OperationOutcome,
         proof::{Ground, Paused, Proof},
@@ -390,7 +390,7 @@ pub fn operations() -> Vec<model::Operation> {
     };
     let by = |id: &str| Purpose::Send { key_id: Some(id.to_owned()) };
     vec![
-        operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()] }, Progress::Sent),
+        operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()], extent: Extent::Named }, Progress::Sent),
         operation(2, HOUR, by("k2"), done(false, Some("not enough collateral"))),
         operation(3, 2 * HOUR, Purpose::Enable { key_ids: vec!["k1".into(), "k2".into()] }, done(true, None)),
         operation(4, DAY, by("k1"), Progress::Refused { message: "AA21 the account cannot pay".into(), ended: false }),

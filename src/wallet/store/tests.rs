@@ -17,7 +17,7 @@ use crate::{
     },
     wallet::{
         home::private_file,
-        model::{Carrier, Origin, Progress, Purpose, Seed},
+        model::{Carrier, Extent, Origin, Progress, Purpose, Seed},
         transaction::SignedTransaction,
         vault::SecretId,
     },
@@ -103,7 +103,7 @@ fn operation(hash: u8, created_at: u64) -> Operation {
         user_op_hash: B256::repeat_byte(hash),
         network: "local".into(),
         account: ACCOUNT,
-        purpose: Purpose::Revoke { key_ids: vec!["a".into()] },
+        purpose: Purpose::Revoke { key_ids: vec!["a".into()], extent: Extent::Named },
         carrier: Carrier::UserOp(UserOperation { nonce: U256::MAX, ..UserOperation::default() }),
         progress: Progress::Sent,
         created_at,
@@ -129,6 +129,14 @@ fn own_transaction(hash: u8, created_at: u64) -> Operation {
 fn an_operation_of_an_earlier_version_is_still_read() {
     let text = serde_json::to_string(&operation(1, 10)).unwrap();
     assert!(text.contains(r#""user_op":{"sender""#), "{text}");
+}
+
+#[test]
+fn a_revocation_whose_record_says_nothing_of_its_extent_was_of_the_keys_that_it_names() {
+    let mut record = serde_json::to_value(operation(1, 10)).unwrap();
+    let revoke = record["purpose"]["revoke"].as_object_mut().unwrap();
+    assert!(revoke.remove("extent").is_some());
+    assert_eq!(serde_json::from_value::<Operation>(record).unwrap(), operation(1, 10));
 }
 
 #[test]

@@ -13,8 +13,10 @@ use super::VaultError;
 
 const LOCK: &str = "lock";
 const TEMP_PREFIX: &str = ".new-";
-/// How long another keyleash may hold the vault before we give up.
-const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+/// How long others may hold the vault before we give up. Whoever seals a key holds it while scrypt runs, which takes
+/// seconds where processors are busy; a dozen that are started at once wait for each other, and whoever comes last must not take
+/// that for a lock that is never given back.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder of the vault, 0700.
 pub struct PrivateFolder {
