@@ -176,6 +176,12 @@ fn after_a_rewind_by_another_tool_what_comes_back_is_ended_for_good() {
     let validator = Generation::G2.address().to_string();
     owner.ok(&["send", "--as-owner", ACCOUNT, "--to", &validator, "--call", "invalidateNonce(uint128)", "--arg", "1"]);
     assert_works(world, &account, &keys[1].1);
+    // An owner that never sent a transaction of its own cannot have enabled anything without a trace; this one did.
+    {
+        let _turn = OWNERS_SEND.lock();
+        let address = account.owner().address();
+        world.chain.send_as(address, address, U256::ZERO, alloy::primitives::Bytes::new());
+    }
     // Every key that is known is proven to have ended. That no other was enabled before the nonces were set back, by a
     // transaction that left no trace, cannot be known: it is named, and is not success.
     let outcome = owner.run(&["revoke", ACCOUNT, "--all"]).exits(7);

@@ -821,7 +821,7 @@ fn what_is_called_revoked_can_do_nothing_after_any_history_with_foreign_acts() {
         let mut story = Story::new(chain.clone(), seed);
         story.seen = seen;
         story.acts.push(format!("seed {seed}"));
-        for _ in 0..1 + story.dice.below(2) {
+        for _ in 0..=story.dice.below(2) {
             for _ in 0..3 + story.dice.below(8) {
                 story.act();
             }
