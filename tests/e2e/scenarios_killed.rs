@@ -334,3 +334,34 @@ fn a_killed_move_of_a_secret_loses_nothing() {
     let known = TEMPORARY_FILES_STAY.iter().any(|(command, _)| *command == "move");
     assert!(known || left == 0, "{left} temporary files");
 }
+
+#[test]
+fn whatever_else_is_killed_while_it_writes_leaves_the_profile_whole() {
+    let Some(world) = world() else { return };
+    if !wanted() {
+        return;
+    }
+    let account = TestAccount::deployed(world, KernelVersion::V0_2_4);
+    let (owner, first) = profile(world, &account, &world.bundler.url);
+    let chain_id = CHAIN_ID.to_string();
+    let commands: [(&str, &[&str]); 5] = [
+        ("agent new", &["agent", "new", "robot"]),
+        ("account new", &["account", "new", "second", "--owner-new"]),
+        ("network add", &["network", "add", "other", "--chain-id", &chain_id, "--rpc", &world.chain.url]),
+        ("key name", &["key", "name", &first, "renamed"]),
+        ("account rm", &["account", "rm", ACCOUNT]),
+    ];
+    for (what, words) in commands {
+        let prepare = || (copy_of(&owner), words.iter().map(|w| (*w).to_owned()).collect(), ());
+        kill_everywhere(what, prepare, |copy, ()| {
+            first_is_whole(copy, &first);
+            for list in [["agent", "ls"], ["account", "ls"], ["network", "ls"]] {
+                copy.ok(&list);
+            }
+            // Done again it succeeds, or says that it was done.
+            let again = copy.run(words);
+            let code = again.envelope["errors"][0]["code"].as_str().unwrap_or_default().to_owned();
+            assert!(again.exit == 0 || code.ends_with(".exists") || code.ends_with(".unknown"), "{what}: {again:?}");
+        });
+    }
+}
