@@ -2,3 +2,4 @@
 
 pub mod kernel_v2;
 pub mod query;
+pub mod status;

@@ -17,6 +17,7 @@ impl Services {
     /// At the newest block.
     pub async fn snapshot(&self, wanted: &SnapshotRequest) -> Result<Snapshot> {
         let block = self.node.latest_block().await?;
+        self.node.goes_on(&block)?;
         self.snapshot_of(wanted, block, At::Block(block.number)).await
     }
 

@@ -497,7 +497,7 @@ fn about_keys(
     findings
 }
 
-pub(super) fn approval_view(approval: &ApprovalRecord, standing: &state::Standing) -> ApprovalView {
+pub(super) fn approval_view(approval: &ApprovalRecord, standing: &state::KeyStatus) -> ApprovalView {
     ApprovalView {
         selector: selector::name(approval.selector()).unwrap_or("another function"),
         nonce: approval.nonce().to_string(),

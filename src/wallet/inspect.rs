@@ -587,7 +587,7 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
 }
 
 /// The state of an approval that is not on record: as for one that is.
-fn standing(blob: &Blob, found: &Found, picture: &Snapshot) -> state::Standing {
+fn standing(blob: &Blob, found: &Found, picture: &Snapshot) -> state::KeyStatus {
     let request = &found.approval.request;
     let key = Key {
         id: String::new(),

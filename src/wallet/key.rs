@@ -19,7 +19,7 @@ use super::{
     label::{self, MAX_LABEL},
     model::{ApprovalRecord, Key, Origin, PartialScope},
     policy::check_label,
-    state::{self, Alarm, Standing, State},
+    state::{self, Alarm, KeyStatus, State},
     verify,
 };
 use crate::{
@@ -222,7 +222,7 @@ impl Wallet {
             Some(why) => state::damaged(&why),
             None => state::of_approval(key, a, picture, turns),
         };
-        let each: Vec<(Standing, &ApprovalRecord)> = approvals.iter().map(|a| (checked(a), a)).collect();
+        let each: Vec<(KeyStatus, &ApprovalRecord)> = approvals.iter().map(|a| (checked(a), a)).collect();
         let damaged = each.iter().find(|(s, _)| s.state == State::Damaged);
         let standing =
             damaged.map_or_else(|| state::of_key(key, &approvals, picture, turns), |(damaged, _)| damaged.clone());

@@ -8,6 +8,7 @@
 //! operation in it, in a block after the plan's; the block that everything was read at, with its hash; and how final that is.
 
 use crate::protocol::kernel_v2::snapshot::Snapshot;
+use crate::protocol::kernel_v2::status::may_return;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
@@ -797,12 +798,6 @@ fn prove(
         attempts: tries,
         ground: ground.clone(),
     })
-}
-
-/// Whether an approval whose nonce is over could be enabled again. G1 and G2 let the account set its nonces back, but never to
-/// what was invalidated.
-pub(super) const fn may_return(generation: Generation, nonce: u128, invalid: u128) -> bool {
-    generation.sweep_can_rewind() && nonce > invalid
 }
 
 /// Each answer once, with everything that it was given to.

@@ -14,5 +14,6 @@ pub mod permission;
 pub mod revocation;
 pub mod signature;
 pub mod snapshot;
+pub mod status;
 pub mod storage;
 pub mod witness;

@@ -43,6 +43,8 @@ const SHORT_SPAN: u64 = 10;
 /// Log queries of a length that must go well before a longer one is tried; doubles each time that one fails.
 const CAREFUL: u32 = 2;
 const MOST_CAREFUL: u32 = 64;
+/// Seconds by which the newest block may be older than the newest before.
+const BEHIND: u64 = 15 * 60;
 /// How long the block that came with the chain id may stand for the newest one.
 const STILL_NEWEST: Duration = Duration::from_secs(1);
 
@@ -283,6 +285,8 @@ pub struct Node {
     chain: Arc<OnceCell<u64>>,
     /// The newest block, as it came with the chain id; gone as soon as anything else is asked.
     first_block: Arc<Mutex<Option<(Block, Instant)>>>,
+    /// The newest block that was told so far.
+    newest: Arc<Mutex<Option<Block>>>,
 }
 
 /// What is learned about the length of log queries, and unlearned again: a crowded stretch says nothing about the next.
@@ -330,7 +334,13 @@ impl Span {
 
 impl Node {
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, span: Arc::default(), chain: Arc::default(), first_block: Arc::default() }
+        Self {
+            endpoint,
+            span: Arc::default(),
+            chain: Arc::default(),
+            first_block: Arc::default(),
+            newest: Arc::default(),
+        }
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -398,6 +408,21 @@ impl Node {
                 self.block(number).await
             }
             other => other,
+        }
+    }
+
+    /// Whether the newest block is no older than the one that was the newest before: time does not run backwards, whichever
+    /// machine answers. What is behind by less than [`BEHIND`] is another machine, or a block that was replaced.
+    pub fn goes_on(&self, block: &Block) -> Result<(), ChainError> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = newest.replace(*block);
+        match before.filter(|before| before.timestamp > block.timestamp.saturating_add(BEHIND)) {
+            None => Ok(()),
+            Some(before) => {
+                *newest = Some(before);
+                let what = "the time of the newest block, in unix seconds";
+                Err(ChainError::mismatch(self.endpoint.origin(), what, before.timestamp, block.timestamp))
+            }
         }
     }
 

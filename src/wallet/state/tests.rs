@@ -4,16 +4,18 @@ use super::*;
 use crate::{
     protocol::kernel_v2::{
         account::selector,
-        approval::ApprovalRequest,
+        approval::{ApprovalRequest, EnableData},
         generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         judge::{ExecutionStatus, Window},
         permission::{ExecutionRule, Operation, Permission, Scope},
+        revocation::Nonces,
         snapshot::Route,
     },
     wallet::model::Origin,
 };
 
 const NOW: u64 = 1_800_000_000;
+const DAY: u64 = 24 * 60 * 60;
 const ACCOUNT: Address = address!("B2358b064F5eA10543Cf8034C8576b2E6Bfd3Be3");
 const OWNER: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 const KEY: Address = address!("70997970C51812dc3A010C7d01b50e0d17dc79C8");
@@ -137,7 +139,7 @@ fn active() -> Case {
     case
 }
 
-fn of(case: &Case) -> Standing {
+fn of(case: &Case) -> KeyStatus {
     let turns = Turns::from([(5, "mint-bot")]);
     of_approval(&case.key, &case.approval, Some(&case.picture), &turns)
 }
@@ -161,9 +163,9 @@ fn an_approval_that_is_not_enabled_is_in_the_state_its_turn_its_owner_and_its_wi
         &[
             ("its turn is next", |_| {}, State::Pending, "its holder can enable it"),
             ("nobody signed it", |c| c.approval.signature = None, State::Draft, "not signed"),
-            ("its turn is later", |c| set_last(&mut c.picture, 2), State::Queued, "turn 5: waits for turn 3"),
-            ("its turn went to another", |c| set_last(&mut c.picture, 5), State::Dead, "turn 5 is over"),
-            ("its turn went to another long ago", |c| set_last(&mut c.picture, 9), State::Dead, "the account is at 9"),
+            ("its turn is later", |c| set_last(&mut c.picture, 2), State::Queued, "nonce 5 is queued behind nonce 3"),
+            ("its turn went to another", |c| set_last(&mut c.picture, 5), State::Dead, "nonce 5 is already used"),
+            ("its turn went to another long ago", |c| set_last(&mut c.picture, 9), State::Dead, "account nonce 9"),
             (
                 "its turn was burnt by us",
                 |c| {
@@ -177,9 +179,9 @@ fn an_approval_that_is_not_enabled_is_in_the_state_its_turn_its_owner_and_its_wi
                 "its turn was invalidated",
                 |c| set_invalid(&mut c.picture, 5),
                 State::Revoked,
-                "up to turn 5 was invalidated",
+                "through nonce 5 was invalidated",
             ),
-            ("a later turn was invalidated", |c| set_invalid(&mut c.picture, 8), State::Revoked, "up to turn 8"),
+            ("a later turn was invalidated", |c| set_invalid(&mut c.picture, 8), State::Revoked, "through nonce 8"),
             ("the owner changed", |c| c.picture.owner = Some(KEY), State::Stale, "owner is 0x7099"),
             (
                 "another validator decides whose signature counts, the earlier owner's too",
@@ -201,8 +203,8 @@ fn an_approval_that_is_not_enabled_is_in_the_state_its_turn_its_owner_and_its_wi
             ("its last second is now", |c| c.picture.timestamp = NOW + 7 * DAY, State::Pending, ""),
             ("it never ends", |c| c.approval.request.enable.valid_until = 0, State::Pending, ""),
             ("it starts later", |c| c.approval.request.enable.valid_after = NOW + 1, State::NotYet, "starts at"),
-            ("panic stops enabling", |c| c.picture.disabled_mode = u32::MAX, State::Paused, "panic"),
-            ("panic of bit 1 stops enabling", |c| c.picture.disabled_mode = 2, State::Paused, "panic"),
+            ("panic stops enabling", |c| c.picture.disabled_mode = u32::MAX, State::Paused, "paused"),
+            ("panic of bit 1 stops enabling", |c| c.picture.disabled_mode = 2, State::Paused, "paused"),
             ("panic of bit 0 does not stop enabling", |c| c.picture.disabled_mode = 1, State::Pending, ""),
             (
                 "the account routes elsewhere: enabling will bring it back",
@@ -276,8 +278,8 @@ fn an_enabled_key_is_in_the_state_its_window_its_runs_and_the_accounts_switches_
                 State::Active,
                 "",
             ),
-            ("panic", |c| c.picture.disabled_mode = u32::MAX, State::Paused, "panic"),
-            ("panic of bit 0", |c| c.picture.disabled_mode = 1, State::Paused, "panic"),
+            ("panic", |c| c.picture.disabled_mode = u32::MAX, State::Paused, "paused"),
+            ("panic of bit 0", |c| c.picture.disabled_mode = 1, State::Paused, "paused"),
             ("panic of bit 1 only stops enabling", |c| c.picture.disabled_mode = 2, State::Active, ""),
             (
                 "the account routes to another validator",
@@ -290,7 +292,7 @@ fn an_enabled_key_is_in_the_state_its_window_its_runs_and_the_accounts_switches_
                 "everything was invalidated",
                 |c| set_invalid(&mut c.picture, 5),
                 State::Revoked,
-                "up to turn 5 was invalidated",
+                "through nonce 5 was invalidated",
             ),
             ("the owner changed: an enabled key lives on", |c| c.picture.owner = Some(KEY), State::Active, ""),
             (
@@ -299,7 +301,7 @@ fn an_enabled_key_is_in_the_state_its_window_its_runs_and_the_accounts_switches_
                 State::Dead,
                 "replaced",
             ),
-            ("the owner disabled it elsewhere", |c| c.picture.sessions.clear(), State::Dead, "taken back elsewhere"),
+            ("the owner disabled it elsewhere", |c| c.picture.sessions.clear(), State::Dead, "revoked elsewhere"),
             (
                 "we disabled it",
                 |c| {
@@ -358,9 +360,11 @@ fn a_queued_approval_names_the_one_whose_turn_comes_first() {
     let reason = |turns: &[(u128, &'static str)]| {
         of_approval(&case.key, &case.approval, Some(&case.picture), &turns.iter().copied().collect()).reason
     };
-    assert!(reason(&[(3, "first"), (4, "second"), (5, "mint-bot")]).contains("waits for first (turn 3)"));
+    assert!(reason(&[(3, "first"), (4, "second"), (5, "mint-bot")]).contains("queued behind first (nonce 3)"));
     // The one before it waits too: for a turn that is not on record.
-    assert!(reason(&[(4, "second"), (5, "mint-bot")]).contains("waits for turn 3, which nobody on record holds"));
+    assert!(
+        reason(&[(4, "second"), (5, "mint-bot")]).contains("queued behind nonce 3, which no approval on record has")
+    );
 }
 
 #[test]
