@@ -19,6 +19,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, Bytes, U256};
+use keyleash::protocol::ApprovalId;
 use keyleash::protocol::kernel_v2::{
     account::{AccountCall, AccountSeed, Call, selector},
     approval::Approval,
@@ -106,6 +107,7 @@ impl House {
         let mut claims = Vec::new();
         for i in 0..self.signed.len() {
             claims.push(Claim {
+                id: id(i),
                 generation: self.generation,
                 enable: self.signed[i].1.request.enable,
                 selector: EXECUTE,
@@ -238,13 +240,18 @@ fn play(house: &mut House, history: &[Happens]) {
     }
 }
 
+/// Approvals are named by the place in which they were signed.
+fn id(place: usize) -> ApprovalId {
+    ApprovalId(U256::from(place).into())
+}
+
 fn assert_kept(house: &House, before: &House, scene: &Scene, plan: &Plan, wish: &str) {
-    let works = house.what_holders_can_do();
+    let works: BTreeSet<ApprovalId> = house.what_holders_can_do().into_iter().map(id).collect();
     for ended in &plan.ends {
-        assert!(!works.contains(ended), "{wish}: approval {ended} works after {plan:?} from {scene:?}");
+        assert!(!works.contains(ended), "{wish}: approval {ended:?} works after {plan:?} from {scene:?}");
     }
     for (i, claim) in scene.claims.iter().enumerate() {
-        if plan.ends.contains(&i) || plan.also_ends.contains(&i) || !scene.has_power(claim) {
+        if plan.ends.contains(&claim.id) || plan.also_ends.contains(&claim.id) || !scene.has_power(claim) {
             continue;
         }
         if before.can_still_live(i) {
@@ -295,7 +302,7 @@ fn everywhere(cases: u32, property: impl Fn(&mut House, &[Happens], &[bool], boo
 }
 
 fn wish_of(house: &House, picks: &[bool], everything: bool) -> Wish {
-    let picked = (0..house.signed.len()).filter(|i| picks[i % picks.len()]).collect();
+    let picked = (0..house.signed.len()).filter(|i| picks[i % picks.len()]).map(id).collect();
     if everything { Wish::All } else { Wish::These(picked) }
 }
 
@@ -329,9 +336,9 @@ fn a_raced_plan_reverts_as_a_whole_or_does_what_it_promised() {
             assert!(!house.kernel.has_batch() || after == raced, "half a batch: {raced:?} to {after:?}");
             return;
         }
-        let works = house.what_holders_can_do();
+        let works: BTreeSet<ApprovalId> = house.what_holders_can_do().into_iter().map(id).collect();
         for ended in &plan.ends {
-            assert!(!works.contains(ended), "approval {ended} works after {plan:?} from {scene:?}");
+            assert!(!works.contains(ended), "approval {ended:?} works after {plan:?} from {scene:?}");
         }
     });
 }
@@ -343,7 +350,7 @@ fn a_panic_stops_everything_and_lifting_it_ends_what_is_not_kept() {
         assert!(house.owner_does(&AccountCall::Execute(revocation::panic(house.account))));
         assert!(house.what_holders_can_do().is_empty(), "a key acts while the panic is on");
         let scene = house.scene();
-        let kept = (0..house.signed.len()).filter(|i| picks[i % picks.len()]).collect();
+        let kept = (0..house.signed.len()).filter(|i| picks[i % picks.len()]).map(id).collect();
         let Ok(plan) = revocation::plan(&scene, &Wish::LiftKeeping(kept)) else { return };
         assert_eq!(plan.moves.last(), Some(&Move::Lift));
         assert!(house.carry_out(&plan, &scene), "{plan:?} reverts from {scene:?}");
@@ -387,8 +394,8 @@ fn the_obvious_revocation_does_not_keep_its_promise() {
 #[test]
 fn approvals_of_one_turn_end_together() {
     let mut house = house_with(&[(1, 1), (2, 1)], &[]);
-    let plan = revoked(&mut house, &Wish::These([0].into()));
-    assert_eq!(plan.also_ends, [1].into());
+    let plan = revoked(&mut house, &Wish::These([id(0)].into()));
+    assert_eq!(plan.also_ends, [id(1)].into());
     assert!(house.what_holders_can_do().is_empty());
 }
 
@@ -396,7 +403,7 @@ fn approvals_of_one_turn_end_together() {
 fn consecutive_pending_approvals_end_in_any_choice() {
     for wanted in [vec![0], vec![1], vec![2], vec![0, 2], vec![1, 2], vec![0, 1, 2]] {
         let mut house = house_with(&[(1, 1), (2, 2), (3, 3)], &[]);
-        revoked(&mut house, &Wish::These(wanted.into_iter().collect()));
+        revoked(&mut house, &Wish::These(wanted.into_iter().map(id).collect()));
     }
 }
 
@@ -451,6 +458,7 @@ fn an_account_that_is_not_there_yet_is_deployed_and_its_approvals_burnt_in_one_o
         house.grant(1, 1, 0);
         house.grant(2, 2, 0);
         let claim = |i: usize| Claim {
+            id: id(i),
             generation: Generation::G2,
             enable: house.signed[i].1.request.enable,
             selector: EXECUTE,

@@ -3,6 +3,7 @@
 //! What is right is decided in `kernel::revocation`, from one picture of the account. Here the account's records become what
 //! that needs, and its answer becomes calls that are priced, sent, followed and proven. Mined is not revoked.
 
+use crate::protocol::ApprovalId;
 use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::collections::BTreeSet;
 
@@ -331,16 +332,18 @@ fn account_calls(calls: Vec<Call>, has_batch: bool) -> Result<Vec<AccountCall>> 
     }
 }
 
-/// The account's records beside what the planner sees: who a claim belongs to.
+/// Who an approval belongs to. One approval may be on record under two labels.
 struct Claimant {
+    approval: ApprovalId,
     key_id: String,
     label: String,
     /// Taken off the lists: found by its id and address, not by its label.
     hidden: bool,
-    /// Position among the files, and of the approval in its file.
-    approval: Option<(usize, usize)>,
+    /// Missing for what only the validator holds.
+    record: Option<ApprovalRecord>,
 }
 
+/// What the planner sees, and the account's records beside it.
 struct Records {
     files: Vec<KeyFile>,
     claimants: Vec<Claimant>,
@@ -348,9 +351,14 @@ struct Records {
 }
 
 impl Records {
-    fn labels(&self, claims: impl IntoIterator<Item = usize>) -> Vec<String> {
+    fn claimed(&self) -> impl Iterator<Item = (&Claimant, &Claim)> {
+        self.claimants.iter().filter_map(|who| Some((who, self.scene.claim(who.approval)?)))
+    }
+
+    fn labels(&self, approvals: impl IntoIterator<Item = ApprovalId>) -> Vec<String> {
+        let approvals: BTreeSet<ApprovalId> = approvals.into_iter().collect();
         let mut labels = Vec::new();
-        for claimant in claims.into_iter().filter_map(|c| self.claimants.get(c)) {
+        for claimant in self.claimants.iter().filter(|who| approvals.contains(&who.approval)) {
             if !labels.contains(&claimant.label) {
                 labels.push(claimant.label.clone());
             }
@@ -358,30 +366,26 @@ impl Records {
         labels
     }
 
-    fn ids(&self, claims: &BTreeSet<usize>) -> BTreeSet<String> {
-        claims.iter().filter_map(|c| self.claimants.get(*c)).map(|who| who.key_id.clone()).collect()
+    fn ids(&self, approvals: &BTreeSet<ApprovalId>) -> BTreeSet<String> {
+        self.claimants.iter().filter(|who| approvals.contains(&who.approval)).map(|who| who.key_id.clone()).collect()
     }
 
-    fn on_turn(&self, generation: Generation, nonce: u128) -> impl Iterator<Item = (usize, &Claim)> {
-        let claims = self.scene.claims.iter().enumerate();
-        claims.filter(move |(_, c)| c.generation == generation && c.enable.nonce == nonce)
+    fn on_turn(&self, generation: Generation, nonce: u128) -> impl Iterator<Item = &Claim> {
+        self.scene.claims.iter().filter(move |c| c.generation == generation && c.enable.nonce == nonce)
     }
 
-    /// Those of these claims that have no power, and did not just run out.
-    fn over(&self, asked: &BTreeSet<usize>) -> BTreeSet<usize> {
+    /// Those of these approvals that have no power, and did not just run out.
+    fn over(&self, asked: &BTreeSet<ApprovalId>) -> BTreeSet<ApprovalId> {
         let ran_out = |claim: &Claim| claim.enable.valid_until != 0 && claim.enable.valid_until < self.scene.now;
-        let over = |position: &usize| {
-            self.scene.claims.get(*position).is_some_and(|c| !self.scene.has_power(c) && !ran_out(c))
-        };
-        asked.iter().copied().filter(over).collect()
+        let over = |claim: &&Claim| !self.scene.has_power(claim) && !ran_out(claim);
+        self.scene.claims.iter().filter(|claim| asked.contains(&claim.id)).filter(over).map(|claim| claim.id).collect()
     }
 
-    /// The claims of keys by id, label or address. An address that no record names counts when the validator holds it.
-    fn named(&self, wanted: &str) -> BTreeSet<usize> {
+    /// The approvals of keys by id, label or address. An address that no record names counts when the validator holds it.
+    fn named(&self, wanted: &str) -> BTreeSet<ApprovalId> {
         let address: Option<Address> = wanted.parse().ok();
-        let all = || self.claimants.iter().zip(&self.scene.claims).enumerate();
-        let by = |test: &dyn Fn(&Claimant, &Claim) -> bool| -> BTreeSet<usize> {
-            all().filter(|(_, (who, claim))| test(who, claim)).map(|(position, _)| position).collect()
+        let by = |test: &dyn Fn(&Claimant, &Claim) -> bool| -> BTreeSet<ApprovalId> {
+            self.claimed().filter(|(who, claim)| test(who, claim)).map(|(who, _)| who.approval).collect()
         };
         let of_address = by(&|_, claim| Some(claim.enable.session_key) == address);
         // An id means that key, whatever another one is called.
@@ -658,9 +662,9 @@ impl Wallet {
     /// not look at the clock, the EntryPoint does.
     fn judged_over(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
-        let asked: BTreeSet<usize> = match wish {
+        let asked: BTreeSet<ApprovalId> = match wish {
             Wish::Keys(keys) => keys.iter().flat_map(|key| records.named(key)).collect(),
-            _ => (0..records.scene.claims.len()).collect(),
+            _ => records.scene.claims.iter().map(|claim| claim.id).collect(),
         };
         let mut over = targets(&records, &records.over(&asked));
         if let Wish::Keys(keys) = wish {
@@ -692,8 +696,8 @@ impl Wallet {
     /// What of these keys has no power by a picture, as what is to be tried.
     pub(super) fn over_of(&self, account: &Account, key_ids: &[String], picture: &Snapshot) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
-        let of_keys = records.claimants.iter().enumerate().filter(|(_, who)| key_ids.contains(&who.key_id));
-        let of_keys = of_keys.map(|(position, _)| position).collect();
+        let of_keys = records.claimants.iter().filter(|who| key_ids.contains(&who.key_id));
+        let of_keys = of_keys.map(|who| who.approval).collect();
         Ok(targets(&records, &records.over(&of_keys)))
     }
 
@@ -753,15 +757,22 @@ impl Wallet {
         })?;
         let mut claimants = Vec::new();
         let mut claims: Vec<Claim> = Vec::new();
-        for (f, file) in files.iter().enumerate() {
-            for (a, approval) in file.approvals.iter().enumerate() {
-                claims.push(claim(account, file.key.generation, approval, picture));
+        for file in &files {
+            for approval in &file.approvals {
+                let claim = claim(account, file.key.generation, approval, picture);
                 claimants.push(Claimant {
+                    approval: claim.id,
                     key_id: file.key.id.clone(),
                     label: file.key.label.clone(),
                     hidden: !shown.contains(&file.key.id),
-                    approval: Some((f, a)),
+                    record: Some(approval.clone()),
                 });
+                match claims.iter_mut().find(|known| known.id == claim.id) {
+                    // Signed on one record is signed.
+                    Some(known) if known.signed == Signed::No => *known = claim,
+                    Some(_) => {}
+                    None => claims.push(claim),
+                }
             }
         }
         for ((generation, address), enable) in &picture.sessions {
@@ -769,7 +780,9 @@ impl Wallet {
                 continue;
             }
             let known = files.iter().find(|f| f.key.session_key == *address);
+            let id = enable.held_id(*generation);
             claims.push(Claim {
+                id,
                 generation: *generation,
                 enable: *enable,
                 selector: selector::EXECUTE,
@@ -777,10 +790,11 @@ impl Wallet {
                 signed: Signed::No,
             });
             claimants.push(Claimant {
+                approval: id,
                 key_id: known.map_or_else(|| address.to_string(), |f| f.key.id.clone()),
                 label: known.map_or_else(|| address.to_string(), |f| f.key.label.clone()),
                 hidden: false,
-                approval: None,
+                record: None,
             });
         }
         let routes = picture.routes.iter().filter(|(_, route)| !route.validator.is_zero());
@@ -795,7 +809,7 @@ impl Wallet {
     }
 
     fn wish(&self, account: &Account, records: &Records, wish: &Wish, picture: &Snapshot) -> Result<revocation::Wish> {
-        let named = |keys: &[String]| -> Result<BTreeSet<usize>> {
+        let named = |keys: &[String]| -> Result<BTreeSet<ApprovalId>> {
             let mut claims = BTreeSet::new();
             for key in keys {
                 let of_key = records.named(key);
@@ -803,10 +817,9 @@ impl Wallet {
                     return Err(self.unknown_key(account, key));
                 }
                 // One label may be several keys'; an address means all that it has.
-                let ids: BTreeSet<&str> =
-                    of_key.iter().filter_map(|c| records.claimants.get(*c)).map(|c| c.key_id.as_str()).collect();
+                let ids = records.ids(&of_key);
                 if ids.len() > 1 && key.parse::<Address>().is_err() {
-                    let ids: Vec<&str> = ids.into_iter().collect();
+                    let ids: Vec<String> = ids.into_iter().collect();
                     return Err(Error::usage("key.ambiguous", format!("{key} is the name of {} keys", ids.len()))
                         .hint(format!("name one by its id: {}", ids.join(", "))));
                 }
@@ -848,7 +861,7 @@ impl Wallet {
         &self,
         account: &Account,
         records: &Records,
-        over: &BTreeSet<usize>,
+        over: &BTreeSet<ApprovalId>,
         picture: &Snapshot,
     ) -> Result<Error> {
         let mut said = Vec::new();
@@ -864,7 +877,7 @@ impl Wallet {
     }
 
     /// Drafts that the plan ends: why something is sent for what nobody here has signed.
-    fn drafts(&self, records: &Records, ends: &BTreeSet<usize>, picture: &Snapshot) -> Result<Vec<String>> {
+    fn drafts(&self, records: &Records, ends: &BTreeSet<ApprovalId>, picture: &Snapshot) -> Result<Vec<String>> {
         let mut said = Vec::new();
         for file in self.files_of(records, ends) {
             let view = self.key_view(&file.key, Some(picture))?;
@@ -876,7 +889,7 @@ impl Wallet {
     }
 
     /// Keys that were named although they have no power.
-    fn needs_nothing(&self, records: &Records, over: &BTreeSet<usize>, picture: &Snapshot) -> Result<Vec<String>> {
+    fn needs_nothing(&self, records: &Records, over: &BTreeSet<ApprovalId>, picture: &Snapshot) -> Result<Vec<String>> {
         let mut said = Vec::new();
         for file in self.files_of(records, over) {
             let view = self.key_view(&file.key, Some(picture))?;
@@ -887,10 +900,11 @@ impl Wallet {
         Ok(said)
     }
 
-    fn files_of<'a>(&self, records: &'a Records, claims: &BTreeSet<usize>) -> Vec<&'a KeyFile> {
-        let of_claim = |c: &usize| records.claimants.get(*c).and_then(|who| who.approval).map(|(file, _)| file);
-        let files: BTreeSet<usize> = claims.iter().filter_map(of_claim).collect();
-        files.into_iter().filter_map(|f| records.files.get(f)).collect()
+    fn files_of<'a>(&self, records: &'a Records, approvals: &BTreeSet<ApprovalId>) -> Vec<&'a KeyFile> {
+        let on_record =
+            records.claimants.iter().filter(|who| who.record.is_some() && approvals.contains(&who.approval));
+        let ids: BTreeSet<&str> = on_record.map(|who| who.key_id.as_str()).collect();
+        records.files.iter().filter(|file| ids.contains(file.key.id.as_str())).collect()
     }
 
     /// What a plan for everything cannot reach, or would bring back, because it is not on record.
@@ -944,10 +958,10 @@ impl Wallet {
     /// These keys of an account as what is to be proven: what of theirs has power in a picture taken before they end.
     pub(super) fn targets_of(&self, account: &Account, key_ids: &[String], picture: &Snapshot) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
-        let claims = records.claimants.iter().zip(&records.scene.claims).enumerate();
-        let ends = claims
-            .filter(|(_, (who, claim))| key_ids.contains(&who.key_id) && records.scene.has_power(claim))
-            .map(|(position, _)| position)
+        let ends = records
+            .claimed()
+            .filter(|(who, claim)| key_ids.contains(&who.key_id) && records.scene.has_power(claim))
+            .map(|(who, _)| who.approval)
             .collect();
         Ok(targets(&records, &ends))
     }
@@ -1130,7 +1144,7 @@ impl Wallet {
     ) -> Result<Vec<Remaining>> {
         let records = self.records(account, picture)?;
         let mut remaining: Vec<Remaining> = Vec::new();
-        for (who, held) in records.claimants.iter().zip(&records.scene.claims) {
+        for (who, held) in records.claimed() {
             let meant = match claim {
                 Claimed::Holders(holders) => holders.contains(&held.enable.session_key),
                 Claimed::AllBut(kept) => !kept.contains(&who.key_id),
@@ -1257,6 +1271,7 @@ fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, p
         Some(_) => Signed::Stale,
     };
     Claim {
+        id: request.id(),
         generation,
         enable: request.enable,
         selector: request.selector,
@@ -1266,35 +1281,31 @@ fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, p
 }
 
 /// What the ended claims come to as keys: each with the approvals that end.
-fn targets(records: &Records, ends: &BTreeSet<usize>) -> Vec<Target> {
+fn targets(records: &Records, ends: &BTreeSet<ApprovalId>) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
-    for position in ends {
-        let (Some(claimant), Some(claim)) = (records.claimants.get(*position), records.scene.claims.get(*position))
-        else {
-            continue;
-        };
-        let file = claimant.approval.and_then(|(f, a)| {
-            let file = records.files.get(f)?;
-            Some((file, file.approvals.get(a)?))
-        });
-        let existing = targets.iter().position(|t| t.id == claimant.key_id && t.generation == claim.generation);
-        let position = existing.unwrap_or_else(|| {
-            targets.push(Target {
-                id: claimant.key_id.clone(),
-                label: claimant.label.clone(),
-                generation: claim.generation,
-                session_key: claim.enable.session_key,
-                scope: file.filter(|(file, _)| file.key.partial.is_none()).map(|(file, _)| file.key.scope.clone()),
-                ends: Vec::new(),
-                foreign: None,
-            });
-            targets.len().saturating_sub(1)
-        });
-        if let Some(target) = targets.get_mut(position) {
-            match file {
-                Some((_, approval)) => target.ends.push(approval.clone()),
-                None => target.foreign = Some::<EnableData>(claim.enable),
+    for (claimant, claim) in records.claimed().filter(|(who, _)| ends.contains(&who.approval)) {
+        let existing = targets.iter_mut().find(|t| t.id == claimant.key_id && t.generation == claim.generation);
+        let target = match existing {
+            Some(target) => target,
+            None => {
+                let of_key = |file: &&KeyFile| claimant.record.is_some() && file.key.id == claimant.key_id;
+                let file = records.files.iter().find(of_key).filter(|file| file.key.partial.is_none());
+                targets.push(Target {
+                    id: claimant.key_id.clone(),
+                    label: claimant.label.clone(),
+                    generation: claim.generation,
+                    session_key: claim.enable.session_key,
+                    scope: file.map(|file| file.key.scope.clone()),
+                    ends: Vec::new(),
+                    foreign: None,
+                });
+                let Some(target) = targets.last_mut() else { continue };
+                target
             }
+        };
+        match &claimant.record {
+            Some(approval) => target.ends.push(approval.clone()),
+            None => target.foreign = Some::<EnableData>(claim.enable),
         }
     }
     targets
@@ -1323,21 +1334,16 @@ fn list(labels: &[String]) -> String {
 fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
     let effect = match step {
         Move::Disable { generation, key } => {
-            let of_key = records
-                .scene
-                .claims
-                .iter()
-                .enumerate()
-                .filter(|(_, c)| c.generation == *generation && c.enable.session_key == *key && c.held);
-            let who = list(&records.labels(of_key.map(|(position, _)| position)));
+            let of_key = |c: &&Claim| c.generation == *generation && c.enable.session_key == *key && c.held;
+            let who = list(&records.labels(records.scene.claims.iter().filter(of_key).map(|c| c.id)));
             match who == key.to_string() {
                 true => format!("deletes {key} from the validator; other keys live on"),
                 false => format!("deletes {who} ({key}) from the validator; other keys live on"),
             }
         }
         Move::Burn { generation, nonce } => {
-            let on_turn = |set: &BTreeSet<usize>| -> Vec<String> {
-                records.labels(records.on_turn(*generation, *nonce).map(|(p, _)| p).filter(|p| set.contains(p)))
+            let on_turn = |set: &BTreeSet<ApprovalId>| -> Vec<String> {
+                records.labels(records.on_turn(*generation, *nonce).map(|c| c.id).filter(|id| set.contains(id)))
             };
             match (on_turn(&plan.ends).as_slice(), on_turn(&plan.also_ends).as_slice()) {
                 ([], []) => {
@@ -1360,7 +1366,7 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
             }
         }
         Move::Keep { claim } => {
-            let nonce = records.scene.claims.get(*claim).map_or(0, |c| c.enable.nonce);
+            let nonce = records.scene.claim(*claim).map_or(0, |c| c.enable.nonce);
             format!(
                 "enables {} (turn {nonce}) first, so that it lives on: its turn stands before one that is burnt",
                 list(&records.labels([*claim]))
@@ -1371,7 +1377,7 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
                 .ends
                 .iter()
                 .copied()
-                .filter(|p| records.scene.claims.get(*p).is_some_and(|c| c.generation == *generation && c.held));
+                .filter(|id| records.scene.claim(*id).is_some_and(|c| c.generation == *generation && c.held));
             match records.labels(held).as_slice() {
                 [] => "ends every key that was ever enabled, also those that are not on record".to_owned(),
                 labels => {

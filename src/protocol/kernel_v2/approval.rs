@@ -1,8 +1,9 @@
 //! The owner's off-chain signature that gives a session key its power (protocol.md 4).
 
+use crate::protocol::ApprovalId;
 use alloy::{
     dyn_abi::Eip712Domain,
-    primitives::{Address, B256, Bytes, FixedBytes, Selector, Signature, U256, eip191_hash_message},
+    primitives::{Address, B256, Bytes, FixedBytes, Selector, Signature, U256, eip191_hash_message, keccak256},
     sol,
     sol_types::{SolStruct, eip712_domain},
 };
@@ -43,6 +44,11 @@ impl EnableData {
             paymaster: scope.paymaster,
             nonce,
         }
+    }
+
+    /// Of what a validator holds and no approval on record explains: nobody here knows what was signed.
+    pub fn held_id(&self, generation: Generation) -> ApprovalId {
+        ApprovalId(keccak256([generation.address().as_slice(), &self.encode()].concat()))
     }
 
     /// Whether both give the same power; the turn alone may differ.
@@ -137,6 +143,10 @@ impl ApprovalRequest {
 
     pub fn struct_hash(&self) -> B256 {
         self.message().eip712_hash_struct()
+    }
+
+    pub fn id(&self) -> ApprovalId {
+        ApprovalId(self.digest())
     }
 
     /// The EIP-712 digest the owner signs.

@@ -19,6 +19,7 @@ use super::{
     approval::EnableData,
     generation::Generation,
 };
+use crate::protocol::ApprovalId;
 
 /// The turns of an account on one validator: `nonces(account)`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -43,6 +44,7 @@ pub enum Signed {
 /// An approval, or a key that the validator holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
+    pub id: ApprovalId,
     pub generation: Generation,
     pub enable: EnableData,
     /// The account function that the approval opens.
@@ -61,10 +63,15 @@ pub struct Scene {
     pub nonces: BTreeMap<Generation, Nonces>,
     /// Which validator the account sends each function's session operations to.
     pub routes: BTreeMap<Selector, Address>,
+    /// Each id once.
     pub claims: Vec<Claim>,
 }
 
 impl Scene {
+    pub fn claim(&self, id: ApprovalId) -> Option<&Claim> {
+        self.claims.iter().find(|claim| claim.id == id)
+    }
+
     pub fn nonces(&self, generation: Generation) -> Nonces {
         self.nonces.get(&generation).copied().unwrap_or_default()
     }
@@ -90,15 +97,15 @@ impl Scene {
     }
 }
 
-/// What an owner wants. Claims are named by their position in the scene.
+/// What an owner wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
     /// End these, and leave the others alone as far as that can be done.
-    These(BTreeSet<usize>),
+    These(BTreeSet<ApprovalId>),
     /// End everything, also what is enabled and not known.
     All,
     /// End everything but these, and lift the panic.
-    LiftKeeping(BTreeSet<usize>),
+    LiftKeeping(BTreeSet<ApprovalId>),
 }
 
 /// One call of a plan.
@@ -109,7 +116,7 @@ pub enum Move {
     /// Uses a turn up.
     Burn { generation: Generation, nonce: u128 },
     /// Enables an approval that shall live and stands before a turn that is burnt.
-    Keep { claim: usize },
+    Keep { claim: ApprovalId },
     /// Invalidates every turn up to the newest one, whichever that is when it runs.
     Sweep { generation: Generation },
     /// Ends the panic: whatever was not ended otherwise comes back.
@@ -121,11 +128,11 @@ pub enum Move {
 pub struct Plan {
     pub moves: Vec<Move>,
     /// Wanted, and ended by this plan.
-    pub ends: BTreeSet<usize>,
+    pub ends: BTreeSet<ApprovalId>,
     /// Not wanted, and ended all the same.
-    pub also_ends: BTreeSet<usize>,
+    pub also_ends: BTreeSet<ApprovalId>,
     /// Wanted, and without power already: nothing is done for them.
-    pub over: BTreeSet<usize>,
+    pub over: BTreeSet<ApprovalId>,
 }
 
 /// Why there is no right plan.
@@ -137,9 +144,9 @@ pub enum Refusal {
     NoTurnsLeft,
     /// Only one of them can be enabled, and it is not ours to say which.
     #[error("several approvals have turn {nonce}, which stands before")]
-    Contested { nonce: u128, claims: Vec<usize> },
+    Contested { nonce: u128, claims: Vec<ApprovalId> },
     #[error("an approval that stands before cannot be enabled without silencing or replacing another key")]
-    CannotKeep { claim: usize },
+    CannotKeep { claim: ApprovalId },
 }
 
 /// Most turns used up by one plan: more would not fit into a block.
@@ -147,7 +154,7 @@ pub const MAX_TURNS: u128 = 64;
 
 /// The smallest plan that does what is wanted.
 pub fn plan(scene: &Scene, wish: &Wish) -> Result<Plan, Refusal> {
-    let every = || (0..scene.claims.len()).collect::<BTreeSet<_>>();
+    let every = || scene.claims.iter().map(|claim| claim.id).collect::<BTreeSet<_>>();
     match wish {
         Wish::These(claims) => these(scene, claims),
         Wish::All => all(scene),
@@ -159,21 +166,21 @@ pub fn plan(scene: &Scene, wish: &Wish) -> Result<Plan, Refusal> {
     }
 }
 
-fn these(scene: &Scene, wanted: &BTreeSet<usize>) -> Result<Plan, Refusal> {
+fn these(scene: &Scene, wanted: &BTreeSet<ApprovalId>) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
-    let mut ahead: BTreeMap<Generation, BTreeSet<usize>> = BTreeMap::new();
+    let mut ahead: BTreeMap<Generation, BTreeSet<ApprovalId>> = BTreeMap::new();
     let mut deleted = BTreeSet::new();
-    for (position, claim) in wanted.iter().filter_map(|w| Some((*w, scene.claims.get(*w)?))) {
+    for claim in scene.claims.iter().filter(|claim| wanted.contains(&claim.id)) {
         if !scene.has_power(claim) {
-            plan.over.insert(position);
+            plan.over.insert(claim.id);
             continue;
         }
-        plan.ends.insert(position);
+        plan.ends.insert(claim.id);
         if scene.lives(claim) && deleted.insert((claim.generation, claim.enable.session_key)) {
             plan.moves.push(Move::Disable { generation: claim.generation, key: claim.enable.session_key });
         }
         if scene.may_come(claim) {
-            ahead.entry(claim.generation).or_default().insert(position);
+            ahead.entry(claim.generation).or_default().insert(claim.id);
         }
     }
     for (generation, burnt) in ahead {
@@ -187,26 +194,23 @@ fn these(scene: &Scene, wanted: &BTreeSet<usize>) -> Result<Plan, Refusal> {
 fn use_turns_up(
     scene: &Scene,
     generation: Generation,
-    burnt: &BTreeSet<usize>,
-    wanted: &BTreeSet<usize>,
+    burnt: &BTreeSet<ApprovalId>,
+    wanted: &BTreeSet<ApprovalId>,
     plan: &mut Plan,
 ) -> Result<(), Refusal> {
     let last = scene.nonces(generation).last;
-    let nonce_of = |position: &usize| scene.claims.get(*position).map(|c| c.enable.nonce);
-    let highest = burnt.iter().filter_map(nonce_of).max().unwrap_or(last);
+    let nonces = scene.claims.iter().filter(|claim| burnt.contains(&claim.id)).map(|claim| claim.enable.nonce);
+    let highest = nonces.max().unwrap_or(last);
     for nonce in turns(last, highest)? {
-        let of_turn = |(position, claim): (usize, &Claim)| {
-            (claim.generation == generation && claim.enable.nonce == nonce).then_some(position)
-        };
-        let on_turn: BTreeSet<usize> = scene.claims.iter().enumerate().filter_map(of_turn).collect();
-        let bystanders: Vec<usize> = on_turn.difference(wanted).copied().collect();
-        let has = |position: &usize, test: &dyn Fn(&Claim) -> bool| scene.claims.get(*position).is_some_and(test);
-        let waiting: Vec<usize> = bystanders
+        let of_turn = |claim: &&Claim| claim.generation == generation && claim.enable.nonce == nonce;
+        let on_turn: Vec<&Claim> = scene.claims.iter().filter(of_turn).collect();
+        let bystanders: Vec<&Claim> = on_turn.iter().copied().filter(|claim| !wanted.contains(&claim.id)).collect();
+        let waiting: Vec<ApprovalId> = bystanders
             .iter()
-            .copied()
-            .filter(|p| has(p, &|c| !c.held && c.signed == Signed::Counts && scene.may_come(c)))
+            .filter(|c| !c.held && c.signed == Signed::Counts && scene.may_come(c))
+            .map(|c| c.id)
             .collect();
-        if on_turn.is_disjoint(burnt) {
+        if !on_turn.iter().any(|claim| burnt.contains(&claim.id)) {
             match waiting.as_slice() {
                 [] => {}
                 [one] => {
@@ -219,29 +223,28 @@ fn use_turns_up(
         }
         plan.moves.push(Move::Burn { generation, nonce });
         // A draft may have been signed elsewhere; a stale approval could have come back.
-        plan.also_ends.extend(bystanders.iter().copied().filter(|p| has(p, &|c| !c.held && !scene.expired(c))));
+        plan.also_ends.extend(bystanders.iter().filter(|c| !c.held && !scene.expired(c)).map(|c| c.id));
     }
     Ok(())
 }
 
 /// Enabling it on its holder's behalf must not cost another key its life, nor its own key a scope that it has by then.
-fn can_be_kept(scene: &Scene, position: usize, kept: &[Move]) -> Result<(), Refusal> {
-    let refused = Err(Refusal::CannotKeep { claim: position });
-    let Some(claim) = scene.claims.get(position) else { return refused };
+fn can_be_kept(scene: &Scene, id: ApprovalId, kept: &[Move]) -> Result<(), Refusal> {
+    let refused = Err(Refusal::CannotKeep { claim: id });
+    let Some(claim) = scene.claim(id) else { return refused };
     let opened_elsewhere = |earlier: &Move| match earlier {
         Move::Keep { claim: other } => scene
-            .claims
-            .get(*other)
+            .claim(*other)
             .is_some_and(|other| other.selector == claim.selector && other.generation != claim.generation),
         _ => false,
     };
     let goes_elsewhere = scene.routes.get(&claim.selector).is_some_and(|to| *to != claim.generation.address())
         || kept.iter().any(opened_elsewhere);
-    let replaces = scene.claims.iter().enumerate().any(|(other_position, other)| {
+    let replaces = scene.claims.iter().any(|other| {
         other.generation == claim.generation
             && other.enable.session_key == claim.enable.session_key
             && !other.enable.allows_the_same(&claim.enable)
-            && (scene.lives(other) || kept.contains(&Move::Keep { claim: other_position }))
+            && (scene.lives(other) || kept.contains(&Move::Keep { claim: other.id }))
     });
     if goes_elsewhere || replaces { refused } else { Ok(()) }
 }
@@ -250,9 +253,9 @@ fn can_be_kept(scene: &Scene, position: usize, kept: &[Move]) -> Result<(), Refu
 /// reverts and the batch with it: it is never a rewind.
 fn all(scene: &Scene) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
-    for (position, claim) in scene.claims.iter().enumerate() {
+    for claim in &scene.claims {
         let set = if scene.has_power(claim) { &mut plan.ends } else { &mut plan.over };
-        set.insert(position);
+        set.insert(claim.id);
     }
     for (generation, nonces) in &scene.nonces {
         let here = |claim: &&Claim| claim.generation == *generation;
@@ -293,7 +296,7 @@ impl Move {
             Self::Sweep { generation } => to_validator(generation, disable_all()),
             Self::Lift => to_itself(disable_mode(LIFTED)),
             Self::Keep { claim } => {
-                let claim = scene.claims.get(claim)?;
+                let claim = scene.claim(claim)?;
                 let data = claim.enable.encode();
                 match scene.routes.contains_key(&claim.selector) {
                     true => to_validator(claim.generation, enable_key(&data)),

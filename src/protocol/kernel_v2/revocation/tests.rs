@@ -22,7 +22,17 @@ fn enable(key: u8, nonce: u128) -> EnableData {
 }
 
 fn pending(key: u8, nonce: u128) -> Claim {
-    Claim { generation: G2, enable: enable(key, nonce), selector: EXECUTE, held: false, signed: Signed::Counts }
+    let (id, enable) = (id(0), enable(key, nonce));
+    Claim { id, generation: G2, enable, selector: EXECUTE, held: false, signed: Signed::Counts }
+}
+
+/// Approvals of a scene are named by their places in it.
+fn id(place: usize) -> ApprovalId {
+    ApprovalId(U256::from(place).into())
+}
+
+fn ids(places: impl IntoIterator<Item = usize>) -> BTreeSet<ApprovalId> {
+    places.into_iter().map(id).collect()
 }
 
 fn held(key: u8, nonce: u128) -> Claim {
@@ -35,12 +45,12 @@ fn scene(last: u128, invalid: u128, claims: Vec<Claim>) -> Scene {
         now: NOW,
         nonces: [(G2, Nonces { last, invalid })].into(),
         routes: [(EXECUTE, G2.address())].into(),
-        claims,
+        claims: claims.into_iter().enumerate().map(|(place, claim)| Claim { id: id(place), ..claim }).collect(),
     }
 }
 
 fn these_of(scene: &Scene, claims: &[usize]) -> Plan {
-    plan(scene, &Wish::These(claims.iter().copied().collect())).unwrap()
+    plan(scene, &Wish::These(ids(claims.iter().copied()))).unwrap()
 }
 
 fn disable(key: u8) -> Move {
@@ -65,46 +75,46 @@ fn a_key_the_validator_holds_is_disabled_and_one_that_was_never_used_is_burnt() 
 fn an_approval_that_shall_live_is_enabled_before_a_later_turn_is_burnt() {
     let scene = scene(3, 0, vec![pending(1, 4), pending(2, 5), pending(3, 6)]);
     let plan = these_of(&scene, &[1]);
-    assert_eq!(plan.moves, [Move::Keep { claim: 0 }, burn_of(5)]);
-    assert_eq!((plan.ends, plan.also_ends), ([1].into(), BTreeSet::new()));
+    assert_eq!(plan.moves, [Move::Keep { claim: id(0) }, burn_of(5)]);
+    assert_eq!((plan.ends, plan.also_ends), (ids([1]), BTreeSet::new()));
 }
 
 #[test]
 fn an_approval_with_the_same_turn_ends_as_well() {
     let plan = these_of(&scene(3, 0, vec![pending(1, 4), pending(2, 4)]), &[0]);
-    assert_eq!((plan.moves, plan.also_ends), (vec![burn_of(4)], [1].into()));
+    assert_eq!((plan.moves, plan.also_ends), (vec![burn_of(4)], ids([1])));
 }
 
 #[test]
 fn it_is_not_decided_here_which_of_two_approvals_with_one_turn_shall_live() {
     let scene = scene(3, 0, vec![pending(1, 4), pending(2, 4), pending(3, 5)]);
-    let refused = plan(&scene, &Wish::These([2].into()));
-    assert_eq!(refused, Err(Refusal::Contested { nonce: 4, claims: vec![0, 1] }));
-    assert_eq!(these_of(&scene, &[0, 2]).also_ends, [1].into());
+    let refused = plan(&scene, &Wish::These(ids([2])));
+    assert_eq!(refused, Err(Refusal::Contested { nonce: 4, claims: vec![id(0), id(1)] }));
+    assert_eq!(these_of(&scene, &[0, 2]).also_ends, ids([1]));
 }
 
 #[test]
 fn turns_that_nobody_holds_are_burnt_and_a_draft_before_ends_with_them() {
     let draft = Claim { signed: Signed::No, ..pending(1, 5) };
     let plan = these_of(&scene(3, 0, vec![draft, pending(2, 6)]), &[1]);
-    assert_eq!((plan.moves, plan.also_ends), (vec![burn_of(4), burn_of(5), burn_of(6)], [0].into()));
+    assert_eq!((plan.moves, plan.also_ends), (vec![burn_of(4), burn_of(5), burn_of(6)], ids([0])));
 }
 
 #[test]
 fn an_approval_is_not_enabled_where_that_would_silence_or_replace_another_key() {
     let mut elsewhere = scene(3, 0, vec![pending(1, 4), pending(2, 5)]);
     elsewhere.routes = [(EXECUTE, Generation::G3.address())].into();
-    assert_eq!(plan(&elsewhere, &Wish::These([1].into())), Err(Refusal::CannotKeep { claim: 0 }));
+    assert_eq!(plan(&elsewhere, &Wish::These(ids([1]))), Err(Refusal::CannotKeep { claim: id(0) }));
     let other_scope = Claim { enable: EnableData { merkle_root: B256::ZERO, ..enable(1, 2) }, ..held(1, 2) };
     let replaced = scene(3, 0, vec![other_scope, pending(1, 4), pending(2, 5)]);
-    assert_eq!(plan(&replaced, &Wish::These([2].into())), Err(Refusal::CannotKeep { claim: 1 }));
+    assert_eq!(plan(&replaced, &Wish::These(ids([2]))), Err(Refusal::CannotKeep { claim: id(1) }));
 }
 
 #[test]
 fn two_approvals_of_one_scope_are_kept_one_after_the_other() {
     // As a grant for `execute` and `executeBatch` makes them.
     let scene = scene(3, 0, vec![held(1, 3), pending(1, 4), pending(1, 5), pending(2, 6)]);
-    assert_eq!(these_of(&scene, &[3]).moves, [Move::Keep { claim: 1 }, Move::Keep { claim: 2 }, burn_of(6)]);
+    assert_eq!(these_of(&scene, &[3]).moves, [Move::Keep { claim: id(1) }, Move::Keep { claim: id(2) }, burn_of(6)]);
 }
 
 #[test]
@@ -121,7 +131,7 @@ fn what_has_no_power_is_left_alone_and_said() {
     let expired = Claim { enable: EnableData { valid_until: NOW - 1, ..enable(3, 3) }, ..held(3, 3) };
     let scene = scene(3, 2, vec![pending(1, 1), held(2, 2), expired]);
     let plan = these_of(&scene, &[0, 1, 2]);
-    assert_eq!((plan.moves, plan.over), (vec![], [0, 1, 2].into()));
+    assert_eq!((plan.moves, plan.over), (vec![], ids([0, 1, 2])));
 }
 
 #[test]
@@ -134,10 +144,10 @@ fn a_key_that_ends_this_second_is_still_alive() {
 fn after_a_rewind_a_key_is_deleted_and_its_turn_is_used_up_again() {
     // Another tool swept to 2: keys 4 and 5 live on, and key 3, disabled earlier, can be enabled again.
     let scene = scene(2, 2, vec![held(2, 2), pending(3, 3), held(4, 4), held(5, 5)]);
-    assert_eq!(these_of(&scene, &[2]).moves, [disable(4), Move::Keep { claim: 1 }, burn_of(4)]);
+    assert_eq!(these_of(&scene, &[2]).moves, [disable(4), Move::Keep { claim: id(1) }, burn_of(4)]);
     let plan = plan(&scene, &Wish::All).unwrap();
     assert_eq!(plan.moves, [burn_of(3), burn_of(4), burn_of(5), SWEEP]);
-    assert_eq!((plan.ends, plan.over), ([1, 2, 3].into(), [0].into()));
+    assert_eq!((plan.ends, plan.over), (ids([1, 2, 3]), ids([0])));
 }
 
 #[test]
@@ -153,7 +163,7 @@ fn everything_ends_by_using_up_what_is_signed_and_one_sweep() {
 #[test]
 fn lifting_a_panic_ends_what_would_come_back_but_for_what_shall_live() {
     let scene = scene(3, 0, vec![held(1, 3), pending(2, 4)]);
-    let lift = |kept: &[usize]| plan(&scene, &Wish::LiftKeeping(kept.iter().copied().collect())).unwrap().moves;
+    let lift = |kept: &[usize]| plan(&scene, &Wish::LiftKeeping(ids(kept.iter().copied()))).unwrap().moves;
     assert_eq!(lift(&[]), [burn_of(4), SWEEP, Move::Lift]);
     assert_eq!(lift(&[0]), [burn_of(4), Move::Lift]);
     assert_eq!(lift(&[1]), [disable(1), Move::Lift]);
@@ -219,7 +229,7 @@ impl Chain {
                 true
             }
             Move::Burn { nonce, .. } => self.enable(enable(0xde, nonce)),
-            Move::Keep { claim } => self.enable(scene.claims[claim].enable),
+            Move::Keep { claim } => self.enable(scene.claim(claim).unwrap().enable),
             Move::Sweep { .. } => self.sweep_to(self.last),
             Move::Lift => true,
         }
@@ -314,7 +324,7 @@ proptest! {
         let before = chain.clone();
         let scene = seen(&chain, &signed);
         let wanted: BTreeSet<usize> = (0..signed.len()).filter(|i| picks[i % 40]).collect();
-        let wish = if everything { Wish::All } else { Wish::These(wanted.clone()) };
+        let wish = if everything { Wish::All } else { Wish::These(ids(wanted.iter().copied())) };
         let Ok(plan) = plan(&scene, &wish) else { return Ok(()) };
         prop_assert!(chain.run_all(&plan.moves, &scene), "{:?} reverts", plan.moves);
         prop_assert!(chain.last >= before.last && chain.invalid >= before.invalid, "a rewind");
@@ -322,9 +332,9 @@ proptest! {
             let wanted = everything || wanted.contains(&i);
             if wanted {
                 prop_assert!(!chain.has_power(data), "turn {} of {:?} lives", data.nonce, plan);
-                prop_assert_eq!(plan.ends.contains(&i), before.has_power(data));
-                prop_assert_eq!(plan.over.contains(&i), !before.has_power(data));
-            } else if !plan.also_ends.contains(&i) {
+                prop_assert_eq!(plan.ends.contains(&id(i)), before.has_power(data));
+                prop_assert_eq!(plan.over.contains(&id(i)), !before.has_power(data));
+            } else if !plan.also_ends.contains(&id(i)) {
                 prop_assert!(!before.has_power(data) || chain.gives(data), "turn {} of {:?} died", data.nonce, plan);
                 prop_assert!(before.has_power(data) || !chain.has_power(data), "turn {} of {:?} rose", data.nonce, plan);
             }
@@ -344,7 +354,7 @@ proptest! {
         }
         let scene = seen(&chain, &signed);
         let wanted: BTreeSet<usize> = (0..signed.len()).filter(|i| everything || picks[i % 40]).collect();
-        let wish = if everything { Wish::All } else { Wish::These(wanted.clone()) };
+        let wish = if everything { Wish::All } else { Wish::These(ids(wanted.iter().copied())) };
         let Ok(plan) = plan(&scene, &wish) else { return Ok(()) };
         for holder in race {
             chain.enable(signed[holder % signed.len()]);
