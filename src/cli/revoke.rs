@@ -13,7 +13,7 @@ use crate::wallet::{
     Wallet,
     carry::{Carriage, Via, Way},
     control,
-    error::{Class, Error, Result},
+    error::{Class, Error, Kind, Result},
     revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
 };
 
@@ -29,7 +29,7 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
     loop {
         let plan = match wallet.plan_revoke(intent.clone()).await {
             // What was sent before may have done it all: the trouble with that is what there is to tell.
-            Err(error) if error.code == "revoke.nothing" => match trouble {
+            Err(error) if error.kind == Kind::NothingToRevoke => match trouble {
                 Some(first) => return Err(first),
                 None => return Err(nothing(&wallet, &args, error, partial).await),
             },

@@ -8,7 +8,7 @@ use super::{
     Wallet,
     chain::{At, CallRequest, first_nonce},
     coin::Coin,
-    error::{Class, Error, Result},
+    error::{Class, Error, Kind, Result},
     model::{Account, Purpose},
     network::Services,
     operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key, refused},
@@ -188,7 +188,7 @@ impl Wallet {
             match self.carry_by(services, load, way).await {
                 Ok(carriage) => return Ok((carriage, passed_over)),
                 // The node itself says that no way makes the call go through. A bundler's word does not count for the others.
-                Err(error) if error.code == "call.reverts" && matches!(way, Way::Owner | Way::HandleOps) => {
+                Err(error) if error.kind == Kind::CallReverts && matches!(way, Way::Owner | Way::HandleOps) => {
                     return Err(error);
                 }
                 Err(error) => {

@@ -36,11 +36,32 @@ impl Class {
     }
 }
 
+/// Failures that code acts on, besides showing them. The code is for scripts, and decides nothing in here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Other,
+    /// What was planned is not what the chain is like any more; nothing was signed.
+    Stale,
+    /// Somebody was quicker: the plan reverted as a whole.
+    Raced,
+    /// The call itself fails, whichever way it is sent.
+    CallReverts,
+    NothingToRevoke,
+    /// A node contradicts itself, or another.
+    Contradiction,
+    /// An approval without a signature.
+    NotSigned,
+    /// The records cannot be written now.
+    Unwritable,
+}
+
 /// A failure as it is shown: a stable code for scripts, a sentence for people, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     pub class: Class,
+    pub kind: Kind,
     /// For example `denied.target` or `network.unknown`.
     pub code: String,
     pub message: String,
@@ -52,7 +73,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub fn new(class: Class, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, code: code.into(), message: message.into(), hint: String::new() }
+        Self { class, kind: Kind::Other, code: code.into(), message: message.into(), hint: String::new() }
     }
 
     pub fn usage(code: &str, message: impl Into<String>) -> Self {
@@ -61,6 +82,12 @@ impl Error {
 
     pub fn failed(code: &str, message: impl Into<String>) -> Self {
         Self::new(Class::Failed, code, message)
+    }
+
+    #[must_use]
+    pub fn of(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
     }
 
     #[must_use]

@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 
 use super::{
     chain::{At, node::Block},
-    error::{Class, Error, Result},
+    error::{Class, Error, Kind, Result},
     model::Key,
     network::Services,
 };
@@ -85,6 +85,7 @@ impl Services {
         let message = format!("{} contradicts itself about {about}", self.origin());
         Some(
             Error::new(Class::Chain, "chain.contradiction", message)
+                .of(Kind::Contradiction)
                 .hint("treat the keys as still active, and ask another node (`network add` with another --rpc)"),
         )
     }

@@ -11,7 +11,7 @@ use super::{
     assessment::Subject,
     coin::Coin,
     control::Power,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     key::KeyView,
     model::{Account, ApprovalRecord, Key, Origin},
     now,
@@ -247,6 +247,7 @@ impl Wallet {
                 "grant.stale",
                 format!("{what} has changed on chain since the plan was made; nothing was signed"),
             )
+            .of(Kind::Stale)
             .hint("run the command again")),
         }
     }
@@ -346,6 +347,7 @@ impl Wallet {
                             plan.first_nonce
                         ),
                     )
+                    .of(Kind::Stale)
                     .hint("run the command again"));
                 }
                 plan.first_nonce = next;

@@ -12,7 +12,7 @@ use super::{
     assessment::{Asked, Subject},
     chain::{Endpoint, Http, Node},
     coin::{Coin, known_chains},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     grant::sentences,
     key::KeyView,
     model::{ApprovalRecord, Key, Network, Origin},
@@ -469,15 +469,16 @@ async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
             break;
         }
     }
-    let code = match first_error {
-        Some(RecoverError::OwnerUnknown { .. }) => "approval.owner_unknown",
-        Some(RecoverError::SessionKeyUnknown) => "approval.session_key",
-        Some(RecoverError::OtherValidator { .. }) => "approval.validator",
-        Some(RecoverError::NotSigned { .. }) => "approval.not_signed",
-        _ => "approval.unverified",
+    let (code, kind) = match first_error {
+        Some(RecoverError::OwnerUnknown { .. }) => ("approval.owner_unknown", Kind::Other),
+        Some(RecoverError::SessionKeyUnknown) => ("approval.session_key", Kind::Other),
+        Some(RecoverError::OtherValidator { .. }) => ("approval.validator", Kind::Other),
+        Some(RecoverError::NotSigned { .. }) => ("approval.not_signed", Kind::NotSigned),
+        _ => ("approval.unverified", Kind::Other),
     };
     let message = first_error.map_or_else(|| "nothing was tried".to_owned(), |e| e.to_string());
     Err(Error::failed(code, message)
+        .of(kind)
         .hint("give the session key's address with --agent, and a node of the right chain with --rpc"))
 }
 
@@ -522,7 +523,7 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
         Err(error) => {
             // On the chain that it is for, with its owner and the key it is for, no signature of the owner: that is an answer.
             out.refuted =
-                error.code == "approval.not_signed" && services.is_some() && (blob.secret.is_some() || known.key_given);
+                error.kind == Kind::NotSigned && services.is_some() && (blob.secret.is_some() || known.key_given);
             out.verified = out.refuted.then_some(false);
             out.state_reason = format!("the owner's signature could not be verified: {error}; {}", error.hint);
             out.warnings.push(out.state_reason.clone());

@@ -26,7 +26,7 @@ use super::{
     },
     coin::{Coin, Limit},
     elsewhere::Completed,
-    error::{Class, Error, Result},
+    error::{Class, Error, Kind, Result},
     model::{Carrier, Operation, Progress, Purpose},
     network::Services,
     now,
@@ -800,6 +800,7 @@ impl Services {
         let transaction = receipt.transaction_hash;
         let message = format!("{node} contradicts itself: its receipt of transaction {transaction} names {message}");
         Err(Error::new(Class::Chain, "chain.contradiction", message)
+            .of(Kind::Contradiction)
             .hint("it may be mined all the same: look with `keyleash status HASH` through another node"))
     }
 
@@ -979,7 +980,9 @@ pub(super) fn refused(error: ChainError) -> Error {
             Error::new(Class::Denied, code, format!("the bundler refused: {fault}")).hint(fault.advice())
         }
         (Fault::CallReverts(revert), None) => {
-            Error::failed("call.reverts", format!("the call itself would fail: {revert}")).hint("nothing was sent")
+            Error::failed("call.reverts", format!("the call itself would fail: {revert}"))
+                .of(Kind::CallReverts)
+                .hint("nothing was sent")
         }
         (_, None) => error.into(),
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Wallet,
     chain::{At, CallRequest, ChainError, outcome_in},
-    error::{Class, Error, Result},
+    error::{Class, Error, Kind, Result},
     model::{Account, ApprovalRecord, Carrier},
     network::Services,
     now,
@@ -406,7 +406,7 @@ impl Services {
         );
         let hint = "treat the key as still active; ask another node (`network add` with another --rpc), and until then stop every \
                     key with `keyleash revoke ACCOUNT --panic`";
-        Some(Error::new(Class::Chain, "chain.contradiction", message).hint(hint))
+        Some(Error::new(Class::Chain, "chain.contradiction", message).of(Kind::Contradiction).hint(hint))
     }
 
     /// What a proof that was read at `block` stands on. Asked last: a chain that was rewritten meanwhile shows now.
@@ -414,7 +414,7 @@ impl Services {
         let blocks = self.node.blocks(&[mined.block, block]).await?;
         let [Some(of_receipt), Some(of_proof)] = blocks.as_slice() else {
             let message = format!("{} does not have block {block}, of which it told", self.origin());
-            return Err(Error::new(Class::Chain, "chain.contradiction", message).hint(NEEDS));
+            return Err(Error::new(Class::Chain, "chain.contradiction", message).of(Kind::Contradiction).hint(NEEDS));
         };
         if of_receipt.hash != mined.block_hash {
             let message = format!(
@@ -425,6 +425,7 @@ impl Services {
                 of_receipt.hash
             );
             return Err(Error::new(Class::Chain, "chain.contradiction", message)
+                .of(Kind::Contradiction)
                 .hint("the chain was rewritten meanwhile, or the node is wrong: follow it with `keyleash status`"));
         }
         Ok(Ground {
@@ -537,7 +538,7 @@ impl Wallet {
                 "not proven: {node} says that the transaction {transaction} is in block {}, and it was planned at block {planned}",
                 receipt.block_number
             );
-            return Err(Error::new(Class::Chain, "chain.contradiction", message).hint(NEEDS));
+            return Err(Error::new(Class::Chain, "chain.contradiction", message).of(Kind::Contradiction).hint(NEEDS));
         }
         Ok(Mined { block: receipt.block_number, block_hash: receipt.block_hash, transaction })
     }
@@ -579,7 +580,7 @@ impl Wallet {
         let second = services.second_view(&account.wanted(&keys), &picture, mined.block, Some(replays)).await;
         let mut ground = match services.ground(mined, picture.block).await {
             Ok(ground) => ground,
-            Err(error) if error.code == "chain.contradiction" => return Err(error),
+            Err(error) if error.kind == Kind::Contradiction => return Err(error),
             Err(error) => return Err(unread(error)),
         };
         match second {

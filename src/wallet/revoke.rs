@@ -17,7 +17,7 @@ use super::{
     chain::At,
     control::{self, Power, Reach},
     enable::{Step, owner_call},
-    error::{Class, Error, Result},
+    error::{Class, Error, Kind, Result},
     inventory::strange_turns,
     key::KeyFile,
     model::{Account, ApprovalRecord, Extent, Origin, Purpose},
@@ -462,7 +462,8 @@ impl Wallet {
         let back = control::way_back(&account, &picture);
         if back.is_empty() {
             let error = match power.foreign.as_slice() {
-                [] => Error::failed("revoke.nothing", format!("nothing but its owner decides over {}", account.name)),
+                [] => Error::failed("revoke.nothing", format!("nothing but its owner decides over {}", account.name))
+                    .of(Kind::NothingToRevoke),
                 foreign => Error::new(
                     Class::Remaining,
                     "revoke.remaining",
@@ -642,11 +643,12 @@ impl Wallet {
                     picture.sessions.entry(*place).or_insert(*enable);
                 }
                 match self.drafted(account, wish, picture) {
-                    Err(error) if error.code == "revoke.nothing" => {
+                    Err(error) if error.kind == Kind::NothingToRevoke => {
                         let block = picture.block;
                         *picture = disagreement.theirs.clone();
                         picture.block = picture.block.min(block);
-                        let nothing = self.drafted(account, wish, picture).is_err_and(|e| e.code == "revoke.nothing");
+                        let nothing =
+                            self.drafted(account, wish, picture).is_err_and(|e| e.kind == Kind::NothingToRevoke);
                         if nothing {
                             return Err(disagreement.error(&error.message));
                         }
@@ -845,6 +847,7 @@ impl Wallet {
                 "revoke.nothing",
                 format!("{wanted} is not enabled on {}, and no approval of it is on record", account.name),
             )
+            .of(Kind::NothingToRevoke)
             .hint(
                 "if it holds an approval that was never used, only its turn could be burnt, and that is not known here: \
                  `--panic` stops it, and `keyleash inspect` takes the approval if you can get it",
@@ -873,7 +876,9 @@ impl Wallet {
             [one] => one.clone(),
             _ => format!("no session key of {} can act, now or later", account.name),
         };
-        Ok(Error::failed("revoke.nothing", message).hint("there is nothing to take back; nothing was sent"))
+        Ok(Error::failed("revoke.nothing", message)
+            .of(Kind::NothingToRevoke)
+            .hint("there is nothing to take back; nothing was sent"))
     }
 
     /// Drafts that the plan ends: why something is sent for what nobody here has signed.
@@ -1000,7 +1005,7 @@ impl Wallet {
             }
             Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.turns).await => {
                 let message = "somebody used a turn between the plan and its block, so the plan was reverted as a whole: nothing changed";
-                revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).hint(
+                revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).of(Kind::Raced).hint(
                     "run it again: it is planned anew. If that happens again, stop everything with --panic first: \
                      --lift-panic then ends the keys in peace",
                 ));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     Wallet,
     coin::Coin,
-    error::{Class, Error, Result},
+    error::{Class, Error, Kind, Result},
     grant::parse_functions,
     key::KeyFile,
     model::{Account, ApprovalRecord, Key, Purpose},
@@ -463,7 +463,7 @@ fn can_send(account_call: &AccountCall, picture: &Snapshot, coin: Coin, failed: 
     let sent = calls.iter().fold(U256::ZERO, |sum, call| sum.saturating_add(call.value));
     let missing = sent.saturating_sub(picture.balance);
     let single = calls.len() == 1;
-    let explained = failed.as_ref().is_none_or(|error| error.code != "call.reverts");
+    let explained = failed.as_ref().is_none_or(|error| error.kind != Kind::CallReverts);
     if missing.is_zero() || (!single && explained) {
         return failed.map_or(Ok(()), Err);
     }

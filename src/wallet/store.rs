@@ -20,7 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    error::{Class, Error, Result},
+    error::{Error, Kind, Result},
     model::{Account, Agent, ApprovalRecord, Key, Operation},
     notices::Notices,
 };
@@ -716,19 +716,22 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
 }
 
 fn database(error: &rusqlite::Error) -> Error {
-    let code = match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::ConstraintViolation) => "records.exists",
-        Some(rusqlite::ErrorCode::DatabaseBusy) => "records.busy",
-        Some(rusqlite::ErrorCode::DiskFull) => "records.disk_full",
-        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => "records.read_only",
-        Some(rusqlite::ErrorCode::SystemIoFailure) => "records.io",
-        _ => "records.failed",
+    let (code, kind) = match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::ConstraintViolation) => ("records.exists", Kind::Other),
+        Some(rusqlite::ErrorCode::DatabaseBusy) => ("records.busy", Kind::Unwritable),
+        Some(rusqlite::ErrorCode::DiskFull) => ("records.disk_full", Kind::Unwritable),
+        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => {
+            ("records.read_only", Kind::Unwritable)
+        }
+        Some(rusqlite::ErrorCode::SystemIoFailure) => ("records.io", Kind::Unwritable),
+        _ => ("records.failed", Kind::Other),
     };
-    Error::new(Class::Failed, code, format!("the records could not be used: {error}"))
+    Error::failed(code, format!("the records could not be used: {error}")).of(kind)
 }
 
 fn not_writable(why: &str) -> Error {
     Error::failed("records.read_only", format!("{why}; nothing was done"))
+        .of(Kind::Unwritable)
         .hint("make room on the disk, or make the profile writable for you; revoking works all the same")
 }
 
@@ -739,7 +742,7 @@ fn is_about_writing(error: &rusqlite::Error) -> bool {
 }
 
 fn is_not_written(error: &Error) -> bool {
-    matches!(error.code.as_str(), "records.read_only" | "records.disk_full" | "records.io" | "records.busy")
+    error.kind == Kind::Unwritable
 }
 
 #[cfg(test)]
