@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use alloy::primitives::{Address, B256, U256};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// See, give and take back the session keys of ZeroDev Kernel smart accounts.
+/// View, grant and revoke session keys of ZeroDev Kernel smart accounts.
 #[derive(Debug, Parser)]
 #[command(name = "keyleash", version, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -75,7 +75,7 @@ pub enum PaymasterChoice {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Set up a home, without questions
+    /// Create a profile (non-interactive)
     Init {
         /// A chain inside this program, with play keys and an account to look at: no network, no funds
         #[arg(long, conflicts_with = "vault")]
@@ -83,7 +83,7 @@ pub enum Command {
     },
     /// The whole story on a sandbox of its own, unattended
     Demo,
-    /// Only on a sandbox home
+    /// Only on a sandbox profile
     #[command(subcommand)]
     Sandbox(SandboxCommand),
     /// Networks: add, list, check
@@ -97,10 +97,10 @@ pub enum Command {
     /// Session keys on record
     #[command(subcommand)]
     Key(KeyCommand),
-    /// The other side: keys made here for somebody's account
+    /// Session keys you hold for other people's accounts
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// What a serialized approval allows, and who signed it; needs no home
+    /// What a serialized approval allows, and who signed it; needs no profile
     Inspect(InspectArgs),
     /// Act as a session key within its scope, or as the owner
     Send(SendArgs),
@@ -109,7 +109,7 @@ pub enum Command {
         /// Its hash, as `send` printed it
         hash: B256,
     },
-    /// Take keys back: plan, preview, execute, proof
+    /// Revoke keys: plan, preview, execute, proof
     Revoke(RevokeArgs),
     /// Send an operation of the owner's that was signed elsewhere
     Complete {
@@ -122,7 +122,7 @@ pub enum Command {
         #[arg(long, value_name = "AMOUNT")]
         max_cost: Option<String>,
     },
-    /// Where secrets are (never what they are)
+    /// Manage stored private keys (never prints them)
     #[command(subcommand)]
     Vault(VaultCommand),
     /// A redacted report of this installation
@@ -235,13 +235,13 @@ pub enum AccountCommand {
     Ls,
     /// Show one
     Show { account: String },
-    /// Take one off the list; its approvals stay on record
+    /// Remove one from the list; its approvals stay on record
     Rm { account: String },
 }
 
 #[derive(Debug, Args)]
 pub struct GrantArgs {
-    /// The account that gives the power
+    /// The account that grants
     #[arg(required_unless_present = "complete")]
     pub account: Option<String>,
     /// The policy file (TOML or JSON)
@@ -295,7 +295,7 @@ pub enum KeyCommand {
         #[arg(long)]
         with_secret: bool,
     },
-    /// Remove a draft or a key taken in from elsewhere
+    /// Remove a draft or an imported key
     Rm { key: String },
     /// Give a key another label
     Name {
@@ -337,7 +337,7 @@ pub enum KeyCommand {
 pub enum AgentCommand {
     /// Make a key and print its address for the owner
     New { label: String },
-    /// Take an approval in and verify it
+    /// Import an approval and verify it
     Import {
         /// The file, `-` = standard input
         file: String,
@@ -443,7 +443,7 @@ pub enum ViaChoice {
     Bundler,
     /// A transaction of the owner's own address
     Owner,
-    /// The owner's address brings the operation to the EntryPoint itself
+    /// Owner EOA calls EntryPoint.handleOps directly
     HandleOps,
 }
 
@@ -454,19 +454,19 @@ pub struct RevokeArgs {
     /// Keys: id, label or address
     #[arg(required_unless_present_any = ["all", "panic", "lift_panic", "reclaim"])]
     pub keys: Vec<String>,
-    /// End every enabled key of the account, also those not on record, and every approval that is on record
+    /// Revoke every enabled key of the account, also those not on record, and every approval on record
     #[arg(long, conflicts_with = "keys")]
     pub all: bool,
-    /// Stop every key at once, until it is lifted; works with little more than a node
+    /// Pause every key at once, until you unpause; needs little more than a node
     #[arg(long, visible_alias = "pause", conflicts_with_all = ["keys", "all"])]
     pub panic: bool,
-    /// Lift the panic, and end every key that would come back
+    /// Unpause, and revoke every key that would work again
     #[arg(long, visible_alias = "unpause", conflicts_with_all = ["keys", "all", "panic"])]
     pub lift_panic: bool,
     /// Give the account back to its owner: restore the default validator, close functions that are routed elsewhere
     #[arg(long, conflicts_with_all = ["keys", "all", "panic", "lift_panic"])]
     pub reclaim: bool,
-    /// With --lift-panic: a key that shall come back; may be given several times
+    /// With --unpause: a key that is to work again; may be given several times
     #[arg(long, value_name = "KEY", requires = "lift_panic")]
     pub keep: Vec<String>,
     /// How it is sent

@@ -231,7 +231,7 @@ async fn init_sandbox(global: &Global, output: &mut Output) -> Result<Done> {
     wallet.seed_sandbox().await?;
     let keys = wallet.keys(None).await?;
     let text = format!(
-        "Sandbox set up in {}.\nAn NFT is at {}, a token at {}, a lending toy at {}; the sponsor is {}.\n\n{}\n\nNext: keyleash key ls",
+        "Sandbox profile created in {}.\nAn NFT is at {}, a token at {}, a lending toy at {}; the sponsor is {}.\n\n{}\n\nNext: keyleash key ls",
         home.config_folder().display(),
         DEMO.nft,
         DEMO.token,
@@ -275,8 +275,7 @@ async fn demo(output: &mut Output) -> Result<Done> {
         }
     })
     .await?;
-    let text =
-        format!("\nThat was all of it: {} steps, offline.\nNext: keyleash init --sandbox, then keyleash", scenes.len());
+    let text = format!("\nDone: {} steps, offline.\nNext: keyleash init --sandbox, then keyleash", scenes.len());
     done(json!({ "steps": scenes }), text)
 }
 
@@ -295,7 +294,7 @@ fn init(global: &Global) -> Result<Done> {
         Backend::File => "Secrets will be kept in encrypted files there; the passphrase is chosen with the first key.",
     };
     let text = format!(
-        "Home set up in {}.\n{secrets}\nNext: keyleash network add NAME --chain-id N --rpc URL --bundler URL",
+        "Profile created in {}.\n{secrets}\nNext: keyleash network add NAME --chain-id N --rpc URL --bundler URL",
         home.config_folder().display()
     );
     done(json!({ "home": home.config_folder(), "vault": backend }), text)
@@ -860,7 +859,7 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output, p
     }
     let home = home(global)?;
     if !home.is_initialized() && options.network.is_some() {
-        return Err(Error::usage("home.none", "--network needs a home that knows it").hint("use --rpc URL"));
+        return Err(Error::usage("home.none", "--network needs a profile that knows it").hint("use --rpc URL"));
     }
     let wallet = if home.is_initialized() { Some(open(global, output)?) } else { None };
     if let Some(node) = options.rpc.as_deref().and_then(origin) {

@@ -122,7 +122,7 @@ const fn question(wish: &Wish) -> &'static str {
         Wish::Keys(_) => "Revoke now?",
         Wish::All => "End every key of this account now?",
         Wish::Panic => "Stop every key of this account now?",
-        Wish::LiftPanic { .. } => "Lift the panic now?",
+        Wish::LiftPanic { .. } => "Unpause the account now?",
         Wish::Reclaim => "Take the account back now?",
     }
 }

@@ -63,7 +63,7 @@ fn text(scan: &Scan) -> String {
         lines.push("No session key was found.".into());
     } else {
         let rows: Vec<Vec<String>> = scan.keys.iter().map(row).collect();
-        lines.push(table(&["label", "address", "state", "turn", "uses", "last use", ""], &rows));
+        lines.push(table(&["label", "address", "state", "nonce", "uses", "last use", ""], &rows));
     }
     for finding in &scan.findings {
         lines.push(format!("note: {}", finding.message));

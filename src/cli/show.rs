@@ -131,7 +131,7 @@ pub fn account(account: &AccountView) -> String {
             let wei = |v: Option<alloy::primitives::U256>| coin.amount(v.unwrap_or_default());
             lines.push(format!("  balance    {}, deposit {}", wei(account.balance), wei(account.deposit)));
             lines.push(format!(
-                "  turns      last {}, invalidated up to {}",
+                "  nonces     last {}, invalidated through {}",
                 account.last_nonce.unwrap_or_default(),
                 account.invalid_nonce.unwrap_or_default()
             ));
@@ -236,7 +236,7 @@ pub fn grant_plan(plan: &GrantPlan) -> String {
     lines.extend(findings(&plan.findings));
     lines.extend(checks(&plan.checked));
     for request in plan.requests() {
-        lines.push(format!("  digest {} (turn {})", request.digest(), request.enable.nonce));
+        lines.push(format!("  digest {} (nonce {})", request.digest(), request.enable.nonce));
     }
     lines.push("Signing sends nothing and costs nothing.".into());
     lines.join("\n")
@@ -300,14 +300,14 @@ pub fn key(key: &KeyView) -> String {
             if key.has_secret { " (its private half is in your vault)" } else { "" }
         ),
         format!("  account     {} on {}", key.account, key.network),
-        format!("  validator   {} {}, turn {}", key.validator, key.validator.address(), key.nonce),
+        format!("  validator   {} {}, nonce {}", key.validator, key.validator.address(), key.nonce),
     ];
     lines.extend(key.alarms.iter().map(|alarm| format!("  ! {}", alarm.message)));
     lines.extend(key.sentences.iter().map(|s| format!("  · {s}")));
     lines.extend(findings(&key.risks));
     for approval in &key.approvals {
         lines.push(format!(
-            "  approval for {} (turn {}): {}, {}",
+            "  approval for {} (nonce {}): {}, {}",
             approval.selector, approval.nonce, approval.state, approval.state_reason
         ));
     }
@@ -358,7 +358,7 @@ pub fn inspection(found: &Inspection) -> String {
         ),
         format!("  signed by   {}", found.owner.map_or_else(|| "not verified".into(), |a| a.to_string())),
         format!(
-            "  chain {}, kernel {}, validator {}, turn {}, opens {}",
+            "  chain {}, kernel {}, validator {}, nonce {}, opens {}",
             found.chain_id.map_or_else(unknown, |c| c.to_string()),
             found.kernel_version.map_or_else(unknown, |k| k.to_string()),
             found.validator.map_or_else(unknown, |g| g.to_string()),

@@ -63,7 +63,7 @@ impl Way {
             Self::Sponsor => "through the bundler, paid by the sponsor",
             Self::Bundler => "through the bundler, paid by the account",
             Self::Owner => "as a transaction of the owner's own address",
-            Self::HandleOps => "by the owner's address, which brings the operation to the EntryPoint itself",
+            Self::HandleOps => "owner EOA calls EntryPoint.handleOps directly",
         }
     }
 }
@@ -208,7 +208,9 @@ impl Wallet {
             passed_over.iter().filter(|p| p.way != told).map(|p| format!("{}: {}", p.way.words(), p.reason)).collect();
         Err(match others.is_empty() {
             true => error,
-            false => Error { message: format!("{}. Tried as well: {}", error.message, others.join("; ")), ..error },
+            false => {
+                Error { message: format!("{}. Other routes tried: {}", error.message, others.join("; ")), ..error }
+            }
         })
     }
 

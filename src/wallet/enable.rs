@@ -106,7 +106,7 @@ impl Wallet {
                         if let Some((other, _)) = pending.insert(approval.nonce(), (file, approval)) {
                             let (one, two) = (&other.key, &file.key);
                             let message = if one.generation == two.generation {
-                                format!("{} and {} have the same turn {}", one.label, two.label, approval.nonce())
+                                format!("{} and {} have the same nonce {}", one.label, two.label, approval.nonce())
                             } else {
                                 format!("{} and {} are on different validators", one.label, two.label)
                             };
@@ -140,16 +140,19 @@ impl Wallet {
             if let Some(who) = turns.get(&next).filter(|_| *nonce != next) {
                 return Err(Error::failed(
                     "enable.order",
-                    format!("{} has turn {nonce}, and turn {next} ({who}) comes first", file.key.label),
+                    format!("{} has nonce {nonce}, and nonce {next} ({who}) has to be used first", file.key.label),
                 )
                 .hint("enable that key too, or take it back first"));
             }
             if *nonce != next {
                 return Err(Error::failed(
                     "enable.order",
-                    format!("{} has turn {nonce}, and nobody on record holds turn {next} before it", file.key.label),
+                    format!(
+                        "{} has nonce {nonce}, and no approval on record has nonce {next}, which has to be used first",
+                        file.key.label
+                    ),
                 )
-                .hint("take the key back and grant anew: `keyleash revoke` burns the turns in between"));
+                .hint("revoke the key and grant it again: `keyleash revoke` consumes the nonces in between"));
             }
             let signature = approval.signature.as_ref().map(Bytes::as_ref).unwrap_or_default();
             if file.key.generation != generation {
@@ -172,7 +175,7 @@ impl Wallet {
                 calls.push(Call { to: generation.address(), value: U256::ZERO, data: enable_key(&enable_data) });
                 steps.push(Step {
                     call: "SessionKeyValidator.enable".into(),
-                    effect: format!("enables {} (turn {nonce}){replaces}", file.key.label),
+                    effect: format!("enables {} (nonce {nonce}){replaces}", file.key.label),
                 });
             } else {
                 let data = set_execution(approval.selector(), generation.address(), &enable_data);
@@ -185,7 +188,7 @@ impl Wallet {
                     ),
                     None => format!("opens {name} for session keys"),
                 };
-                let effect = format!("{opens} and enables {} (turn {nonce}){replaces}", file.key.label);
+                let effect = format!("{opens} and enables {} (nonce {nonce}){replaces}", file.key.label);
                 steps.push(Step { call: "setExecution".into(), effect });
             }
             next = next.saturating_add(1);

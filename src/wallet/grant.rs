@@ -238,7 +238,7 @@ impl Wallet {
             ("the default validator", now.default_validator != before.default_validator),
             ("the implementation", now.implementation != before.implementation),
             ("the Kernel version", now.kernel != before.kernel),
-            ("the account's turn", now.nonces(plan.generation) != before.nonces(plan.generation)),
+            ("the account's nonce", now.nonces(plan.generation) != before.nonces(plan.generation)),
             ("where session keys are routed", now.routes != before.routes),
         ];
         match changed.iter().find(|(_, changed)| *changed) {
@@ -271,7 +271,7 @@ impl Wallet {
             if w.read().is_key_hidden(&key.id)? {
                 return Err(Error::failed(
                     "grant.removed",
-                    format!("the draft {} was removed, and its turn may be another's now", key.label),
+                    format!("the draft {} was removed, and another approval may have its nonce now", key.label),
                 )
                 .hint("grant anew"));
             }

@@ -138,7 +138,7 @@ impl Home {
     pub fn clear_sandbox(&self) -> Result<()> {
         let half_made = !self.is_initialized() && self.making_file().exists();
         if !half_made && !self.load_config()?.sandbox {
-            return Err(Error::usage("sandbox.only", "this home is for live networks; it is never thrown away"));
+            return Err(Error::usage("sandbox.only", "this profile is for live networks; it is never thrown away"));
         }
         self.remove_play_data()?;
         // These last: while one of them is there, a second try finds a sandbox to clear.

@@ -167,7 +167,7 @@ pub(super) fn differences(
     }
     match picture.disabled_mode & SESSION_MODES {
         0 => {}
-        SESSION_MODES => say("paused", "the panic is on: no session key can act until it is lifted".into()),
+        SESSION_MODES => say("paused", "the account is paused: no session key can act until it is unpaused".into()),
         0b01 => say(
             "half_paused",
             "enabled keys are stopped, but approvals that were never used can still be enabled".into(),
@@ -182,14 +182,14 @@ pub(super) fn differences(
         if !approvals.iter().any(|a| a.request.validator == *generation && a.request.enable == *held) {
             say(
                 "foreign_scope",
-                format!("the chain holds a scope for {key} (turn {}) that is not on record", held.nonce),
+                format!("the chain holds a scope for {key} (nonce {}) that is not on record", held.nonce),
             );
         }
         if held.nonce > nonces.last {
             say(
                 "rewound",
                 format!(
-                    "the turns were set back to {} by another tool: turn {} and others can be used a second time; \
+                    "another tool set the nonces back to {}: nonce {} and others can be used again; \
                      revoking all ends that",
                     nonces.last, held.nonce
                 ),
@@ -227,9 +227,9 @@ fn in_words(turns: &[u128]) -> String {
     const SHOWN: usize = 5;
     let listed: Vec<String> = turns.iter().take(SHOWN).map(u128::to_string).collect();
     match turns.len() {
-        1 => format!("turn {} was", listed.join(", ")),
-        n if n <= SHOWN => format!("turns {} were", listed.join(", ")),
-        n => format!("turns {} and {} more were", listed.join(", "), n - SHOWN),
+        1 => format!("nonce {} was", listed.join(", ")),
+        n if n <= SHOWN => format!("nonces {} were", listed.join(", ")),
+        n => format!("nonces {} and {} more were", listed.join(", "), n - SHOWN),
     }
 }
 

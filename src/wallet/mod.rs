@@ -101,7 +101,7 @@ impl Wallet {
         if !home.is_initialized() {
             return Err(Error::failed(
                 "home.none",
-                format!("there is no keyleash home in {}", home.config_folder().display()),
+                format!("there is no keyleash profile in {}", home.config_folder().display()),
             )
             .hint("set one up with `keyleash init`"));
         }

@@ -115,9 +115,9 @@ impl Wallet {
         if self.is_sandbox() {
             return Err(Error::failed(
                 "sandbox.closed",
-                "this home is a sandbox: its keys are play keys, and it knows no live network",
+                "this profile is a sandbox: its keys are play keys, and it knows no live network",
             )
-            .hint("make a home for live networks: keyleash --home DIR init"));
+            .hint("make a profile for live networks: keyleash --home DIR init"));
         }
         if network.chain_id == CHAIN_ID {
             return Err(Error::usage(
@@ -257,7 +257,7 @@ impl Wallet {
             if network.chain_id != CHAIN_ID || reaches.into_iter().flatten().any(|url| url != playground::ADDRESS) {
                 return Err(Error::failed(
                     "sandbox.closed",
-                    format!("config.toml: a sandbox home knows no live network, and {name} is one"),
+                    format!("config.toml: a sandbox profile knows no live network, and {name} is one"),
                 )
                 .hint("its keys are play keys that everybody can open; make a profile for live networks: keyleash --home DIR init"));
             }
@@ -412,9 +412,11 @@ impl Wallet {
         }
         let mut endpoint = |address: &str| match (&self.sandbox, address) {
             (Some(chain), playground::ADDRESS) => Ok(Endpoint::new(chain.clone())),
-            (Some(_), _) => Err(Error::failed("sandbox.closed", "config.toml: a sandbox home knows no live network")),
+            (Some(_), _) => {
+                Err(Error::failed("sandbox.closed", "config.toml: a sandbox profile knows no live network"))
+            }
             (None, playground::ADDRESS) => {
-                Err(Error::failed("sandbox.only", "config.toml: the sandbox is only there in a home of its own"))
+                Err(Error::failed("sandbox.only", "config.toml: the sandbox needs a profile of its own"))
             }
             (None, url) => match endpoints.get(url) {
                 Some(endpoint) => Ok(endpoint.clone()),

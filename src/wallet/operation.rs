@@ -958,7 +958,7 @@ fn unproven(key_ids: &[String], proofs: &[Proof]) -> Option<Error> {
     let what = match (key_ids.is_empty(), missing.as_slice()) {
         (true, _) => "what it was to end is not on record".to_owned(),
         (false, []) => return None,
-        (false, ids) => format!("nothing is proven of {}: it had no power before, or ended earlier", ids.join(", ")),
+        (false, ids) => format!("No proof for {}: it was already unusable before this operation.", ids.join(", ")),
     };
     let error = Error::failed("revoke.not_proven", format!("it was mined, but {what}"));
     Some(error.hint("run revoke again: it says whether anything is left"))

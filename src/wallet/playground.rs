@@ -147,7 +147,7 @@ impl Wallet {
     /// What only a sandbox can do; an error on a home for live networks.
     pub fn controls(&self) -> Result<Controls<'_>> {
         self.sandbox.as_ref().map(Controls).ok_or_else(|| {
-            Error::usage("sandbox.only", "this home is for live networks; time and reset are only there on a sandbox")
+            Error::usage("sandbox.only", "this profile is for live networks; time and reset need a sandbox")
                 .hint("make one with `keyleash --home DIR init --sandbox`")
         })
     }

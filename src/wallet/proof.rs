@@ -689,7 +689,7 @@ impl Wallet {
     pub(super) async fn prove_paused(&self, account: &Account, services: &Services, mined: &Mined) -> Result<Paused> {
         let block = mined.block;
         let unread = |error: Error| Error {
-            message: format!("the panic was mined, but could not be read back: {}", error.message),
+            message: format!("the pause was mined, but could not be read back: {}", error.message),
             ..error
         };
         let disabled_mode = services.disabled_mode(account.address, At::Block(block)).await;
@@ -697,7 +697,7 @@ impl Wallet {
         if disabled_mode & SESSION_MODES != SESSION_MODES {
             return Err(Error::failed(
                 "revoke.not_proven",
-                format!("the panic was mined, but the account answers mode {disabled_mode:#010x}"),
+                format!("the pause was mined, but the account answers mode {disabled_mode:#010x}"),
             )
             .hint("treat every key as still active, and try again"));
         }

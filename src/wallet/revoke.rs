@@ -428,10 +428,13 @@ impl Wallet {
             also_revokes: Vec::new(),
             // Its state is not read here: that must work when little else does. It is looked at afterwards.
             remaining: Vec::new(),
-            warnings: ["it ends no key: lifting the panic brings back what was not ended".into()]
-                .into_iter()
-                .chain(newest.and_then(|block| services.about_the_time(block.timestamp)))
-                .collect(),
+            warnings: [
+                "This pauses keys, it does not revoke them. Keys you have not revoked work again once you unpause."
+                    .into(),
+            ]
+            .into_iter()
+            .chain(newest.and_then(|block| services.about_the_time(block.timestamp)))
+            .collect(),
             passed_over,
             further: 0,
             carriage,
@@ -832,7 +835,7 @@ impl Wallet {
         match wish {
             Wish::Keys(keys) => Ok(revocation::Wish::These(named(keys)?)),
             Wish::LiftPanic { .. } if picture.disabled_mode & revocation::SESSION_MODES == 0 => {
-                Err(Error::failed("revoke.not_paused", format!("no panic is on for {}", account.name))
+                Err(Error::failed("revoke.not_paused", format!("{} is not paused", account.name))
                     .hint("nothing was sent"))
             }
             Wish::LiftPanic { keep } => Ok(revocation::Wish::LiftKeeping(named(keep)?)),
@@ -849,7 +852,7 @@ impl Wallet {
             )
             .of(Kind::NothingToRevoke)
             .hint(
-                "if it holds an approval that was never used, only its turn could be burnt, and that is not known here: \
+                "an approval of it that was never used can only be ended by consuming its nonce, which is not known here: \
                  `--panic` stops it, and `keyleash inspect` takes the approval if you can get it",
             );
         }
@@ -878,7 +881,7 @@ impl Wallet {
         };
         Ok(Error::failed("revoke.nothing", message)
             .of(Kind::NothingToRevoke)
-            .hint("there is nothing to take back; nothing was sent"))
+            .hint("there is nothing to revoke; nothing was sent"))
     }
 
     /// Drafts that the plan ends: why something is sent for what nobody here has signed.
@@ -931,8 +934,8 @@ impl Wallet {
             let turns: Vec<String> = strange.take(8).map(|t| t.to_string()).collect();
             if !turns.is_empty() {
                 said.push(format!(
-                    "what used turn {} is not on record; if it is a key, it comes back as well: look with `keyleash key scan {}` \
-                     first, or lift without keeping any",
+                    "what used nonce {} is not on record; if it is a key, it works again as well: look with `keyleash key scan {}` \
+                     first, or unpause without --keep",
                     turns.join(", "),
                     account.name
                 ));
@@ -1004,7 +1007,8 @@ impl Wallet {
                 revoked.remaining = self.what_remains(&plan.account, &plan.services, &plan.claim, block).await;
             }
             Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.turns).await => {
-                let message = "somebody used a turn between the plan and its block, so the plan was reverted as a whole: nothing changed";
+                let message =
+                    "the approval nonce changed before this was mined; the whole batch reverted and nothing changed";
                 revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).of(Kind::Raced).hint(
                     "run it again: it is planned anew. If that happens again, stop everything with --panic first: \
                      --lift-panic then ends the keys in peace",
@@ -1223,14 +1227,14 @@ async fn read_back(
         let invalid = picture.nonces(*generation).invalid;
         if invalid < *turn {
             let message = format!(
-                "it was mined, but on validator {generation} only the turns up to {invalid} are invalid, not those up to {turn}"
+                "it was mined, but on validator {generation} only the nonces through {invalid} are invalid, not those through {turn}"
             );
             let error = Error::failed("revoke.not_proven", message);
             return Ok(Some(error.hint("treat the keys as still active, and run it again")));
         }
     }
     if lifts && picture.disabled_mode & revocation::SESSION_MODES != 0 {
-        return Ok(Some(Error::failed("revoke.not_lifted", "it was mined, but the account's panic is still on")));
+        return Ok(Some(Error::failed("revoke.not_lifted", "it was mined, but the account is still paused")));
     }
     // Where keys are proven, the second node was asked with them.
     match services.second_view(&account.wanted(&[]), &picture, mined.block, None).await {
@@ -1342,8 +1346,8 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
             let of_key = |c: &&Claim| c.generation == *generation && c.enable.session_key == *key && c.held;
             let who = list(&records.labels(records.scene.claims.iter().filter(of_key).map(|c| c.id)));
             match who == key.to_string() {
-                true => format!("deletes {key} from the validator; other keys live on"),
-                false => format!("deletes {who} ({key}) from the validator; other keys live on"),
+                true => format!("deletes {key} from the validator; other keys keep working"),
+                false => format!("deletes {who} ({key}) from the validator; other keys keep working"),
             }
         }
         Move::Burn { generation, nonce } => {
@@ -1352,28 +1356,26 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
             };
             match (on_turn(&plan.ends).as_slice(), on_turn(&plan.also_ends).as_slice()) {
                 ([], []) => {
-                    format!("burns turn {nonce}, which nobody on record holds, because it stands before another")
+                    format!("consumes nonce {nonce}, which no approval on record has, to get to a later one")
                 }
                 ([], others) => {
-                    format!("burns turn {nonce} of {}, because it stands before another", list(others))
+                    format!("consumes nonce {nonce} of {} to get to a later one", list(others))
                 }
                 (ours, _) => {
                     let others = if plan.moves.iter().any(|m| matches!(m, Move::Sweep { .. })) {
                         ""
                     } else {
-                        "; other keys live on"
+                        "; other keys keep working"
                     };
                     let ours = list(ours);
-                    format!(
-                        "burns turn {nonce}, because that approval of {ours} was never used: it can never be enabled{others}"
-                    )
+                    format!("consumes nonce {nonce}, so the unused approval of {ours} can never be enabled{others}")
                 }
             }
         }
         Move::Keep { claim } => {
             let nonce = records.scene.claim(*claim).map_or(0, |c| c.enable.nonce);
             format!(
-                "enables {} (turn {nonce}) first, so that it lives on: its turn stands before one that is burnt",
+                "enables {} (nonce {nonce}) first, so that it keeps working: a later nonce is consumed",
                 list(&records.labels([*claim]))
             )
         }
@@ -1384,13 +1386,16 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
                 .copied()
                 .filter(|id| records.scene.claim(*id).is_some_and(|c| c.generation == *generation && c.held));
             match records.labels(held).as_slice() {
-                [] => "ends every key that was ever enabled, also those that are not on record".to_owned(),
+                [] => "revokes every key that was ever enabled, also those that are not on record".to_owned(),
                 labels => {
-                    format!("ends {} and every other key that was ever enabled, also those not on record", list(labels))
+                    format!(
+                        "revokes {} and every other key that was ever enabled, also those not on record",
+                        list(labels)
+                    )
                 }
             }
         }
-        Move::Lift => "lifts the panic: keys that were not ended can act again".to_owned(),
+        Move::Lift => "unpauses the account: keys that were not revoked work again".to_owned(),
     };
     Step { call: step.name().into(), effect }
 }
@@ -1398,18 +1403,18 @@ fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
 fn refused_plan(records: &Records, refusal: &Refusal) -> Error {
     match refusal {
         Refusal::TooFar { .. } => Error::failed("revoke.gap", refusal.to_string())
-            .hint("each turn in between must be burnt; end the earlier keys first, in several steps. `--panic` stops it at once"),
+            .hint("each nonce in between has to be consumed; revoke the earlier keys first, in several steps. `--pause` stops every key at once"),
         Refusal::NoTurnsLeft => Error::failed("revoke.no_turns", refusal.to_string())
-            .hint("no approval can ever be enabled on it again; enabled keys can be taken back one by one"),
+            .hint("no approval can ever be enabled on it again; enabled keys can be revoked one by one"),
         Refusal::Contested { nonce, claims } => {
             let labels = list(&records.labels(claims.iter().copied()));
-            Error::failed("revoke.order", format!("{refusal}: {labels} all have turn {nonce}"))
-                .hint("only one of them can be enabled: enable it with `keyleash key enable`, or take them back in the same command")
+            Error::failed("revoke.order", format!("{refusal}: {labels} all have nonce {nonce}"))
+                .hint("only one of them can be enabled: enable it with `keyleash key enable`, or revoke them in the same command")
         }
         Refusal::CannotKeep { claim } => {
             let who = list(&records.labels([*claim]));
-            Error::failed("revoke.order", format!("{who} has a turn that stands before; {refusal}"))
-                .hint(format!("take {who} back in the same command"))
+            Error::failed("revoke.order", format!("{who} has a lower nonce; {refusal}"))
+                .hint(format!("revoke {who} in the same command"))
         }
     }
 }

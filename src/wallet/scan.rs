@@ -969,7 +969,7 @@ impl Wallet {
             let label = &key.label;
             for turn in history.iter().filter(|e| e.by == EnabledBy::Unseen) {
                 let message = format!(
-                    "{label} ({}) is enabled on chain at turn {}, and nothing that was read enabled it: the owner did, by a \
+                    "{label} ({}) is enabled on chain with nonce {}, and nothing that was read enabled it: the owner did, by a \
                      transaction of its own",
                     key.session_key, turn.enable.nonce
                 );
@@ -1028,23 +1028,23 @@ impl Wallet {
         for generation in &open.set_back {
             complete = false;
             let message = format!(
-                "the turns of validator {generation} were set back by a call that was not found: unknown keys of later turns may exist"
+                "the nonces of validator {generation} were set back by a call that was not found: unknown keys with later nonces may exist"
             );
             findings.push(ScanFinding { code: "turns.set_back", message });
         }
         for generation in open.numbered.iter().filter(|g| silent && !open.set_back.contains(g)) {
             complete = false;
             let message = format!(
-                "turns of validator {generation} were once invalidated up to a number. If the owner had enabled keys before by \
-                 transactions of its own, which leave no trace, that set the turns back, and unknown keys of later turns may exist"
+                "nonces of validator {generation} were once invalidated through a given number. If the owner had enabled keys before by \
+                 transactions of its own, which leave no trace, that set the nonces back, and unknown keys with later nonces may exist"
             );
             findings.push(ScanFinding { code: "turns.numbered", message });
         }
         for generation in &open.invalidated {
             complete = false;
             let message = format!(
-                "the turns of validator {generation} up to {} were invalidated by a call that was not found, such as the owner's own \
-                 transaction; if it set them back too, unknown keys of later turns may exist",
+                "the nonces of validator {generation} through {} were invalidated by a call that was not found, such as the owner's own \
+                 transaction; if it set them back too, unknown keys with later nonces may exist",
                 picture.nonces(*generation).invalid
             );
             findings.push(ScanFinding { code: "turns.invalidated", message });
@@ -1091,7 +1091,7 @@ impl Wallet {
                 }
                 if let Some(other) = at_turn.next().filter(|e| !e.is_burn()) {
                     let message = format!(
-                        "turn {} of {} went to {}: the approval on record cannot be enabled any more",
+                        "nonce {} of {} was used by {}: the approval on record cannot be enabled any more",
                         enable.nonce, key.label, other.enable.session_key
                     );
                     findings.push(ScanFinding { code: "key.turn_taken", message });
@@ -1134,13 +1134,13 @@ fn unexplained(open: &Open, picture: &Snapshot) -> Vec<UnexplainedTurns> {
 
 fn turns_finding(turns: &UnexplainedTurns) -> ScanFinding {
     let UnexplainedTurns { validator, first, last, may_live } = turns;
-    let which = if first == last { format!("turn {first}") } else { format!("turns {first} to {last}") };
+    let which = if first == last { format!("nonce {first}") } else { format!("nonces {first} to {last}") };
     let rest = match may_live {
         true => {
             "unknown keys may exist. The owner's own transactions leave no trace unless they open a function: if you enabled or \
              burnt a key that way, name it; else revoke everything up to there"
         }
-        false => "every key of these turns was invalidated since, so none of them can act",
+        false => "every key with these nonces was invalidated since, so none of them can act",
     };
     ScanFinding {
         code: if *may_live { "turns.unexplained" } else { "turns.over" },
@@ -1157,7 +1157,7 @@ fn gone(ledger: &Ledger, open: &Open, picture: &Snapshot) -> Vec<ScanFinding> {
         .map(|e| ScanFinding {
             code: "key.gone",
             message: format!(
-                "{} (turn {}) was enabled, the chain does not hold it, and no call that took it away was found: the owner did, by a \
+                "{} (nonce {}) was enabled, the chain does not hold it, and no call that took it away was found: the owner did, by a \
                  transaction of its own",
                 e.enable.session_key, e.enable.nonce
             ),

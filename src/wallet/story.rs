@@ -177,7 +177,7 @@ impl Teller<'_> {
             vec!["disabling it would succeed and do nothing: its holder could enable it afterwards".into()],
             None,
         );
-        self.revoke("late-bot", "The owner takes it back by using its turn up").await?;
+        self.revoke("late-bot", "The owner revokes it by consuming its nonce").await?;
         self.refused("late-bot", "Its holder tries", mint(account)).await
     }
 

@@ -237,7 +237,7 @@ fn of_two_keys_with_one_earlier_turn_the_owner_has_to_name_the_one_that_ends() {
     let third = house.granted("third", OTHER_KEY, &[6]);
     let error = house.revoke(vec![third]).unwrap_err();
     assert_eq!(error.code, "revoke.order");
-    assert!(error.message.contains("one, two all have turn 5"), "{error}");
+    assert!(error.message.contains("one, two all have nonce 5"), "{error}");
     assert!(error.hint.contains("key enable"), "{}", error.hint);
 }
 
@@ -321,7 +321,7 @@ fn a_key_of_a_function_that_is_open_already_is_enabled_at_the_validator() {
     let key = house.granted("mint-bot", KEY, &[5]);
     let (calls, effects) = house.enable(&[key]).unwrap();
     assert_eq!(calls, [enable_call(&house.wallet.find_key("mint-bot").unwrap(), 5)]);
-    assert_eq!(effects, ["enables mint-bot (turn 5)"]);
+    assert_eq!(effects, ["enables mint-bot (nonce 5)"]);
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn only_the_first_key_of_a_function_that_is_not_open_yet_opens_it() {
     let expected = [open_call(&house, &first, 5), enable_call(&second, 6)];
     let (calls, effects) = house.enable(&[second, first]).unwrap();
     assert_eq!(calls, expected);
-    assert_eq!(effects, ["opens execute for session keys and enables first (turn 5)", "enables second (turn 6)"]);
+    assert_eq!(effects, ["opens execute for session keys and enables first (nonce 5)", "enables second (nonce 6)"]);
 }
 
 #[test]
@@ -369,9 +369,9 @@ fn a_turn_is_skipped_by_nobody() {
     let second = house.granted("second", OTHER_KEY, &[6]);
     let error = house.enable(&[second]).unwrap_err();
     assert_eq!(error.code, "enable.order");
-    assert!(error.message.contains("second has turn 6") && error.message.contains("turn 5 (first)"), "{error}");
+    assert!(error.message.contains("second has nonce 6") && error.message.contains("nonce 5 (first)"), "{error}");
     let gap = house.granted("third", OTHER_KEY, &[9]);
-    assert!(house.enable(&[gap]).unwrap_err().message.contains("turn 5"));
+    assert!(house.enable(&[gap]).unwrap_err().message.contains("nonce 5"));
 }
 
 #[test]
@@ -415,7 +415,7 @@ fn keys_that_cannot_be_enabled_together_are_not_dropped_silently() {
     let one = house.granted("one", KEY, &[5]);
     let same_turn = house.granted("two", OTHER_KEY, &[5]);
     let error = house.enable(&[one, same_turn]).unwrap_err();
-    assert!(error.code == "enable.together" && error.message.contains("same turn 5"), "{error}");
+    assert!(error.code == "enable.together" && error.message.contains("same nonce 5"), "{error}");
 
     house.picture.nonces.insert(Generation::G3, Nonces { last: 4, invalid: 0 });
     let key = house.key_on("three", OTHER_KEY, Generation::G3);

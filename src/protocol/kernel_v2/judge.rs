@@ -291,11 +291,11 @@ impl std::fmt::Display for Reason {
             Self::NotItsTurn { approval, next: Some(next) } if approval < next => {
                 write!(
                     f,
-                    "turn {approval} is over: the account is at turn {next}, so this approval can never be enabled"
+                    "nonce {approval} is already used: the account's next nonce is {next}, so this approval can never be enabled"
                 )
             }
             Self::NotItsTurn { approval, next: Some(next) } => {
-                write!(f, "it is not this approval's turn: it has turn {approval}, and turn {next} comes first")
+                write!(f, "this approval has nonce {approval}, and nonce {next} has to be used first")
             }
             Self::NotItsTurn { next: None, .. } => {
                 f.write_str("the account can enable no approval any more (its nonce is at the end)")
@@ -311,7 +311,7 @@ impl std::fmt::Display for Reason {
                 f.write_str("the account sends this function to another validator, which does not know this key")
             }
             Self::NotEnabled => {
-                f.write_str("the chain does not hold this approval: never enabled, taken back, or replaced")
+                f.write_str("this approval is not enabled on chain: never enabled, revoked, or replaced")
             }
             Self::PaymasterMissing => f.write_str("some paymaster must pay for the gas, and there is none"),
             Self::PaymasterMismatch { expected, actual: Some(actual) } => {

@@ -138,14 +138,14 @@ pub struct Plan {
 /// Why there is no right plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("turn {nonce} is too far ahead of the account's {last}")]
+    #[error("nonce {nonce} is too far ahead of the account's nonce {last}")]
     TooFar { nonce: u128, last: u128 },
-    #[error("the account's turns on this validator are used up")]
+    #[error("the account has no approval nonces left on this validator")]
     NoTurnsLeft,
     /// Only one of them can be enabled, and it is not ours to say which.
-    #[error("several approvals have turn {nonce}, which stands before")]
+    #[error("several approvals share nonce {nonce}, which has to be used first")]
     Contested { nonce: u128, claims: Vec<ApprovalId> },
-    #[error("an approval that stands before cannot be enabled without silencing or replacing another key")]
+    #[error("an approval with a lower nonce cannot be enabled without silencing or replacing another key")]
     CannotKeep { claim: ApprovalId },
 }
 
@@ -310,8 +310,8 @@ impl Move {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Disable { .. } => "SessionKeyValidator.disable",
-            Self::Burn { .. } => "SessionKeyValidator.enable(a key nobody has)",
-            Self::Sweep { .. } => "SessionKeyValidator.disable(everything up to the newest turn)",
+            Self::Burn { .. } => "SessionKeyValidator.enable(placeholder key)",
+            Self::Sweep { .. } => "SessionKeyValidator.disable(everything through the last nonce)",
             Self::Keep { .. } => "SessionKeyValidator.enable",
             Self::Lift => "Kernel.disableMode(0)",
         }

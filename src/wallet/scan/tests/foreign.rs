@@ -654,12 +654,12 @@ impl Story {
 
     /// Each owner and version that a dead approval was signed by and for rules again: that must not bring it back.
     fn owner_goes_back(&mut self, Tries { dead, kept, .. }: &Tries) -> Option<String> {
+        // Somebody may have changed it between the plan and its block.
+        self.follow_the_owner();
         let signed = |at: &usize| {
             let given = &self.grants[*at];
             (given.signer, given.granted.approval.request.kernel)
         };
-        // Somebody may have changed it between the plan and its block.
-        self.follow_the_owner();
         let (owner, Some(kernel)) = (self.world.owner.address(), self.kernel()) else { return None };
         let before: BTreeSet<_> = dead.iter().map(signed).filter(|s| *s != (owner, kernel)).collect();
         self.seen.went_back += usize::from(!before.is_empty());
