@@ -1,15 +1,16 @@
 //! The whole state of the program and the one function that changes it. Pure: nothing here asks a clock, a chain or a file.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
 use ratatui::{Frame, layout::Rect, text::Span};
 
-pub use super::data::{AccountRow, Data};
 use super::{
-    effects::{Effect, EnablePreview, GrantPreview, RevokePreview, SendView},
+    data::{AccountRow, Data},
     follow::Follow,
     input::{Input, Key, Moment},
+    jobs::Jobs,
     keymap::{self, Command, Place},
+    message::{Effect, JobId, Msg, Notice, Report},
     screen::{
         Screen, first_run, help, home,
         palette::{self, Choice},
@@ -18,219 +19,12 @@ use super::{
     widget::frame,
 };
 use crate::{
-    abi::Interface,
     text::is_unsafe,
-    wallet::{
-        Question,
-        account::AccountView,
-        agent::AgentView,
-        elsewhere::Completed,
-        enable::Enabled,
-        error::Error,
-        grant::Granted,
-        inspect::Inspection,
-        inventory::Difference,
-        key::KeyView,
-        model::Operation,
-        network::{NetworkView, Probe},
-        operation::OperationOutcome,
-        revoke::{Revoked, Verdict},
-        scan::{Scan, ScanProgress},
-        secrets::BackendView,
-        send::Judging,
-    },
+    wallet::{Question, error::Error, key::KeyView, revoke::Verdict},
 };
 
 /// Smallest screen that anything but one line is drawn on.
 pub const SMALLEST: (u16, u16) = (40, 10);
-
-/// A job of the wallet, and the plan it made, which has the same number.
-pub type JobId = u32;
-
-/// What happened.
-pub enum Msg {
-    Input(Input, Moment),
-    /// A frame with the present state has been drawn.
-    Drawn(Moment),
-    /// The local clock, unix seconds.
-    Clock(u64),
-    Job(JobId, Report),
-    /// The vault asks for a passphrase. The text itself never comes here: only how long it is.
-    Asked(Question),
-    Typed(usize),
-    Answered,
-    /// So many characters were pasted and are held by the loop: they may be a secret.
-    Held(usize),
-    /// The operating system's keyring has not answered yet.
-    KeyringWaits,
-}
-
-/// What a job has to say.
-pub enum Report {
-    Phase(&'static str),
-    SandboxReady,
-    Records {
-        accounts: Vec<AccountView>,
-        keys: Vec<KeyView>,
-        in_flight: usize,
-        sandbox: bool,
-    },
-    Account(Box<AccountView>, Vec<KeyView>, Vec<Difference>),
-    /// The newest block of a network, or why it did not say.
-    Head {
-        network: String,
-        block: Result<u64, Error>,
-    },
-    Keys(Vec<KeyView>),
-    GrantPlanned(Box<GrantPreview>),
-    Granted(Box<Granted>),
-    /// A JSON ABI that was read.
-    Abi(Box<Interface>),
-    /// The serialized approvals of a key, without its private half.
-    ApprovalText(Vec<String>),
-    /// An approval was written to a file.
-    Exported {
-        file: String,
-        with_secret: bool,
-    },
-    /// What a verdict on a call needs; the screen that asked takes it.
-    Judging(Option<Box<Judging>>),
-    SendPlanned(Box<SendView>),
-    Sent(Box<OperationOutcome>),
-    Agents {
-        agents: Vec<AgentView>,
-        networks: Vec<String>,
-    },
-    AgentMade(Box<AgentView>),
-    Inspected(Vec<Inspection>),
-    TakenIn {
-        keys: Vec<KeyView>,
-        warnings: Vec<String>,
-    },
-    RevokePlanned(Box<RevokePreview>),
-    Revoked(Box<Revoked>),
-    EnablePlanned(Box<EnablePreview>),
-    Enabled(Box<Enabled>),
-    /// Newest first.
-    Operations(Vec<Operation>),
-    Followed(Box<Completed>),
-    Networks(Vec<NetworkView>),
-    Checked(Vec<Probe>),
-    /// Under this name.
-    NetworkAdded(String),
-    AccountAdded(Box<AccountView>),
-    AccountRemoved(String),
-    HomeReady,
-    Vault(Vec<BackendView>),
-    Scanning(ScanProgress),
-    Scanned(Box<Scan>),
-    /// The file that was written.
-    Saved(PathBuf),
-    Failed(Error),
-    /// It was stopped before its end. What it had done by then stays done.
-    Stopped,
-}
-
-impl Report {
-    /// Whether the job goes on after this.
-    pub const fn is_progress(&self) -> bool {
-        matches!(self, Self::Phase(_) | Self::Scanning(_))
-    }
-}
-
-/// A job under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    pub id: JobId,
-    pub name: String,
-    pub phase: &'static str,
-    /// Something has left this machine, or may leave it: ending the program does not call it back.
-    pub sends: bool,
-    /// It changes records: it goes on when its screen is left, and what it comes to belongs to the model.
-    pub changes: bool,
-    /// Nobody has asked for it: nothing is said of it.
-    pub quiet: bool,
-}
-
-#[derive(Debug, Default)]
-pub struct Jobs {
-    pub list: Vec<Job>,
-    next: JobId,
-}
-
-impl Jobs {
-    pub fn start(&mut self, name: impl Into<String>, sends: bool) -> JobId {
-        self.next = self.next.wrapping_add(1);
-        self.list.push(Job { id: self.next, name: name.into(), phase: "", sends, changes: false, quiet: false });
-        self.next
-    }
-
-    /// A job that changes records here and sends nothing.
-    pub fn start_change(&mut self, name: impl Into<String>) -> JobId {
-        let id = self.start(name, false);
-        if let Some(job) = self.list.last_mut() {
-            job.changes = true;
-        }
-        id
-    }
-
-    /// A job that nobody has asked for.
-    pub fn start_quiet(&mut self, name: impl Into<String>) -> JobId {
-        let id = self.start(name, false);
-        if let Some(job) = self.list.last_mut() {
-            job.quiet = true;
-        }
-        id
-    }
-
-    /// What is under way for the person.
-    pub fn shown(&self) -> impl DoubleEndedIterator<Item = &Job> {
-        self.list.iter().filter(|j| !j.quiet)
-    }
-
-    /// The one way to stop waiting for a job; what was or may have been sent is never stopped. One that changes records stays
-    /// on the list until it has really ended: it may have changed them before it was stopped.
-    pub fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.list.iter_mut().find(|j| j.id == id && !j.sends) else { return };
-        effects.push(Effect::Cancel { job: id });
-        if job.changes {
-            job.phase = "stopping";
-        } else {
-            self.list.retain(|j| j.id != id);
-        }
-    }
-
-    /// The job of this name that is under way.
-    pub fn named(&self, name: &str) -> Option<JobId> {
-        self.list.iter().find(|j| j.name == name).map(|j| j.id)
-    }
-
-    pub fn get(&self, id: JobId) -> Option<&Job> {
-        self.list.iter().find(|j| j.id == id)
-    }
-}
-
-/// One line that says what just happened, or why something did not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    pub text: String,
-    pub bad: bool,
-}
-
-impl Notice {
-    pub fn say(text: impl Into<String>) -> Self {
-        Self { text: text.into(), bad: false }
-    }
-
-    pub fn trouble(text: impl Into<String>) -> Self {
-        Self { text: text.into(), bad: true }
-    }
-
-    pub fn failure(error: &Error) -> Self {
-        let hint = if error.hint.is_empty() { String::new() } else { format!(" → {}", error.hint) };
-        Self::trouble(format!("{}{hint}", error.message))
-    }
-}
 
 /// The passphrase question that is open. Its text is in the loop's own field, never here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,14 +11,15 @@ use super::{
 use crate::{
     abi::parse_address,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
-        effects::{AccountRequest, Effect, OwnerFrom},
+        app::{Cx, Model, Next},
+        data::{AccountRow, Data},
         form::{
             Field,
             page::{Did, Form, Row as Asked},
         },
         format,
         keymap::{Command, Place},
+        message::{AccountRequest, Effect, JobId, Notice, OwnerFrom, Report},
         theme::Theme,
         widget::sheet::{self, Row, Scroll},
     },

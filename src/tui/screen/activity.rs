@@ -6,10 +6,12 @@ use ratatui::{Frame, layout::Rect, style::Style, text::Line, widgets::Paragraph}
 use super::{Copyable, home::moved};
 use crate::{
     tui::{
-        app::{Cx, Data, Job, JobId, Model, Next, Notice, Report},
-        effects::Effect,
+        app::{Cx, Model, Next},
+        data::Data,
         format,
+        jobs::Job,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report},
         theme::Theme,
         widget::sheet::{self, Row, Scroll},
     },

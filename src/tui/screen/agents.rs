@@ -9,14 +9,15 @@ use ratatui::{
 use super::{Screen, approval};
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Next, Notice, Report},
-        effects::Effect,
+        app::{Cx, Model, Next},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
         format,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{agent::AgentView, policy::check_label},

@@ -7,13 +7,14 @@ use ratatui::{Frame, layout::Rect};
 use super::{review, revoke::failure_rows, send};
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, Wrapped},
+        app::{Cx, Model, Next},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report, Wrapped},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, inspect::Inspection, policy::check_label},

@@ -5,13 +5,13 @@ use ratatui::{Frame, layout::Rect};
 use crate::{
     protocol::kernel_v2::blob::Format,
     tui::{
-        app::{Cx, JobId, Model, Next, Notice, Report},
-        effects::Effect,
+        app::{Cx, Model, Next},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row},
     },
     wallet::key::KeyView,

@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     tui::{
-        app::{Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, EnablePreview},
+        app::{Cx, Model, Next},
+        data::Data,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, EnablePreview, JobId, Notice, Report},
         widget::sheet::Row,
     },
     wallet::{enable::Enabled, error::Error, key::KeyView, state::State as KeyState},

@@ -4,10 +4,10 @@ use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Report},
-        effects::Effect,
+        app::{Cx, Model, Next},
         format,
         keymap::Command,
+        message::{Effect, JobId, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{Backend, error::Error},

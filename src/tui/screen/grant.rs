@@ -9,13 +9,15 @@ use super::{
 use crate::{
     abi::parse_address,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
-        effects::{Effect, GrantRequest, PolicySource},
+        app::{Cx, Model, Next},
+        data::{AccountRow, Data},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, GrantRequest, JobId, PolicySource, Report},
         widget::sheet::{self, Row},
     },
     wallet::{error::Error, grant::Holder, policy::check_label},

@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Notice, Report},
-        effects::{Effect, GrantPreview, GrantRequest, PolicySource},
+        app::{Cx, Model},
         form::Field,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, GrantPreview, GrantRequest, JobId, Notice, PolicySource, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, grant::Granted, state::State},

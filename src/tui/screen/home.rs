@@ -25,11 +25,13 @@ use super::{
 use crate::{
     policy::sentence,
     tui::{
-        app::{AccountRow, Cx, Data, Model, Next, Notice},
+        app::{Cx, Model, Next},
         attention::{attention, pays_gas},
+        data::{AccountRow, Data},
         form::Field,
         format,
         keymap::{Command, Place},
+        message::Notice,
         theme::Theme,
         widget::sheet,
     },

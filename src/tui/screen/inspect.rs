@@ -11,11 +11,12 @@ use crate::{
         permission::{Operation, Permission},
     },
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
+        app::{Cx, Model, Next},
         attention::{attention, pays_gas},
-        effects::Effect,
+        data::{AccountRow, Data},
         format,
         keymap::Command,
+        message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{

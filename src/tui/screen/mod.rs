@@ -27,11 +27,13 @@ use ratatui::{Frame, layout::Rect, style::Style};
 use crate::policy::sentence;
 
 use super::{
-    app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
-    effects::Effect,
+    app::{Cx, Model, Next},
+    data::{AccountRow, Data},
     form::Field,
     format,
+    jobs::Jobs,
     keymap::{Command, Place},
+    message::{Effect, JobId, Report},
 };
 use crate::wallet::coin::Coin;
 

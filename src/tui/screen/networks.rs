@@ -9,14 +9,14 @@ use super::{
 };
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Notice, Report},
-        effects::{Effect, NetworkRequest, Reached},
+        app::{Cx, Model, Next},
         form::{
             Field,
             page::{Did, Form, Row as Asked},
         },
         format,
         keymap::{Command, Place},
+        message::{Effect, JobId, NetworkRequest, Notice, Reached, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{

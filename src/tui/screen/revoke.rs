@@ -12,9 +12,11 @@ use super::{
 };
 use crate::{
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, RevokePreview},
+        app::{Cx, Model, Next},
+        data::{AccountRow, Data},
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report, RevokePreview},
         widget::sheet::Row,
     },
     wallet::{

@@ -6,10 +6,11 @@ use ratatui::{Frame, layout::Rect};
 use super::{Copyable, revoke::failure_rows};
 use crate::{
     tui::{
-        app::{AccountRow, Cx, JobId, Model, Next, Notice, Report},
-        effects::Effect,
+        app::{Cx, Model, Next},
+        data::AccountRow,
         format,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{

@@ -19,14 +19,16 @@ use crate::{
         permission::{ANY_TARGET, Condition, Permission},
     },
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, SendView},
+        app::{Cx, Model, Next},
+        data::{AccountRow, Data},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
         format,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report, SendView},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{

@@ -5,9 +5,9 @@ use ratatui::{Frame, layout::Rect};
 use super::{Screen, accounts, networks};
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Report},
-        effects::Effect,
+        app::{Cx, Model, Next},
         keymap::Command,
+        message::{Effect, JobId, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, secrets::BackendView},

@@ -6,9 +6,10 @@ use ratatui::{Frame, layout::Rect};
 use super::review::{Answer, Review};
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Notice},
-        effects::Effect,
+        app::{Cx, Model},
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, grant::Accepted},

@@ -31,11 +31,13 @@ use super::{
 use crate::{
     protocol::kernel_v2::generation::Generation,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
-        effects::{Effect, GrantRequest, PolicySource},
+        app::{Cx, Model, Next},
+        data::{AccountRow, Data},
         form::{Field, page::Did},
         format,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, GrantRequest, JobId, PolicySource, Report},
         theme::Theme,
         widget::sheet::{self, Row},
     },
