@@ -1,7 +1,7 @@
 //! What the parts of the front end say to each other, as plain data: what happened, what is to be done about it, what a job has
 //! to say, what a form asks for and what a plan shows. It knows none of those who say it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use alloy::primitives::{Address, B256, U256};
 
@@ -259,7 +259,7 @@ pub enum Report {
         with_secret: bool,
     },
     /// What a verdict on a call needs; the screen that asked takes it.
-    Judging(Option<Box<Judging>>),
+    Judging(Option<Arc<Judging>>),
     SendPlanned(Box<SendView>),
     Sent(Box<OperationOutcome>),
     Agents {
@@ -475,4 +475,11 @@ impl Notice {
         let hint = if error.hint.is_empty() { String::new() } else { format!(" → {}", error.hint) };
         Self::trouble(format!("{}{hint}", error.message))
     }
+}
+
+/// The passphrase question that is open. Its text is in the loop's own field, never here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub question: Question,
+    pub typed: usize,
 }

@@ -247,7 +247,7 @@ impl Runner {
                 Ok(Report::Exported { file: path.display().to_string(), with_secret })
             }),
             Effect::ReadJudging { job, key } => self.start(job, move |shared| async move {
-                Ok(Report::Judging(Some(Box::new(shared.wallet()?.judging(&key).await?))))
+                Ok(Report::Judging(Some(Arc::new(shared.wallet()?.judging(&key).await?))))
             }),
             Effect::PlanSend { job, intent } => {
                 let desk = Arc::clone(&self.desk);

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod giving;
+mod layers;
 pub mod made_up;
 mod pictures;
 mod properties;
