@@ -1,243 +1,31 @@
 //! The whole state of the program and the one function that changes it. Pure: nothing here asks a clock, a chain or a file.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
-use ratatui::{Frame, layout::Rect, text::Span};
+use ratatui::{Frame, text::Span};
 
-pub use super::data::{AccountRow, Data};
 use super::{
-    effects::{Effect, EnablePreview, GrantPreview, RevokePreview, SendView},
+    data::Data,
     follow::Follow,
+    frame::{self, Shown},
     input::{Input, Key, Moment},
+    jobs::Jobs,
     keymap::{self, Command, Place},
+    message::{Asked, Effect, JobId, Msg, Notice, Report},
     screen::{
-        Screen, first_run, help, home,
+        Cx, Next, Screen, View, help, is_typing,
         palette::{self, Choice},
+        routes,
     },
     theme::Theme,
-    widget::frame,
 };
 use crate::{
-    abi::Interface,
     text::is_unsafe,
-    wallet::{
-        Question,
-        account::AccountView,
-        agent::AgentView,
-        elsewhere::Completed,
-        enable::Enabled,
-        error::Error,
-        grant::Granted,
-        inspect::Inspection,
-        inventory::Difference,
-        key::KeyView,
-        model::Operation,
-        network::{NetworkView, Probe},
-        operation::OperationOutcome,
-        revoke::{Revoked, Verdict},
-        scan::{Scan, ScanProgress},
-        secrets::BackendView,
-        send::Judging,
-    },
+    wallet::{error::Error, key::KeyView, revoke::Verdict},
 };
 
 /// Smallest screen that anything but one line is drawn on.
 pub const SMALLEST: (u16, u16) = (40, 10);
-
-/// A job of the wallet, and the plan it made, which has the same number.
-pub type JobId = u32;
-
-/// What happened.
-pub enum Msg {
-    Input(Input, Moment),
-    /// A frame with the present state has been drawn.
-    Drawn(Moment),
-    /// The local clock, unix seconds.
-    Clock(u64),
-    Job(JobId, Report),
-    /// The vault asks for a passphrase. The text itself never comes here: only how long it is.
-    Asked(Question),
-    Typed(usize),
-    Answered,
-    /// So many characters were pasted and are held by the loop: they may be a secret.
-    Held(usize),
-    /// The operating system's keyring has not answered yet.
-    KeyringWaits,
-}
-
-/// What a job has to say.
-pub enum Report {
-    Phase(&'static str),
-    SandboxReady,
-    Records {
-        accounts: Vec<AccountView>,
-        keys: Vec<KeyView>,
-        in_flight: usize,
-        sandbox: bool,
-    },
-    Account(Box<AccountView>, Vec<KeyView>, Vec<Difference>),
-    /// The newest block of a network, or why it did not say.
-    Head {
-        network: String,
-        block: Result<u64, Error>,
-    },
-    Keys(Vec<KeyView>),
-    GrantPlanned(Box<GrantPreview>),
-    Granted(Box<Granted>),
-    /// A JSON ABI that was read.
-    Abi(Box<Interface>),
-    /// The serialized approvals of a key, without its private half.
-    ApprovalText(Vec<String>),
-    /// An approval was written to a file.
-    Exported {
-        file: String,
-        with_secret: bool,
-    },
-    /// What a verdict on a call needs; the screen that asked takes it.
-    Judging(Option<Box<Judging>>),
-    SendPlanned(Box<SendView>),
-    Sent(Box<OperationOutcome>),
-    Agents {
-        agents: Vec<AgentView>,
-        networks: Vec<String>,
-    },
-    AgentMade(Box<AgentView>),
-    Inspected(Vec<Inspection>),
-    TakenIn {
-        keys: Vec<KeyView>,
-        warnings: Vec<String>,
-    },
-    RevokePlanned(Box<RevokePreview>),
-    Revoked(Box<Revoked>),
-    EnablePlanned(Box<EnablePreview>),
-    Enabled(Box<Enabled>),
-    /// Newest first.
-    Operations(Vec<Operation>),
-    Followed(Box<Completed>),
-    Networks(Vec<NetworkView>),
-    Checked(Vec<Probe>),
-    /// Under this name.
-    NetworkAdded(String),
-    AccountAdded(Box<AccountView>),
-    AccountRemoved(String),
-    HomeReady,
-    Vault(Vec<BackendView>),
-    Scanning(ScanProgress),
-    Scanned(Box<Scan>),
-    /// The file that was written.
-    Saved(PathBuf),
-    Failed(Error),
-    /// It was stopped before its end. What it had done by then stays done.
-    Stopped,
-}
-
-impl Report {
-    /// Whether the job goes on after this.
-    pub const fn is_progress(&self) -> bool {
-        matches!(self, Self::Phase(_) | Self::Scanning(_))
-    }
-}
-
-/// A job under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    pub id: JobId,
-    pub name: String,
-    pub phase: &'static str,
-    /// Something has left this machine, or may leave it: ending the program does not call it back.
-    pub sends: bool,
-    /// It changes records: it goes on when its screen is left, and what it comes to belongs to the model.
-    pub changes: bool,
-    /// Nobody has asked for it: nothing is said of it.
-    pub quiet: bool,
-}
-
-#[derive(Debug, Default)]
-pub struct Jobs {
-    pub list: Vec<Job>,
-    next: JobId,
-}
-
-impl Jobs {
-    pub fn start(&mut self, name: impl Into<String>, sends: bool) -> JobId {
-        self.next = self.next.wrapping_add(1);
-        self.list.push(Job { id: self.next, name: name.into(), phase: "", sends, changes: false, quiet: false });
-        self.next
-    }
-
-    /// A job that changes records here and sends nothing.
-    pub fn start_change(&mut self, name: impl Into<String>) -> JobId {
-        let id = self.start(name, false);
-        if let Some(job) = self.list.last_mut() {
-            job.changes = true;
-        }
-        id
-    }
-
-    /// A job that nobody has asked for.
-    pub fn start_quiet(&mut self, name: impl Into<String>) -> JobId {
-        let id = self.start(name, false);
-        if let Some(job) = self.list.last_mut() {
-            job.quiet = true;
-        }
-        id
-    }
-
-    /// What is under way for the person.
-    pub fn shown(&self) -> impl DoubleEndedIterator<Item = &Job> {
-        self.list.iter().filter(|j| !j.quiet)
-    }
-
-    /// The one way to stop waiting for a job; what was or may have been sent is never stopped. One that changes records stays
-    /// on the list until it has really ended: it may have changed them before it was stopped.
-    pub fn cancel(&mut self, id: JobId, effects: &mut Vec<Effect>) {
-        let Some(job) = self.list.iter_mut().find(|j| j.id == id && !j.sends) else { return };
-        effects.push(Effect::Cancel { job: id });
-        if job.changes {
-            job.phase = "stopping";
-        } else {
-            self.list.retain(|j| j.id != id);
-        }
-    }
-
-    /// The job of this name that is under way.
-    pub fn named(&self, name: &str) -> Option<JobId> {
-        self.list.iter().find(|j| j.name == name).map(|j| j.id)
-    }
-
-    pub fn get(&self, id: JobId) -> Option<&Job> {
-        self.list.iter().find(|j| j.id == id)
-    }
-}
-
-/// One line that says what just happened, or why something did not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    pub text: String,
-    pub bad: bool,
-}
-
-impl Notice {
-    pub fn say(text: impl Into<String>) -> Self {
-        Self { text: text.into(), bad: false }
-    }
-
-    pub fn trouble(text: impl Into<String>) -> Self {
-        Self { text: text.into(), bad: true }
-    }
-
-    pub fn failure(error: &Error) -> Self {
-        let hint = if error.hint.is_empty() { String::new() } else { format!(" → {}", error.hint) };
-        Self::trouble(format!("{}{hint}", error.message))
-    }
-}
-
-/// The passphrase question that is open. Its text is in the loop's own field, never here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    pub question: Question,
-    pub typed: usize,
-}
 
 pub struct Model {
     pub theme: Theme,
@@ -254,33 +42,12 @@ pub struct Model {
     pub asked: Option<Asked>,
     pub help: Option<help::State>,
     pub palette: Option<palette::State>,
-    root: Screen,
-    above: Vec<Screen>,
-}
-
-/// What a screen may see and do while it changes.
-pub struct Cx<'a> {
-    pub data: &'a Data,
-    pub jobs: &'a mut Jobs,
-    pub notice: &'a mut Option<Notice>,
-    pub effects: &'a mut Vec<Effect>,
-    pub body: Rect,
-    pub theme: Theme,
-    pub now: u64,
-    pub at: Moment,
-}
-
-/// Where a screen wants to go.
-pub enum Next {
-    Stay,
-    Back,
-    Open(Box<Screen>),
+    root: Box<dyn Screen>,
+    above: Vec<Box<dyn Screen>>,
 }
 
 impl Model {
     pub fn new(theme: Theme, size: (u16, u16), now: u64, folder: String, has_home: bool) -> (Self, Vec<Effect>) {
-        let root =
-            if has_home { Screen::Home(home::State::default()) } else { Screen::FirstRun(first_run::State::default()) };
         let mut model = Self {
             theme,
             size,
@@ -293,7 +60,7 @@ impl Model {
             asked: None,
             help: None,
             palette: None,
-            root,
+            root: routes::root(has_home),
             above: Vec::new(),
         };
         let mut effects = Vec::new();
@@ -303,14 +70,24 @@ impl Model {
         (model, effects)
     }
 
-    pub fn screen(&self) -> &Screen {
-        self.above.last().unwrap_or(&self.root)
+    pub fn screen(&self) -> &dyn Screen {
+        self.above.last().unwrap_or(&self.root).as_ref()
     }
 
-    /// How long ago what is shown of the account was certain, where that is worth saying: local seconds.
-    pub fn age(&self, account: &AccountRow) -> Option<u64> {
-        let certain = account.read_at.max(self.follow.holds_at(&account.network, account.address))?;
-        Some(self.now.saturating_sub(certain)).filter(|age| *age >= 60)
+    fn screen_mut(&mut self) -> &mut dyn Screen {
+        self.above.last_mut().unwrap_or(&mut self.root).as_mut()
+    }
+
+    /// What screens see of it.
+    fn seen(&self) -> View<'_> {
+        View {
+            data: &self.data,
+            jobs: &self.jobs,
+            follow: &self.follow,
+            theme: self.theme,
+            now: self.now,
+            folder: &self.folder,
+        }
     }
 
     /// For tests: nothing is open above home, or above the first run.
@@ -334,7 +111,12 @@ impl Model {
     }
 
     /// Lets the screen on top act, and goes where it wants to go.
-    fn on_screen(&mut self, at: Moment, effects: &mut Vec<Effect>, act: impl FnOnce(&mut Screen, &mut Cx<'_>) -> Next) {
+    fn on_screen(
+        &mut self,
+        at: Moment,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut dyn Screen, &mut Cx<'_>) -> Next,
+    ) {
         let screen = self.above.last_mut().unwrap_or(&mut self.root);
         let mut cx = Cx {
             data: &self.data,
@@ -346,7 +128,7 @@ impl Model {
             now: self.now,
             at,
         };
-        match act(screen, &mut cx) {
+        match act(screen.as_mut(), &mut cx) {
             Next::Stay => {}
             Next::Back => {
                 if let Some(mut left) = self.above.pop() {
@@ -355,7 +137,10 @@ impl Model {
                 // What is beneath may have changed meanwhile.
                 self.settle(effects);
             }
-            Next::Open(screen) => self.above.push(*screen),
+            Next::Open(route) => match routes::open(route, &mut cx) {
+                Ok(screen) => self.above.push(screen),
+                Err(why) => self.notice = Some(Notice::trouble(why)),
+            },
         }
     }
 
@@ -422,9 +207,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::Held(characters) => {
-            if let Screen::Approval(state) = model.above.last_mut().unwrap_or(&mut model.root) {
-                state.held(characters);
-            }
+            model.screen_mut().held(characters);
         }
         Msg::Answered => model.asked = None,
         Msg::KeyringWaits => model.notice = Some(Notice::say("waiting for your keyring…")),
@@ -506,7 +289,7 @@ fn on_command(model: &mut Model, command: Command, at: Moment, effects: &mut Vec
         }
         Command::Colour => model.theme.colour = !model.theme.colour,
         // Other screens copy in their own way.
-        Command::Copy if model.screen().copyable(model).is_some() => copy(model, effects),
+        Command::Copy if model.screen().copyable(&model.data).is_some() => copy(model, effects),
         Command::Save => save(model, effects),
         command => {
             model.notice = None;
@@ -543,7 +326,7 @@ fn in_palette(model: &mut Model, command: Command, at: Moment, effects: &mut Vec
 
 /// Asks the terminal to copy. It never says whether it did, so a file is offered too.
 fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
-    let Some(copyable) = model.screen().copyable(model) else {
+    let Some(copyable) = model.screen().copyable(&model.data) else {
         model.notice = Some(Notice::say("there is nothing to copy here"));
         return;
     };
@@ -554,7 +337,7 @@ fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
 }
 
 fn save(model: &mut Model, effects: &mut Vec<Effect>) {
-    let Some(copyable) = model.screen().copyable(model) else {
+    let Some(copyable) = model.screen().copyable(&model.data) else {
         model.notice = Some(Notice::say("there is nothing to write to a file here"));
         return;
     };
@@ -580,7 +363,7 @@ pub fn holds_paste(model: &Model) -> bool {
 }
 
 fn pastes_are_secret(model: &Model) -> bool {
-    matches!(model.screen(), Screen::Approval(state) if state.holds_paste())
+    model.screen().holds_paste()
 }
 
 /// Where keys have their meaning now, the innermost first.
@@ -598,7 +381,7 @@ pub fn places(model: &Model) -> Vec<Place> {
         return vec![Place::Sheet, Place::Program, Place::Always];
     }
     let mut places = model.screen().places();
-    if !model.screen().is_typing() {
+    if !is_typing(model.screen()) {
         places.push(Place::Program);
     }
     places.push(Place::Always);
@@ -630,24 +413,16 @@ fn on_clock(model: &mut Model, now: u64, effects: &mut Vec<Effect>) {
 
 /// Whether something is seen that should be as of now: home, or a key's page.
 fn follows(model: &Model) -> bool {
-    model.has_room() && matches!(model.screen(), Screen::Home(_) | Screen::Inspect(_))
+    model.has_room() && model.screen().watched(&model.data).is_some()
 }
 
 /// Reads what is looked at again when its chain has moved on, and everything of a network that answers again.
 fn follow(model: &mut Model, network: &str, was_silent: bool, effects: &mut Vec<Effect>) {
-    let seen = match model.screen() {
-        Screen::Home(state) => state.account(&model.data).map(|a| (a, None)),
-        Screen::Inspect(state) => {
-            let key = model.data.key(&state.key_id);
-            key.and_then(|k| model.data.account_of(k)).map(|a| (a, Some(state.key_id.clone())))
-        }
-        _ => None,
-    };
-    let seen = seen.map(|(row, key)| (row.network.clone(), row.address, key));
+    let seen = model.screen().watched(&model.data);
+    let seen = seen.and_then(|w| w.account.map(|account| (account, w.key)));
     let mut keys = Vec::new();
     for row in model.data.accounts.iter().filter(|a| a.network == network) {
-        let looked_at =
-            seen.as_ref().filter(|(network, address, _)| *network == row.network && *address == row.address);
+        let looked_at = seen.as_ref().filter(|(account, _)| *account == row.id());
         if looked_at.is_none() && !was_silent {
             continue;
         }
@@ -663,7 +438,7 @@ fn follow(model: &mut Model, network: &str, was_silent: bool, effects: &mut Vec<
             None => keys.extend(model.data.keys_of(row).map(|k| k.key_id.clone())),
         }
         // Its page shows more than an account's picture has: how often it was used.
-        keys.extend(looked_at.and_then(|(_, _, key)| key.clone()));
+        keys.extend(looked_at.and_then(|(_, key)| key.clone()));
     }
     if !keys.is_empty() {
         let job = model.jobs.start_quiet("reading keys");
@@ -718,7 +493,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             now: model.now,
             at: Moment::default(),
         };
-        taken |= screen.report(job, &mut report, &mut cx);
+        taken |= screen.report(job, &report, &mut cx);
     }
     match report {
         // For the screen that asked.
@@ -763,7 +538,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             }
         }
         Report::SandboxReady | Report::HomeReady => {
-            model.root = Screen::Home(home::State::default());
+            model.root = routes::root(true);
             model.above.clear();
             effects.push(model.load());
         }
@@ -865,7 +640,16 @@ pub fn view(model: &Model, frame: &mut Frame<'_>) {
         frame.render_widget(Span::raw(text), area);
         return;
     }
-    frame::render(model, frame);
+    let shown = Shown {
+        view: model.seen(),
+        screen: model.screen(),
+        places: &places(model),
+        notice: model.notice.as_ref(),
+        asked: model.asked,
+        help: model.help.as_ref(),
+        palette: model.palette.as_ref(),
+    };
+    frame::render(&shown, frame);
     for cell in &mut frame.buffer_mut().content {
         if cell.symbol().chars().any(is_unsafe) {
             cell.set_symbol(" ");

@@ -8,13 +8,16 @@ use alloy::primitives::Address;
 use super::{
     attention::{Attention, attention},
     format,
-    screen::home::{may_call, over},
+    key_words::{may_call, over},
     widget::sheet::Row,
 };
 use crate::{
     sandbox::CHAIN_ID,
     wallet::{account::AccountView, coin::Coin, error::Error, inventory::Difference, key::KeyView, state::State},
 };
+
+/// Network and address: what an account is told apart by.
+pub type AccountId = (String, Address);
 
 /// An account in the list: ours, or one that only keys we hold are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,10 @@ const SOMEBODY_ELSE: &str = "somebody_else_decides";
 impl AccountRow {
     fn new(name: String, network: String, address: Address, view: Option<AccountView>) -> Self {
         Self { name, network, address, view, findings: Vec::new(), read_at: None, silent_since: None }
+    }
+
+    pub fn id(&self) -> AccountId {
+        (self.network.clone(), self.address)
     }
 
     /// That somebody else can decide over the account or act for it, if so.
@@ -125,6 +132,10 @@ impl Data {
 
     pub fn key(&self, id: &str) -> Option<&KeyView> {
         self.places.get(id).and_then(|at| self.keys.get(*at))
+    }
+
+    pub fn account(&self, (network, address): &AccountId) -> Option<&AccountRow> {
+        self.accounts.iter().find(|a| a.address == *address && a.network == *network)
     }
 
     pub fn account_of(&self, key: &KeyView) -> Option<&AccountRow> {

@@ -3,7 +3,7 @@
 //! ```text
 //!  input ─┐                          ┌─ view → terminal
 //!  jobs ──┼→ Msg → update(Model) ────┤
-//!  clock ─┘                          └─ Effect → effects (the only file here that touches the wallet)
+//!  clock ─┘                          └─ Effect → runner (the only file here that touches the wallet)
 //! ```
 //! There are no ticks: a frame is drawn when something has changed, or when a countdown that is shown reads differently. While
 //! home is seen the chains are followed, and what changes nothing on the screen writes nothing.
@@ -12,12 +12,17 @@
 mod app;
 mod attention;
 mod data;
-mod effects;
 mod follow;
 mod form;
 mod format;
+mod frame;
 mod input;
+mod jobs;
+mod key_words;
 mod keymap;
+mod keys;
+mod message;
+mod runner;
 mod screen;
 mod signals;
 mod terminal;
@@ -41,10 +46,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zeroize::Zeroizing;
 
 use self::{
-    app::{Model, Msg},
-    effects::{Effect, Event, Reply, Runner},
+    app::Model,
     form::secret::{Edit, SecretField},
     input::{Input, Key, Moment},
+    message::{Effect, Msg},
+    runner::{Event, Reply, Runner},
     signals::{Asked, Signals},
     terminal::Guard,
     theme::Theme,

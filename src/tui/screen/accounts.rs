@@ -4,23 +4,26 @@ use alloy::primitives::{Address, U256};
 use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 use super::{
-    home::moved,
+    Cx, Heading, Next, Screen, View,
     review::{Answer, Review},
-    revoke::failure_rows,
+    rows::failure_rows,
 };
 use crate::{
     abi::parse_address,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
-        effects::{AccountRequest, Effect, OwnerFrom},
+        data::{AccountId, AccountRow, Data},
         form::{
             Field,
             page::{Did, Form, Row as Asked},
         },
         format,
         keymap::{Command, Place},
+        message::{AccountRequest, Effect, JobId, Notice, OwnerFrom, Report},
         theme::Theme,
-        widget::sheet::{self, Row, Scroll},
+        widget::{
+            list::moved,
+            sheet::{self, Row, Scroll},
+        },
     },
     wallet::{account::AccountView, coin::Coin, error::Error, network::check_name},
 };
@@ -58,93 +61,20 @@ enum Step {
 
 #[derive(Debug, Default)]
 pub struct State {
-    /// Network and address of the chosen account.
-    chosen: Option<(String, Address)>,
+    chosen: Option<AccountId>,
     step: Step,
     /// Waits for the networks before the form opens.
     asking: Option<JobId>,
 }
 
+pub fn open(_: &mut Cx<'_>) -> Box<dyn Screen> {
+    Box::new(State::default())
+}
+
 impl State {
-    pub fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::List => vec![Place::Accounts, Place::List],
-            Step::Form(form, _) => form.places(),
-            Step::Adding(..) => vec![Place::Sheet],
-            Step::Removing(_, review) => review.places(),
-        }
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        match &mut self.step {
-            Step::Form(form, _) => form.field(),
-            _ => None,
-        }
-    }
-
-    pub fn edited(&mut self) {
-        if let Step::Form(form, _) = &mut self.step {
-            form.edited();
-        }
-    }
-
-    pub fn resized(&mut self) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.resized();
-        }
-    }
-
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.drawn(cx);
-        }
-    }
-
-    /// What is chosen may have gone.
-    pub fn settle(&mut self, cx: &Cx<'_>) {
-        let at = self.at(cx.data);
-        self.chosen = cx.data.accounts.get(at).map(|a| (a.network.clone(), a.address));
-    }
-
     fn at(&self, data: &Data) -> usize {
         let Some((network, address)) = &self.chosen else { return 0 };
         data.accounts.iter().position(|a| a.network == *network && a.address == *address).unwrap_or(0)
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        match &mut self.step {
-            Step::List => return self.in_list(command, cx),
-            Step::Form(form, failed) => match form.command(command) {
-                _ if command == Command::Back => self.step = Step::List,
-                // Goes on from any line, as the button at the end does.
-                Did::Nothing if command != Command::PageDown => {}
-                Did::Left(line) => form.mark(line, check(form, line).err()),
-                Did::Turned(_) => fit(form),
-                Did::Pressed(_) | Did::Nothing => {
-                    *failed = None;
-                    if let Some(request) = submit(form) {
-                        let job = cx.jobs.start_change(format!("adding {}", request.name));
-                        cx.effects.push(Effect::AddAccount { job, request });
-                        let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
-                        self.step = Step::Adding(form, job);
-                    }
-                }
-            },
-            // It goes on: the account may be on record already, and what it comes to belongs to the model.
-            Step::Adding(..) if command == Command::Back => self.step = Step::List,
-            Step::Adding(..) => {}
-            Step::Removing(name, review) => match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => self.step = Step::List,
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
-                    let job = cx.jobs.start_change(format!("taking {name} off the list"));
-                    cx.effects.push(Effect::RemoveAccount { job, name: name.clone() });
-                    self.step = Step::List;
-                }
-            },
-        }
-        Next::Stay
     }
 
     fn in_list(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
@@ -170,13 +100,145 @@ impl State {
             command => {
                 let page = usize::from(cx.body.height).saturating_sub(1).max(1);
                 let to = moved(command, self.at(cx.data), cx.data.accounts.len(), page);
-                self.chosen = cx.data.accounts.get(to).map(|a| (a.network.clone(), a.address));
+                self.chosen = cx.data.accounts.get(to).map(AccountRow::id);
             }
         }
         Next::Stay
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    fn list(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
+        let accounts = &view.data.accounts;
+        let columns = usize::from(area.width).saturating_sub(2);
+        let at = self.at(view.data);
+        let facts = accounts.get(at).map(facts).unwrap_or_default();
+        // What matters is read in full; the list gives way, and keeps what is chosen in sight.
+        let wanted = sheet::lay_out(&facts, sheet::columns(area), theme).len().max(9);
+        let detail = area.height.saturating_sub(4).min(u16::try_from(wanted).unwrap_or(u16::MAX));
+        let (list, below) = (
+            Rect { height: area.height - detail, ..area },
+            Rect { y: area.y + area.height - detail, height: detail, ..area },
+        );
+        let height = usize::from(list.height).saturating_sub(1);
+        let top = (at + 1).saturating_sub(height.max(1));
+        let cells = |name: &str, network: &str, address: &str, keys: &str, owner: &str| {
+            let wide = columns.saturating_sub(16 + 12 + 14 + 7);
+            format!(
+                "{} {} {} {} {}",
+                format::fit(name, 15),
+                format::fit(network, 11),
+                format::fit(address, 13),
+                format::fit(keys, 6),
+                format::fit(owner, wide.saturating_sub(3))
+            )
+        };
+        let mut lines =
+            vec![Line::styled(format!("   {}", cells("account", "network", "address", "keys", "owner")), theme.dim())];
+        for (i, account) in accounts.iter().enumerate().skip(top).take(height) {
+            let keys = view.data.shelf(i).map_or(0, |s| s.keys.len());
+            let owner = match &account.view {
+                None => "somebody else",
+                Some(view) if view.watch_only => "watch-only",
+                Some(_) => "you",
+            };
+            let (mark, style) = if i == at { ("▸", theme.selected()) } else { (" ", theme.plain()) };
+            let address = format::short_address(account.address);
+            let row = cells(
+                &format::clean(&account.name),
+                &format::clean(&account.network),
+                &address,
+                &keys.to_string(),
+                owner,
+            );
+            lines.push(Line::styled(format!(" {mark} {row}"), style));
+        }
+        if accounts.is_empty() {
+            lines.push(Line::styled("   none yet: n makes one, or adds one that exists", theme.dim()));
+        }
+        frame.render_widget(Paragraph::new(lines), list);
+        if !facts.is_empty() {
+            sheet::render_rows(frame, below, &facts, Scroll::default(), theme);
+        }
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        match &self.step {
+            Step::List => vec![Place::Accounts, Place::List],
+            Step::Form(form, _) => form.places(),
+            Step::Adding(..) => vec![Place::Sheet],
+            Step::Removing(_, review) => review.places(),
+        }
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        match &mut self.step {
+            Step::Form(form, _) => form.field(),
+            _ => None,
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match &mut self.step {
+            Step::List => return self.in_list(command, cx),
+            Step::Form(form, failed) => match form.command(command) {
+                _ if command == Command::Back => self.step = Step::List,
+                // Goes on from any line, as the button at the end does.
+                Did::Nothing if command != Command::PageDown => {}
+                Did::Left(line) => form.mark(line, check(form, line).err()),
+                Did::Turned(_) => fit(form),
+                Did::Pressed(_) | Did::Nothing => {
+                    *failed = None;
+                    if let Some(request) = submit(form) {
+                        let job = cx.jobs.start_change(format!("adding {}", request.name));
+                        cx.effects.push(Effect::AddAccount { job, request });
+                        let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
+                        self.step = Step::Adding(form, job);
+                    }
+                }
+            },
+            // It goes on: the account may be on record already, and what it comes to belongs to the view.
+            Step::Adding(..) if command == Command::Back => self.step = Step::List,
+            Step::Adding(..) => {}
+            Step::Removing(name, review) => match review.command(command, cx) {
+                Answer::Nothing => {}
+                Answer::Back => self.step = Step::List,
+                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
+                Answer::Confirmed(_) => {
+                    let job = cx.jobs.start_change(format!("taking {name} off the list"));
+                    cx.effects.push(Effect::RemoveAccount { job, name: name.clone() });
+                    self.step = Step::List;
+                }
+            },
+        }
+        Next::Stay
+    }
+
+    fn edited(&mut self, _: &mut Cx<'_>) {
+        if let Step::Form(form, _) = &mut self.step {
+            form.edited();
+        }
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
+        if let Step::Removing(_, review) = &mut self.step {
+            review.resized();
+        }
+    }
+
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        let at = self.at(cx.data);
+        self.chosen = cx.data.accounts.get(at).map(AccountRow::id);
+    }
+
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
+        if let Step::Removing(_, review) = &mut self.step {
+            review.drawn(cx);
+        }
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
         if self.asking == Some(job) {
             self.asking = None;
             match report {
@@ -210,10 +272,14 @@ impl State {
         true
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
+    fn heading(&self, _: &View<'_>) -> Heading {
+        Heading::titled("accounts")
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
         match &self.step {
-            Step::List => self.list(model, frame, area),
+            Step::List => self.list(view, frame, area),
             Step::Form(form, failed) => {
                 let columns = sheet::columns(area);
                 let failed = failed.iter().flat_map(|e| failure_rows("That did not work", e)).collect::<Vec<_>>();
@@ -229,61 +295,6 @@ impl State {
                 sheet::render_rows(frame, area, &rows, Scroll::default(), theme);
             }
             Step::Removing(_, review) => review.render(frame, area, theme),
-        }
-    }
-
-    fn list(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
-        let accounts = &model.data.accounts;
-        let columns = usize::from(area.width).saturating_sub(2);
-        let at = self.at(&model.data);
-        let facts = accounts.get(at).map(facts).unwrap_or_default();
-        // What matters is read in full; the list gives way, and keeps what is chosen in sight.
-        let wanted = sheet::lay_out(&facts, sheet::columns(area), theme).len().max(9);
-        let detail = area.height.saturating_sub(4).min(u16::try_from(wanted).unwrap_or(u16::MAX));
-        let (list, below) = (
-            Rect { height: area.height - detail, ..area },
-            Rect { y: area.y + area.height - detail, height: detail, ..area },
-        );
-        let height = usize::from(list.height).saturating_sub(1);
-        let top = (at + 1).saturating_sub(height.max(1));
-        let cells = |name: &str, network: &str, address: &str, keys: &str, owner: &str| {
-            let wide = columns.saturating_sub(16 + 12 + 14 + 7);
-            format!(
-                "{} {} {} {} {}",
-                format::fit(name, 15),
-                format::fit(network, 11),
-                format::fit(address, 13),
-                format::fit(keys, 6),
-                format::fit(owner, wide.saturating_sub(3))
-            )
-        };
-        let mut lines =
-            vec![Line::styled(format!("   {}", cells("account", "network", "address", "keys", "owner")), theme.dim())];
-        for (i, account) in accounts.iter().enumerate().skip(top).take(height) {
-            let keys = model.data.shelf(i).map_or(0, |s| s.keys.len());
-            let owner = match &account.view {
-                None => "somebody else",
-                Some(view) if view.watch_only => "watch-only",
-                Some(_) => "you",
-            };
-            let (mark, style) = if i == at { ("▸", theme.selected()) } else { (" ", theme.plain()) };
-            let address = format::short_address(account.address);
-            let row = cells(
-                &format::clean(&account.name),
-                &format::clean(&account.network),
-                &address,
-                &keys.to_string(),
-                owner,
-            );
-            lines.push(Line::styled(format!(" {mark} {row}"), style));
-        }
-        if accounts.is_empty() {
-            lines.push(Line::styled("   none yet: n makes one, or adds one that exists", theme.dim()));
-        }
-        frame.render_widget(Paragraph::new(lines), list);
-        if !facts.is_empty() {
-            sheet::render_rows(frame, below, &facts, Scroll::default(), theme);
         }
     }
 }

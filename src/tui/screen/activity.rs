@@ -3,15 +3,19 @@
 use alloy::primitives::B256;
 use ratatui::{Frame, layout::Rect, style::Style, text::Line, widgets::Paragraph};
 
-use super::{Copyable, home::moved};
+use super::{Copyable, Cx, Heading, Next, Screen, View};
 use crate::{
     tui::{
-        app::{Cx, Data, Job, JobId, Model, Next, Notice, Report},
-        effects::Effect,
+        data::Data,
         format,
+        jobs::Job,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report},
         theme::Theme,
-        widget::sheet::{self, Row, Scroll},
+        widget::{
+            list::moved,
+            sheet::{self, Row, Scroll},
+        },
     },
     wallet::{
         coin::Coin,
@@ -25,7 +29,7 @@ use crate::{
 
 /// One operation that is looked at.
 #[derive(Debug)]
-struct Opened {
+struct LookedAt {
     operation: B256,
     asking: Option<JobId>,
     answer: Option<Result<Box<Completed>, Error>>,
@@ -39,77 +43,24 @@ pub struct State {
     reading: Option<JobId>,
     /// Jobs come first in the list, then operations.
     chosen: usize,
-    opened: Option<Opened>,
+    opened: Option<LookedAt>,
+}
+
+pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
+    let mut state = State::default();
+    state.read(cx);
+    Box::new(state)
 }
 
 impl State {
-    pub fn open(cx: &mut Cx<'_>) -> Self {
-        let mut state = Self::default();
-        state.read(cx);
-        state
-    }
-
     fn read(&mut self, cx: &mut Cx<'_>) {
         let job = cx.jobs.start("reading the operations", false);
         self.reading = Some(job);
         cx.effects.push(Effect::Operations { job });
     }
 
-    pub fn places(&self) -> Vec<Place> {
-        match self.opened {
-            None => vec![Place::Activity, Place::List],
-            Some(_) => vec![Place::Operation, Place::Copyable, Place::Sheet],
-        }
-    }
-
     fn operation(&self, hash: B256) -> Option<&Operation> {
         self.operations.iter().find(|o| o.user_op_hash == hash)
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if self.opened.is_some() {
-            self.in_operation(command, cx);
-            return Next::Stay;
-        }
-        let jobs: Vec<Job> = shown_jobs(&cx.jobs.list, self.reading).cloned().collect();
-        let count = jobs.len() + self.operations.len();
-        let at = self.chosen.min(count.saturating_sub(1));
-        match command {
-            Command::Back => return Next::Back,
-            Command::Refresh => self.read(cx),
-            Command::Open => match (jobs.get(at), at.checked_sub(jobs.len()).and_then(|i| self.operations.get(i))) {
-                (Some(job), _) => {
-                    let what = if job.sends { "it cannot be called back" } else { "d stops waiting for it" };
-                    *cx.notice = Some(Notice::say(format!("{} is under way; {what}", job.name)));
-                }
-                (None, Some(operation)) => {
-                    let (operation, waits) = (operation.user_op_hash, waits(&operation.progress));
-                    self.opened = Some(Opened { operation, asking: None, answer: None, scroll: Scroll::default() });
-                    if waits {
-                        self.ask(cx);
-                    }
-                }
-                (None, None) => {}
-            },
-            Command::Stop => match jobs.get(at) {
-                Some(job) if job.sends => {
-                    *cx.notice =
-                        Some(Notice::trouble("something was or may have been sent: that cannot be called back"));
-                }
-                Some(job) => {
-                    cx.jobs.cancel(job.id, cx.effects);
-                    *cx.notice = Some(Notice::say(format!("not waiting for this any more: {}", job.name)));
-                }
-                None => {
-                    *cx.notice = Some(Notice::say("what was sent cannot be called back; only waiting can be stopped"))
-                }
-            },
-            command => {
-                let page = usize::from(cx.body.height).saturating_sub(2).max(1);
-                self.chosen = moved(command, at, count, page);
-            }
-        }
-        Next::Stay
     }
 
     fn in_operation(&mut self, command: Command, cx: &mut Cx<'_>) {
@@ -131,80 +82,6 @@ impl State {
         let job = cx.jobs.start("asking what became of the operation", false);
         opened.asking = Some(job);
         cx.effects.push(Effect::Follow { job, operation: opened.operation });
-    }
-
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if self.reading == Some(job) {
-            self.reading = None;
-            return match report {
-                Report::Operations(operations) => {
-                    self.operations.clone_from(operations);
-                    true
-                }
-                _ => false,
-            };
-        }
-        let Some(opened) = self.opened.as_mut().filter(|o| o.asking == Some(job)) else { return false };
-        opened.asking = None;
-        opened.answer = match report {
-            Report::Followed(completed) => Some(Ok(completed.clone())),
-            Report::Failed(error) => Some(Err(error.clone())),
-            _ => return false,
-        };
-        // What it came to is on record now.
-        self.read(cx);
-        true
-    }
-
-    pub fn remark(&self, model: &Model) -> (String, Style) {
-        let text = match model.data.in_flight {
-            0 => String::new(),
-            1 => "1 operation was sent and has no result on record: ↵ on it asks the chain".to_owned(),
-            n => format!("{n} operations were sent and have no result on record: ↵ on one asks the chain"),
-        };
-        (text, model.theme.caution())
-    }
-
-    pub fn copyable(&self) -> Option<Copyable> {
-        let hash = self.opened.as_ref()?.operation;
-        Some(Copyable { what: "the operation's hash".into(), file: "operation".into(), text: hash.to_string() })
-    }
-
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
-        if let Some(opened) = &self.opened {
-            sheet::render_rows(frame, area, &self.rows(&model.data), opened.scroll, theme);
-            return;
-        }
-        let wide = columns(area);
-        let jobs: Vec<&Job> = shown_jobs(&model.jobs.list, self.reading).collect();
-        let count = jobs.len() + self.operations.len();
-        let at = self.chosen.min(count.saturating_sub(1));
-        let height = usize::from(area.height).saturating_sub(1);
-        let top = (at + 1).saturating_sub(height.max(1));
-        let mut lines = vec![Line::styled(format!("   {}", cells("when", "what", "came to", wide)), theme.dim())];
-        for i in top..count.min(top + height) {
-            let chosen = i == at;
-            let (text, tone) = match (jobs.get(i), i.checked_sub(jobs.len()).and_then(|i| self.operations.get(i))) {
-                (Some(job), _) => {
-                    let phase = if job.phase.is_empty() { "under way" } else { job.phase };
-                    (cells("now", &format::clean(&job.name), phase, wide), theme.accent())
-                }
-                (None, Some(operation)) => {
-                    let (word, tone) = word(&operation.progress, theme);
-                    let what = what(operation, &model.data);
-                    (cells(&format::date(operation.created_at), &what, word, wide), tone)
-                }
-                (None, None) => continue,
-            };
-            let style = if chosen { theme.selected() } else { tone };
-            lines.push(Line::styled(format!(" {} {text}", if chosen { "▸" } else { " " }), style));
-        }
-        if count == 0 {
-            let text = if self.reading.is_some() { "reading…" } else { "nothing was sent from here yet" };
-            lines.push(Line::styled(format!("   {text}"), theme.dim()));
-        }
-        frame.render_widget(Paragraph::new(lines), area);
     }
 
     fn rows(&self, data: &Data) -> Vec<Row> {
@@ -242,6 +119,139 @@ impl State {
             rows.push(Row::Note(transaction_hash.to_string()));
         }
         rows
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        match self.opened {
+            None => vec![Place::Activity, Place::List],
+            Some(_) => vec![Place::Operation, Place::Copyable, Place::Sheet],
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if self.opened.is_some() {
+            self.in_operation(command, cx);
+            return Next::Stay;
+        }
+        let jobs: Vec<Job> = shown_jobs(&cx.jobs.list, self.reading).cloned().collect();
+        let count = jobs.len() + self.operations.len();
+        let at = self.chosen.min(count.saturating_sub(1));
+        match command {
+            Command::Back => return Next::Back,
+            Command::Refresh => self.read(cx),
+            Command::Open => match (jobs.get(at), at.checked_sub(jobs.len()).and_then(|i| self.operations.get(i))) {
+                (Some(job), _) => {
+                    let what = if job.sends { "it cannot be called back" } else { "d stops waiting for it" };
+                    *cx.notice = Some(Notice::say(format!("{} is under way; {what}", job.name)));
+                }
+                (None, Some(operation)) => {
+                    let (operation, waits) = (operation.user_op_hash, waits(&operation.progress));
+                    self.opened = Some(LookedAt { operation, asking: None, answer: None, scroll: Scroll::default() });
+                    if waits {
+                        self.ask(cx);
+                    }
+                }
+                (None, None) => {}
+            },
+            Command::Stop => match jobs.get(at) {
+                Some(job) if job.sends => {
+                    *cx.notice =
+                        Some(Notice::trouble("something was or may have been sent: that cannot be called back"));
+                }
+                Some(job) => {
+                    cx.jobs.cancel(job.id, cx.effects);
+                    *cx.notice = Some(Notice::say(format!("not waiting for this any more: {}", job.name)));
+                }
+                None => {
+                    *cx.notice = Some(Notice::say("what was sent cannot be called back; only waiting can be stopped"))
+                }
+            },
+            command => {
+                let page = usize::from(cx.body.height).saturating_sub(2).max(1);
+                self.chosen = moved(command, at, count, page);
+            }
+        }
+        Next::Stay
+    }
+
+    fn copyable(&self, _: &Data) -> Option<Copyable> {
+        let hash = self.opened.as_ref()?.operation;
+        Some(Copyable { what: "the operation's hash".into(), file: "operation".into(), text: hash.to_string() })
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if self.reading == Some(job) {
+            self.reading = None;
+            return match report {
+                Report::Operations(operations) => {
+                    self.operations.clone_from(operations);
+                    true
+                }
+                _ => false,
+            };
+        }
+        let Some(opened) = self.opened.as_mut().filter(|o| o.asking == Some(job)) else { return false };
+        opened.asking = None;
+        opened.answer = match report {
+            Report::Followed(completed) => Some(Ok(completed.clone())),
+            Report::Failed(error) => Some(Err(error.clone())),
+            _ => return false,
+        };
+        // What it came to is on record now.
+        self.read(cx);
+        true
+    }
+
+    fn heading(&self, _: &View<'_>) -> Heading {
+        Heading::titled("activity")
+    }
+
+    fn remark(&self, view: &View<'_>) -> (String, Style) {
+        let text = match view.data.in_flight {
+            0 => String::new(),
+            1 => "1 operation was sent and has no result on record: ↵ on it asks the chain".to_owned(),
+            n => format!("{n} operations were sent and have no result on record: ↵ on one asks the chain"),
+        };
+        (text, view.theme.caution())
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
+        if let Some(opened) = &self.opened {
+            sheet::render_rows(frame, area, &self.rows(view.data), opened.scroll, theme);
+            return;
+        }
+        let wide = columns(area);
+        let jobs: Vec<&Job> = shown_jobs(&view.jobs.list, self.reading).collect();
+        let count = jobs.len() + self.operations.len();
+        let at = self.chosen.min(count.saturating_sub(1));
+        let height = usize::from(area.height).saturating_sub(1);
+        let top = (at + 1).saturating_sub(height.max(1));
+        let mut lines = vec![Line::styled(format!("   {}", cells("when", "what", "came to", wide)), theme.dim())];
+        for i in top..count.min(top + height) {
+            let chosen = i == at;
+            let (text, tone) = match (jobs.get(i), i.checked_sub(jobs.len()).and_then(|i| self.operations.get(i))) {
+                (Some(job), _) => {
+                    let phase = if job.phase.is_empty() { "under way" } else { job.phase };
+                    (cells("now", &format::clean(&job.name), phase, wide), theme.accent())
+                }
+                (None, Some(operation)) => {
+                    let (word, tone) = word(&operation.progress, theme);
+                    let what = what(operation, view.data);
+                    (cells(&format::date(operation.created_at), &what, word, wide), tone)
+                }
+                (None, None) => continue,
+            };
+            let style = if chosen { theme.selected() } else { tone };
+            lines.push(Line::styled(format!(" {} {text}", if chosen { "▸" } else { " " }), style));
+        }
+        if count == 0 {
+            let text = if self.reading.is_some() { "reading…" } else { "nothing was sent from here yet" };
+            lines.push(Line::styled(format!("   {text}"), theme.dim()));
+        }
+        frame.render_widget(Paragraph::new(lines), area);
     }
 }
 

@@ -6,17 +6,17 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{Screen, approval};
+use super::{Cx, Heading, Next, Route, Screen, View};
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Next, Notice, Report},
-        effects::Effect,
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
         format,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{agent::AgentView, policy::check_label},
@@ -39,38 +39,49 @@ pub struct State {
     making: Option<JobId>,
 }
 
-impl State {
-    pub fn open(cx: &mut Cx<'_>) -> Self {
-        let mut state = Self { agents: None, networks: Vec::new(), at: 0, reading: None, naming: None, making: None };
-        state.read(cx);
-        state
-    }
+pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
+    let mut state = State { agents: None, networks: Vec::new(), at: 0, reading: None, naming: None, making: None };
+    state.read(cx);
+    Box::new(state)
+}
 
+impl State {
     fn read(&mut self, cx: &mut Cx<'_>) {
         let job = cx.jobs.start("reading the keys made here", false);
         cx.effects.push(Effect::ReadAgents { job });
         self.reading = Some(job);
     }
 
-    pub fn places(&self) -> Vec<Place> {
-        self.naming.as_ref().map_or_else(|| vec![Place::Agents], Form::places)
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        self.naming.as_mut()?.field()
-    }
-
-    pub fn edited(&mut self) {
-        if let Some(form) = &mut self.naming {
-            form.edited();
-        }
-    }
-
     fn chosen(&self) -> Option<&AgentView> {
         self.agents.as_ref()?.get(self.at)
     }
 
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+    fn make(&mut self, cx: &mut Cx<'_>) {
+        let Some(form) = &mut self.naming else { return };
+        if self.making.is_some() {
+            return;
+        }
+        match check_label("the name", &form.text(Ask::Label)) {
+            Ok(label) => {
+                let job = cx.jobs.start_change("making a key");
+                cx.effects.push(Effect::NewAgent { job, label });
+                self.making = Some(job);
+            }
+            Err(error) => form.refuse(Ask::Label, error.message),
+        }
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        self.naming.as_ref().map_or_else(|| vec![Place::Agents], Form::places)
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        self.naming.as_mut()?.field()
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if let Some(form) = &mut self.naming {
             if command == Command::Back {
                 self.naming = None;
@@ -100,29 +111,20 @@ impl State {
                 None => *cx.notice = Some(Notice::trouble("there is no key yet: n makes one")),
             },
             Command::Approval => {
-                return Next::Open(Box::new(Screen::Approval(Box::new(approval::State::open(self.networks.clone())))));
+                return Next::Open(Route::Approval { networks: self.networks.clone() });
             }
             _ => {}
         }
         Next::Stay
     }
 
-    fn make(&mut self, cx: &mut Cx<'_>) {
-        let Some(form) = &mut self.naming else { return };
-        if self.making.is_some() {
-            return;
-        }
-        match check_label("the name", &form.text(Ask::Label)) {
-            Ok(label) => {
-                let job = cx.jobs.start_change("making a key");
-                cx.effects.push(Effect::NewAgent { job, label });
-                self.making = Some(job);
-            }
-            Err(error) => form.refuse(Ask::Label, error.message),
+    fn edited(&mut self, _: &mut Cx<'_>) {
+        if let Some(form) = &mut self.naming {
+            form.edited();
         }
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
         if self.reading == Some(job) {
             self.reading = None;
             if let Report::Agents { agents, networks } = report {
@@ -155,14 +157,18 @@ impl State {
         true
     }
 
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Some(job) = self.reading {
             jobs.cancel(job, effects);
         }
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
+    fn heading(&self, _: &View<'_>) -> Heading {
+        Heading::titled("keys made here")
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
         let columns = sheet::columns(area);
         let heading = [
             Row::Head("Keys made here for others' accounts".into()),
@@ -188,7 +194,7 @@ impl State {
             .clamp(4, columns.saturating_sub(48).max(4));
         for (i, agent) in agents.iter().enumerate() {
             let chosen = i == self.at;
-            let used = model.data.keys.iter().filter(|k| k.session_key == agent.address).count();
+            let used = view.data.keys.iter().filter(|k| k.session_key == agent.address).count();
             let approvals = match used {
                 0 => "no approval yet".to_owned(),
                 1 => "1 approval".to_owned(),

@@ -4,16 +4,19 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::{review, revoke::failure_rows, send};
+use super::{
+    Cx, Heading, Next, Route, Screen, View, review,
+    rows::{failure_rows, raw_rows},
+};
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, Wrapped},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report, Wrapped},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, inspect::Inspection, policy::check_label},
@@ -49,82 +52,47 @@ pub struct State {
     scroll: Scroll,
 }
 
-impl State {
-    pub fn open(networks: Vec<String>) -> Self {
-        let asks: Vec<&str> = ["no chain"].into_iter().chain(networks.iter().map(String::as_str)).collect();
-        let at = usize::from(networks.len() == 1);
-        let mut state = Self {
-            form: Form::new(vec![
-                Entry::choice(Ask::From, "where is it", &["I paste it", "in a file"], 0, ""),
-                Entry::text(
-                    Ask::Paste,
-                    "approval",
-                    "",
-                    "paste it now",
-                    "one long line; it is not shown, as it may carry a key",
-                ),
-                Entry::text(Ask::File, "file", "", "~/key.approval", "as `keyleash key export` or an SDK wrote it"),
-                Entry::choice(Ask::Network, "ask", &asks, at, "a chain tells whether it can still be enabled"),
-                Entry::text(
-                    Ask::Label,
-                    "call it",
-                    "",
-                    "a name, if you take it in",
-                    "for your eyes only; a key made here keeps its name",
-                ),
-                Entry::button(Ask::Go, "Look at it"),
-            ]),
-            held: 0,
-            raw: false,
-            step: Step::Form,
-            failed: None,
-            scroll: Scroll::default(),
-        };
-        state.settle();
-        state.form.focus_on(Ask::Paste);
-        state
-    }
+pub fn open(networks: Vec<String>, _: &mut Cx<'_>) -> Box<dyn Screen> {
+    let asks: Vec<&str> = ["no chain"].into_iter().chain(networks.iter().map(String::as_str)).collect();
+    let at = usize::from(networks.len() == 1);
+    let mut state = State {
+        form: Form::new(vec![
+            Entry::choice(Ask::From, "where is it", &["I paste it", "in a file"], 0, ""),
+            Entry::text(
+                Ask::Paste,
+                "approval",
+                "",
+                "paste it now",
+                "one long line; it is not shown, as it may carry a key",
+            ),
+            Entry::text(Ask::File, "file", "", "~/key.approval", "as `keyleash key export` or an SDK wrote it"),
+            Entry::choice(Ask::Network, "ask", &asks, at, "a chain tells whether it can still be enabled"),
+            Entry::text(
+                Ask::Label,
+                "call it",
+                "",
+                "a name, if you take it in",
+                "for your eyes only; a key made here keeps its name",
+            ),
+            Entry::button(Ask::Go, "Look at it"),
+        ]),
+        held: 0,
+        raw: false,
+        step: Step::Form,
+        failed: None,
+        scroll: Scroll::default(),
+    };
+    state.fit();
+    state.form.focus_on(Ask::Paste);
+    Box::new(state)
+}
 
-    fn settle(&mut self) {
+impl State {
+    fn fit(&mut self) {
         let file = self.form.chosen(Ask::From) == 1;
         self.form.show(Ask::Paste, !file);
         self.form.show(Ask::File, file);
         self.form.settle();
-    }
-
-    /// Whether a paste is to be held by the loop instead of coming here.
-    pub fn holds_paste(&self) -> bool {
-        matches!(self.step, Step::Form) && self.form.focus() == Some(Ask::Paste)
-    }
-
-    /// So many characters are held.
-    pub fn held(&mut self, characters: usize) {
-        self.held = characters;
-        self.form.mark(Ask::Paste, None);
-        self.form.hint(Ask::Paste, "↵ and on to \"Look at it\"; pasting again replaces it");
-        if let Some(row) = self.form.get_mut(Ask::Paste) {
-            row.example(&format!("{characters} characters are here"));
-        }
-    }
-
-    pub fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::Form => self.form.places(),
-            Step::Shown(_) => vec![Place::Approval, Place::Sheet],
-            Step::Taken(..) => vec![Place::Taken, Place::Outcome, Place::Sheet],
-            Step::Reading(_) | Step::TakingIn(..) => vec![Place::Sheet],
-        }
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        match (&self.step, self.form.focus()) {
-            (Step::Form, Some(focus)) if focus != Ask::Paste => self.form.field(),
-            _ => None,
-        }
-    }
-
-    pub fn edited(&mut self) {
-        self.form.edited();
     }
 
     fn source(&self) -> Wrapped {
@@ -134,39 +102,6 @@ impl State {
         };
         let file = (self.form.chosen(Ask::From) == 1).then(|| self.form.text(Ask::File));
         Wrapped { file, network }
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        match &mut self.step {
-            Step::Form if command == Command::Back => return Next::Back,
-            Step::Form => match self.form.command(command) {
-                Did::Pressed(_) => self.look(cx),
-                Did::Turned(_) => self.settle(),
-                Did::Left(_) | Did::Nothing => {}
-            },
-            Step::Reading(job) if command == Command::Back => {
-                cx.jobs.cancel(*job, cx.effects);
-                self.step = Step::Form;
-            }
-            Step::Shown(_) if command == Command::Back => self.step = Step::Form,
-            Step::Shown(found) if command == Command::Open => {
-                let found = std::mem::take(found);
-                self.take_in(found, cx);
-            }
-            Step::Taken(key, _) if command == Command::Send => {
-                return match cx.data.key(key) {
-                    Some(key) => send::State::as_key(key, cx),
-                    None => Next::Stay,
-                };
-            }
-            Step::Taken(..) | Step::TakingIn(..) if command == Command::Back => return Next::Back,
-            _ if command == Command::Raw => self.raw = !self.raw,
-            _ => {
-                let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
-                self.scroll.command(command, lines, usize::from(cx.body.height));
-            }
-        }
-        Next::Stay
     }
 
     fn look(&mut self, cx: &mut Cx<'_>) {
@@ -203,7 +138,79 @@ impl State {
         self.step = Step::TakingIn(job, found);
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    fn rows(&self) -> Vec<Row> {
+        match &self.step {
+            Step::Form => Vec::new(),
+            Step::Reading(_) => vec![Row::Head("Reading the approval…".into())],
+            Step::TakingIn(..) => vec![
+                Row::Head("Taking it in…".into()),
+                Row::Dim("Esc goes back; this goes on, and the key is on the list then.".into()),
+            ],
+            Step::Taken(_, rows) => rows.clone(),
+            Step::Shown(found) => {
+                let mut rows = Vec::new();
+                for one in found {
+                    rows.extend(sheet_of(one, self.raw));
+                    rows.push(Row::Blank);
+                }
+                rows
+            }
+        }
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        match &self.step {
+            Step::Form => self.form.places(),
+            Step::Shown(_) => vec![Place::Approval, Place::Sheet],
+            Step::Taken(..) => vec![Place::Taken, Place::Outcome, Place::Sheet],
+            Step::Reading(_) | Step::TakingIn(..) => vec![Place::Sheet],
+        }
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        match (&self.step, self.form.focus()) {
+            (Step::Form, Some(focus)) if focus != Ask::Paste => self.form.field(),
+            _ => None,
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match &mut self.step {
+            Step::Form if command == Command::Back => return Next::Back,
+            Step::Form => match self.form.command(command) {
+                Did::Pressed(_) => self.look(cx),
+                Did::Turned(_) => self.fit(),
+                Did::Left(_) | Did::Nothing => {}
+            },
+            Step::Reading(job) if command == Command::Back => {
+                cx.jobs.cancel(*job, cx.effects);
+                self.step = Step::Form;
+            }
+            Step::Shown(_) if command == Command::Back => self.step = Step::Form,
+            Step::Shown(found) if command == Command::Open => {
+                let found = std::mem::take(found);
+                self.take_in(found, cx);
+            }
+            Step::Taken(key, _) if command == Command::Send => {
+                return Next::Open(Route::SendAsKey { key: key.clone() });
+            }
+            Step::Taken(..) | Step::TakingIn(..) if command == Command::Back => return Next::Back,
+            _ if command == Command::Raw => self.raw = !self.raw,
+            _ => {
+                let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
+                self.scroll.command(command, lines, usize::from(cx.body.height));
+            }
+        }
+        Next::Stay
+    }
+
+    fn edited(&mut self, _: &mut Cx<'_>) {
+        self.form.edited();
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
         if !matches!(self.step, Step::Reading(waiting) | Step::TakingIn(waiting, _) if waiting == job) {
             return false;
         }
@@ -240,35 +247,32 @@ impl State {
         true
     }
 
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Step::Reading(job) = &self.step {
             jobs.cancel(*job, effects);
         }
         effects.push(Effect::DropHeld);
     }
 
-    fn rows(&self) -> Vec<Row> {
-        match &self.step {
-            Step::Form => Vec::new(),
-            Step::Reading(_) => vec![Row::Head("Reading the approval…".into())],
-            Step::TakingIn(..) => vec![
-                Row::Head("Taking it in…".into()),
-                Row::Dim("Esc goes back; this goes on, and the key is on the list then.".into()),
-            ],
-            Step::Taken(_, rows) => rows.clone(),
-            Step::Shown(found) => {
-                let mut rows = Vec::new();
-                for one in found {
-                    rows.extend(sheet_of(one, self.raw));
-                    rows.push(Row::Blank);
-                }
-                rows
-            }
+    fn holds_paste(&self) -> bool {
+        matches!(self.step, Step::Form) && self.form.focus() == Some(Ask::Paste)
+    }
+
+    fn held(&mut self, characters: usize) {
+        self.held = characters;
+        self.form.mark(Ask::Paste, None);
+        self.form.hint(Ask::Paste, "↵ and on to \"Look at it\"; pasting again replaces it");
+        if let Some(row) = self.form.get_mut(Ask::Paste) {
+            row.example(&format!("{characters} characters are here"));
         }
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
+    fn heading(&self, _: &View<'_>) -> Heading {
+        Heading::titled("an approval")
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
         if !matches!(self.step, Step::Form) {
             sheet::render_rows(frame, area, &self.rows(), self.scroll, theme);
             return;
@@ -343,7 +347,7 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
     }
     if raw {
         rows.push(Row::Blank);
-        rows.extend(super::inspect::raw(&found.permissions, None));
+        rows.extend(raw_rows(&found.permissions, None));
     }
     rows
 }

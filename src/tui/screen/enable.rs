@@ -3,16 +3,18 @@
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Copyable, Screen,
+    Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
-    revoke::{changed_rows, cost_rows, operation_rows},
+    rows::{changed_rows, cost_rows, operation_rows},
     stages::{Moved, Stage, Stages, is_stale},
 };
 use crate::{
     tui::{
-        app::{Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, EnablePreview},
+        data::Data,
+        jobs::Jobs,
         keymap::{Command, Place},
+        keys::{GONE, why_not_enable},
+        message::{Effect, EnablePreview, JobId, Report},
         widget::sheet::Row,
     },
     wallet::{enable::Enabled, error::Error, key::KeyView, state::State as KeyState},
@@ -33,21 +35,6 @@ pub struct State {
     stale: Option<Error>,
 }
 
-/// Why these keys cannot be enabled from here, if they cannot.
-pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
-    let first = keys.first()?;
-    let account = data.account_of(first);
-    if first.imported || account.is_none_or(|a| a.view.is_none()) {
-        return Some(format!("{}: its holder enables it with the first call", first.label));
-    }
-    if let Some(why) = super::revoke::why_no_owner(account) {
-        return Some(why);
-    }
-    let can = |k: &&&KeyView| matches!(k.state, KeyState::Pending | KeyState::Queued | KeyState::NotYet);
-    let other = keys.iter().find(|k| !can(k))?;
-    Some(format!("{} is {}: {}", other.label, other.state, other.state_reason))
-}
-
 /// The keys whose turns come before that of a key that is queued: it cannot be enabled without them.
 fn waits_for<'a>(key: &KeyView, data: &'a Data) -> Vec<&'a KeyView> {
     let turn = |k: &KeyView| k.nonce.parse::<u128>().ok();
@@ -60,32 +47,31 @@ fn waits_for<'a>(key: &KeyView, data: &'a Data) -> Vec<&'a KeyView> {
     data.keys_of(account).filter(before).collect()
 }
 
-impl State {
-    pub fn open(keys: &[&KeyView], cx: &mut Cx<'_>) -> Next {
-        let why = why_not(keys, cx.data);
-        let account = keys.first().and_then(|k| cx.data.account_of(k)).map(|a| a.name.clone());
-        let (Some(account), None) = (account, &why) else {
-            *cx.notice = Some(Notice::trouble(why.unwrap_or_else(|| "choose the key to enable first".into())));
-            return Next::Stay;
-        };
-        let before = keys.first().filter(|_| keys.len() == 1).map(|key| waits_for(key, cx.data)).unwrap_or_default();
-        let what = match (keys, before.len()) {
-            ([only], 0) => only.label.clone(),
-            ([only], n) => format!("{} and the {n} that must come first", only.label),
-            (several, _) => format!("{} keys", several.len()),
-        };
-        let keys: Vec<String> = before.iter().chain(keys).map(|k| k.key_id.clone()).collect();
-        let job = cx.jobs.start(format!("planning to enable {what}"), false);
-        cx.effects.push(Effect::PlanEnable { job, keys: keys.clone() });
-        let stages = Stages::planning(format!("Enable {what}"), &PHASES, job);
-        Next::Open(Box::new(Screen::Enable(Self { account, keys, what, stages, shown: None, stale: None })))
+pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
+    let keys: Vec<&KeyView> = keys.iter().filter_map(|id| cx.data.key(id)).collect();
+    if let Some(why) = why_not_enable(&keys, cx.data) {
+        return Err(why);
     }
+    let account = keys.first().and_then(|k| cx.data.account_of(k)).map(|a| a.name.clone()).ok_or(GONE)?;
+    let before = keys.first().filter(|_| keys.len() == 1).map(|key| waits_for(key, cx.data)).unwrap_or_default();
+    let what = match (keys.as_slice(), before.len()) {
+        ([only], 0) => only.label.clone(),
+        ([only], n) => format!("{} and the {n} that must come first", only.label),
+        (several, _) => format!("{} keys", several.len()),
+    };
+    let keys: Vec<String> = before.iter().chain(&keys).map(|k| k.key_id.clone()).collect();
+    let job = cx.jobs.start(format!("planning to enable {what}"), false);
+    cx.effects.push(Effect::PlanEnable { job, keys: keys.clone() });
+    let stages = Stages::planning(format!("Enable {what}"), &PHASES, job);
+    Ok(Box::new(State { account, keys, what, stages, shown: None, stale: None }))
+}
 
-    pub fn places(&self) -> Vec<Place> {
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
         self.stages.places()
     }
 
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match self.stages.command(command, cx) {
             Moved::Stay => Next::Stay,
             Moved::Back => Next::Back,
@@ -98,19 +84,20 @@ impl State {
         }
     }
 
-    pub fn resized(&mut self) {
+    fn copyable(&self, _: &Data) -> Option<Copyable> {
+        let text = self.stages.outcome()?;
+        Some(Copyable { what: "this result".into(), file: "enabled".into(), text })
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
         self.stages.resized();
     }
 
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
         self.stages.drawn(cx);
     }
 
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        self.stages.leave(jobs, effects);
-    }
-
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
         if !self.stages.waits_for(job) {
             return false;
         }
@@ -142,13 +129,16 @@ impl State {
         true
     }
 
-    pub fn copyable(&self) -> Option<Copyable> {
-        let text = self.stages.outcome()?;
-        Some(Copyable { what: "this result".into(), file: "enabled".into(), text })
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        self.stages.leave(jobs, effects);
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        self.stages.render(model, frame, area);
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::named(view, &self.account)
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        self.stages.render(view, frame, area);
     }
 }
 

@@ -2,12 +2,12 @@
 
 use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
+use super::{Cx, Next, Screen, View};
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Report},
-        effects::Effect,
         format,
-        keymap::Command,
+        keymap::{Command, Place},
+        message::{Effect, JobId, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{Backend, error::Error},
@@ -56,22 +56,6 @@ impl State {
         }
     }
 
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        let choices = self.choices();
-        let at = choices.iter().position(|c| *c == self.choice).unwrap_or(0);
-        match command {
-            Command::Up => self.choice = choices.get(at.saturating_sub(1)).copied().unwrap_or_default(),
-            Command::Down => self.choice = choices.get(at + 1).copied().unwrap_or(self.choice),
-            Command::Back if matches!(self.choice, Choice::Keyring | Choice::File) => {
-                self.choice = Choice::Live;
-                self.failed = None;
-            }
-            Command::Open if self.making.is_none() => self.choose(cx),
-            _ => {}
-        }
-        Next::Stay
-    }
-
     fn choose(&mut self, cx: &mut Cx<'_>) {
         self.failed = None;
         let vault = match self.choice {
@@ -96,7 +80,38 @@ impl State {
         });
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report) -> bool {
+    fn remarks(&self) -> Vec<Row> {
+        let Some(error) = &self.failed else { return Vec::new() };
+        let mut rows = vec![Row::Bad(error.message.clone())];
+        if !error.hint.is_empty() {
+            rows.push(Row::Way(error.hint.clone()));
+        }
+        rows
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        vec![Place::FirstRun]
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        let choices = self.choices();
+        let at = choices.iter().position(|c| *c == self.choice).unwrap_or(0);
+        match command {
+            Command::Up => self.choice = choices.get(at.saturating_sub(1)).copied().unwrap_or_default(),
+            Command::Down => self.choice = choices.get(at + 1).copied().unwrap_or(self.choice),
+            Command::Back if matches!(self.choice, Choice::Keyring | Choice::File) => {
+                self.choice = Choice::Live;
+                self.failed = None;
+            }
+            Command::Open if self.making.is_none() => self.choose(cx),
+            _ => {}
+        }
+        Next::Stay
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, _: &mut Cx<'_>) -> bool {
         if self.making != Some(job) {
             return false;
         }
@@ -107,8 +122,8 @@ impl State {
         true
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
         let columns = usize::from(area.width).saturating_sub(6).min(72);
         let x = area.x + (area.width.saturating_sub(u16::try_from(columns).unwrap_or(0))) / 2;
         let area = Rect { x, width: u16::try_from(columns).unwrap_or(0), ..area };
@@ -127,7 +142,7 @@ impl State {
         ];
         lines.extend(sheet::lay_out(&opening, columns, theme));
         if area.height > 14 {
-            let folder = format!("There is no keyleash home in {} yet.", model.folder);
+            let folder = format!("There is no keyleash home in {} yet.", view.folder);
             lines.extend(sheet::lay_out(&[Row::Dim(folder), Row::Blank], columns, theme));
         }
         if matches!(self.choice, Choice::Keyring | Choice::File) {
@@ -152,14 +167,5 @@ impl State {
             return;
         }
         frame.render_widget(Paragraph::new(lines), area);
-    }
-
-    fn remarks(&self) -> Vec<Row> {
-        let Some(error) = &self.failed else { return Vec::new() };
-        let mut rows = vec![Row::Bad(error.message.clone())];
-        if !error.hint.is_empty() {
-            rows.push(Row::Way(error.hint.clone()));
-        }
-        rows
     }
 }

@@ -3,19 +3,21 @@
 use ratatui::{Frame, layout::Rect};
 
 use super::{
+    Cx, Heading, Next, Opened, Screen, View,
     granting::{self, Granting},
-    revoke::failure_rows,
+    rows::failure_rows,
 };
 use crate::{
     abi::parse_address,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
-        effects::{Effect, GrantRequest, PolicySource},
+        data::{AccountId, AccountRow, Data},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, GrantRequest, JobId, PolicySource, Report},
         widget::sheet::{self, Row},
     },
     wallet::{error::Error, grant::Holder, policy::check_label},
@@ -39,86 +41,43 @@ pub struct State {
     granting: Option<Granting>,
 }
 
-impl State {
-    /// The form for an account, or a word on why there can be none.
-    pub fn open(account: Option<&AccountRow>, data: &Data) -> Result<Self, String> {
-        let account = account.ok_or("there is no account yet: `keyleash account new` makes one")?;
-        let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
-        let accounts: Vec<String> = own.map(|v| v.name.clone()).collect();
-        let names: Vec<&str> = accounts.iter().map(String::as_str).collect();
-        let at = accounts.iter().position(|name| *name == account.name).unwrap_or(0);
-        let mut form = Form::new(vec![
-            Entry::choice(Ask::Account, "for account", &names, at, "whose account the key may act for"),
-            Entry::text(
-                Ask::Policy,
-                "policy file",
-                "",
-                "~/policy.toml",
-                "a .toml or .json file that says what the key may do (~/ is your home)",
-            ),
-            Entry::choice(
-                Ask::Holder,
-                "used by",
-                &["an app or bot that has an address", "make a key for me to hand over"],
-                0,
-                "with an address, the private half never leaves the one who uses it",
-            ),
-            Entry::text(Ask::Agent, "its address", "", "0x…", "from whoever will use the key (the agent)"),
-            Entry::text(Ask::Label, "call it", "", "the policy's label", "a name for your eyes only"),
-            Entry::button(Ask::Go, "Review it"),
-        ]);
-        form.focus_on(Ask::Policy);
-        Ok(Self { accounts, form, failed: None, granting: None })
-    }
+/// The form for an account, or a word on why there can be none.
+pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
+    let data = cx.data;
+    let account =
+        account.and_then(|id| data.account(&id)).ok_or("there is no account yet: `keyleash account new` makes one")?;
+    let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
+    let accounts: Vec<String> = own.map(|v| v.name.clone()).collect();
+    let names: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let at = accounts.iter().position(|name| *name == account.name).unwrap_or(0);
+    let mut form = Form::new(vec![
+        Entry::choice(Ask::Account, "for account", &names, at, "whose account the key may act for"),
+        Entry::text(
+            Ask::Policy,
+            "policy file",
+            "",
+            "~/policy.toml",
+            "a .toml or .json file that says what the key may do (~/ is your home)",
+        ),
+        Entry::choice(
+            Ask::Holder,
+            "used by",
+            &["an app or bot that has an address", "make a key for me to hand over"],
+            0,
+            "with an address, the private half never leaves the one who uses it",
+        ),
+        Entry::text(Ask::Agent, "its address", "", "0x…", "from whoever will use the key (the agent)"),
+        Entry::text(Ask::Label, "call it", "", "the policy's label", "a name for your eyes only"),
+        Entry::button(Ask::Go, "Review it"),
+    ]);
+    form.focus_on(Ask::Policy);
+    Ok(Box::new(State { accounts, form, failed: None, granting: None }))
+}
 
+impl State {
     pub fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
         let name = self.accounts.get(self.form.chosen(Ask::Account))?;
         data.accounts.iter().find(|a| a.name == *name && a.view.is_some())
-    }
-
-    pub fn places(&self) -> Vec<Place> {
-        self.granting.as_ref().map_or_else(|| self.form.places(), Granting::places)
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        match &mut self.granting {
-            Some(granting) => granting.field(),
-            None => self.form.field(),
-        }
-    }
-
-    pub fn edited(&mut self) {
-        match &mut self.granting {
-            Some(granting) => granting.edited(),
-            None => self.form.edited(),
-        }
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if let Some(granting) = &mut self.granting {
-            match granting.command(command, cx) {
-                granting::Next::Stay => {}
-                granting::Next::Form => self.granting = None,
-                granting::Next::Leave => return Next::Back,
-            }
-            return Next::Stay;
-        }
-        if command == Command::Back {
-            return Next::Back;
-        }
-        match self.form.command(command) {
-            Did::Pressed(_) => self.submit(cx),
-            Did::Left(ask) => {
-                let wrong = self.check(ask).err();
-                self.form.mark(ask, wrong);
-            }
-            Did::Turned(_) => {
-                self.form.show(Ask::Agent, self.form.chosen(Ask::Holder) == 0);
-                self.form.settle();
-            }
-            Did::Nothing => {}
-        }
-        Next::Stay
     }
 
     fn check(&self, ask: Ask) -> Result<(), String> {
@@ -164,20 +123,67 @@ impl State {
         };
         self.granting = Some(Granting::start(request, cx));
     }
+}
 
-    pub fn resized(&mut self) {
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        self.granting.as_ref().map_or_else(|| self.form.places(), Granting::places)
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        match &mut self.granting {
+            Some(granting) => granting.field(),
+            None => self.form.field(),
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if let Some(granting) = &mut self.granting {
+            match granting.command(command, cx) {
+                granting::Next::Stay => {}
+                granting::Next::Form => self.granting = None,
+                granting::Next::Leave => return Next::Back,
+            }
+            return Next::Stay;
+        }
+        if command == Command::Back {
+            return Next::Back;
+        }
+        match self.form.command(command) {
+            Did::Pressed(_) => self.submit(cx),
+            Did::Left(ask) => {
+                let wrong = self.check(ask).err();
+                self.form.mark(ask, wrong);
+            }
+            Did::Turned(_) => {
+                self.form.show(Ask::Agent, self.form.chosen(Ask::Holder) == 0);
+                self.form.settle();
+            }
+            Did::Nothing => {}
+        }
+        Next::Stay
+    }
+
+    fn edited(&mut self, _: &mut Cx<'_>) {
+        match &mut self.granting {
+            Some(granting) => granting.edited(),
+            None => self.form.edited(),
+        }
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
         if let Some(granting) = &mut self.granting {
             granting.resized();
         }
     }
 
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
         if let Some(granting) = &mut self.granting {
             granting.drawn(cx);
         }
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
         let Some(granting) = &mut self.granting else { return false };
         let (mine, failed) = granting.report(job, report, cx);
         if let Some(error) = failed {
@@ -188,15 +194,19 @@ impl State {
         mine
     }
 
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Some(granting) = &mut self.granting {
             granting.leave(jobs, effects);
         }
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::of(view, self.account(view.data))
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         if let Some(granting) = &self.granting {
-            granting.render(model, frame, area);
+            granting.render(view, frame, area);
             return;
         }
         let columns = sheet::columns(area);
@@ -213,7 +223,7 @@ impl State {
             }
             None => Vec::new(),
         };
-        let heading = sheet::lay_out(&heading, columns, model.theme);
-        self.form.render(frame, area, heading, sheet::lay_out(&footing, columns, model.theme), model.theme);
+        let heading = sheet::lay_out(&heading, columns, view.theme);
+        self.form.render(frame, area, heading, sheet::lay_out(&footing, columns, view.theme), view.theme);
     }
 }

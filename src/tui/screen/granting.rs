@@ -4,15 +4,16 @@
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    deliver,
+    Cx, View,
+    handover::Handover,
     review::{self, Answer, Review},
 };
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Notice, Report},
-        effects::{Effect, GrantPreview, GrantRequest, PolicySource},
         form::Field,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, GrantPreview, GrantRequest, JobId, Notice, PolicySource, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, grant::Granted, state::State},
@@ -23,7 +24,7 @@ enum Step {
     Planning(JobId),
     Review { plan: JobId, review: Review },
     Signing(JobId),
-    Done(Box<deliver::State>),
+    Done(Box<Handover>),
 }
 
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Granting {
             }
             Step::Signing(_) if command == Command::Back => return Next::Leave,
             Step::Done(deliver) => {
-                if matches!(deliver.command(command, cx), crate::tui::app::Next::Back) {
+                if matches!(deliver.command(command, cx), super::Next::Back) {
                     return Next::Leave;
                 }
             }
@@ -141,7 +142,7 @@ impl Granting {
             }
             Report::Granted(granted) => {
                 let key = &granted.key;
-                self.step = Step::Done(Box::new(deliver::State::new(key, result_rows(granted))));
+                self.step = Step::Done(Box::new(Handover::new(key, result_rows(granted))));
             }
             // Shown again as it is now, with what changed.
             Report::Failed(error) if signing && error.code == "grant.stale" => {
@@ -177,12 +178,12 @@ impl Granting {
         }
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    pub fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         match &self.step {
-            Step::Review { review, .. } => review.render(frame, area, model.theme),
-            Step::Done(deliver) => deliver.render(model, frame, area),
+            Step::Review { review, .. } => review.render(frame, area, view.theme),
+            Step::Done(deliver) => deliver.render(view, frame, area),
             Step::Planning(_) | Step::Signing(_) => {
-                sheet::render_rows(frame, area, &self.rows(), self.scroll, model.theme);
+                sheet::render_rows(frame, area, &self.rows(), self.scroll, view.theme);
             }
         }
     }

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 
-use alloy::primitives::{Address, Selector};
 use ratatui::{
     Frame,
     layout::Rect,
@@ -18,22 +17,22 @@ use ratatui::{
     widgets::{Block, Paragraph},
 };
 
-use super::Screen;
-use super::{
-    Copyable, accounts, activity, agents, approval, enable, inspect, networks, revoke, scan, send, settings, wizard,
-};
+use super::{Copyable, Cx, Heading, Next, Route, Screen, View, Watched};
 use crate::{
     policy::sentence,
     tui::{
-        app::{AccountRow, Cx, Data, Model, Next, Notice},
         attention::{attention, pays_gas},
+        data::{AccountId, AccountRow, Data},
         form::Field,
         format,
+        key_words::{may_call, over},
         keymap::{Command, Place},
+        keys::{why_no_owner, why_not_enable, why_not_revoke, why_not_revoke_all, why_not_scan},
+        message::Notice,
         theme::Theme,
-        widget::sheet,
+        widget::{list::moved, sheet},
     },
-    wallet::{key::KeyView, revoke::Wish, state::State as KeyState},
+    wallet::{key::KeyView, revoke::Wish},
 };
 
 /// Wide enough for both panes.
@@ -88,7 +87,7 @@ struct Listed {
 pub struct State {
     pub pane: Pane,
     /// Network and address of the chosen account.
-    account: Option<(String, Address)>,
+    account: Option<AccountId>,
     key: Option<String>,
     top_account: usize,
     top_key: usize,
@@ -101,16 +100,12 @@ pub struct State {
 }
 
 impl State {
-    pub fn places(&self) -> Vec<Place> {
-        if self.filtering { vec![Place::Filter] } else { vec![Place::Home, Place::Copyable] }
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        self.filtering.then_some(&mut self.filter)
-    }
-
     pub fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
         data.accounts.get(self.account_at(data))
+    }
+
+    fn account_id(&self, data: &Data) -> Option<AccountId> {
+        self.account(data).map(AccountRow::id)
     }
 
     fn account_at(&self, data: &Data) -> usize {
@@ -156,47 +151,6 @@ impl State {
         self.marked.iter().filter_map(|id| data.key(id)).collect()
     }
 
-    /// Why a command cannot be done now.
-    pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
-        let account = self.account(data);
-        match command {
-            Command::Grant => revoke::why_no_owner(account),
-            Command::Revoke => revoke::why_not(&self.wanted(data), data),
-            Command::Enable => match self.wanted(data).as_slice() {
-                [] => Some("choose a key that waits first".into()),
-                keys => enable::why_not(keys, data),
-            },
-            Command::Panic | Command::RevokeAll => revoke::why_not_all(account),
-            Command::Scan => scan::why_not(account),
-            Command::Mark | Command::Open if self.pane == Pane::Keys && self.key(data).is_none() => {
-                Some("there is no session key here".into())
-            }
-            Command::Copy | Command::Save => self.copyable(data).is_none().then(|| "there is no key here".into()),
-            _ => None,
-        }
-    }
-
-    /// The address of what is chosen.
-    pub fn copyable(&self, data: &Data) -> Option<Copyable> {
-        let (name, address) = match self.pane {
-            Pane::Accounts => self.account(data).map(|a| (a.name.clone(), a.address))?,
-            Pane::Keys => self.key(data).map(|k| (k.label.clone(), k.session_key))?,
-        };
-        let what = format!("the address of {}", format::clean(&name));
-        Some(Copyable { what, file: "address".into(), text: address.to_string() })
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        // What is listed may have changed since it was looked up. From the first key on, this very account is chosen.
-        self.settle(cx);
-        if self.account.is_none() {
-            self.account = self.account(cx.data).map(|a| (a.network.clone(), a.address));
-        }
-        let next = self.act(command, cx);
-        self.settle(cx);
-        next
-    }
-
     fn act(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match command {
             Command::Back if self.filtering || !self.filter.is_empty() => {
@@ -223,30 +177,31 @@ impl State {
                 *cx.notice = Some(Notice::say(format!("order: {}", self.order.words())));
             }
             Command::Open => return self.open(cx),
-            Command::Grant => return self.grant(cx),
+            Command::Grant => return Next::Open(Route::Wizard { account: self.account_id(cx.data) }),
             Command::Revoke => return self.revoke(cx),
             Command::Enable => return self.enable(cx),
-            Command::RevokeAll => return revoke::State::open_all(self.account(cx.data), Wish::All, cx),
+            Command::RevokeAll => {
+                return Next::Open(Route::RevokeAll { account: self.account_id(cx.data), wish: Wish::All });
+            }
             Command::Panic => {
-                let account = self.account(cx.data);
-                let paused = account.and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
+                let paused = self.account(cx.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
                 // What is marked is kept when everything else that would come back is ended.
                 let keep: Vec<String> = self.marked.iter().cloned().collect();
                 let wish = if paused { Wish::LiftPanic { keep } } else { Wish::Panic };
-                return revoke::State::open_all(account, wish, cx);
+                return Next::Open(Route::RevokeAll { account: self.account_id(cx.data), wish });
             }
-            Command::Scan => return scan::State::open(self.account(cx.data), cx),
-            Command::Accounts => return Next::Open(Box::new(Screen::Accounts(accounts::State::default()))),
-            Command::Networks => return Next::Open(Box::new(Screen::Networks(networks::State::open(cx)))),
-            Command::Activity => return Next::Open(Box::new(Screen::Activity(activity::State::open(cx)))),
-            Command::Settings => return Next::Open(Box::new(Screen::Settings(settings::State::open(cx)))),
-            Command::Send => return self.send(cx),
-            Command::Agents => return Next::Open(Box::new(Screen::Agents(Box::new(agents::State::open(cx))))),
+            Command::Scan => return Next::Open(Route::Scan { account: self.account_id(cx.data) }),
+            Command::Accounts => return Next::Open(Route::Accounts),
+            Command::Networks => return Next::Open(Route::Networks),
+            Command::Activity => return Next::Open(Route::Activity),
+            Command::Settings => return Next::Open(Route::Settings),
+            Command::Send => return self.send(cx.data),
+            Command::Agents => return Next::Open(Route::Agents),
             Command::Approval => {
                 let mut networks: Vec<String> = cx.data.accounts.iter().map(|a| a.network.clone()).collect();
                 networks.sort_unstable();
                 networks.dedup();
-                return Next::Open(Box::new(Screen::Approval(Box::new(approval::State::open(networks)))));
+                return Next::Open(Route::Approval { networks });
             }
             _ => {}
         }
@@ -258,7 +213,7 @@ impl State {
         match self.pane {
             Pane::Accounts => {
                 let to = moved(command, self.account_at(cx.data), cx.data.accounts.len(), page);
-                let account = cx.data.accounts.get(to).map(|a| (a.network.clone(), a.address));
+                let account = cx.data.accounts.get(to).map(AccountRow::id);
                 if account != self.account {
                     self.account = account;
                     self.key = None;
@@ -286,8 +241,170 @@ impl State {
         self.go(Command::Down, cx);
     }
 
-    /// Looks up what is listed when that may have changed, and keeps what is chosen in sight.
-    pub fn settle(&mut self, cx: &Cx<'_>) {
+    fn open(&mut self, cx: &mut Cx<'_>) -> Next {
+        if self.pane == Pane::Accounts {
+            self.pane = Pane::Keys;
+            return Next::Stay;
+        }
+        match self.key(cx.data) {
+            Some(key) => Next::Open(Route::Inspect { key: key.key_id.clone() }),
+            None => {
+                *cx.notice = Some(Notice::say("there is no session key here yet: n gives one"));
+                Next::Stay
+            }
+        }
+    }
+
+    /// As the key that is chosen, or - among the accounts - as the owner.
+    fn send(&self, data: &Data) -> Next {
+        let key = self.key(data).filter(|_| self.pane == Pane::Keys).map(|k| k.key_id.clone());
+        let route = key.map(|key| Route::SendAsKey { key });
+        let owner = || self.account_id(data).map(|account| Route::SendAsOwner { account });
+        route.or_else(owner).map_or(Next::Stay, Next::Open)
+    }
+
+    fn revoke(&mut self, cx: &mut Cx<'_>) -> Next {
+        let wanted = self.wanted(cx.data);
+        if wanted.is_empty() {
+            *cx.notice = Some(Notice::trouble("choose the key to revoke first: → goes to the session keys"));
+            return Next::Stay;
+        }
+        let keys = wanted.iter().map(|k| k.key_id.clone()).collect();
+        if why_not_revoke(&wanted, cx.data).is_none() {
+            self.marked.clear();
+        }
+        Next::Open(Route::Revoke { keys })
+    }
+
+    fn enable(&self, cx: &mut Cx<'_>) -> Next {
+        let wanted = self.wanted(cx.data);
+        if wanted.is_empty() {
+            *cx.notice = Some(Notice::trouble("choose the key to enable first: → goes to the session keys"));
+            return Next::Stay;
+        }
+        Next::Open(Route::Enable { keys: wanted.iter().map(|k| k.key_id.clone()).collect() })
+    }
+
+    /// What needs a look about the chosen account, in full as far as half of the screen has room; the account's page has all.
+    fn notes(&self, data: &Data, area: Rect, theme: Theme) -> Vec<Line<'static>> {
+        let rows = self.account(data).map(AccountRow::notes).unwrap_or_default();
+        let mut lines = sheet::lay_out(&rows, sheet::columns(area), theme);
+        let most = usize::from(area.height / 2);
+        if lines.len() > most {
+            lines.truncate(most.saturating_sub(1));
+            lines.push(Line::styled("    … m shows all of it", theme.dim()));
+        }
+        lines
+    }
+
+    fn accounts(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
+        let focused = self.pane == Pane::Accounts;
+        let block = Block::bordered().title(" Accounts ").border_style(theme.border(focused));
+        let inner = block.inner(area);
+        frame.render_widget(block, area);
+        let chosen = self.account_at(view.data);
+        let columns = usize::from(inner.width);
+        let shown = view.data.accounts.iter().enumerate().skip(self.top_account).take(usize::from(inner.height));
+        let lines: Vec<Line<'_>> = shown
+            .map(|(i, account)| {
+                let (count, worst) = view.data.shelf(i).map_or((0, None), |s| (s.keys.len(), s.worst));
+                let tail = format!(" {count:>3} {:<2}", marks(worst));
+                let name = format::fit(&format::clean(&account.name), columns.saturating_sub(2 + tail.len()));
+                let style = choice_style(theme, i == chosen, focused);
+                let lead = if i == chosen { "▸ " } else { "  " };
+                Line::styled(format::fit(&format!("{lead}{name}{tail}"), columns), style)
+            })
+            .collect();
+        frame.render_widget(Paragraph::new(lines), inner);
+    }
+
+    fn key_list(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
+        let focused = self.pane == Pane::Keys;
+        let keys = &self.listed.keys;
+        let order =
+            if self.order == Order::Urgency { String::new() } else { format!("── {} ", self.order.words()) };
+        let title = format!(" Session keys ── {} {order}", keys.len());
+        let block = Block::bordered().title(title).border_style(theme.border(focused));
+        let inner = block.inner(area);
+        frame.render_widget(block, area);
+        let columns = Columns::of(usize::from(inner.width));
+        let mut lines = vec![Line::styled(columns.heading(), theme.dim())];
+        let chosen = self.key_at(view.data);
+        let height = usize::from(inner.height).saturating_sub(1);
+        for (i, key) in keys.iter().enumerate().skip(self.top_key).take(height) {
+            let Some(key) = view.data.keys.get(*key) else { continue };
+            let style = choice_style(theme, i == chosen, focused);
+            let lead = match (i == chosen, self.marked.contains(&key.key_id)) {
+                (true, true) => "▸●",
+                (true, false) => "▸ ",
+                (false, true) => " ●",
+                (false, false) => "  ",
+            };
+            lines.push(columns.row(key, view, lead, style));
+        }
+        if keys.is_empty() && view.data.loaded {
+            let text = if self.filter.is_empty() { "no session key yet: n gives one" } else { "no key matches" };
+            lines.push(Line::styled(format!("  {text}"), theme.dim()));
+        }
+        frame.render_widget(Paragraph::new(lines), inner);
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        if self.filtering { vec![Place::Filter] } else { vec![Place::Home, Place::Copyable] }
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        self.filtering.then_some(&mut self.filter)
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        // What is listed may have changed since it was looked up. From the first key on, this very account is chosen.
+        self.settle(cx);
+        if self.account.is_none() {
+            self.account = self.account(cx.data).map(AccountRow::id);
+        }
+        let next = self.act(command, cx);
+        self.settle(cx);
+        next
+    }
+
+    fn why_not(&self, command: Command, data: &Data) -> Option<String> {
+        let account = self.account(data);
+        match command {
+            Command::Grant => why_no_owner(account),
+            Command::Revoke => why_not_revoke(&self.wanted(data), data),
+            Command::Enable => match self.wanted(data).as_slice() {
+                [] => Some("choose a key that waits first".into()),
+                keys => why_not_enable(keys, data),
+            },
+            Command::Panic | Command::RevokeAll => why_not_revoke_all(account),
+            Command::Scan => why_not_scan(account),
+            Command::Mark | Command::Open if self.pane == Pane::Keys && self.key(data).is_none() => {
+                Some("there is no session key here".into())
+            }
+            Command::Copy | Command::Save => self.copyable(data).is_none().then(|| "there is no key here".into()),
+            _ => None,
+        }
+    }
+
+    fn copyable(&self, data: &Data) -> Option<Copyable> {
+        let (name, address) = match self.pane {
+            Pane::Accounts => self.account(data).map(|a| (a.name.clone(), a.address))?,
+            Pane::Keys => self.key(data).map(|k| (k.label.clone(), k.session_key))?,
+        };
+        let what = format!("the address of {}", format::clean(&name));
+        Some(Copyable { what, file: "address".into(), text: address.to_string() })
+    }
+
+    fn edited(&mut self, cx: &mut Cx<'_>) {
+        self.settle(cx);
+    }
+
+    fn settle(&mut self, cx: &mut Cx<'_>) {
         let data = cx.data;
         let same = self.listed.version == data.version
             && self.listed.account == self.account_at(data)
@@ -309,78 +426,26 @@ impl State {
         self.top_key = in_sight(self.top_key, self.key_at(data), height.saturating_sub(1));
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) -> Next {
-        if self.pane == Pane::Accounts {
-            self.pane = Pane::Keys;
-            return Next::Stay;
-        }
-        match self.key(cx.data) {
-            Some(key) => Next::Open(Box::new(Screen::Inspect(inspect::State::open(&key.key_id, cx)))),
-            None => {
-                *cx.notice = Some(Notice::say("there is no session key here yet: n gives one"));
-                Next::Stay
-            }
-        }
+    fn watched(&self, data: &Data) -> Option<Watched> {
+        Some(Watched { account: self.account(data).map(AccountRow::id), key: None })
     }
 
-    fn grant(&self, cx: &mut Cx<'_>) -> Next {
-        match wizard::State::open(self.account(cx.data), cx.data) {
-            Ok(state) => Next::Open(Box::new(Screen::Wizard(Box::new(state)))),
-            Err(why) => {
-                *cx.notice = Some(Notice::trouble(why));
-                Next::Stay
-            }
-        }
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::of(view, self.account(view.data))
     }
 
-    /// As the key that is chosen, or - among the accounts - as the owner.
-    fn send(&self, cx: &mut Cx<'_>) -> Next {
-        if self.pane == Pane::Keys
-            && let Some(key) = self.key(cx.data)
-        {
-            return send::State::as_key(key, cx);
-        }
-        match self.account(cx.data) {
-            Some(account) => send::State::as_owner(account, cx),
-            None => Next::Stay,
-        }
-    }
-
-    fn revoke(&mut self, cx: &mut Cx<'_>) -> Next {
-        let keys = self.wanted(cx.data);
-        if keys.is_empty() {
-            *cx.notice = Some(Notice::trouble("choose the key to revoke first: → goes to the session keys"));
-            return Next::Stay;
-        }
-        let next = revoke::State::open(&keys, cx);
-        if matches!(next, Next::Open(_)) {
-            self.marked.clear();
-        }
-        next
-    }
-
-    fn enable(&mut self, cx: &mut Cx<'_>) -> Next {
-        let keys = self.wanted(cx.data);
-        if keys.is_empty() {
-            *cx.notice = Some(Notice::trouble("choose the key to enable first: → goes to the session keys"));
-            return Next::Stay;
-        }
-        enable::State::open(&keys, cx)
-    }
-
-    /// What needs a look first.
-    pub fn remark(&self, model: &Model) -> (String, Style) {
-        let theme = model.theme;
+    fn remark(&self, view: &View<'_>) -> (String, Style) {
+        let theme = view.theme;
         if !self.marked.is_empty() && !self.filtering {
-            let paused = self.account(&model.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
+            let paused = self.account(view.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
             let lift = if paused { ", ! lifts the panic and keeps them" } else { "" };
             return (format!("{} marked: x revokes them{lift}, Esc unmarks", self.marked.len()), theme.accent());
         }
         if self.filtering || !self.filter.is_empty() {
             return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
         }
-        let Some(account) = self.account(&model.data) else {
-            let text = if model.data.loaded { "" } else { "reading the records…" };
+        let Some(account) = self.account(view.data) else {
+            let text = if view.data.loaded { "" } else { "reading the records…" };
             return (text.to_owned(), theme.dim());
         };
         if account.critical().next().is_some() {
@@ -389,9 +454,9 @@ impl State {
         if account.view.as_ref().is_some_and(|v| v.paused == Some(true)) {
             return ("panic is on, no session key can act: ! lifts it".into(), theme.bad());
         }
-        let shelf = model.data.shelf_of(account);
+        let shelf = view.data.shelf_of(account);
         let (looks, urgent) = shelf.map_or((0, false), |s| (s.looks, s.worst == Some(true)));
-        let first = shelf.and_then(|s| s.keys.first()).and_then(|i| model.data.keys.get(*i));
+        let first = shelf.and_then(|s| s.keys.first()).and_then(|i| view.data.keys.get(*i));
         match (looks, first.and_then(|key| attention(key).map(|look| (key, look)))) {
             (1.., Some((key, look))) => {
                 let count =
@@ -399,104 +464,38 @@ impl State {
                 let style = if urgent { theme.bad() } else { theme.caution() };
                 (format!("{count}: {} {}", key.label, look.words), style)
             }
-            _ if model.data.in_flight == 1 => {
+            _ if view.data.in_flight == 1 => {
                 ("1 operation was sent and has no result yet: t shows it".to_owned(), theme.caution())
             }
-            _ if model.data.in_flight > 1 => {
-                let count = model.data.in_flight;
+            _ if view.data.in_flight > 1 => {
+                let count = view.data.in_flight;
                 (format!("{count} operations were sent and have no result yet: t shows them"), theme.caution())
             }
             _ => (String::new(), theme.plain()),
         }
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        if model.data.loaded && model.data.accounts.is_empty() {
-            empty(model, frame, area);
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        if view.data.loaded && view.data.accounts.is_empty() {
+            empty(view, frame, area);
             return;
         }
-        let theme = model.theme;
-        let notes = self.notes(&model.data, area, theme);
+        let theme = view.theme;
+        let notes = self.notes(view.data, area, theme);
         let below = u16::try_from(notes.len()).unwrap_or(0);
         let lower = Rect { y: area.bottom().saturating_sub(below), height: below, ..area };
         frame.render_widget(Paragraph::new(notes), Rect { x: lower.x + 1, width: lower.width - 1, ..lower });
         let area = Rect { height: area.height - below, ..area };
         if area.width < BOTH_PANES {
             match self.pane {
-                Pane::Accounts => self.accounts(model, frame, area),
-                Pane::Keys => self.key_list(model, frame, area),
+                Pane::Accounts => self.accounts(view, frame, area),
+                Pane::Keys => self.key_list(view, frame, area),
             }
             return;
         }
         let left = (area.width / 5).clamp(20, 30);
-        self.accounts(model, frame, Rect { width: left, ..area });
-        self.key_list(model, frame, Rect { x: area.x + left, width: area.width - left, ..area });
-    }
-
-    /// What needs a look about the chosen account, in full as far as half of the screen has room; the account's page has all.
-    fn notes(&self, data: &Data, area: Rect, theme: Theme) -> Vec<Line<'static>> {
-        let rows = self.account(data).map(AccountRow::notes).unwrap_or_default();
-        let mut lines = sheet::lay_out(&rows, sheet::columns(area), theme);
-        let most = usize::from(area.height / 2);
-        if lines.len() > most {
-            lines.truncate(most.saturating_sub(1));
-            lines.push(Line::styled("    … m shows all of it", theme.dim()));
-        }
-        lines
-    }
-
-    fn accounts(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
-        let focused = self.pane == Pane::Accounts;
-        let block = Block::bordered().title(" Accounts ").border_style(theme.border(focused));
-        let inner = block.inner(area);
-        frame.render_widget(block, area);
-        let chosen = self.account_at(&model.data);
-        let columns = usize::from(inner.width);
-        let shown = model.data.accounts.iter().enumerate().skip(self.top_account).take(usize::from(inner.height));
-        let lines: Vec<Line<'_>> = shown
-            .map(|(i, account)| {
-                let (count, worst) = model.data.shelf(i).map_or((0, None), |s| (s.keys.len(), s.worst));
-                let tail = format!(" {count:>3} {:<2}", marks(worst));
-                let name = format::fit(&format::clean(&account.name), columns.saturating_sub(2 + tail.len()));
-                let style = choice_style(theme, i == chosen, focused);
-                let lead = if i == chosen { "▸ " } else { "  " };
-                Line::styled(format::fit(&format!("{lead}{name}{tail}"), columns), style)
-            })
-            .collect();
-        frame.render_widget(Paragraph::new(lines), inner);
-    }
-
-    fn key_list(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
-        let focused = self.pane == Pane::Keys;
-        let keys = &self.listed.keys;
-        let order =
-            if self.order == Order::Urgency { String::new() } else { format!("── {} ", self.order.words()) };
-        let title = format!(" Session keys ── {} {order}", keys.len());
-        let block = Block::bordered().title(title).border_style(theme.border(focused));
-        let inner = block.inner(area);
-        frame.render_widget(block, area);
-        let columns = Columns::of(usize::from(inner.width));
-        let mut lines = vec![Line::styled(columns.heading(), theme.dim())];
-        let chosen = self.key_at(&model.data);
-        let height = usize::from(inner.height).saturating_sub(1);
-        for (i, key) in keys.iter().enumerate().skip(self.top_key).take(height) {
-            let Some(key) = model.data.keys.get(*key) else { continue };
-            let style = choice_style(theme, i == chosen, focused);
-            let lead = match (i == chosen, self.marked.contains(&key.key_id)) {
-                (true, true) => "▸●",
-                (true, false) => "▸ ",
-                (false, true) => " ●",
-                (false, false) => "  ",
-            };
-            lines.push(columns.row(key, model, lead, style));
-        }
-        if keys.is_empty() && model.data.loaded {
-            let text = if self.filter.is_empty() { "no session key yet: n gives one" } else { "no key matches" };
-            lines.push(Line::styled(format!("  {text}"), theme.dim()));
-        }
-        frame.render_widget(Paragraph::new(lines), inner);
+        self.accounts(view, frame, Rect { width: left, ..area });
+        self.key_list(view, frame, Rect { x: area.x + left, width: area.width - left, ..area });
     }
 }
 
@@ -562,9 +561,9 @@ impl Columns {
         self.line("  ", ["label", "state", "until", "may call", "gas by", "!"])
     }
 
-    fn row(&self, key: &KeyView, model: &Model, lead: &str, style: Style) -> Line<'static> {
-        let theme = model.theme;
-        let now = model.data.chain_time(&key.network, model.now);
+    fn row(&self, key: &KeyView, view: &View<'_>, lead: &str, style: Style) -> Line<'static> {
+        let theme = view.theme;
+        let now = view.data.chain_time(&key.network, view.now);
         let label = format::clean(&key.label);
         let gas = if over(key.state) {
             "–"
@@ -582,11 +581,6 @@ impl Columns {
     }
 }
 
-/// Whether nothing more can come of the key.
-pub const fn over(state: KeyState) -> bool {
-    matches!(state, KeyState::Expired | KeyState::Revoked | KeyState::Dead | KeyState::Stale)
-}
-
 /// How long the key can still be used: `3 h`, `never` ends, or a dash where that is over.
 fn until(key: &KeyView, now: u64) -> String {
     match key.valid_until {
@@ -597,31 +591,9 @@ fn until(key: &KeyView, now: u64) -> String {
     }
 }
 
-/// What the key may call, in a few letters.
-pub fn may_call(key: &KeyView) -> String {
-    match key.permissions.as_slice() {
-        [] if key.partial_root.is_some() => "not known".to_owned(),
-        [] => "EVERYTHING".to_owned(),
-        [only] => match key.functions.first() {
-            Some(Some(signature)) => format::clean(&short_signature(signature)),
-            _ if only.sig == Selector::ZERO => "0x00000000".to_owned(),
-            _ => only.sig.to_string(),
-        },
-        several => format!("{} functions", several.len()),
-    }
-}
-
-/// `mint(address)` of `mint(address to)`, without what it returns.
-fn short_signature(signature: &str) -> String {
-    let name = signature.split('(').next().unwrap_or(signature).trim_start_matches("function ");
-    let arguments = signature.split_once('(').map_or("", |(_, rest)| rest);
-    let count = if arguments.starts_with(')') { "()" } else { "(…)" };
-    format!("{name}{count}")
-}
-
 /// A home without accounts says what to do.
-fn empty(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let theme = model.theme;
+fn empty(view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+    let theme = view.theme;
     let way = |key: &'static str, what: &'static str| {
         Line::from(vec![Span::styled(format!("    {key}  "), theme.accent()), Span::raw(what)])
     };
@@ -633,19 +605,4 @@ fn empty(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         way("m", "accounts: make a new one, or add one that exists"),
     ];
     frame.render_widget(Paragraph::new(lines), area);
-}
-
-/// Where a list goes from `at`.
-pub fn moved(command: Command, at: usize, len: usize, page: usize) -> usize {
-    let last = len.saturating_sub(1);
-    match command {
-        Command::Up => at.saturating_sub(1),
-        Command::Down => at + 1,
-        Command::PageUp => at.saturating_sub(page),
-        Command::PageDown => at + page,
-        Command::First => 0,
-        Command::Last => last,
-        _ => at,
-    }
-    .min(last)
 }

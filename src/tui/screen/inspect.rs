@@ -1,21 +1,19 @@
 //! One key: what it may do in sentences, its state and why, when, who pays, and - when asked - the words the chain compares.
 
-use alloy::primitives::B256;
 use ratatui::{Frame, layout::Rect};
 
-use super::{Screen, deliver, enable, revoke, send};
+use super::{Cx, Heading, Next, Route, Screen, View, Watched, review, rows::raw_rows};
 use crate::{
     policy::sentence,
-    protocol::kernel_v2::{
-        blob::Format,
-        permission::{Operation, Permission},
-    },
+    protocol::kernel_v2::blob::Format,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Model, Next, Notice, Report},
         attention::{attention, pays_gas},
-        effects::Effect,
+        data::{AccountRow, Data},
         format,
-        keymap::Command,
+        key_words::over,
+        keymap::{Command, Place},
+        keys::{GONE, why_not_enable, why_not_revoke},
+        message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{
@@ -27,7 +25,7 @@ use crate::{
 
 #[derive(Debug)]
 pub struct State {
-    pub key_id: String,
+    key_id: String,
     raw: bool,
     scroll: Scroll,
     reading: Option<JobId>,
@@ -37,77 +35,26 @@ pub struct State {
     reading_text: Option<JobId>,
 }
 
-impl State {
-    pub fn open(key_id: &str, cx: &mut Cx<'_>) -> Self {
-        let mut state = Self {
-            key_id: key_id.to_owned(),
-            raw: false,
-            scroll: Scroll::default(),
-            reading: None,
-            failed: None,
-            text: Vec::new(),
-            reading_text: None,
-        };
-        state.read(cx);
-        state
-    }
+pub fn open(key: String, cx: &mut Cx<'_>) -> Box<dyn Screen> {
+    let mut state = State {
+        key_id: key,
+        raw: false,
+        scroll: Scroll::default(),
+        reading: None,
+        failed: None,
+        text: Vec::new(),
+        reading_text: None,
+    };
+    state.read(cx);
+    Box::new(state)
+}
 
+impl State {
     fn read(&mut self, cx: &mut Cx<'_>) {
         if self.reading.is_none() {
             let job = cx.jobs.start("reading the key", false);
             self.reading = Some(job);
             cx.effects.push(Effect::ReadKeys { job, keys: vec![self.key_id.clone()] });
-        }
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        match command {
-            Command::Back => return Next::Back,
-            Command::Raw => {
-                self.raw = !self.raw;
-                self.scroll = Scroll::default();
-            }
-            Command::Refresh => self.read(cx),
-            Command::Revoke => match cx.data.key(&self.key_id) {
-                Some(key) => return revoke::State::open(&[key], cx),
-                None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
-            },
-            Command::Enable => {
-                if let Some(key) = cx.data.key(&self.key_id) {
-                    return enable::State::open(&[key], cx);
-                }
-            }
-            Command::Send => match cx.data.key(&self.key_id) {
-                Some(key) => return send::State::as_key(key, cx),
-                None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
-            },
-            Command::Copy => {
-                if let Some(key) = cx.data.key(&self.key_id) {
-                    cx.effects.push(Effect::Copy { text: key.session_key.to_string() });
-                    let text = format!("{} sent to the terminal's clipboard", key.session_key);
-                    *cx.notice = Some(Notice::say(text));
-                }
-            }
-            Command::Text => self.text(cx),
-            Command::Deliver => match cx.data.key(&self.key_id) {
-                Some(key) => return Next::Open(Box::new(Screen::Deliver(Box::new(deliver::State::again(key))))),
-                None => *cx.notice = Some(Notice::trouble("this key is not on record any more")),
-            },
-            command => {
-                let lines = sheet::lay_out(&self.rows(cx.data, cx.now), sheet::columns(cx.body), cx.theme).len();
-                self.scroll.command(command, lines, usize::from(cx.body.height));
-            }
-        }
-        Next::Stay
-    }
-
-    /// Why a command cannot be done now.
-    pub fn why_not(&self, command: Command, data: &Data) -> Option<String> {
-        let key = data.key(&self.key_id)?;
-        match command {
-            Command::Revoke => revoke::why_not(&[key], data),
-            Command::Enable => enable::why_not(&[key], data),
-            _ => None,
         }
     }
 
@@ -122,29 +69,9 @@ impl State {
         }
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report) -> bool {
-        if self.reading_text == Some(job) {
-            self.reading_text = None;
-            if let Report::ApprovalText(texts) = report {
-                self.text.clone_from(texts);
-                self.scroll = Scroll(usize::MAX / 2);
-            }
-            return !matches!(report, Report::Failed(_));
-        }
-        if self.reading != Some(job) {
-            return false;
-        }
-        self.reading = None;
-        self.failed = match report {
-            Report::Failed(error) => Some(error.clone()),
-            _ => None,
-        };
-        true
-    }
-
     fn rows(&self, data: &Data, now: u64) -> Vec<Row> {
         let Some(key) = data.key(&self.key_id) else {
-            return vec![Row::Bad("this key is not on record any more".into())];
+            return vec![Row::Bad(GONE.into())];
         };
         let mut rows =
             vec![Row::Head(format!("{} is {}", key.label, key.state)), Row::Text(capital(&key.state_reason))];
@@ -167,7 +94,7 @@ impl State {
         if !key.risks.is_empty() {
             rows.push(Row::Blank);
             rows.push(Row::Head("What could go wrong".into()));
-            rows.extend(super::review::findings(&key.risks));
+            rows.extend(review::findings(&key.risks));
         }
         rows.push(Row::Blank);
         rows.push(Row::Head("What it may do".into()));
@@ -203,15 +130,87 @@ impl State {
         }
         if self.raw {
             rows.push(Row::Blank);
-            rows.extend(raw(&key.permissions, key.partial_root));
+            rows.extend(raw_rows(&key.permissions, key.partial_root));
         }
         rows
     }
+}
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let lines = sheet::lay_out(&self.rows(&model.data, model.now), sheet::columns(area), model.theme);
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Inspect, Place::Sheet]
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match command {
+            Command::Back => return Next::Back,
+            Command::Raw => {
+                self.raw = !self.raw;
+                self.scroll = Scroll::default();
+            }
+            Command::Refresh => self.read(cx),
+            Command::Revoke => return Next::Open(Route::Revoke { keys: vec![self.key_id.clone()] }),
+            Command::Enable => return Next::Open(Route::Enable { keys: vec![self.key_id.clone()] }),
+            Command::Send => return Next::Open(Route::SendAsKey { key: self.key_id.clone() }),
+            Command::Deliver => return Next::Open(Route::Deliver { key: self.key_id.clone() }),
+            Command::Copy => {
+                if let Some(key) = cx.data.key(&self.key_id) {
+                    cx.effects.push(Effect::Copy { text: key.session_key.to_string() });
+                    let text = format!("{} sent to the terminal's clipboard", key.session_key);
+                    *cx.notice = Some(Notice::say(text));
+                }
+            }
+            Command::Text => self.text(cx),
+            command => {
+                let lines = sheet::lay_out(&self.rows(cx.data, cx.now), sheet::columns(cx.body), cx.theme).len();
+                self.scroll.command(command, lines, usize::from(cx.body.height));
+            }
+        }
+        Next::Stay
+    }
+
+    fn why_not(&self, command: Command, data: &Data) -> Option<String> {
+        let key = data.key(&self.key_id)?;
+        match command {
+            Command::Revoke => why_not_revoke(&[key], data),
+            Command::Enable => why_not_enable(&[key], data),
+            _ => None,
+        }
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, _: &mut Cx<'_>) -> bool {
+        if self.reading_text == Some(job) {
+            self.reading_text = None;
+            if let Report::ApprovalText(texts) = report {
+                self.text.clone_from(texts);
+                self.scroll = Scroll(usize::MAX / 2);
+            }
+            return !matches!(report, Report::Failed(_));
+        }
+        if self.reading != Some(job) {
+            return false;
+        }
+        self.reading = None;
+        self.failed = match report {
+            Report::Failed(error) => Some(error.clone()),
+            _ => None,
+        };
+        true
+    }
+
+    fn watched(&self, data: &Data) -> Option<Watched> {
+        let account = data.key(&self.key_id).and_then(|k| data.account_of(k)).map(AccountRow::id);
+        Some(Watched { key: account.as_ref().map(|_| self.key_id.clone()), account })
+    }
+
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::of_key(view, &self.key_id)
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let lines = sheet::lay_out(&self.rows(view.data, view.now), sheet::columns(area), view.theme);
         let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
-        sheet::render(frame, inner, lines, self.scroll, model.theme);
+        sheet::render(frame, inner, lines, self.scroll, view.theme);
     }
 }
 
@@ -234,7 +233,7 @@ fn relative(key: &KeyView, now: u64) -> Option<String> {
 
 fn undo(key: &KeyView, data: &Data) -> String {
     match (key.imported, data.account_of(key).and_then(|a| a.view.as_ref())) {
-        (_, _) if super::home::over(key.state) => "nothing is left to undo".into(),
+        (_, _) if over(key.state) => "nothing is left to undo".into(),
         (true, _) | (_, None) => "only the account's owner, who is somebody else".into(),
         (_, Some(view)) if view.watch_only => {
             format!("the owner {}, whose key is not here", format::short_address(view.owner))
@@ -263,38 +262,5 @@ fn facts(key: &KeyView) -> Vec<Row> {
         Some(time) => Row::Fact("as of", format!("{}, the chain's time", format::date(time))),
         None => Row::Fact("as of", "no chain was asked yet".into()),
     });
-    rows
-}
-
-/// The permissions as the chain holds them: words of 32 bytes.
-pub fn raw(permissions: &[Permission], partial_root: Option<B256>) -> Vec<Row> {
-    let mut rows = vec![Row::Head("As the chain compares it".into())];
-    if let Some(root) = partial_root {
-        rows.push(Row::Caution(
-            "only what was shown on chain is known, and the fingerprint (Merkle root) of it all".into(),
-        ));
-        rows.push(Row::Note(root.to_string()));
-    } else if permissions.is_empty() {
-        rows.push(Row::Bad("no permission list at all: the fingerprint (Merkle root) is zero".into()));
-    }
-    for permission in permissions {
-        rows.push(Row::Text(format!("permission {}", permission.index + 1)));
-        rows.push(Row::Fact("contract", permission.target.to_string()));
-        rows.push(Row::Fact("function", permission.sig.to_string()));
-        rows.push(Row::Fact("most value", format!("{} wei", permission.value_limit)));
-        if permission.operation == Operation::DelegateCall {
-            rows.push(Row::Fact("operation", "delegatecall (1)".into()));
-        }
-        let limit = permission.execution_rule;
-        if !limit.is_none() {
-            rows.push(Row::Fact(
-                "limit",
-                format!("after {}, every {} s, {} runs", limit.valid_after, limit.interval, limit.runs),
-            ));
-        }
-        for rule in &permission.rules {
-            rows.push(Row::Fact("word", format!("at byte {} {} {}", rule.offset, rule.condition.name(), rule.param)));
-        }
-    }
     rows
 }

@@ -3,21 +3,23 @@
 use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 use super::{
-    home::moved,
+    Cx, Heading, Next, Screen, View,
     review::{Answer, Review},
-    revoke::failure_rows,
+    rows::failure_rows,
 };
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Notice, Report},
-        effects::{Effect, NetworkRequest, Reached},
         form::{
             Field,
             page::{Did, Form, Row as Asked},
         },
         format,
         keymap::{Command, Place},
-        widget::sheet::{self, Row, Scroll},
+        message::{Effect, JobId, NetworkRequest, Notice, Reached, Report},
+        widget::{
+            list::moved,
+            sheet::{self, Row, Scroll},
+        },
     },
     wallet::{
         error::Error,
@@ -74,100 +76,21 @@ pub struct State {
     step: Step,
 }
 
-impl State {
-    pub fn open(cx: &mut Cx<'_>) -> Self {
-        let mut state = Self::default();
-        state.read(cx);
-        state
-    }
+pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
+    let mut state = State::default();
+    state.read(cx);
+    Box::new(state)
+}
 
+impl State {
     fn read(&mut self, cx: &mut Cx<'_>) {
         let job = cx.jobs.start("reading the networks", false);
         self.reading = Some(job);
         cx.effects.push(Effect::Networks { job });
     }
 
-    pub fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::List => vec![Place::Networks, Place::List],
-            Step::Look(_) => vec![Place::Networks, Place::Sheet],
-            Step::Form(form, _) => form.places(),
-            Step::Adding(..) => vec![Place::Sheet],
-            Step::Removing(_, review) => review.places(),
-        }
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        match &mut self.step {
-            Step::Form(form, _) => form.field(),
-            _ => None,
-        }
-    }
-
-    pub fn edited(&mut self) {
-        if let Step::Form(form, _) = &mut self.step {
-            form.edited();
-        }
-    }
-
-    pub fn resized(&mut self) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.resized();
-        }
-    }
-
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.drawn(cx);
-        }
-    }
-
     fn network(&self) -> Option<&NetworkView> {
         self.networks.get(self.chosen.min(self.networks.len().saturating_sub(1)))
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        let rows = self.network().map(|n| self.facts(n)).unwrap_or_default();
-        match &mut self.step {
-            Step::List => return self.in_list(command, cx),
-            Step::Look(_) if command == Command::Back => self.step = Step::List,
-            Step::Look(scroll) => {
-                if !scroll_by(scroll, command, &rows, cx) {
-                    return self.in_list(command, cx);
-                }
-            }
-            Step::Form(form, failed) => match form.command(command) {
-                _ if command == Command::Back => self.step = Step::List,
-                // Goes on from any line, as the button at the end does.
-                Did::Nothing if command != Command::PageDown => {}
-                Did::Left(line) => form.mark(line, check(form, line).err()),
-                Did::Turned(_) => fit(form),
-                Did::Pressed(_) | Did::Nothing => {
-                    *failed = None;
-                    if let Some(request) = submit(form) {
-                        let job = cx.jobs.start_change(format!("adding {}", request.name));
-                        cx.effects.push(Effect::AddNetwork { job, request });
-                        let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
-                        self.step = Step::Adding(form, job);
-                    }
-                }
-            },
-            // It goes on, and the list is read again when it has ended.
-            Step::Adding(..) if command == Command::Back => self.step = Step::List,
-            Step::Adding(..) => {}
-            Step::Removing(name, review) => match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => self.step = Step::List,
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
-                    let job = cx.jobs.start_change(format!("forgetting {name}"));
-                    self.reading = Some(job);
-                    cx.effects.push(Effect::RemoveNetwork { job, name: name.clone() });
-                    self.step = Step::List;
-                }
-            },
-        }
-        Next::Stay
     }
 
     fn in_list(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
@@ -210,7 +133,7 @@ impl State {
         Next::Stay
     }
 
-    /// A network whose form was left while it was being added: the model says so, and the list has it.
+    /// A network whose form was left while it was being added: the view says so, and the list has it.
     fn added_meanwhile(&mut self, report: &Report, cx: &mut Cx<'_>) -> bool {
         if matches!(report, Report::NetworkAdded(_)) {
             self.read(cx);
@@ -218,78 +141,8 @@ impl State {
         false
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if self.reading == Some(job) {
-            self.reading = None;
-            return match report {
-                Report::Networks(networks) => {
-                    self.networks.clone_from(networks);
-                    let wanted = self.wanted.take().and_then(|name| networks.iter().position(|n| n.name == name));
-                    if let Some(at) = wanted {
-                        (self.chosen, self.step) = (at, Step::Look(Scroll::default()));
-                    }
-                    true
-                }
-                _ => false,
-            };
-        }
-        if let Some((_, checked @ Checked::Waiting(_))) = &mut self.checked
-            && matches!(checked, Checked::Waiting(waiting) if *waiting == job)
-        {
-            *checked = match report {
-                Report::Checked(probes) => Checked::Found(probes.clone()),
-                Report::Failed(error) => Checked::Failed(error.clone()),
-                _ => return false,
-            };
-            return true;
-        }
-        let Step::Adding(form, waiting) = &mut self.step else { return self.added_meanwhile(report, cx) };
-        if *waiting != job {
-            return self.added_meanwhile(report, cx);
-        }
-        match report {
-            Report::NetworkAdded(name) => {
-                self.step = Step::List;
-                self.read(cx);
-                self.wanted = Some(name.clone());
-                // What was typed is tried at once.
-                let job = cx.jobs.start(format!("checking {name}"), false);
-                cx.effects.push(Effect::CheckNetwork { job, name: name.clone() });
-                self.checked = Some((name.clone(), Checked::Waiting(job)));
-            }
-            Report::Failed(error) => {
-                let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
-                self.step = Step::Form(form, Some(error.clone()));
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
-        match &self.step {
-            Step::List => self.list(model, frame, area),
-            Step::Look(scroll) => {
-                let rows = self.network().map(|n| self.facts(n)).unwrap_or_default();
-                sheet::render_rows(frame, area, &rows, *scroll, theme);
-            }
-            Step::Form(form, failed) => {
-                let columns = sheet::columns(area);
-                let failed = failed.iter().flat_map(|e| failure_rows("That did not work", e)).collect::<Vec<_>>();
-                let foot = sheet::lay_out(&failed, columns, theme);
-                let head = sheet::lay_out(&[Row::Head("Add a network".into())], columns, theme);
-                form.render(frame, area, head, foot, theme);
-            }
-            Step::Adding(..) => {
-                sheet::render_rows(frame, area, &[Row::Head("Adding the network…".into())], Scroll::default(), theme)
-            }
-            Step::Removing(_, review) => review.render(frame, area, theme),
-        }
-    }
-
-    fn list(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
+    fn list(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
         let columns = usize::from(area.width).saturating_sub(2);
         let chosen = self.chosen.min(self.networks.len().saturating_sub(1));
         // The list keeps a few lines; what is known of the chosen one gets the rest.
@@ -346,6 +199,161 @@ impl State {
             Some(Checked::Failed(error)) => rows.extend(failure_rows("The check broke off", error)),
         }
         rows
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        match &self.step {
+            Step::List => vec![Place::Networks, Place::List],
+            Step::Look(_) => vec![Place::Networks, Place::Sheet],
+            Step::Form(form, _) => form.places(),
+            Step::Adding(..) => vec![Place::Sheet],
+            Step::Removing(_, review) => review.places(),
+        }
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        match &mut self.step {
+            Step::Form(form, _) => form.field(),
+            _ => None,
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        let rows = self.network().map(|n| self.facts(n)).unwrap_or_default();
+        match &mut self.step {
+            Step::List => return self.in_list(command, cx),
+            Step::Look(_) if command == Command::Back => self.step = Step::List,
+            Step::Look(scroll) => {
+                if !scroll_by(scroll, command, &rows, cx) {
+                    return self.in_list(command, cx);
+                }
+            }
+            Step::Form(form, failed) => match form.command(command) {
+                _ if command == Command::Back => self.step = Step::List,
+                // Goes on from any line, as the button at the end does.
+                Did::Nothing if command != Command::PageDown => {}
+                Did::Left(line) => form.mark(line, check(form, line).err()),
+                Did::Turned(_) => fit(form),
+                Did::Pressed(_) | Did::Nothing => {
+                    *failed = None;
+                    if let Some(request) = submit(form) {
+                        let job = cx.jobs.start_change(format!("adding {}", request.name));
+                        cx.effects.push(Effect::AddNetwork { job, request });
+                        let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
+                        self.step = Step::Adding(form, job);
+                    }
+                }
+            },
+            // It goes on, and the list is read again when it has ended.
+            Step::Adding(..) if command == Command::Back => self.step = Step::List,
+            Step::Adding(..) => {}
+            Step::Removing(name, review) => match review.command(command, cx) {
+                Answer::Nothing => {}
+                Answer::Back => self.step = Step::List,
+                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
+                Answer::Confirmed(_) => {
+                    let job = cx.jobs.start_change(format!("forgetting {name}"));
+                    self.reading = Some(job);
+                    cx.effects.push(Effect::RemoveNetwork { job, name: name.clone() });
+                    self.step = Step::List;
+                }
+            },
+        }
+        Next::Stay
+    }
+
+    fn edited(&mut self, _: &mut Cx<'_>) {
+        if let Step::Form(form, _) = &mut self.step {
+            form.edited();
+        }
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
+        if let Step::Removing(_, review) = &mut self.step {
+            review.resized();
+        }
+    }
+
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
+        if let Step::Removing(_, review) = &mut self.step {
+            review.drawn(cx);
+        }
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if self.reading == Some(job) {
+            self.reading = None;
+            return match report {
+                Report::Networks(networks) => {
+                    self.networks.clone_from(networks);
+                    let wanted = self.wanted.take().and_then(|name| networks.iter().position(|n| n.name == name));
+                    if let Some(at) = wanted {
+                        (self.chosen, self.step) = (at, Step::Look(Scroll::default()));
+                    }
+                    true
+                }
+                _ => false,
+            };
+        }
+        if let Some((_, checked @ Checked::Waiting(_))) = &mut self.checked
+            && matches!(checked, Checked::Waiting(waiting) if *waiting == job)
+        {
+            *checked = match report {
+                Report::Checked(probes) => Checked::Found(probes.clone()),
+                Report::Failed(error) => Checked::Failed(error.clone()),
+                _ => return false,
+            };
+            return true;
+        }
+        let Step::Adding(form, waiting) = &mut self.step else { return self.added_meanwhile(report, cx) };
+        if *waiting != job {
+            return self.added_meanwhile(report, cx);
+        }
+        match report {
+            Report::NetworkAdded(name) => {
+                self.step = Step::List;
+                self.read(cx);
+                self.wanted = Some(name.clone());
+                // What was typed is tried at once.
+                let job = cx.jobs.start(format!("checking {name}"), false);
+                cx.effects.push(Effect::CheckNetwork { job, name: name.clone() });
+                self.checked = Some((name.clone(), Checked::Waiting(job)));
+            }
+            Report::Failed(error) => {
+                let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
+                self.step = Step::Form(form, Some(error.clone()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn heading(&self, _: &View<'_>) -> Heading {
+        Heading::titled("networks")
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
+        match &self.step {
+            Step::List => self.list(view, frame, area),
+            Step::Look(scroll) => {
+                let rows = self.network().map(|n| self.facts(n)).unwrap_or_default();
+                sheet::render_rows(frame, area, &rows, *scroll, theme);
+            }
+            Step::Form(form, failed) => {
+                let columns = sheet::columns(area);
+                let failed = failed.iter().flat_map(|e| failure_rows("That did not work", e)).collect::<Vec<_>>();
+                let foot = sheet::lay_out(&failed, columns, theme);
+                let head = sheet::lay_out(&[Row::Head("Add a network".into())], columns, theme);
+                form.render(frame, area, head, foot, theme);
+            }
+            Step::Adding(..) => {
+                sheet::render_rows(frame, area, &[Row::Head("Adding the network…".into())], Scroll::default(), theme)
+            }
+            Step::Removing(_, review) => review.render(frame, area, theme),
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use ratatui::{
     text::{Line, Span},
 };
 
+use super::Cx;
 use crate::{
     policy::risk::{Checked, Effect as Consequence, Finding},
     tui::{
-        app::Cx,
         form::Field,
         format,
         input::Moment,

@@ -2,29 +2,29 @@
 //! The plan in words, the most it can cost, a fresh confirmation, progress, and the proof. A plan that went stale while it was
 //! read is made again and shown with what changed.
 
-use alloy::primitives::U256;
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Copyable, Screen,
+    Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
+    rows::{changed_rows, cost_rows, operation_rows},
     stages::{Moved, Stage, Stages, is_stale},
 };
 use crate::{
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, RevokePreview},
+        data::{AccountId, AccountRow, Data},
+        jobs::Jobs,
         keymap::{Command, Place},
+        keys::{GONE, own, why_not_revoke, why_not_revoke_all},
+        message::{Effect, JobId, Report, RevokePreview},
         widget::sheet::Row,
     },
     wallet::{
         account::AccountView,
-        carry::{Payer, Price, Via, Way},
+        carry::{Via, Way},
         coin::Coin,
-        enable::Step,
         error::{Class, Error},
         key::KeyView,
-        operation::OperationOutcome,
         revoke::{PHASES, RevokeIntent, Revoked, Verdict, Wish},
         state::State as KeyState,
     },
@@ -46,89 +46,51 @@ pub struct State {
     stale: Option<Error>,
 }
 
-/// Why these keys cannot be taken back from here, if they cannot.
-pub fn why_not(keys: &[&KeyView], data: &Data) -> Option<String> {
-    if keys.is_empty() {
-        return Some("choose the key to revoke first".into());
+/// For one key or several.
+pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
+    let keys: Vec<&KeyView> = keys.iter().filter_map(|id| cx.data.key(id)).collect();
+    if let Some(why) = why_not_revoke(&keys, cx.data) {
+        return Err(why);
     }
-    if let Some(foreign) = keys.iter().find(|k| k.imported || own(k, data).is_none()) {
-        return Some(format!("{}: only the account's owner can take it back", foreign.label));
-    }
+    // What is over already would only make the plan fail.
     let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead);
-    match keys {
-        [only] if over(only) => Some(format!("{} is {} already: {}", only.label, only.state, only.state_reason)),
-        several if several.iter().all(|k| over(k)) => Some("none of these keys can act any more".into()),
-        _ => None,
+    let keys: Vec<&&KeyView> = keys.iter().filter(|k| !over(k)).collect();
+    let account = keys.first().and_then(|k| own(k, cx.data)).ok_or(GONE)?;
+    let what = match keys.as_slice() {
+        [only] => only.label.clone(),
+        several => format!("{} keys", several.len()),
+    };
+    Ok(start(account, Wish::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx))
+}
+
+/// For all keys of an account: taken back, switched off, or on again.
+pub fn open_all(account: Option<AccountId>, wish: Wish, cx: &mut Cx<'_>) -> Opened {
+    let account = account.and_then(|id| cx.data.account(&id));
+    if let Some(why) = why_not_revoke_all(account) {
+        return Err(why);
     }
+    let view = account.and_then(|a| a.view.as_ref()).ok_or("there is no account yet: m adds one")?;
+    Ok(start(view, wish, format!("all session keys of {}", view.name), cx))
 }
 
-/// Why nothing can be taken back for this account, not even by calls that are sent from elsewhere.
-pub fn why_not_all(account: Option<&AccountRow>) -> Option<String> {
-    match account.map(|a| (a, a.view.as_ref())) {
-        None => Some("there is no account yet: m adds one".into()),
-        Some((row, None)) => Some(format!("{} is somebody else's account: only its owner can do that", row.name)),
-        Some((_, Some(_))) => None,
-    }
-}
-
-/// Why the owner can sign nothing for this account from here, if so.
-pub fn why_no_owner(account: Option<&AccountRow>) -> Option<String> {
-    let watched = || account.and_then(|a| a.view.as_ref()).filter(|v| v.watch_only);
-    let watch_only =
-        |v: &AccountView| format!("{} is watch-only: its owner's key is not here, so nothing can be signed", v.name);
-    why_not_all(account).or_else(|| watched().map(watch_only))
-}
-
-fn own<'a>(key: &KeyView, data: &'a Data) -> Option<&'a AccountView> {
-    data.account_of(key).and_then(|a| a.view.as_ref())
+fn start(account: &AccountView, wish: Wish, what: String, cx: &mut Cx<'_>) -> Box<dyn Screen> {
+    let elsewhere = account.watch_only;
+    let via = if elsewhere { Via::Print } else { Via::Auto };
+    let mut state = State {
+        account: account.name.clone(),
+        stages: Stages::planning(title(&wish, &what), &PHASES, 0),
+        wish,
+        via,
+        elsewhere,
+        what,
+        shown: None,
+        stale: None,
+    };
+    state.plan(cx);
+    Box::new(state)
 }
 
 impl State {
-    /// The screen, or a word on why there is nothing to revoke.
-    pub fn open(keys: &[&KeyView], cx: &mut Cx<'_>) -> Next {
-        if let Some(why) = why_not(keys, cx.data) {
-            *cx.notice = Some(Notice::trouble(why));
-            return Next::Stay;
-        }
-        // What is over already would only make the plan fail.
-        let over = |k: &KeyView| matches!(k.state, KeyState::Revoked | KeyState::Dead);
-        let keys: Vec<&&KeyView> = keys.iter().filter(|k| !over(k)).collect();
-        let Some(account) = keys.first().and_then(|k| own(k, cx.data)) else { return Next::Stay };
-        let what = match keys.as_slice() {
-            [only] => only.label.clone(),
-            several => format!("{} keys", several.len()),
-        };
-        Self::start(account, Wish::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx)
-    }
-
-    /// For all keys of an account: taken back, switched off, or on again.
-    pub fn open_all(account: Option<&AccountRow>, wish: Wish, cx: &mut Cx<'_>) -> Next {
-        if let Some(why) = why_not_all(account) {
-            *cx.notice = Some(Notice::trouble(why));
-            return Next::Stay;
-        }
-        let Some(view) = account.and_then(|a| a.view.as_ref()) else { return Next::Stay };
-        let what = format!("all session keys of {}", view.name);
-        Self::start(view, wish, what, cx)
-    }
-
-    fn start(account: &AccountView, wish: Wish, what: String, cx: &mut Cx<'_>) -> Next {
-        let elsewhere = account.watch_only;
-        let via = if elsewhere { Via::Print } else { Via::Auto };
-        let mut state = Self {
-            account: account.name.clone(),
-            stages: Stages::planning(title(&wish, &what), &PHASES, 0),
-            wish,
-            via,
-            elsewhere,
-            what,
-            shown: None,
-            stale: None,
-        };
-        state.plan(cx);
-        Next::Open(Box::new(Screen::Revoke(state)))
-    }
-
     /// Asks for a plan, and waits for it.
     fn plan(&mut self, cx: &mut Cx<'_>) {
         let job = cx.jobs.start(format!("planning for {}", self.what), false);
@@ -138,7 +100,20 @@ impl State {
         self.stages.go(Stage::Planning(job));
     }
 
-    pub fn places(&self) -> Vec<Place> {
+    /// Whether the calls can be had, to be sent from elsewhere, instead of sending them from here.
+    fn can_print(&self) -> bool {
+        self.via != Via::Print && matches!(self.stages.stage, Stage::Review { .. } | Stage::Failed(..))
+    }
+
+    fn was_by_bundler(&self) -> bool {
+        let way = self.shown.as_ref().and_then(|p| p.price.as_ref()).map(|p| p.way);
+        let lifts = matches!(self.wish, Wish::LiftPanic { .. });
+        self.via == Via::Auto && !lifts && matches!(way, Some(Way::Sponsor | Way::Bundler))
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
         let mut places = self.stages.places();
         if self.can_print() {
             places.insert(0, Place::Sendable);
@@ -146,12 +121,7 @@ impl State {
         places
     }
 
-    /// Whether the calls can be had, to be sent from elsewhere, instead of sending them from here.
-    fn can_print(&self) -> bool {
-        self.via != Via::Print && matches!(self.stages.stage, Stage::Review { .. } | Stage::Failed(..))
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if command == Command::Print && self.can_print() {
             self.stages.leave(cx.jobs, cx.effects);
             self.via = Via::Print;
@@ -170,19 +140,20 @@ impl State {
         }
     }
 
-    pub fn resized(&mut self) {
+    fn copyable(&self, _: &Data) -> Option<Copyable> {
+        let text = self.stages.outcome()?;
+        Some(Copyable { what: "this proof".into(), file: "revocation".into(), text })
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
         self.stages.resized();
     }
 
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
         self.stages.drawn(cx);
     }
 
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        self.stages.leave(jobs, effects);
-    }
-
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
         if !self.stages.waits_for(job) {
             return false;
         }
@@ -240,19 +211,16 @@ impl State {
         true
     }
 
-    fn was_by_bundler(&self) -> bool {
-        let way = self.shown.as_ref().and_then(|p| p.price.as_ref()).map(|p| p.way);
-        let lifts = matches!(self.wish, Wish::LiftPanic { .. });
-        self.via == Via::Auto && !lifts && matches!(way, Some(Way::Sponsor | Way::Bundler))
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        self.stages.leave(jobs, effects);
     }
 
-    pub fn copyable(&self) -> Option<Copyable> {
-        let text = self.stages.outcome()?;
-        Some(Copyable { what: "this proof".into(), file: "revocation".into(), text })
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::named(view, &self.account)
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        self.stages.render(model, frame, area);
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        self.stages.render(view, frame, area);
     }
 }
 
@@ -282,42 +250,6 @@ fn verb(wish: &Wish) -> &'static str {
         Wish::LiftPanic { .. } => "lift the panic",
         Wish::Reclaim => "take it back",
     }
-}
-
-/// What failed, and the way out.
-pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
-    let mut rows = vec![Row::Head(what.to_owned()), Row::Bad(error.message.clone())];
-    if !error.hint.is_empty() {
-        rows.push(Row::Way(error.hint.clone()));
-    }
-    rows.push(Row::Blank);
-    rows.push(Row::Dim(format!("({})", error.code)));
-    rows
-}
-
-/// A plan that was confirmed did not come about: why, and how the new one differs in what it sends and may cost (wei).
-pub fn changed_rows(why: &Error, coin: Coin, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
-    let mut rows = vec![
-        Row::Bad("What you confirmed did not come about; this is the new plan".into()),
-        Row::Note(why.message.clone()),
-    ];
-    let mut changed = Vec::new();
-    for step in now.0.iter().filter(|s| !before.0.contains(s)) {
-        changed.push(Row::Caution(format!("new: {}", step.effect)));
-    }
-    for step in before.0.iter().filter(|s| !now.0.contains(s)) {
-        changed.push(Row::Caution(format!("not any more: {}", step.effect)));
-    }
-    if now.1 != before.1 {
-        let amount = |wei| coin.amount(wei);
-        changed.push(Row::Caution(format!("it costs at most {} now, and was {}", amount(now.1), amount(before.1))));
-    }
-    if changed.is_empty() {
-        changed.push(Row::Item("the new plan does the same, and costs the same".into()));
-    }
-    rows.extend(changed);
-    rows.push(Row::Blank);
-    rows
 }
 
 /// That somebody else can act for the account: ending keys does not change that.
@@ -391,31 +323,6 @@ fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Ro
     rows
 }
 
-/// The most an operation can cost, who pays it, and what is signed.
-pub fn cost_rows(price: &Price) -> Vec<Row> {
-    let payer = match price.payer {
-        Payer::Account => String::new(),
-        Payer::Paymaster(sponsor) => format!("the sponsor (paymaster) is {sponsor}; "),
-        Payer::Owner(owner) => format!("paid by the owner's address {owner}; "),
-    };
-    let mut rows = vec![
-        Row::Head("What it costs".into()),
-        Row::Item(format!("at most {}", price.coin.amount(price.max_cost))),
-        Row::Item(format!("sent {}", price.way.words())),
-        Row::Note(format!(
-            "{payer}fees from {}; nothing here may cost more than {}",
-            price.fee_source,
-            price.coin.amount(price.ceiling)
-        )),
-        Row::Text("What is signed: the hash".into()),
-        Row::Note(price.signing_hash.to_string()),
-    ];
-    rows.extend(price.replaces.map(|hash| {
-        Row::Caution(format!("it takes the place of your waiting transaction {hash}: that one will not happen"))
-    }));
-    rows
-}
-
 fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
     let operation = &revoked.operation;
     let mut rows = Vec::new();
@@ -473,23 +380,5 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
     }
     rows.push(Row::Blank);
     rows.extend(operation_rows(operation));
-    rows
-}
-
-/// The operation as the chain has it.
-pub fn operation_rows(operation: &OperationOutcome) -> Vec<Row> {
-    let mut rows: Vec<Row> = operation.note.iter().map(|note| Row::Caution(note.clone())).collect();
-    if let Some(cost) = operation.gas_cost {
-        rows.push(Row::Fact("gas paid", operation.coin.amount(cost)));
-    }
-    if let Some(block) = operation.block {
-        rows.push(Row::Fact("block", block.to_string()));
-    }
-    rows.push(Row::Text("operation (UserOperation hash)".into()));
-    rows.push(Row::Note(operation.user_op_hash.to_string()));
-    if let Some(transaction) = operation.transaction_hash {
-        rows.push(Row::Text("transaction".into()));
-        rows.push(Row::Note(transaction.to_string()));
-    }
     rows
 }

@@ -3,13 +3,14 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::{Copyable, revoke::failure_rows};
+use super::{Copyable, Cx, Heading, Next, Opened, Screen, View, rows::failure_rows};
 use crate::{
     tui::{
-        app::{AccountRow, Cx, JobId, Model, Next, Notice, Report},
-        effects::Effect,
+        data::{AccountId, Data},
         format,
         keymap::{Command, Place},
+        keys::why_not_scan,
+        message::{Effect, JobId, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{
@@ -32,65 +33,23 @@ pub struct State {
     scroll: Scroll,
 }
 
+pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
+    let account = account.and_then(|id| cx.data.account(&id));
+    if let Some(why) = why_not_scan(account) {
+        return Err(why);
+    }
+    let account = account.map(|a| a.name.clone()).ok_or("there is no account yet: m adds one")?;
+    let name = format!("looking for keys of {account}");
+    // One that goes on since its screen was left is looked at again, not begun anew.
+    let job = cx.jobs.named(&name).unwrap_or_else(|| {
+        let job = cx.jobs.start_change(name);
+        cx.effects.push(Effect::Scan { job, account: account.clone() });
+        job
+    });
+    Ok(Box::new(State { account, step: Step::Reading(job, None), scroll: Scroll::default() }))
+}
+
 impl State {
-    pub fn open(account: Option<&AccountRow>, cx: &mut Cx<'_>) -> Next {
-        if let Some(why) = why_not(account) {
-            *cx.notice = Some(Notice::trouble(why));
-            return Next::Stay;
-        }
-        let Some(account) = account.map(|a| a.name.clone()) else { return Next::Stay };
-        let name = format!("looking for keys of {account}");
-        // One that goes on since its screen was left is looked at again, not begun anew.
-        let job = cx.jobs.named(&name).unwrap_or_else(|| {
-            let job = cx.jobs.start_change(name);
-            cx.effects.push(Effect::Scan { job, account: account.clone() });
-            job
-        });
-        let state = Self { account, step: Step::Reading(job, None), scroll: Scroll::default() };
-        Next::Open(Box::new(super::Screen::Scan(Box::new(state))))
-    }
-
-    pub fn places(&self) -> Vec<Place> {
-        match self.step {
-            Step::Done(_) => vec![Place::Outcome, Place::Copyable, Place::Sheet],
-            Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
-            Step::Reading(..) => vec![Place::Sheet],
-        }
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if command == Command::Back {
-            return Next::Back;
-        }
-        let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
-        self.scroll.command(command, lines, usize::from(cx.body.height));
-        Next::Stay
-    }
-
-    pub fn report(&mut self, job: JobId, report: &Report) -> bool {
-        let Step::Reading(waiting, progress) = &mut self.step else { return false };
-        if *waiting != job {
-            return false;
-        }
-        match report {
-            Report::Scanning(now) => *progress = Some(*now),
-            Report::Scanned(scan) => self.step = Step::Done(scan.clone()),
-            Report::Failed(error) => self.step = Step::Failed(error.clone()),
-            _ => return false,
-        }
-        true
-    }
-
-    pub fn copyable(&self) -> Option<Copyable> {
-        let Step::Done(scan) = &self.step else { return None };
-        let text = sheet::text(&result_rows(scan));
-        Some(Copyable { what: "what was found".into(), file: "scan".into(), text })
-    }
-
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        sheet::render_rows(frame, area, &self.rows(), self.scroll, model.theme);
-    }
-
     fn rows(&self) -> Vec<Row> {
         match &self.step {
             Step::Reading(_, progress) => {
@@ -120,12 +79,50 @@ impl State {
     }
 }
 
-/// Why there is nothing to look through, if so.
-pub fn why_not(account: Option<&AccountRow>) -> Option<String> {
-    match account {
-        None => Some("there is no account yet: m adds one".into()),
-        Some(row) if row.view.is_none() => Some(format!("{} is not on your list: m adds it, to watch it", row.name)),
-        Some(_) => None,
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        match self.step {
+            Step::Done(_) => vec![Place::Outcome, Place::Copyable, Place::Sheet],
+            Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
+            Step::Reading(..) => vec![Place::Sheet],
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if command == Command::Back {
+            return Next::Back;
+        }
+        let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
+        self.scroll.command(command, lines, usize::from(cx.body.height));
+        Next::Stay
+    }
+
+    fn copyable(&self, _: &Data) -> Option<Copyable> {
+        let Step::Done(scan) = &self.step else { return None };
+        let text = sheet::text(&result_rows(scan));
+        Some(Copyable { what: "what was found".into(), file: "scan".into(), text })
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, _: &mut Cx<'_>) -> bool {
+        let Step::Reading(waiting, progress) = &mut self.step else { return false };
+        if *waiting != job {
+            return false;
+        }
+        match report {
+            Report::Scanning(now) => *progress = Some(*now),
+            Report::Scanned(scan) => self.step = Step::Done(scan.clone()),
+            Report::Failed(error) => self.step = Step::Failed(error.clone()),
+            _ => return false,
+        }
+        true
+    }
+
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::named(view, &self.account)
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        sheet::render_rows(frame, area, &self.rows(), self.scroll, view.theme);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Acting: as a session key, with a form made from what it may do and the judge's verdict while typing; or as the owner.
 
+use std::sync::Arc;
+
 use alloy::primitives::{Address, Bytes, U256};
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Screen,
-    review::{Answer, Review},
-    revoke::failure_rows,
+    Cx, Heading, Next, Opened, Screen, View,
+    review::{self, Answer, Review},
+    rows::failure_rows,
 };
 use crate::{
     abi::{Function, parse_address},
@@ -19,20 +21,21 @@ use crate::{
         permission::{ANY_TARGET, Condition, Permission},
     },
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Notice, Report},
-        effects::{Effect, SendView},
+        data::{AccountId, AccountRow, Data},
         form::{
             Field,
             page::{Did, Form, Row as Entry},
         },
         format,
+        jobs::Jobs,
         keymap::{Command, Place},
+        keys::GONE,
+        message::{Effect, JobId, Notice, Report, SendView},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{
         coin::Coin,
         error::Error,
-        key::KeyView,
         operation::OperationOutcome,
         send::{Actor, Judging, PHASES, SendIntent, Verdict},
     },
@@ -79,71 +82,69 @@ pub struct State {
     /// The function that the argument lines are for.
     function: Option<Function>,
     form: Form<Ask>,
-    judging: Option<Box<Judging>>,
+    judging: Option<Arc<Judging>>,
     verdict: Option<Result<Verdict, String>>,
     failed: Option<Error>,
     step: Step,
     scroll: Scroll,
 }
 
+/// As a session key whose private half is here.
+pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
+    let key = cx.data.key(&key).ok_or(GONE)?;
+    if !key.has_secret {
+        return Err(format!("{} is held by somebody else: its private half is not here", key.label));
+    }
+    let functions = key.functions.iter().map(|f| f.as_deref().and_then(|f| Function::parse(f).ok())).collect();
+    let job = cx.jobs.start(format!("reading what {} may do now", key.label), false);
+    cx.effects.push(Effect::ReadJudging { job, key: key.key_id.clone() });
+    let mut state = State {
+        actor: Actor::Key(key.key_id.clone()),
+        who: format!("the session key {}", key.label),
+        account: key.account,
+        network: key.network.clone(),
+        coin: cx.data.coin_of(&key.network),
+        permissions: key.permissions.clone(),
+        functions,
+        function: None,
+        form: Form::new(Vec::new()),
+        judging: None,
+        verdict: None,
+        failed: None,
+        step: Step::Reading(job),
+        scroll: Scroll::default(),
+    };
+    state.build(0);
+    Ok(Box::new(state))
+}
+
+/// As the owner of an account.
+pub fn open_as_owner(account: AccountId, cx: &mut Cx<'_>) -> Opened {
+    let account = cx.data.account(&account).ok_or("this account is not on the list any more")?;
+    let Some(view) = account.view.as_ref().filter(|v| !v.watch_only) else {
+        return Err(format!("{}: its owner's key is not here", account.name));
+    };
+    let mut state = State {
+        actor: Actor::Owner(view.name.clone()),
+        who: format!("the owner of {}", view.name),
+        account: view.address,
+        network: view.network.clone(),
+        coin: Coin::of(view.chain_id),
+        permissions: Vec::new(),
+        functions: Vec::new(),
+        function: None,
+        form: Form::new(Vec::new()),
+        judging: None,
+        verdict: None,
+        failed: None,
+        step: Step::Form,
+        scroll: Scroll::default(),
+    };
+    state.build(0);
+    Ok(Box::new(state))
+}
+
 impl State {
-    /// As a session key whose private half is here.
-    pub fn as_key(key: &KeyView, cx: &mut Cx<'_>) -> Next {
-        if !key.has_secret {
-            let text = format!("{} is held by somebody else: its private half is not here", key.label);
-            *cx.notice = Some(Notice::trouble(text));
-            return Next::Stay;
-        }
-        let functions = key.functions.iter().map(|f| f.as_deref().and_then(|f| Function::parse(f).ok())).collect();
-        let job = cx.jobs.start(format!("reading what {} may do now", key.label), false);
-        cx.effects.push(Effect::ReadJudging { job, key: key.key_id.clone() });
-        let mut state = Self {
-            actor: Actor::Key(key.key_id.clone()),
-            who: format!("the session key {}", key.label),
-            account: key.account,
-            network: key.network.clone(),
-            coin: cx.data.coin_of(&key.network),
-            permissions: key.permissions.clone(),
-            functions,
-            function: None,
-            form: Form::new(Vec::new()),
-            judging: None,
-            verdict: None,
-            failed: None,
-            step: Step::Reading(job),
-            scroll: Scroll::default(),
-        };
-        state.build(0);
-        Next::Open(Box::new(Screen::Send(Box::new(state))))
-    }
-
-    /// As the owner of an account.
-    pub fn as_owner(account: &AccountRow, cx: &mut Cx<'_>) -> Next {
-        let Some(view) = account.view.as_ref().filter(|v| !v.watch_only) else {
-            let text = format!("{}: its owner's key is not here", account.name);
-            *cx.notice = Some(Notice::trouble(text));
-            return Next::Stay;
-        };
-        let mut state = Self {
-            actor: Actor::Owner(view.name.clone()),
-            who: format!("the owner of {}", view.name),
-            account: view.address,
-            network: view.network.clone(),
-            coin: Coin::of(view.chain_id),
-            permissions: Vec::new(),
-            functions: Vec::new(),
-            function: None,
-            form: Form::new(Vec::new()),
-            judging: None,
-            verdict: None,
-            failed: None,
-            step: Step::Form,
-            scroll: Scroll::default(),
-        };
-        state.build(0);
-        Next::Open(Box::new(Screen::Send(Box::new(state))))
-    }
-
     /// The form for one of the key's permissions, or the free form of an owner.
     fn build(&mut self, chosen: usize) {
         let permission = self.permissions.get(chosen);
@@ -260,60 +261,6 @@ impl State {
         };
     }
 
-    pub fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::Form => self.form.places(),
-            Step::Review { review, .. } => review.places(),
-            Step::Done(_) | Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
-            Step::Reading(_) | Step::Planning(_) | Step::Sending(_) => vec![Place::Sheet],
-        }
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        match &mut self.step {
-            Step::Form => self.form.field(),
-            Step::Review { review, .. } => review.field(),
-            _ => None,
-        }
-    }
-
-    pub fn edited(&mut self) {
-        if matches!(self.step, Step::Form) {
-            self.form.edited();
-            self.rebuild_arguments();
-            self.judge();
-        }
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        match &mut self.step {
-            Step::Form => return self.in_form(command, cx),
-            Step::Review { plan, review } => match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => {
-                    cx.effects.push(Effect::Forget { plan: *plan });
-                    self.step = Step::Form;
-                }
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
-                    let job = cx.jobs.start(format!("sending as {}", self.who), true);
-                    cx.effects.push(Effect::SendCall { job, plan: *plan });
-                    self.step = Step::Sending(job);
-                }
-            },
-            Step::Planning(job) if command == Command::Back => {
-                cx.jobs.cancel(*job, cx.effects);
-                self.step = Step::Form;
-            }
-            _ if command == Command::Back => return Next::Back,
-            _ => {
-                let lines = sheet::lay_out(&self.rows(""), sheet::columns(cx.body), cx.theme).len();
-                self.scroll.command(command, lines, usize::from(cx.body.height));
-            }
-        }
-        Next::Stay
-    }
-
     fn in_form(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if command == Command::Back {
             return Next::Back;
@@ -341,58 +288,6 @@ impl State {
         let job = cx.jobs.start("working out the operation", false);
         cx.effects.push(Effect::PlanSend { job, intent });
         self.step = Step::Planning(job);
-    }
-
-    pub fn resized(&mut self) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.resized();
-        }
-    }
-
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.drawn(cx);
-        }
-    }
-
-    /// Takes what the job has found; the facts for the judge are moved out of the report.
-    pub fn report(&mut self, job: JobId, report: &mut Report, cx: &mut Cx<'_>) -> bool {
-        let waits = match self.step {
-            Step::Reading(waiting) | Step::Planning(waiting) | Step::Sending(waiting) => waiting == job,
-            _ => false,
-        };
-        if !waits {
-            return false;
-        }
-        *cx.notice = None;
-        self.scroll = Scroll::default();
-        self.step = match report {
-            Report::Judging(judging) => {
-                self.judging = judging.take();
-                self.judge();
-                Step::Form
-            }
-            Report::SendPlanned(view) => {
-                let rows = plan_rows(&self.who, self.function.as_ref(), view);
-                Step::Review { plan: job, review: Review::new("send", rows, &[]) }
-            }
-            Report::Sent(outcome) => Step::Done(result_rows(outcome)),
-            Report::Failed(error) if matches!(self.step, Step::Planning(_)) => {
-                self.failed = Some(error.clone());
-                Step::Form
-            }
-            Report::Failed(error) => Step::Failed(error.clone()),
-            _ => return false,
-        };
-        true
-    }
-
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        match &self.step {
-            Step::Reading(job) | Step::Planning(job) => jobs.cancel(*job, effects),
-            Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
-            Step::Form | Step::Sending(_) | Step::Done(_) | Step::Failed(_) => {}
-        }
     }
 
     pub fn account_row<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
@@ -430,30 +325,6 @@ impl State {
         }
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        let theme = model.theme;
-        match &self.step {
-            Step::Review { review, .. } => review.render(frame, area, theme),
-            Step::Form => {
-                let columns = sheet::columns(area);
-                let heading = [
-                    Row::Head(format!("Send as {}", self.who)),
-                    Row::Dim("Nothing is signed or sent before you have reviewed it.".into()),
-                    Row::Blank,
-                ];
-                let heading = sheet::lay_out(&heading, columns, theme);
-                self.form.render(frame, area, heading, sheet::lay_out(&self.word(), columns, theme), theme);
-            }
-            _ => {
-                let phase = match self.step {
-                    Step::Sending(job) => model.jobs.get(job).map_or("", |j| j.phase),
-                    _ => "",
-                };
-                sheet::render_rows(frame, area, &self.rows(phase), self.scroll, theme);
-            }
-        }
-    }
-
     /// The verdict, or what went wrong, beneath the form.
     fn word(&self) -> Vec<Row> {
         let mut rows = vec![Row::Blank];
@@ -475,6 +346,141 @@ impl State {
             (None, None) => {}
         }
         rows
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        match &self.step {
+            Step::Form => self.form.places(),
+            Step::Review { review, .. } => review.places(),
+            Step::Done(_) | Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
+            Step::Reading(_) | Step::Planning(_) | Step::Sending(_) => vec![Place::Sheet],
+        }
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        match &mut self.step {
+            Step::Form => self.form.field(),
+            Step::Review { review, .. } => review.field(),
+            _ => None,
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        match &mut self.step {
+            Step::Form => return self.in_form(command, cx),
+            Step::Review { plan, review } => match review.command(command, cx) {
+                Answer::Nothing => {}
+                Answer::Back => {
+                    cx.effects.push(Effect::Forget { plan: *plan });
+                    self.step = Step::Form;
+                }
+                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
+                Answer::Confirmed(_) => {
+                    let job = cx.jobs.start(format!("sending as {}", self.who), true);
+                    cx.effects.push(Effect::SendCall { job, plan: *plan });
+                    self.step = Step::Sending(job);
+                }
+            },
+            Step::Planning(job) if command == Command::Back => {
+                cx.jobs.cancel(*job, cx.effects);
+                self.step = Step::Form;
+            }
+            _ if command == Command::Back => return Next::Back,
+            _ => {
+                let lines = sheet::lay_out(&self.rows(""), sheet::columns(cx.body), cx.theme).len();
+                self.scroll.command(command, lines, usize::from(cx.body.height));
+            }
+        }
+        Next::Stay
+    }
+
+    fn edited(&mut self, _: &mut Cx<'_>) {
+        if matches!(self.step, Step::Form) {
+            self.form.edited();
+            self.rebuild_arguments();
+            self.judge();
+        }
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
+        if let Step::Review { review, .. } = &mut self.step {
+            review.resized();
+        }
+    }
+
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
+        if let Step::Review { review, .. } = &mut self.step {
+            review.drawn(cx);
+        }
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        let waits = match self.step {
+            Step::Reading(waiting) | Step::Planning(waiting) | Step::Sending(waiting) => waiting == job,
+            _ => false,
+        };
+        if !waits {
+            return false;
+        }
+        *cx.notice = None;
+        self.scroll = Scroll::default();
+        self.step = match report {
+            Report::Judging(judging) => {
+                self.judging.clone_from(judging);
+                self.judge();
+                Step::Form
+            }
+            Report::SendPlanned(view) => {
+                let rows = plan_rows(&self.who, self.function.as_ref(), view);
+                Step::Review { plan: job, review: Review::new("send", rows, &[]) }
+            }
+            Report::Sent(outcome) => Step::Done(result_rows(outcome)),
+            Report::Failed(error) if matches!(self.step, Step::Planning(_)) => {
+                self.failed = Some(error.clone());
+                Step::Form
+            }
+            Report::Failed(error) => Step::Failed(error.clone()),
+            _ => return false,
+        };
+        true
+    }
+
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        match &self.step {
+            Step::Reading(job) | Step::Planning(job) => jobs.cancel(*job, effects),
+            Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
+            Step::Form | Step::Sending(_) | Step::Done(_) | Step::Failed(_) => {}
+        }
+    }
+
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::of(view, self.account_row(view.data))
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let theme = view.theme;
+        match &self.step {
+            Step::Review { review, .. } => review.render(frame, area, theme),
+            Step::Form => {
+                let columns = sheet::columns(area);
+                let heading = [
+                    Row::Head(format!("Send as {}", self.who)),
+                    Row::Dim("Nothing is signed or sent before you have reviewed it.".into()),
+                    Row::Blank,
+                ];
+                let heading = sheet::lay_out(&heading, columns, theme);
+                self.form.render(frame, area, heading, sheet::lay_out(&self.word(), columns, theme), theme);
+            }
+            _ => {
+                let phase = match self.step {
+                    Step::Sending(job) => view.jobs.get(job).map_or("", |j| j.phase),
+                    _ => "",
+                };
+                sheet::render_rows(frame, area, &self.rows(phase), self.scroll, theme);
+            }
+        }
     }
 }
 
@@ -569,7 +575,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
             "takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
         ))
     }));
-    rows.extend(super::review::findings(&view.findings));
+    rows.extend(review::findings(&view.findings));
     rows.push(Row::Blank);
     rows.push(Row::Head("What it costs".into()));
     rows.push(Row::Item(format!("at most {}", coin.amount(view.max_cost))));

@@ -2,12 +2,11 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::{Screen, accounts, networks};
+use super::{Cx, Heading, Next, Route, Screen, View};
 use crate::{
     tui::{
-        app::{Cx, JobId, Model, Next, Report},
-        effects::Effect,
-        keymap::Command,
+        keymap::{Command, Place},
+        message::{Effect, JobId, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, secrets::BackendView},
@@ -22,20 +21,55 @@ pub struct State {
     scroll: Scroll,
 }
 
+pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
+    let vault = cx.jobs.start("looking at the vault", false);
+    cx.effects.push(Effect::VaultStatus { job: vault });
+    let networks = cx.jobs.start("reading the networks", false);
+    cx.effects.push(Effect::Networks { job: networks });
+    Box::new(State { reading: Some(vault), asking: Some(networks), ..State::default() })
+}
+
 impl State {
-    pub fn open(cx: &mut Cx<'_>) -> Self {
-        let vault = cx.jobs.start("looking at the vault", false);
-        cx.effects.push(Effect::VaultStatus { job: vault });
-        let networks = cx.jobs.start("reading the networks", false);
-        cx.effects.push(Effect::Networks { job: networks });
-        Self { reading: Some(vault), asking: Some(networks), ..Self::default() }
+    fn rows(&self, view: &View<'_>) -> Vec<Row> {
+        let mut rows = vec![
+            Row::Head("This home".into()),
+            Row::Fact("folder", view.folder.to_owned()),
+            Row::Fact("version", format!("keyleash {}", env!("CARGO_PKG_VERSION"))),
+        ];
+        if view.data.sandbox {
+            rows.push(Row::Fact("sandbox", "a chain inside this program: no network, play keys, no money".into()));
+        }
+        let networks = if self.networks.is_empty() { "none yet".to_owned() } else { self.networks.join(", ") };
+        rows.push(Row::Fact("networks", networks));
+        rows.push(Row::Fact("accounts", view.data.accounts.len().to_string()));
+        rows.push(Row::Fact("keys", view.data.keys.len().to_string()));
+        rows.push(Row::Blank);
+        rows.push(Row::Head("Where secrets are kept (vault)".into()));
+        match &self.vault {
+            None => rows.push(Row::Dim("looking…".into())),
+            Some(Err(error)) => rows.push(Row::Bad(error.message.clone())),
+            Some(Ok(_)) if view.data.sandbox => rows.push(Row::Item("play keys, in the sandbox's own folder".into())),
+            Some(Ok(backends)) => rows.extend(backends.iter().map(backend)),
+        }
+        rows.push(Row::Blank);
+        rows.push(Row::Head("How it looks".into()));
+        let colour = if view.theme.colour { "on" } else { "off" };
+        rows.push(Row::Fact("colour", format!("{colour}; c changes it for this session")));
+        rows.push(Row::Dim("NO_COLOR=1, or --color never, starts without".into()));
+        rows
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Settings, Place::Sheet]
     }
 
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match command {
             Command::Back => return Next::Back,
-            Command::Networks => return Next::Open(Box::new(Screen::Networks(networks::State::open(cx)))),
-            Command::Accounts => return Next::Open(Box::new(Screen::Accounts(accounts::State::default()))),
+            Command::Networks => return Next::Open(Route::Networks),
+            Command::Accounts => return Next::Open(Route::Accounts),
             // The rows fit on every screen that is large enough for more than one line, but for the folder's name.
             command => {
                 self.scroll.command(command, usize::from(cx.body.height) * 2, usize::from(cx.body.height));
@@ -44,7 +78,7 @@ impl State {
         Next::Stay
     }
 
-    pub fn report(&mut self, job: JobId, report: &Report) -> bool {
+    fn report(&mut self, job: JobId, report: &Report, _: &mut Cx<'_>) -> bool {
         match report {
             Report::Vault(vault) if self.reading == Some(job) => self.vault = Some(Ok(vault.clone())),
             Report::Failed(error) if self.reading == Some(job) => self.vault = Some(Err(error.clone())),
@@ -56,37 +90,12 @@ impl State {
         true
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        sheet::render_rows(frame, area, &self.rows(model), self.scroll, model.theme);
+    fn heading(&self, _: &View<'_>) -> Heading {
+        Heading::titled("settings")
     }
 
-    fn rows(&self, model: &Model) -> Vec<Row> {
-        let mut rows = vec![
-            Row::Head("This home".into()),
-            Row::Fact("folder", model.folder.clone()),
-            Row::Fact("version", format!("keyleash {}", env!("CARGO_PKG_VERSION"))),
-        ];
-        if model.data.sandbox {
-            rows.push(Row::Fact("sandbox", "a chain inside this program: no network, play keys, no money".into()));
-        }
-        let networks = if self.networks.is_empty() { "none yet".to_owned() } else { self.networks.join(", ") };
-        rows.push(Row::Fact("networks", networks));
-        rows.push(Row::Fact("accounts", model.data.accounts.len().to_string()));
-        rows.push(Row::Fact("keys", model.data.keys.len().to_string()));
-        rows.push(Row::Blank);
-        rows.push(Row::Head("Where secrets are kept (vault)".into()));
-        match &self.vault {
-            None => rows.push(Row::Dim("looking…".into())),
-            Some(Err(error)) => rows.push(Row::Bad(error.message.clone())),
-            Some(Ok(_)) if model.data.sandbox => rows.push(Row::Item("play keys, in the sandbox's own folder".into())),
-            Some(Ok(backends)) => rows.extend(backends.iter().map(backend)),
-        }
-        rows.push(Row::Blank);
-        rows.push(Row::Head("How it looks".into()));
-        let colour = if model.theme.colour { "on" } else { "off" };
-        rows.push(Row::Fact("colour", format!("{colour}; c changes it for this session")));
-        rows.push(Row::Dim("NO_COLOR=1, or --color never, starts without".into()));
-        rows
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        sheet::render_rows(frame, area, &self.rows(view), self.scroll, view.theme);
     }
 }
 

@@ -3,12 +3,16 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::review::{Answer, Review};
+use super::{
+    Cx, View,
+    review::{Answer, Review},
+    rows::failure_rows,
+};
 use crate::{
     tui::{
-        app::{Cx, JobId, Jobs, Model, Notice},
-        effects::Effect,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, JobId, Notice},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, grant::Accepted},
@@ -131,7 +135,7 @@ impl Stages {
                 rows.push(Row::Dim("Esc goes back; this goes on, and is found again after a restart.".into()));
             }
             Stage::Done(done) => rows.clone_from(done),
-            Stage::Failed(what, error) => rows = super::revoke::failure_rows(what, error),
+            Stage::Failed(what, error) => rows = failure_rows(what, error),
             Stage::Review { .. } => {}
         }
         rows
@@ -145,16 +149,16 @@ impl Stages {
         }
     }
 
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    pub fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         if let Stage::Review { review, .. } = &self.stage {
-            review.render(frame, area, model.theme);
+            review.render(frame, area, view.theme);
             return;
         }
         let phase = match self.stage {
-            Stage::Sending(job) => model.jobs.get(job).map_or("", |j| j.phase),
+            Stage::Sending(job) => view.jobs.get(job).map_or("", |j| j.phase),
             _ => "",
         };
-        sheet::render_rows(frame, area, &self.rows(phase), self.scroll, model.theme);
+        sheet::render_rows(frame, area, &self.rows(phase), self.scroll, view.theme);
     }
 }
 

@@ -5,9 +5,9 @@ use crossterm::event::KeyCode;
 use super::{Bench, NOW, made_up};
 use crate::{
     tui::{
-        app::{self, Msg, Report},
-        effects::{AccountRequest, Effect, OwnerFrom, PolicySource, Reached},
+        app,
         input::{Input, Key},
+        message::{AccountRequest, Effect, Msg, OwnerFrom, PolicySource, Reached, Report},
         screen::review::QUIET,
     },
     wallet::{Question, carry::Via, grant::Holder, revoke::Wish, state::State},
@@ -746,7 +746,7 @@ fn r36_somebody_else_who_decides_comes_first_in_red_and_is_readable_in_full() {
         bench.choose("arena");
         bench.keys("x");
         let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-        let preview = crate::tui::effects::RevokePreview { account: "game".into(), ..made_up::revoke_preview() };
+        let preview = crate::tui::message::RevokePreview { account: "game".into(), ..made_up::revoke_preview() };
         bench.report(job, Report::RevokePlanned(Box::new(preview)));
         assert!(words(&bench).contains(&message), "the review: {}", bench.text());
     }

@@ -9,9 +9,8 @@ use crate::{
     abi::Interface,
     protocol::kernel_v2::blob::Format,
     tui::{
-        app::{Msg, Report},
-        effects::{Effect, PolicySource},
         input::{Input, Key},
+        message::{Effect, Msg, PolicySource, Report},
     },
     wallet::{
         agent::AgentView, coin::Coin, error::Error, grant::Holder, operation::OperationOutcome, playground::DEMO,
@@ -56,7 +55,7 @@ fn live(width: u16, height: u16, signature: &str) -> Bench {
     bench
 }
 
-fn planned(bench: &Bench) -> crate::tui::effects::GrantRequest {
+fn planned(bench: &Bench) -> crate::tui::message::GrantRequest {
     match bench.asked_for.last() {
         Some(Effect::PlanGrant { request, .. }) => request.clone(),
         other => panic!("no plan was asked for: {other:?}\n{}", bench.text()),

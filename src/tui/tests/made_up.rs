@@ -16,7 +16,7 @@ use crate::{
         history::ledger::EnabledBy,
         permission::{Operation, Permission, Scope},
     },
-    tui::effects::{EnablePreview, GrantPreview, RevokePreview, SendView},
+    tui::message::{EnablePreview, GrantPreview, RevokePreview, SendView},
     wallet::{
         Backend,
         account::AccountView,

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod giving;
+mod layers;
 pub mod made_up;
 mod pictures;
 mod properties;
@@ -11,9 +12,9 @@ use crossterm::event::KeyCode;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
 use super::{
-    app::{self, Model, Msg, Report},
-    effects::Effect,
+    app::{self, Model},
     input::{Input, Key, Moment},
+    message::{Effect, JobId, Msg, Report},
     screen::review::QUIET,
     theme::Theme,
 };
@@ -115,13 +116,13 @@ impl Bench {
         self.draw();
     }
 
-    fn report(&mut self, job: app::JobId, report: Report) {
+    fn report(&mut self, job: JobId, report: Report) {
         self.send(Msg::Job(job, report));
         self.draw();
     }
 
     /// The job of the latest effect of a kind.
-    fn job(&self, is_it: impl Fn(&Effect) -> bool) -> app::JobId {
+    fn job(&self, is_it: impl Fn(&Effect) -> bool) -> JobId {
         let effect = self.asked_for.iter().rev().find(|e| is_it(e)).expect("the effect was asked for");
         job_of(effect).expect("it is a job")
     }
@@ -138,7 +139,7 @@ impl Bench {
     }
 }
 
-fn job_of(effect: &Effect) -> Option<app::JobId> {
+fn job_of(effect: &Effect) -> Option<JobId> {
     Some(match effect {
         Effect::Load { job }
         | Effect::Refresh { job, .. }

@@ -4,10 +4,7 @@ use ratatui::style::Color;
 
 use super::{Bench, made_up};
 use crate::{
-    tui::{
-        app::{Msg, Report},
-        effects::Effect,
-    },
+    tui::message::{Effect, Msg, Report},
     wallet::{Question, error::Error},
 };
 

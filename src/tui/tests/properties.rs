@@ -7,10 +7,9 @@ use super::{Bench, made_up};
 use crate::{
     abi::Interface,
     tui::{
-        app::{Msg, Report},
-        effects::Effect,
         input::{Input, Key},
         keymap,
+        message::{Effect, Msg, Report},
         screen::review::QUIET,
     },
     wallet::{agent::AgentView, key::KeyView},

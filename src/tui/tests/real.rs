@@ -22,8 +22,8 @@ use super::{super::Program, NOW};
 use crate::{
     tui::{
         Options,
-        effects::Event,
         input::{Input, Key, Moment},
+        runner::Event,
         theme::Theme,
     },
     wallet::{Backend, PassphraseSource, Wallet, account::OwnerSource, home::Home, model::Network},

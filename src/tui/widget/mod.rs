@@ -1,4 +1,4 @@
 //! Pieces that several screens draw.
 
-pub mod frame;
+pub mod list;
 pub mod sheet;

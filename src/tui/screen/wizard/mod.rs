@@ -24,18 +24,19 @@ use self::{
     templates::Start,
 };
 use super::{
-    Screen, grant,
+    Cx, Heading, Next, Opened, Route, Screen, View,
     granting::{self, Granting},
-    revoke::failure_rows,
+    rows::failure_rows,
 };
 use crate::{
     protocol::kernel_v2::generation::Generation,
     tui::{
-        app::{AccountRow, Cx, Data, JobId, Jobs, Model, Next, Report},
-        effects::{Effect, GrantRequest, PolicySource},
+        data::{AccountId, AccountRow, Data},
         form::{Field, page::Did},
         format,
+        jobs::Jobs,
         keymap::{Command, Place},
+        message::{Effect, GrantRequest, JobId, PolicySource, Report},
         theme::Theme,
         widget::sheet::{self, Row},
     },
@@ -60,84 +61,40 @@ pub struct State {
     reading: Option<(JobId, usize, String)>,
 }
 
-impl State {
-    /// The wizard for an account, or a word on why there can be none.
-    pub fn open(account: Option<&AccountRow>, data: &Data) -> Result<Self, String> {
-        let account = account.ok_or("there is no account yet: `keyleash account new` makes one")?;
-        let view = account.view.as_ref().ok_or("this account is somebody else's: only its owner can give keys")?;
-        if view.watch_only {
-            return Err(format!("{} is watch-only: use `keyleash grant --unsigned` and sign elsewhere", view.name));
-        }
-        let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
-        let givers =
-            own.map(|v| Giver { name: v.name.clone(), address: v.address, coin: Coin::of(v.chain_id) }).collect();
-        Ok(Self {
-            account: view.name.clone(),
-            network: view.network.clone(),
-            givers,
-            sandbox: data.sandbox,
-            start: 0,
-            answers: None,
-            page: None,
-            granting: None,
-            failed: None,
-            reading: None,
-        })
+/// The wizard for an account, or a word on why there can be none.
+pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
+    let data = cx.data;
+    let account =
+        account.and_then(|id| data.account(&id)).ok_or("there is no account yet: `keyleash account new` makes one")?;
+    let view = account.view.as_ref().ok_or("this account is somebody else's: only its owner can give keys")?;
+    if view.watch_only {
+        return Err(format!("{} is watch-only: use `keyleash grant --unsigned` and sign elsewhere", view.name));
     }
+    let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
+    let givers = own.map(|v| Giver { name: v.name.clone(), address: v.address, coin: Coin::of(v.chain_id) }).collect();
+    Ok(Box::new(State {
+        account: view.name.clone(),
+        network: view.network.clone(),
+        givers,
+        sandbox: data.sandbox,
+        start: 0,
+        answers: None,
+        page: None,
+        granting: None,
+        failed: None,
+        reading: None,
+    }))
+}
 
+impl State {
     pub fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
         let name = self.answers.as_ref().and_then(|(_, a)| a.giver()).map_or(&self.account, |g| &g.name);
         data.accounts.iter().find(|a| a.name == *name && a.view.is_some())
     }
 
-    pub fn places(&self) -> Vec<Place> {
-        match (&self.granting, self.form()) {
-            (Some(granting), _) => granting.places(),
-            (None, Some(form)) => form.places(),
-            (None, None) => vec![Place::Menu],
-        }
-    }
-
     fn form(&self) -> Option<&crate::tui::form::page::Form<Ask>> {
         let (_, answers) = self.answers.as_ref()?;
         answers.form(self.page?)
-    }
-
-    pub fn field(&mut self) -> Option<&mut Field> {
-        if let Some(granting) = &mut self.granting {
-            return granting.field();
-        }
-        let page = self.page?;
-        self.answers.as_mut()?.1.form_mut(page)?.field()
-    }
-
-    pub fn edited(&mut self, cx: &Cx<'_>) {
-        if let Some(granting) = &mut self.granting {
-            granting.edited();
-        } else if let (Some(page), Some((_, answers))) = (self.page, &mut self.answers) {
-            if let Some(form) = answers.form_mut(page) {
-                form.edited();
-            }
-            answers.settle(page, cx.data.chain_time(&self.network, cx.now));
-        }
-    }
-
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if let Some(granting) = &mut self.granting {
-            match granting.command(command, cx) {
-                granting::Next::Stay => {}
-                granting::Next::Form => self.granting = None,
-                granting::Next::Leave => return Next::Back,
-            }
-            return Next::Stay;
-        }
-        match self.page {
-            None => self.in_menu(command, cx),
-            Some(page) => {
-                self.on_page(page, command, cx);
-                Next::Stay
-            }
-        }
     }
 
     fn in_menu(&mut self, command: Command, cx: &Cx<'_>) -> Next {
@@ -149,10 +106,7 @@ impl State {
             Command::Open => {
                 let start = Start::ALL.get(self.start).copied().unwrap_or(Start::Blank);
                 if start == Start::File {
-                    return match grant::State::open(self.account(cx.data), cx.data) {
-                        Ok(state) => Next::Open(Box::new(Screen::Grant(Box::new(state)))),
-                        Err(_) => Next::Stay,
-                    };
+                    return Next::Open(Route::Grant { account: self.account(cx.data).map(AccountRow::id) });
                 }
                 // Chosen again, the form is as it was left.
                 if self.answers.as_ref().is_none_or(|(before, _)| *before != start) {
@@ -305,72 +259,6 @@ impl State {
         true
     }
 
-    pub fn resized(&mut self) {
-        if let Some(granting) = &mut self.granting {
-            granting.resized();
-        }
-    }
-
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
-        if let Some(granting) = &mut self.granting {
-            granting.drawn(cx);
-        }
-    }
-
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if let Some((_, at, file)) = self.reading.take_if(|(waiting, ..)| *waiting == job) {
-            let Some((_, answers)) = &mut self.answers else { return true };
-            match (report, answers.permissions.get_mut(at)) {
-                (Report::Abi(interface), Some(permission)) => permission.take_file(file, (**interface).clone()),
-                (Report::Failed(error), Some(permission)) => {
-                    permission.function.mark(Ask::AbiFile, Some(error.message.clone()));
-                }
-                _ => {}
-            }
-            return true;
-        }
-        let Some(granting) = &mut self.granting else { return false };
-        let (mine, failed) = granting.report(job, report, cx);
-        if let Some(error) = failed {
-            // Back to the form, with everything that was typed.
-            self.failed = Some(error);
-            self.granting = None;
-        }
-        mine
-    }
-
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        if let Some((job, ..)) = &self.reading {
-            jobs.cancel(*job, effects);
-        }
-        if let Some(granting) = &mut self.granting {
-            granting.leave(jobs, effects);
-        }
-    }
-
-    pub fn render(&self, model: &Model, frame: &mut Frame<'_>, area: Rect) {
-        if let Some(granting) = &self.granting {
-            granting.render(model, frame, area);
-            return;
-        }
-        let columns = sheet::columns(area);
-        match (self.page, &self.answers) {
-            (Some(page), Some((_, answers))) => {
-                let now = model.data.chain_time(&self.network, model.now);
-                let heading = sheet::lay_out(&heading(page, answers), columns, model.theme);
-                let footing = sheet::lay_out(
-                    &self.footing(page, answers, now, self.generation(&model.data)),
-                    columns,
-                    model.theme,
-                );
-                if let Some(form) = answers.form(page) {
-                    form.render(frame, area, heading, footing, model.theme);
-                }
-            }
-            _ => self.menu(frame, area, columns, model.theme),
-        }
-    }
-
     fn menu(&self, frame: &mut Frame<'_>, area: Rect, columns: usize, theme: Theme) {
         let rows = [
             Row::Head("Give a session key".into()),
@@ -421,6 +309,120 @@ impl State {
         rows.extend((!sentences.is_empty()).then(|| Row::Dim("So far the key".into())));
         rows.extend(sentences.into_iter().map(Row::Item));
         rows
+    }
+}
+
+impl Screen for State {
+    fn places(&self) -> Vec<Place> {
+        match (&self.granting, self.form()) {
+            (Some(granting), _) => granting.places(),
+            (None, Some(form)) => form.places(),
+            (None, None) => vec![Place::Menu],
+        }
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        if let Some(granting) = &mut self.granting {
+            return granting.field();
+        }
+        let page = self.page?;
+        self.answers.as_mut()?.1.form_mut(page)?.field()
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if let Some(granting) = &mut self.granting {
+            match granting.command(command, cx) {
+                granting::Next::Stay => {}
+                granting::Next::Form => self.granting = None,
+                granting::Next::Leave => return Next::Back,
+            }
+            return Next::Stay;
+        }
+        match self.page {
+            None => self.in_menu(command, cx),
+            Some(page) => {
+                self.on_page(page, command, cx);
+                Next::Stay
+            }
+        }
+    }
+
+    fn edited(&mut self, cx: &mut Cx<'_>) {
+        if let Some(granting) = &mut self.granting {
+            granting.edited();
+        } else if let (Some(page), Some((_, answers))) = (self.page, &mut self.answers) {
+            if let Some(form) = answers.form_mut(page) {
+                form.edited();
+            }
+            answers.settle(page, cx.data.chain_time(&self.network, cx.now));
+        }
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
+        if let Some(granting) = &mut self.granting {
+            granting.resized();
+        }
+    }
+
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
+        if let Some(granting) = &mut self.granting {
+            granting.drawn(cx);
+        }
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if let Some((_, at, file)) = self.reading.take_if(|(waiting, ..)| *waiting == job) {
+            let Some((_, answers)) = &mut self.answers else { return true };
+            match (report, answers.permissions.get_mut(at)) {
+                (Report::Abi(interface), Some(permission)) => permission.take_file(file, (**interface).clone()),
+                (Report::Failed(error), Some(permission)) => {
+                    permission.function.mark(Ask::AbiFile, Some(error.message.clone()));
+                }
+                _ => {}
+            }
+            return true;
+        }
+        let Some(granting) = &mut self.granting else { return false };
+        let (mine, failed) = granting.report(job, report, cx);
+        if let Some(error) = failed {
+            // Back to the form, with everything that was typed.
+            self.failed = Some(error);
+            self.granting = None;
+        }
+        mine
+    }
+
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        if let Some((job, ..)) = &self.reading {
+            jobs.cancel(*job, effects);
+        }
+        if let Some(granting) = &mut self.granting {
+            granting.leave(jobs, effects);
+        }
+    }
+
+    fn heading(&self, view: &View<'_>) -> Heading {
+        Heading::of(view, self.account(view.data))
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        if let Some(granting) = &self.granting {
+            granting.render(view, frame, area);
+            return;
+        }
+        let columns = sheet::columns(area);
+        match (self.page, &self.answers) {
+            (Some(page), Some((_, answers))) => {
+                let now = view.data.chain_time(&self.network, view.now);
+                let heading = sheet::lay_out(&heading(page, answers), columns, view.theme);
+                let footing =
+                    sheet::lay_out(&self.footing(page, answers, now, self.generation(view.data)), columns, view.theme);
+                if let Some(form) = answers.form(page) {
+                    form.render(frame, area, heading, footing, view.theme);
+                }
+            }
+            _ => self.menu(frame, area, columns, view.theme),
+        }
     }
 }
 

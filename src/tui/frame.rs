@@ -16,9 +16,10 @@ use ratatui::{
 
 use crate::{
     tui::{
-        app::{self, Asked, Model},
         format,
         keymap::{self, Place},
+        message::{Asked, Notice},
+        screen::{Screen, View, help, palette},
         theme::Theme,
     },
     wallet::Question,
@@ -32,31 +33,42 @@ pub fn body(size: (u16, u16)) -> Rect {
     Rect { x: 0, y: 1, width: size.0, height: size.1.saturating_sub(3) }
 }
 
-pub fn render(model: &Model, frame: &mut Frame<'_>) {
+/// What is to be drawn: the screen on top, and what is over it.
+pub struct Shown<'a> {
+    pub view: View<'a>,
+    pub screen: &'a dyn Screen,
+    pub places: &'a [Place],
+    pub notice: Option<&'a Notice>,
+    pub asked: Option<Asked>,
+    pub help: Option<&'a help::State>,
+    pub palette: Option<&'a palette::State>,
+}
+
+pub fn render(shown: &Shown<'_>, frame: &mut Frame<'_>) {
     let area = frame.area();
-    let theme = model.theme;
+    let theme = shown.view.theme;
     let row = |y: u16| Rect { x: 0, y, width: area.width, height: 1 };
-    header(model, frame, row(0));
+    header(shown, frame, row(0));
     let body = body((area.width, area.height));
-    match &model.help {
+    match shown.help {
         Some(help) => help.render(frame, body, theme),
-        None => model.screen().render(model, frame, body),
+        None => shown.screen.render(&shown.view, frame, body),
     }
-    status(model, frame, row(area.height.saturating_sub(2)));
-    if let Some(palette) = &model.palette {
+    status(shown, frame, row(area.height.saturating_sub(2)));
+    if let Some(palette) = shown.palette {
         palette.render(frame, body, theme);
     }
-    footer(&app::places(model), frame, row(area.height.saturating_sub(1)), theme);
-    if let Some(asked) = model.asked {
+    footer(shown.places, frame, row(area.height.saturating_sub(1)), theme);
+    if let Some(asked) = shown.asked {
         question(asked, frame, body, theme);
     }
 }
 
-fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let theme = model.theme;
-    let heading = model.screen().heading(model);
+fn header(shown: &Shown<'_>, frame: &mut Frame<'_>, area: Rect) {
+    let theme = shown.view.theme;
+    let heading = shown.screen.heading(&shown.view);
     let mut right = Vec::new();
-    if model.data.sandbox {
+    if shown.view.data.sandbox {
         right.push(Span::styled("SANDBOX", theme.banner()));
     }
     if let Some(as_of) = heading.as_of {
@@ -89,27 +101,27 @@ fn place(parts: &[String; 4], room: usize) -> String {
 }
 
 /// What just happened, else what is going on, else what the screen has to say.
-fn status(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let theme = model.theme;
-    let (text, style) = match (&model.notice, model.jobs.shown().last()) {
+fn status(shown: &Shown<'_>, frame: &mut Frame<'_>, area: Rect) {
+    let theme = shown.view.theme;
+    let (text, style) = match (shown.notice, shown.view.jobs.shown().last()) {
         (Some(notice), _) => (notice.text.clone(), if notice.bad { theme.bad() } else { theme.good() }),
         (None, Some(job)) => {
             let phase = if job.phase.is_empty() { String::new() } else { format!(": {}", job.phase) };
-            let more = match model.jobs.shown().count() {
+            let more = match shown.view.jobs.shown().count() {
                 1 => String::new(),
                 n => format!(" (and {} more)", n - 1),
             };
             (format!("{}{phase}{more}…", job.name), theme.dim())
         }
-        (None, None) => model.screen().remark(model),
+        (None, None) => shown.screen.remark(&shown.view),
     };
     let room = usize::from(area.width).saturating_sub(2);
     let text = format::clean(&text);
     let mut lines = format::wrap(&text, room);
     // What went wrong is told in full, over the end of the screen; but never over a review, which must be seen whole.
-    let reviewed = app::places(model).iter().any(|p| matches!(p, Place::Review | Place::Blocked | Place::Phrase));
+    let reviewed = shown.places.iter().any(|p| matches!(p, Place::Review | Place::Blocked | Place::Phrase));
     let most = usize::from(area.y).saturating_sub(1).min(MOST_LINES);
-    if reviewed || model.notice.is_none() || lines.len() > most {
+    if reviewed || shown.notice.is_none() || lines.len() > most {
         lines = vec![format::cut(&text, room)];
     }
     let height = u16::try_from(lines.len()).unwrap_or(1);

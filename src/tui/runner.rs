@@ -11,38 +11,35 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::{Address, B256, U256};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
 };
 use zeroize::Zeroizing;
 
-use super::app::{JobId, Report};
+use super::message::{
+    AccountRequest, Effect, EnablePreview, GrantPreview, GrantRequest, JobId, OwnerFrom, PolicySource, Reached, Report,
+    RevokePreview, SendView, Wrapped,
+};
 use crate::{
     abi::Interface,
-    policy::risk::{Checked, Finding},
-    protocol::kernel_v2::{
-        account::{Call, selector},
-        blob::Format,
-        generation::KernelVersion,
-    },
+    protocol::kernel_v2::{account::selector, generation::KernelVersion},
     wallet::{
-        AskPassphrase, Backend, PassphraseSource, Question, VaultError, Wallet,
+        AskPassphrase, PassphraseSource, Question, VaultError, Wallet,
         account::OwnerSource,
-        carry::{Carriage, PassedOver, Price},
+        carry::Carriage,
         coin::Coin,
-        enable::{EnablePlan, Step},
+        enable::EnablePlan,
         error::{Error, Result},
-        grant::{Accepted, GrantIntent, GrantPlan, Holder},
+        grant::{GrantIntent, GrantPlan, Holder},
         home::{Home, io_error, read_bounded, replace},
         inspect::{InspectOptions, texts},
-        model::{Network, PaymasterKind},
+        model::Network,
         network::zerodev,
         policy::{MAX_POLICY, Policy},
-        revoke::{PrintedCall, RevokeIntent, RevokePlan},
+        revoke::RevokePlan,
         scan::{ScanOptions, ScanProgress},
-        send::{SendIntent, SendPlan},
+        send::SendPlan,
     },
 };
 
@@ -56,334 +53,6 @@ const READERS: usize = 4;
 const MOST_OPERATIONS: u32 = 200;
 /// How long an operation is asked for when the person asks.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What `update` wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Reads the records; no chain is asked.
-    Load {
-        job: JobId,
-    },
-    /// Reads an account and its keys from its chain.
-    Refresh {
-        job: JobId,
-        account: String,
-    },
-    /// Reads these keys from their chains.
-    ReadKeys {
-        job: JobId,
-        keys: Vec<String>,
-    },
-    /// Asks a network whether its chain has moved on.
-    Head {
-        job: JobId,
-        network: String,
-        known: u64,
-    },
-    InitSandbox {
-        job: JobId,
-    },
-    PlanGrant {
-        job: JobId,
-        request: GrantRequest,
-    },
-    /// Reads a JSON ABI from a file.
-    ReadAbi {
-        job: JobId,
-        file: String,
-    },
-    /// The serialized approvals of a key, without its private half.
-    ReadApproval {
-        job: JobId,
-        key: String,
-        format: Format,
-    },
-    /// Writes a key's approvals to a file that only its owner can read.
-    Export {
-        job: JobId,
-        key: String,
-        format: Format,
-        with_secret: bool,
-        file: String,
-    },
-    /// Reads what a verdict on a key's calls needs.
-    ReadJudging {
-        job: JobId,
-        key: String,
-    },
-    PlanSend {
-        job: JobId,
-        intent: SendIntent,
-    },
-    /// Signs and sends the call that was shown.
-    SendCall {
-        job: JobId,
-        plan: JobId,
-    },
-    /// The keys made here for others' accounts.
-    ReadAgents {
-        job: JobId,
-    },
-    NewAgent {
-        job: JobId,
-        label: String,
-    },
-    /// Reads an approval from elsewhere; nothing is written.
-    InspectApproval {
-        job: JobId,
-        source: Wrapped,
-    },
-    /// Verifies an approval from elsewhere and keeps it.
-    TakeIn {
-        job: JobId,
-        source: Wrapped,
-        label: Option<String>,
-    },
-    /// What was pasted is not wanted any more.
-    DropHeld,
-    /// Signs the plan that was shown.
-    SignGrant {
-        job: JobId,
-        plan: JobId,
-        accepted: Accepted,
-    },
-    PlanRevoke {
-        job: JobId,
-        intent: RevokeIntent,
-    },
-    /// Signs and sends the plan that was shown.
-    SendRevoke {
-        job: JobId,
-        plan: JobId,
-    },
-    PlanEnable {
-        job: JobId,
-        keys: Vec<String>,
-    },
-    /// Signs and sends the plan that was shown.
-    SendEnable {
-        job: JobId,
-        plan: JobId,
-    },
-    /// Reads the latest operations from the records.
-    Operations {
-        job: JobId,
-    },
-    /// Asks the chain what became of an operation.
-    Follow {
-        job: JobId,
-        operation: B256,
-    },
-    /// Recovers the keys of an account from its history, and takes in those that are new.
-    Scan {
-        job: JobId,
-        account: String,
-    },
-    Networks {
-        job: JobId,
-    },
-    CheckNetwork {
-        job: JobId,
-        name: String,
-    },
-    AddNetwork {
-        job: JobId,
-        request: NetworkRequest,
-    },
-    RemoveNetwork {
-        job: JobId,
-        name: String,
-    },
-    AddAccount {
-        job: JobId,
-        request: AccountRequest,
-    },
-    RemoveAccount {
-        job: JobId,
-        name: String,
-    },
-    /// Sets up a home for live networks.
-    InitHome {
-        job: JobId,
-        vault: Backend,
-    },
-    /// Finds out where secrets are kept, and whether that would answer.
-    VaultStatus {
-        job: JobId,
-    },
-    /// Asks the terminal to put a text on the clipboard.
-    Copy {
-        text: String,
-    },
-    /// Writes a text to a file that only its owner can read.
-    Save {
-        job: JobId,
-        name: String,
-        text: String,
-    },
-    /// The plan is not wanted any more.
-    Forget {
-        plan: JobId,
-    },
-    /// Stops waiting for a job that sends nothing.
-    Cancel {
-        job: JobId,
-    },
-    Suspend,
-    Quit,
-}
-
-/// The grant form, filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantRequest {
-    pub account: String,
-    pub policy: PolicySource,
-    pub holder: Holder,
-    pub label: Option<String>,
-}
-
-/// The form for an account, filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountRequest {
-    pub name: String,
-    pub network: String,
-    /// An account that exists; missing for a new one.
-    pub address: Option<Address>,
-    pub owner: OwnerFrom,
-    /// Tells the accounts of one owner apart.
-    pub index: U256,
-}
-
-/// Where an owner's key comes from. Files by name only: what is in them never comes here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OwnerFrom {
-    Fresh,
-    KeyFile(String),
-    Keystore(String),
-    PhraseFile(String),
-    /// Watch-only: the owner the chain names, or this one.
-    Nobody(Option<Address>),
-}
-
-/// The form for a network, filled in. Its addresses may carry the keys of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkRequest {
-    pub name: String,
-    pub chain_id: u64,
-    pub reached: Reached,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reached {
-    /// A ZeroDev project id stands for node, bundler and paymaster.
-    Zerodev(String),
-    Urls {
-        rpc: String,
-        bundler: Option<String>,
-        paymaster: Option<(String, PaymasterKind)>,
-    },
-}
-
-/// What is on the way from a plan to enabled keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnablePreview {
-    pub account: String,
-    pub network: String,
-    pub address: Address,
-    pub steps: Vec<Step>,
-    pub price: Price,
-}
-
-impl EnablePreview {
-    /// What it does, and the most it can cost in wei.
-    pub fn gist(&self) -> (&[Step], U256) {
-        (&self.steps, self.price.max_cost)
-    }
-}
-
-/// What the owner asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PolicySource {
-    /// A policy file, to be read.
-    File(String),
-    Made(Box<Policy>),
-}
-
-/// Where an approval from elsewhere is, and which network is asked about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrapped {
-    /// Missing: what was pasted last and is held here.
-    pub file: Option<String>,
-    /// Missing: no chain is asked.
-    pub network: Option<String>,
-}
-
-/// A call as it is reviewed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendView {
-    pub account: Address,
-    pub network: String,
-    pub chain_id: u64,
-    pub calls: Vec<Call>,
-    pub enables: bool,
-    pub deploys: bool,
-    /// Wei.
-    pub max_cost: U256,
-    pub ceiling: U256,
-    /// An operation that does the same, whose nonce it takes.
-    pub replaces: Option<B256>,
-    pub paymaster: Option<Address>,
-    pub fee_source: &'static str,
-    pub user_op_hash: B256,
-    /// What could go wrong with these calls.
-    pub findings: Vec<Finding>,
-}
-
-/// A grant as it is reviewed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantPreview {
-    pub account: String,
-    pub network: String,
-    pub chain_id: u64,
-    pub address: Address,
-    pub owner: Address,
-    pub label: String,
-    pub session_key: Address,
-    pub made_here: bool,
-    pub sentences: Vec<String>,
-    pub warnings: Vec<String>,
-    pub findings: Vec<Finding>,
-    pub checked: Checked,
-    /// Account function, turn and EIP-712 digest of each signature.
-    pub digests: Vec<(&'static str, u128, B256)>,
-}
-
-/// A revocation as it is reviewed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevokePreview {
-    pub account: String,
-    pub network: String,
-    pub address: Address,
-    pub steps: Vec<Step>,
-    pub also_revokes: Vec<String>,
-    /// What stays possible, and what needed nothing.
-    pub warnings: Vec<String>,
-    /// Ways to send that were tried first.
-    pub passed_over: Vec<PassedOver>,
-    /// Missing when nothing is sent from here.
-    pub price: Option<Price>,
-    /// What somebody else is to send then.
-    pub calls: Vec<PrintedCall>,
-    /// Kernel 0.2.1: so many operations more, one after the other.
-    pub further: usize,
-}
-
-impl RevokePreview {
-    /// What it does, and the most it can cost in wei.
-    pub fn gist(&self) -> (&[Step], U256) {
-        (&self.steps, self.price.as_ref().map_or(U256::ZERO, |p| p.max_cost))
-    }
-}
 
 /// What comes back to the loop.
 pub enum Event {
@@ -578,7 +247,7 @@ impl Runner {
                 Ok(Report::Exported { file: path.display().to_string(), with_secret })
             }),
             Effect::ReadJudging { job, key } => self.start(job, move |shared| async move {
-                Ok(Report::Judging(Some(Box::new(shared.wallet()?.judging(&key).await?))))
+                Ok(Report::Judging(Some(Arc::new(shared.wallet()?.judging(&key).await?))))
             }),
             Effect::PlanSend { job, intent } => {
                 let desk = Arc::clone(&self.desk);

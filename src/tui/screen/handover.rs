@@ -1,0 +1,177 @@
+//! Handing an approval over, once it is signed or later: to a file (with the key itself, where it was made here), or to the clipboard.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::{Cx, Next, View};
+use crate::{
+    protocol::kernel_v2::blob::Format,
+    tui::{
+        form::{
+            Field,
+            page::{Did, Form, Row as Entry},
+        },
+        keymap::{Command, Place},
+        message::{Effect, JobId, Notice, Report},
+        widget::sheet::{self, Row},
+    },
+    wallet::key::KeyView,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    For,
+    Secret,
+    File,
+    Write,
+    Copy,
+    Done,
+}
+
+#[derive(Debug)]
+pub struct Handover {
+    key_id: String,
+    label: String,
+    heading: Vec<Row>,
+    form: Form<Ask>,
+    job: Option<JobId>,
+    /// What came of the last button.
+    said: Vec<Row>,
+}
+
+const FORMATS: [(&str, Format); 2] =
+    [("ZeroDev SDK 4 (@zerodev/sdk)", Format::V4), ("@zerodev/session-key 5", Format::V5)];
+
+impl Handover {
+    pub fn new(key: &KeyView, heading: Vec<Row>) -> Self {
+        let formats: Vec<&str> = FORMATS.iter().map(|(words, _)| *words).collect();
+        let mut form = Form::new(vec![
+            Entry::choice(Ask::For, "written for", &formats, 0, "keyleash reads both"),
+            Entry::choice(
+                Ask::Secret,
+                "the key itself",
+                &["goes along in the file", "stays here"],
+                0,
+                "in the file it is a bearer secret: whoever reads the file can act. The clipboard never gets it",
+            ),
+            Entry::text(
+                Ask::File,
+                "file",
+                &format!("~/{}.approval", file_name(&key.label)),
+                "~/key.approval",
+                "only you can read it; ~/ is your home",
+            ),
+            Entry::button(Ask::Write, "Write the file"),
+            Entry::button(Ask::Copy, "Copy it to the clipboard"),
+            Entry::button(Ask::Done, "Done"),
+        ]);
+        form.show(Ask::Secret, key.has_secret);
+        form.focus_on(Ask::Write);
+        Self { key_id: key.key_id.clone(), label: key.label.clone(), heading, form, job: None, said: Vec::new() }
+    }
+
+    pub fn places(&self) -> Vec<Place> {
+        self.form.places()
+    }
+
+    pub fn field(&mut self) -> Option<&mut Field> {
+        self.form.field()
+    }
+
+    pub fn edited(&mut self) {
+        self.form.edited();
+    }
+
+    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if command == Command::Back {
+            return Next::Back;
+        }
+        match self.form.command(command) {
+            Did::Pressed(Ask::Done) => return Next::Back,
+            Did::Pressed(Ask::Write) if self.job.is_none() => self.write(cx),
+            Did::Pressed(Ask::Copy) if self.job.is_none() => {
+                let job = cx.jobs.start(format!("reading the approval of {}", self.label), false);
+                cx.effects.push(Effect::ReadApproval { job, key: self.key_id.clone(), format: self.format() });
+                self.job = Some(job);
+            }
+            Did::Left(ask) => self.check(ask),
+            _ => {}
+        }
+        Next::Stay
+    }
+
+    fn format(&self) -> Format {
+        FORMATS.get(self.form.chosen(Ask::For)).map_or(Format::V4, |(_, format)| *format)
+    }
+
+    fn check(&mut self, ask: Ask) {
+        let missing = ask == Ask::File && self.form.text(Ask::File).is_empty();
+        self.form.mark(ask, missing.then(|| "name the file".to_owned()));
+    }
+
+    fn write(&mut self, cx: &mut Cx<'_>) {
+        let file = self.form.text(Ask::File);
+        if file.is_empty() {
+            self.form.refuse(Ask::File, "name the file".into());
+            return;
+        }
+        let with_secret = self.form.get(Ask::Secret).is_some_and(|r| !r.hidden) && self.form.chosen(Ask::Secret) == 0;
+        let job = cx.jobs.start_change(format!("writing the approval of {}", self.label));
+        let (key, format) = (self.key_id.clone(), self.format());
+        cx.effects.push(Effect::Export { job, key, format, with_secret, file });
+        self.job = Some(job);
+    }
+
+    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if self.job != Some(job) {
+            return false;
+        }
+        self.job = None;
+        *cx.notice = None;
+        self.said = match report {
+            Report::Exported { file, with_secret } => {
+                self.form.focus_on(Ask::Done);
+                let mut rows = vec![Row::Good(format!("written to {file}"))];
+                if *with_secret {
+                    rows.push(Row::Caution("the file carries the key: send it on a safe way, then delete it".into()));
+                }
+                rows.push(Row::Way(
+                    "who gets it: `keyleash agent import FILE`, or the SDK's deserializeSessionKeyParams".into(),
+                ));
+                rows
+            }
+            Report::ApprovalText(texts) => {
+                cx.effects.push(Effect::Copy { text: texts.join("\n") });
+                *cx.notice = Some(Notice::say("sent to the terminal's clipboard; not every terminal takes it"));
+                vec![Row::Good(
+                    "sent to the clipboard, without the key; if nothing arrives there, write the file".into(),
+                )]
+            }
+            Report::Failed(error) => {
+                let mut rows = vec![Row::Bad(error.message.clone())];
+                rows.extend((!error.hint.is_empty()).then(|| Row::Way(error.hint.clone())));
+                rows
+            }
+            _ => return false,
+        };
+        true
+    }
+
+    pub fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        let columns = sheet::columns(area);
+        let mut heading = self.heading.clone();
+        heading.push(Row::Blank);
+        let mut said = self.said.clone();
+        if !said.is_empty() {
+            said.insert(0, Row::Blank);
+        }
+        let heading = sheet::lay_out(&heading, columns, view.theme);
+        self.form.render(frame, area, heading, sheet::lay_out(&said, columns, view.theme), view.theme);
+    }
+}
+
+/// A label as part of a file's name.
+fn file_name(label: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = label.chars().map(safe).collect();
+    name.trim_matches(['.', '-']).to_owned()
+}

@@ -1,0 +1,65 @@
+//! Where one can go: each screen's line, with what it must be told and what opens it. The only file that knows every screen.
+
+use super::{
+    Cx, Opened, Screen, accounts, activity, agents, approval, deliver, enable, first_run, grant, home, inspect,
+    networks, revoke, scan, send, settings, wizard,
+};
+use crate::{tui::data::AccountId, wallet::revoke::Wish};
+
+/// What opens a screen answers with it, or, where it may have to say why not, with [`Opened`].
+trait Opens {
+    fn opened(self) -> Opened;
+}
+
+impl Opens for Box<dyn Screen> {
+    fn opened(self) -> Opened {
+        Ok(self)
+    }
+}
+
+impl Opens for Opened {
+    fn opened(self) -> Opened {
+        self
+    }
+}
+
+/// One line a screen: `Route { what it is told } => what opens it`.
+macro_rules! routes {
+    ($($route:ident $({ $($told:ident: $kind:ty),+ })? => $open:path,)*) => {
+        /// A screen to go to, as data.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Route {
+            $($route $({ $($told: $kind),+ })?,)*
+        }
+
+        pub fn open(route: Route, cx: &mut Cx<'_>) -> Opened {
+            match route {
+                $(Route::$route $({ $($told),+ })? => $open($($($told,)+)? cx).opened(),)*
+            }
+        }
+    };
+}
+
+routes! {
+    Accounts => accounts::open,
+    Activity => activity::open,
+    Agents => agents::open,
+    Approval { networks: Vec<String> } => approval::open,
+    Deliver { key: String } => deliver::open,
+    Enable { keys: Vec<String> } => enable::open,
+    Grant { account: Option<AccountId> } => grant::open,
+    Inspect { key: String } => inspect::open,
+    Networks => networks::open,
+    Revoke { keys: Vec<String> } => revoke::open,
+    RevokeAll { account: Option<AccountId>, wish: Wish } => revoke::open_all,
+    Scan { account: Option<AccountId> } => scan::open,
+    SendAsKey { key: String } => send::open_as_key,
+    SendAsOwner { account: AccountId } => send::open_as_owner,
+    Settings => settings::open,
+    Wizard { account: Option<AccountId> } => wizard::open,
+}
+
+/// What is beneath all others.
+pub fn root(has_home: bool) -> Box<dyn Screen> {
+    if has_home { Box::new(home::State::default()) } else { Box::new(first_run::State::default()) }
+}
