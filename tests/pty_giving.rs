@@ -194,7 +194,7 @@ fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof
     walk(&mut session, &[(ESC, "Session keys ── 6"), ("", "mint-sessi… queued")]);
     choose_key(&mut session, "mint-sessi");
     // Its turn comes after the others'.
-    walk(&mut session, &[("s", "not allowed: mint-session: it is not this approval's turn"), (ESC, "▸ mint-sessi")]);
+    walk(&mut session, &[("s", "not allowed: mint-session: this approval has nonce"), (ESC, "▸ mint-sessi")]);
     // A key whose turn it is: inside, then outside.
     choose_key(&mut session, "mint-bot");
     walk(&mut session, &[("s", "✓ allowed"), (GO_ON, "Send this as"), ("G", "y to send")]);
