@@ -383,18 +383,32 @@ impl Records {
 
     /// The approvals of keys by id, label or address. An address that no record names counts when the validator holds it.
     fn named(&self, wanted: &str) -> BTreeSet<ApprovalId> {
+        self.claimants_named(wanted).map(|who| who.approval).collect()
+    }
+
+    fn claimants_named(&self, wanted: &str) -> impl Iterator<Item = &Claimant> {
         let address: Option<Address> = wanted.parse().ok();
-        let by = |test: &dyn Fn(&Claimant, &Claim) -> bool| -> BTreeSet<ApprovalId> {
-            self.claimed().filter(|(who, claim)| test(who, claim)).map(|(who, _)| who.approval).collect()
+        let by = |test: &dyn Fn(&Claimant, &Claim) -> bool| -> Vec<&Claimant> {
+            self.claimed().filter(|(who, claim)| test(who, claim)).map(|(who, _)| who).collect()
         };
         let of_address = by(&|_, claim| Some(claim.enable.session_key) == address);
         // An id means that key, whatever another one is called.
         let of_id = by(&|who, _| who.key_id == wanted);
-        match (of_id.is_empty(), of_address.is_empty()) {
+        let found = match (of_id.is_empty(), of_address.is_empty()) {
             (false, _) => of_id,
             (true, false) => of_address,
             (true, true) => by(&|who, _| who.label == wanted && !who.hidden),
-        }
+        };
+        found.into_iter()
+    }
+
+    /// What ends with the keys that were named because it is the same approval, on record for another key as well.
+    fn same_approval(&self, wish: &Wish, ends: &BTreeSet<ApprovalId>) -> Vec<String> {
+        let Wish::Keys(names) = wish else { return Vec::new() };
+        let named: BTreeSet<&str> =
+            names.iter().flat_map(|name| self.claimants_named(name)).map(|who| who.key_id.as_str()).collect();
+        let others = self.claimants.iter().filter(|who| ends.contains(&who.approval));
+        others.filter(|who| !named.contains(who.key_id.as_str())).map(|who| who.label.clone()).collect()
     }
 }
 
@@ -717,7 +731,11 @@ impl Wallet {
         Ok(Drafted {
             calls: plan.moves.iter().filter_map(|m| m.call(&records.scene)).collect(),
             steps: plan.moves.iter().map(|m| step(m, &plan, &records)).collect(),
-            also_revokes: records.labels(plan.also_ends.iter().copied()),
+            also_revokes: {
+                let mut also = records.labels(plan.also_ends.iter().copied());
+                also.extend(records.same_approval(wish, &plan.ends));
+                also
+            },
             needs_nothing: match wish {
                 Wish::Keys(_) => {
                     let mut said = self.drafts(&records, &plan.ends, picture)?;

@@ -124,8 +124,8 @@ fn k5_the_receipt_and_its_event_are_the_nodes_own_after_the_plan_and_in_the_bloc
     let lies = [
         (1, 4, "revoke.waiting", "not in a block yet"),
         (2, 4, "chain.mismatch", "one of them is wrong"),
-        (3, 4, "chain.contradiction", "it was planned at block"),
-        (4, 4, "chain.contradiction", "that block has the hash"),
+        (3, 4, "chain.contradiction", "contradicts itself"),
+        (4, 4, "chain.contradiction", "has the hash"),
     ];
     for (number, exit, code, says) in lies {
         let label = format!("bot-{number}");
@@ -186,8 +186,10 @@ fn k6_a_revoked_key_whose_nonce_is_free_again_is_an_alarm_everywhere() {
     assert_eq!(outcome.error_code(), "revoke.can_return", "{outcome:#?}");
     assert_eq!(outcome.data()["proofs"].as_array().map(Vec::len), Some(1), "what was proven then is still told");
 
-    let again = owner.ok(&["revoke", ACCOUNT, "--all"]);
-    assert!(!acts(world, &account, &grant), "{again}");
+    // Owners are shared between tests: one that has sent a transaction of its own may have enabled something without a trace.
+    let again = owner.run(&["revoke", ACCOUNT, "--all"]);
+    assert!(matches!(again.exit, 0 | 7), "{again:#?}");
+    assert!(!acts(world, &account, &grant), "{again:#?}");
     assert_eq!(owner.ok(&["key", "show", "two"])["alarms"], json!([]));
 }
 
