@@ -1,4 +1,4 @@
-//! The state of a key (design.md 4): one word, and a sentence that says why. Pure, from records and a picture of the account.
+//! The state of a key (docs/glossary.md#states-of-a-key): one word, and a sentence that says why. Pure, from records and a picture of the account.
 
 use std::collections::BTreeMap;
 
@@ -195,7 +195,7 @@ pub fn alarm(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Picture>,
 /// Something about a key that its owner must look at now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Alarm {
-    /// Of the rule (risks.md).
+    /// Of the rule (docs/risks.md).
     pub id: &'static str,
     pub code: &'static str,
     pub message: String,
