@@ -1,4 +1,4 @@
-//! What keyleash takes, beside its budgets (design.md 6): `cargo bench --bench budgets`. Medians over repeats; never a test, for
+//! What keyleash takes, beside its budgets (README.md#what-it-takes): `cargo bench --bench budgets`. Medians over repeats; never a test, for
 //! a slow machine is no fault.
 
 #![allow(

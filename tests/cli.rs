@@ -216,7 +216,7 @@ impl Outcome {
     }
 }
 
-/// The names that cli.md promises.
+/// The names that scripts rely on.
 fn has(data: &Value, names: &str) {
     for name in names.split(' ') {
         assert!(data.get(name).is_some(), "`{name}` is missing in {data}");
@@ -567,7 +567,7 @@ fn a_bad_policy_names_the_file_and_the_field_and_nothing_is_signed() {
     assert_eq!(home.ok(&["key", "ls"]), json!([]));
 }
 
-/// The names of cli.md, for approvals in both formats.
+/// What `inspect` answers for approvals in both formats.
 const INSPECTED: &str = "format account session_key has_secret owner chain_id kernel_version validator nonce state permissions sentences assumptions family verified";
 
 #[test]

@@ -1,4 +1,4 @@
-//! The sandbox as a wallet meets it: JSON in, JSON out, with the codes and texts of live services (protocol.md 9).
+//! The sandbox as a wallet meets it: JSON in, JSON out, with the codes and texts of live services (docs/kernel-v2.md#what-an-answer-means).
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,

@@ -870,7 +870,7 @@ fn a_serialized_approval_can_change_its_form_without_loss() {
 
 #[test]
 fn execution_status_is_kept_under_the_hash_of_two_words_of_different_width() {
-    // No SDK computes this; the width (32 and 4 bytes) is the contract's, see protocol.md 3.
+    // No SDK computes this; the width (32 and 4 bytes) is the contract's, see docs/kernel-v2.md#run-limits.
     let expected = keccak256([&U256::from(7).to_be_bytes::<32>()[..], &3u32.to_be_bytes()].concat());
     assert_eq!(account::execution_status_key(7, 3), expected);
 }

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import {UserOperation, IValidator, Validation} from "./Types.sol";
 import {Ecdsa} from "./Ecdsa.sol";
 
-/// The default ("sudo") validator: one owner an account (protocol.md 2).
+/// The default ("sudo") validator: one owner an account (docs/kernel-v2.md#account).
 contract ECDSAValidator is IValidator {
     event OwnerChanged(address indexed kernel, address indexed oldOwner, address indexed newOwner);
 

@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {UserOperation, IValidator, Validation, VALID} from "./Types.sol";
 
-/// A Kernel smart account (protocol.md 2, 5): what versions 0.2.2 and 0.2.4 have in common. Runs behind the factory's proxy.
+/// A Kernel smart account (docs/kernel-v2.md#account): what versions 0.2.2 and 0.2.4 have in common. Runs behind the factory's proxy.
 abstract contract Kernel {
     /// How one account selector may be used by someone else than the owner.
     struct Execution {

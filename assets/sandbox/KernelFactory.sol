@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-/// Puts accounts where every client expects them: the proxy's creation code is a fact of the protocol (protocol.md 2), so an
+/// Puts accounts where every client expects them: the proxy's creation code is a fact of the protocol (docs/kernel-v2.md#account), so an
 /// address here equals the one on a live chain.
 contract KernelFactory {
     event Deployed(address indexed proxy, address indexed implementation);

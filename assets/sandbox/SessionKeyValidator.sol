@@ -6,7 +6,7 @@ import {Ecdsa} from "./Ecdsa.sol";
 
 /// The session key validator as deployed at 0x5C06…72A5 (generation G2), *with what it gets wrong*: a shorter nonce
 /// rewinds the counter, "some paymaster" is satisfied by 20 zero bytes, runs count in validation, a missed interval can be
-/// caught up. Order of checks and texts are part of the behaviour (protocol.md 3, 4, 6).
+/// caught up. Order of checks and texts are part of the behaviour (docs/kernel-v2.md#order-of-checks).
 contract SessionKeyValidator is IValidator {
     enum Condition {
         Equal,

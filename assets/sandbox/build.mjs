@@ -12,7 +12,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const output = join(here, "contracts.json");
 
 // Where genesis puts each contract, and what is in its storage then, where a constructor would have written it.
-// The first eight addresses are those of the live contracts (protocol.md 1). The demo's own are the low 20 bytes of
+// The first eight addresses are those of the live contracts (docs/kernel-v2.md#contracts). The demo's own are the low 20 bytes of
 // keccak256("keyleash sandbox: " ‖ name), so that they are nobody's on any chain.
 const FACTORY_OWNER = "0x0000000000000000000000009775137314fe595c943712b0b336327dfa80ae8a";
 const ENTRY_POINT = "0x0000000000000000000000005ff137d4b0fdcd49dca30c7cf57e578a026d2789";

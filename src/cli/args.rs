@@ -1,4 +1,4 @@
-//! The arguments of every command. Names are a contract with scripts (cli.md): add freely, do not rename.
+//! The arguments of every command. Names are a contract with scripts: add freely, do not rename.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! The manual: one page with every command, from the definitions that parse the arguments.
+//! The manual: one page with every command, from the definitions that parse the arguments, and the policy file, from the
+//! reference that is also read on its own.
 
 use std::io::{self, Write};
 
@@ -20,6 +21,7 @@ pub fn page() -> io::Result<String> {
     for command in program.get_subcommands() {
         add(&mut page, command)?;
     }
+    policy_file(&mut page)?;
     man.render_version_section(&mut page)?;
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
@@ -51,6 +53,43 @@ fn add(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     command.get_subcommands().try_for_each(|further| add(page, further))
 }
 
+/// The reference of the policy file: headings, paragraphs, tables of three columns and blocks of code, which is all it uses.
+fn policy_file(page: &mut Vec<u8>) -> io::Result<()> {
+    let mut in_code = false;
+    for line in POLICY_FILE.lines() {
+        if line.starts_with("```") {
+            in_code = !in_code;
+            writeln!(page, "{}", if in_code { ".PP\n.nf" } else { ".fi" })?;
+        } else if in_code {
+            writeln!(page, "{}", roff(line))?;
+        } else if let Some(heading) = line.strip_prefix("# ") {
+            writeln!(page, ".SH \"{}\"", heading.to_uppercase())?;
+        } else if let Some(heading) = line.strip_prefix("## ") {
+            writeln!(page, ".SS \"{heading}\"")?;
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let mut columns = row.trim_end_matches('|').split('|').map(|column| column.trim().replace('`', ""));
+            let mut column = || columns.next().unwrap_or_default();
+            let (name, need, meaning) = (column(), column(), column());
+            let need = if need.is_empty() { need } else { format!(" ({need})") };
+            writeln!(page, ".TP\n\\fB{}\\fR{}\n{}", roff(&name), roff(&need), roff(&meaning))?;
+        } else if line.starts_with('|') {
+            // The head of a table: its columns say themselves what they are.
+        } else if line.is_empty() {
+            writeln!(page, ".PP")?;
+        } else {
+            writeln!(page, "{}", roff(&line.replace('`', "")))?;
+        }
+    }
+    Ok(())
+}
+
+/// A line of text, with what roff would take for its own.
+fn roff(line: &str) -> String {
+    let text = line.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+const POLICY_FILE: &str = include_str!("../../docs/policy.md");
 /// What clap adds by itself.
 const HELP: &str = "help";
 
@@ -63,6 +102,20 @@ mod tests {
             found.push(further);
             every(further, found);
         }
+    }
+
+    #[test]
+    fn the_manual_has_the_reference_of_the_policy_file() {
+        let page = page().unwrap();
+        let section = page.split(".SH \"THE POLICY FILE\"\n").nth(1).unwrap().split("\n.SH ").next().unwrap();
+        let rows = POLICY_FILE.lines().filter_map(|line| line.strip_prefix("| `"));
+        let fields: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+        assert!(fields.len() > 20, "{fields:?}");
+        for field in fields {
+            assert!(section.contains(&format!("\\fB{field}\\fR")), "{field} in {section}");
+        }
+        assert!(section.contains(".nf\nlabel = \"mint\\-bot\"\n"), "{section}");
+        assert!(!section.contains("```") && !section.contains("\n|"), "{section}");
     }
 
     #[test]

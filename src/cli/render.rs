@@ -1,4 +1,4 @@
-//! Results as JSON for scripts (cli.md): addresses EIP-55, wei and 256-bit numbers as decimal strings, bytes as hex.
+//! Results as JSON for scripts (recorded by tests/json_contract): addresses EIP-55, wei and 256-bit numbers as decimal strings, bytes as hex.
 
 use serde_json::{Value, json};
 

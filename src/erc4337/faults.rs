@@ -1,4 +1,4 @@
-//! From the answer of a bundler or the EntryPoint to what happened and what to do about it (protocol.md 6 and 9).
+//! From the answer of a bundler or the EntryPoint to what happened and what to do about it (docs/kernel-v2.md#what-an-answer-means).
 //!
 //! Bundlers agree on little: the ERC-4337 code says the class, the `AAxx` text of the EntryPoint says the step, and
 //! the validator's own text says the rule. All three are read here, from untrusted text of any length.
@@ -364,7 +364,7 @@ impl Fault {
         }
     }
 
-    /// The word that scripts see for a refusal by the key's own scope (cli.md); `None` for everything else.
+    /// The word that scripts see for a refusal by the key's own scope (docs/errors.md); `None` for everything else.
     pub fn denial(&self) -> Option<&'static str> {
         Some(match self {
             Self::TargetMismatch => "denied.target",

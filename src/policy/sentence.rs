@@ -1,6 +1,6 @@
 //! Scopes, amounts, times and windows as plain English, and back.
 //!
-//! The sentences say what the deployed contracts do, not what field names promise (protocol.md 1 and 3).
+//! The sentences say what the deployed contracts do, not what field names promise (docs/kernel-v2.md#permissions).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -624,7 +624,7 @@ mod tests {
             words(0, 60, 5).as_deref(),
             Some("never, because the chain refuses an interval without a start time")
         );
-        // What the SDK's {interval: 3600, runs: 2, validAfter: now} becomes on chain (protocol.md 3).
+        // What the SDK's {interval: 3600, runs: 2, validAfter: now} becomes on chain (docs/kernel-v2.md#run-limits).
         assert_eq!(
             words(3600, 2, 1_767_225_600).as_deref(),
             Some("at most 1767225600 times, once every 2 s from 1970-01-01T01:00:00Z, missed turns can be caught up")

@@ -1,4 +1,4 @@
-//! The bundler's half of the JSON-RPC: validates as a live one does, with its codes and texts (protocol.md 9), and includes
+//! The bundler's half of the JSON-RPC: validates as a live one does, with its codes and texts (docs/kernel-v2.md#what-an-answer-means), and includes
 //! what it accepts at once, alone in a bundle.
 
 use alloy::{

@@ -1,7 +1,7 @@
 //! One accent, dim for what is secondary, bold for headings: the 16 ANSI colours and modifiers on the terminal's own background.
 //!
 //! Without colour every style keeps `Color::Reset`: with `NO_COLOR` set, crossterm would write a reset after attributes and
-//! the selection would vanish (stack.md, "terminal").
+//! the selection would vanish (crossterm 0.29, seen in the bytes of tests/pty.rs).
 
 use ratatui::style::{Color, Modifier, Style};
 

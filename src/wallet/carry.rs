@@ -136,7 +136,7 @@ pub(super) struct Load<'a> {
 }
 
 /// Gas units for validating an owner's operation that nobody estimates: 71 thousand are needed, 210 with the deployment
-/// (protocol.md 5).
+/// (docs/kernel-v2.md#signatures).
 const VERIFICATION: u64 = 150_000;
 const VERIFICATION_WITH_DEPLOYMENT: u64 = 500_000;
 /// Gas units for the inner calls of an account that is not there yet, for each; a burn uses some 60 thousand.

@@ -1,6 +1,6 @@
 //! What front ends are told when something cannot be done: what failed, on what, and what to do next.
 
-/// What kind of failure it is; decides the exit code (cli.md).
+/// What kind of failure it is; decides the exit code (docs/errors.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Could not be done with what there is.

@@ -31,7 +31,7 @@ pub struct Inventory {
 /// Something that the owner should know about the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Of the rule (risks.md), where it is one.
+    /// Of the rule (docs/risks.md), where it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<&'static str>,
     pub code: &'static str,

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// How a paymaster service is asked (protocol.md 9).
+/// How a paymaster service is asked (docs/kernel-v2.md#bundlers-and-paymasters).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PaymasterKind {

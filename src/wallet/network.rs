@@ -91,7 +91,7 @@ impl Clients {
     }
 }
 
-/// ZeroDev's one address for node, bundler and paymaster (protocol.md 9).
+/// ZeroDev's one address for node, bundler and paymaster (docs/kernel-v2.md#bundlers-and-paymasters).
 pub fn zerodev(project_id: &str, chain_id: u64) -> Result<Network> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if project_id.is_empty() || project_id.len() > 64 || !project_id.chars().all(plain) {

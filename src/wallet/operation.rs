@@ -988,7 +988,7 @@ pub(super) fn refused(error: ChainError) -> Error {
     }
 }
 
-/// A random 192-bit nonce key: an agent cannot block the owner's operation by using its nonce first (protocol.md 6).
+/// A random 192-bit nonce key: an agent cannot block the owner's operation by using its nonce first (docs/kernel-v2.md#revoking).
 pub(super) fn random_nonce_key() -> Result<U192> {
     let mut bytes = [0u8; 24];
     getrandom::fill(&mut bytes)

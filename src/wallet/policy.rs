@@ -1,4 +1,4 @@
-//! What an owner asks for: a policy file (TOML or JSON), the mission document's permission JSON, or a form. All end in [`Policy`],
+//! What an owner asks for: a policy file (TOML or JSON), the permission JSON of ZeroDev's documentation, or a form. All end in [`Policy`],
 //! which becomes the chain's [`Scope`] once the moment ("now") and the validator generation are known.
 
 use alloy::primitives::{Address, Selector, U256};
@@ -237,7 +237,7 @@ fn parse_document(text: &str) -> Result<Value> {
     }
 }
 
-// --- the policy file of cli.md -----------------------------------------------------------------------------------------
+// --- the policy file (docs/policy.md) -----------------------------------------------------------------------------------------
 
 fn file_policy(table: &Table<'_>, read_file: &dyn Fn(&str) -> Result<String>) -> Result<Policy> {
     table.only(&[
@@ -436,7 +436,7 @@ fn validator(node: &Node<'_>) -> Result<ValidatorChoice> {
     Ok(ValidatorChoice::Exactly(generation))
 }
 
-// --- the mission document's permission JSON ------------------------------------------------------------------------------
+// --- the permission JSON of ZeroDev's documentation (docs.zerodev.app, session keys) ------------------------------------------------------------------------------
 
 fn mission_policy(table: &Table<'_>) -> Result<Policy> {
     table.only(&["label", "validAfter", "validUntil", "paymaster", "everything", "permissions"])?;

@@ -1,6 +1,6 @@
 //! Proof that a key has lost its power: the same attempts, before and after.
 //!
-//! What counts is a change (protocol.md 6): an attempt that would have passed but for our missing session signature (or got as
+//! What counts is a change (docs/kernel-v2.md#revoking): an attempt that would have passed but for our missing session signature (or got as
 //! far as the key's own scope) and is now refused because the turn is over or the key is not enabled. A refusal alone proves
 //! nothing: AA24 is what any wrong signature gets.
 //!

@@ -1,4 +1,4 @@
-//! Discovery: the session keys of an account recovered from the chain alone (protocol.md 6, last point).
+//! Discovery: the session keys of an account recovered from the chain alone (docs/kernel-v2.md#finding-keys-on-chain).
 //!
 //! ```text
 //!  logs ── transactions ── kernel::history ── Ledger ─┬─ picture of the account ── what is left open

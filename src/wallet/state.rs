@@ -1,4 +1,5 @@
-//! The status of a key on record: what its family says of its approvals, and the alarm about one that came back.
+//! The status of a key on record (docs/glossary.md#states-of-a-key): what its family says of its approvals, and the alarm about
+//! one that came back.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +60,7 @@ pub fn alarm(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Snapshot>
 /// Something about a key that its owner must look at now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Alarm {
-    /// Of the rule (risks.md).
+    /// Of the rule (docs/risks.md).
     pub id: &'static str,
     pub code: &'static str,
     pub message: String,

@@ -167,7 +167,7 @@ fn to_g2(data: Bytes) -> Call {
     Call { to: G2, value: U256::ZERO, data }
 }
 
-/// `enable` of a key nobody has, with a scope that ended in 1970 (protocol.md 6).
+/// `enable` of a key nobody has, with a scope that ended in 1970 (docs/kernel-v2.md#revoking).
 fn burn(nonce: u128) -> Call {
     let dead = EnableData {
         session_key: Address::repeat_byte(0xde),

@@ -1,4 +1,4 @@
-//! A transaction that the owner's own address sends: the way to an account without any bundler (protocol.md 6).
+//! A transaction that the owner's own address sends: the way to an account without any bundler (docs/kernel-v2.md#revoking).
 //!
 //! Like a UserOperation it is on record before it leaves. One that is stuck is replaced: same nonce, higher fee.
 

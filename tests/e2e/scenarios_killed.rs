@@ -45,8 +45,8 @@ const MARKS: [&str; 5] = ["/^rename", "/^unlink", "/^f(data)?sync$", "/^(write|p
 /// Most points for one mark of one command: what comes after them repeats.
 const MOST: u32 = 24;
 
-/// Commands after whose death a temporary file stays in the profile although the next start could remove it, with the row of
-/// attack.md. To be taken off when it does not.
+/// Commands after whose death a temporary file stays in the profile although the next start could remove it, and why. To be taken
+/// off when it does not.
 const TEMPORARY_FILES_STAY: [(&str, &str); 0] = [];
 
 fn is_long() -> bool {

@@ -7,8 +7,7 @@
 //! * nothing is signed that costs more than the cap;
 //! * the brake is never refused: where a key can act, something that stops it is sent.
 //!
-//! `known_failing.txt` lists the pairs that do not hold yet, each with the row of attack.md or the point of Part 6 that it is
-//! about. A pair that fails and is not listed fails the test; a listed one that holds is named, to be taken off the list.
+//! `known_failing.txt` lists the pairs that do not hold yet, each with what it is about. A pair that fails and is not listed fails the test; a listed one that holds is named, to be taken off the list.
 //! CI runs a fixed part; `tests/run --long` (KEYLEASH_LONG=1) runs all, and writes the table to target/tmp/lies.md.
 
 mod forgeries;

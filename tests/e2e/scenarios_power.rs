@@ -1,5 +1,5 @@
 //! Power over an account beside its session keys (R36): another default validator, functions routed to foreign validators and
-//! executors, with and without an event. While any of it is there, nothing claims that nobody else can act (attack.md K1, K2, K7b).
+//! executors, with and without an event. While any of it is there, nothing claims that nobody else can act.
 
 use alloy::{
     primitives::{Address, Bytes, Selector, U256, aliases::U48},

@@ -1,4 +1,4 @@
-//! Requests on the wire, counted in front of the real node and bundler (section D of found.md): a command makes few of them, over
+//! Requests on the wire, counted in front of the real node and bundler: a command makes few of them, over
 //! one connection to each, also where batches are refused.
 
 use alloy::primitives::Address;

@@ -365,7 +365,7 @@ pub fn disable_mode(mode: u32) -> Bytes {
     account::disableModeCall { mode: FixedBytes::from(mode) }.abi_encode().into()
 }
 
-/// Enables a key that nobody has, so that the nonce is gone (protocol.md 6).
+/// Enables a key that nobody has, so that the nonce is gone (docs/kernel-v2.md#revoking).
 pub fn burn(nonce: u128) -> Bytes {
     let data = EnableData {
         session_key: address!("000000000000000000000000000000000000dEaD"),

@@ -1,4 +1,4 @@
-//! The facts of protocol.md as scenarios. Each says what has to happen, and has to happen on both chains.
+//! The facts of docs/kernel-v2.md as scenarios. Each says what has to happen, and has to happen on both chains.
 
 use alloy::{
     primitives::{Address, B256, Bytes, FixedBytes, U256, Uint, bytes, keccak256},

@@ -1,4 +1,4 @@
-//! Conditions on the arguments of a call, compiled to the words the validator compares (protocol.md 7).
+//! Conditions on the arguments of a call, compiled to the words the validator compares (docs/kernel-v2.md#conditions-on-arguments).
 //!
 //! A rule is `(offset, condition, param)` on an unsigned 32-byte word. That says what a person means only for arguments
 //! that stand in the fixed part of the call as a single word, and ordering only for unsigned numbers. Everything else is

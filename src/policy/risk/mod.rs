@@ -1,4 +1,4 @@
-//! What can go wrong with a scope, as data: which rule of risks.md, how bad, what it means here, and the way out.
+//! What can go wrong with a scope, as data: which rule of docs/risks.md, how bad, what it means here, and the way out.
 //!
 //! Pure: what only a chain or our records know (balances, code, other accounts) is passed in as [`Context`]; what is not
 //! known is not guessed. Drafts, keys on record and keys that were found on a chain are all assessed by [`assess`].
@@ -59,7 +59,7 @@ pub enum Effect {
 /// One thing that can go wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Id in risks.md.
+    /// Id in docs/risks.md.
     pub id: &'static str,
     pub severity: Severity,
     /// Position of the permission it is about, from 0.
@@ -70,7 +70,7 @@ pub struct Finding {
     pub effect: Effect,
 }
 
-/// A rule of risks.md, in the few words that fit behind "this key".
+/// A rule of docs/risks.md, in the few words that fit behind "this key".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub id: &'static str,

@@ -13,7 +13,7 @@ const NAMED: usize = 6;
 
 /// Calls that the schedule lets through by `end` (unix seconds); `None` when nothing limits them.
 ///
-/// The schedule starts at `valid_after` and goes on by `interval`; missed slots stay usable (protocol.md 3).
+/// The schedule starts at `valid_after` and goes on by `interval`; missed slots stay usable (docs/kernel-v2.md#run-limits).
 fn slots(permission: &Permission, end: Option<u64>) -> Option<u64> {
     let rule = permission.execution_rule;
     let by_schedule = match (rule.interval, end) {

@@ -1,4 +1,4 @@
-//! A Kernel account: where it will live, how it is deployed, and the calls it understands (protocol.md 2).
+//! A Kernel account: where it will live, how it is deployed, and the calls it understands (docs/kernel-v2.md#account).
 
 use alloy::{
     primitives::{Address, B256, Bytes, Selector, U256, b256, keccak256},
@@ -15,7 +15,7 @@ pub const IMPLEMENTATION_SLOT: B256 = b256!("360894a13ba1a3210667c828492db98dca3
 /// keccak256 of the proxy creation code, the same for every account whatever its implementation.
 const PROXY_INIT_CODE_HASH: B256 = b256!("ee9d8350bd899dd261db689aafd87eb8a30f085adbaff48152399438ff4eed73");
 
-/// keccak256 of the code that every account made by the factory has (protocol.md 2: what the creation code returns).
+/// keccak256 of the code that every account made by the factory has (what the creation code returns).
 pub const PROXY_CODE_HASH: B256 = b256!("7254edb0ba49650a2ecb4fbf9223710f6223925b0aa26ad310e486ccf5c4473a");
 
 sol! {
@@ -358,7 +358,7 @@ fn packed(user_op: &UserOperation) -> SolUserOperation {
     }
 }
 
-/// Storage key of a permission's run counter: `keccak256(uint256 sessionNonce ‖ uint32 index)` per account (protocol.md 3).
+/// Storage key of a permission's run counter: `keccak256(uint256 sessionNonce ‖ uint32 index)` per account (docs/kernel-v2.md#run-limits).
 pub fn execution_status_key(session_nonce: u128, permission_index: u32) -> B256 {
     keccak256((U256::from(session_nonce), permission_index).abi_encode_packed())
 }

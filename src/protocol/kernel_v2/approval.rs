@@ -1,4 +1,4 @@
-//! The owner's off-chain signature that gives a session key its power (protocol.md 4).
+//! The owner's off-chain signature that gives a session key its power (docs/kernel-v2.md#enabling).
 
 use crate::protocol::ApprovalId;
 use alloy::{

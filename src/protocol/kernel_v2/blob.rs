@@ -1,4 +1,4 @@
-//! Serialized approvals of the ZeroDev SDKs, in and out: what an owner hands to whoever holds the session key (protocol.md 8).
+//! Serialized approvals of the ZeroDev SDKs, in and out: what an owner hands to whoever holds the session key (docs/kernel-v2.md#serialized-approvals).
 //!
 //! A blob is base64 of JSON. With the private key in it, it is a bearer secret: the text that held it is wiped after use.
 //! What [`Blob`] says is what the *chain* reads. Both SDKs encode the three words of an `executionRule` in another order than

@@ -1,4 +1,4 @@
-//! The known contracts, and what each deployed generation of them can and cannot do (protocol.md 1).
+//! The known contracts, and what each deployed generation of them can and cannot do (docs/kernel-v2.md#validator-generations).
 
 use alloy::primitives::{Address, B256, address, b256};
 use serde::{Deserialize, Serialize};

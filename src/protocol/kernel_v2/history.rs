@@ -1,4 +1,4 @@
-//! What the input of a mined transaction says about an account's session keys (protocol.md 4 to 6).
+//! What the input of a mined transaction says about an account's session keys (docs/kernel-v2.md#finding-keys-on-chain).
 //!
 //! The validator emits no events and stores only roots, so what was ever enabled stands nowhere but in calldata: in the
 //! signatures of the account's UserOperations, and in the calls that the account makes. Whoever wrote that calldata may be an

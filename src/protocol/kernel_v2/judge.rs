@@ -1,7 +1,7 @@
 //! Would the chain accept this call from this session key, and if not, which rule says no?
 //!
 //! [`judge`] answers as `EntryPoint.handleOps` would for permissions that are shown in a given choice, in the order in which
-//! the deployed contracts check (protocol.md 3, "Order of checks"), so the reason is theirs too. [`find`] makes the choice.
+//! the deployed contracts check (docs/kernel-v2.md#order-of-checks), so the reason is theirs too. [`find`] makes the choice.
 //! Signatures and proofs are taken as right: they are ours to make. What only the chain knows comes in as [`Facts`].
 //!
 //! `executeBatch` walks its calls one by one; run counters and schedules move inside one batch.
@@ -251,7 +251,7 @@ impl Reason {
         ChainAnswer { code, text }
     }
 
-    /// The code that scripts see (cli.md).
+    /// The code that scripts see (docs/errors.md).
     pub fn code(&self) -> &'static str {
         match self {
             Self::PaymasterDataTooShort { .. } | Self::PaymasterMissing | Self::PaymasterMismatch { .. } => {
@@ -486,7 +486,7 @@ fn check_paymaster(required: Address, paymaster_and_data: &[u8]) -> Result<(), R
     let actual = paymaster_and_data.get(..20).map(Address::from_slice);
     match required {
         Address::ZERO => Ok(()),
-        // Any 20 bytes will do, zeros included (protocol.md 1).
+        // Any 20 bytes will do, zeros included (docs/kernel-v2.md#validator-generations).
         ANY_PAYMASTER if actual.is_none() => Err(Reason::PaymasterMissing),
         ANY_PAYMASTER => Ok(()),
         expected if actual == Some(expected) => Ok(()),

@@ -107,7 +107,7 @@ pub struct Rule {
 
 /// How often and from when a permission may be used. All zero: no limit.
 ///
-/// The word order on chain is `validAfter, interval, runs`. SDK 4.7.8 and 5.5.4 encode another order (protocol.md 3).
+/// The word order on chain is `validAfter, interval, runs`. SDK 4.7.8 and 5.5.4 encode another order (docs/kernel-v2.md#run-limits).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionRule {
@@ -275,7 +275,7 @@ pub struct Scope {
     pub permissions: Vec<Permission>,
 }
 
-/// Paymaster value that asks for "some paymaster" (protocol.md 4). No deployed validator enforces it.
+/// Paymaster value that asks for "some paymaster" (docs/kernel-v2.md#validator-generations). No deployed validator enforces it.
 pub const ANY_PAYMASTER: Address = {
     let mut bytes = [0u8; 20];
     bytes[19] = 1;

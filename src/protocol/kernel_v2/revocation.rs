@@ -1,5 +1,5 @@
 //! Taking power back: from what is known of an account and what its owner wants to the calls that do it, and what each ends
-//! (protocol.md 6).
+//! (docs/kernel-v2.md#revoking).
 //!
 //! What the validator holds for a key is deleted by `disable(key)`. An approval that was signed and never used is ended by
 //! using its turn up: a *burn*, `enable` of a key nobody has. Neither does the other's work: `disable` of a pending key

@@ -1,4 +1,4 @@
-//! What goes into a UserOperation's `signature`, by mode (protocol.md 5): 0 the owner, 1 an enabled key, 2 enable and use.
+//! What goes into a UserOperation's `signature`, by mode (docs/kernel-v2.md#signatures): 0 the owner, 1 an enabled key, 2 enable and use.
 
 use alloy::{
     hex,

@@ -34,7 +34,7 @@ pub const PRICE_FACTOR: u128 = 3;
 /// Gas units that an operation is taken to need when nobody can estimate it. The dearest honest operation of a wallet
 /// (deploy, enable and execute, with a paymaster) counts about 1.2 million.
 pub const DEAR_GAS: u64 = 2_000_000;
-/// Gas units. Validating with a session key takes 31-326 thousand (protocol.md 5).
+/// Gas units. Validating with a session key takes 31-326 thousand (docs/kernel-v2.md#signatures).
 pub const MAX_VERIFICATION_GAS: u64 = 5_000_000;
 /// Gas units for the inner call.
 pub const MAX_CALL_GAS: u64 = 15_000_000;

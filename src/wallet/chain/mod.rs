@@ -1,4 +1,4 @@
-//! The clients of a chain: node, bundler and paymaster, over one JSON-RPC transport (protocol.md 9).
+//! The clients of a chain: node, bundler and paymaster, over one JSON-RPC transport (docs/kernel-v2.md#bundlers-and-paymasters).
 //!
 //! ```text
 //!   fees ──┬─ node ──────┐

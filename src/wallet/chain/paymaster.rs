@@ -1,6 +1,6 @@
 //! Paymaster services: who pays for the gas instead of the account, and what their promise may change.
 //!
-//! Three dialects (protocol.md 9): ERC-7677, Pimlico's and ZeroDev's sponsoring. A paymaster may set
+//! Three dialects (docs/kernel-v2.md#bundlers-and-paymasters): ERC-7677, Pimlico's and ZeroDev's sponsoring. A paymaster may set
 //! `paymasterAndData`, and within the fee ceiling gas and fees; nothing else of the operation. Its gas for the inner call is at
 //! least what the bundler found: with less, the operation would be paid for, use up its nonce, and do nothing. And the one
 //! who pays is neither the account, the EntryPoint, nor an address without code.

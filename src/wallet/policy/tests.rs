@@ -454,7 +454,7 @@ fn more_than_ten_thousand_permissions_are_refused() {
     assert!(error.message.starts_with("permission: more than 10000"), "{error}");
 }
 
-// --- the mission document's shape ------------------------------------------------------------------------------------------
+// --- the shape of ZeroDev's documentation ------------------------------------------------------------------------------------------
 
 #[test]
 fn the_mission_documents_permissions_are_read() {

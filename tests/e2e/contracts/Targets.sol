@@ -3,7 +3,7 @@ pragma solidity 0.8.28;
 
 // What session keys of the end-to-end tests act on. `build` beside this file compiles it into targets.json.
 
-/// The example of the mission document: mint(address).
+/// The first example of ZeroDev's documentation: mint(address).
 contract Nft {
     mapping(address => uint256) public balanceOf;
     uint256 public totalSupply;

@@ -49,7 +49,7 @@ pub struct Ask<'a> {
 
 pub struct Lie {
     pub name: &'static str,
-    /// The row of attack.md, or the point of Part 6, that is about lies of this kind.
+    /// What a lie of this kind is called in the lists.
     pub row: &'static str,
     /// Another answer of the same node contradicts it: it has to be caught even when it is always told.
     pub contradicted: bool,

@@ -1,4 +1,4 @@
-//! A real ERC-4337 bundler (alto), started the one way that works on a local node (protocol.md 10).
+//! A real ERC-4337 bundler (alto), started the one way that works on a local node (docs/kernel-v2.md#a-local-chain).
 
 use std::path::{Path, PathBuf};
 

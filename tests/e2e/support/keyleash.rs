@@ -206,7 +206,7 @@ impl Keyleash {
         command
     }
 
-    /// Runs to the end. Whatever happens, there is exactly one JSON object on stdout, in the shape of cli.md.
+    /// Runs to the end. Whatever happens, there is exactly one JSON object on stdout, in the shape that scripts rely on.
     #[track_caller]
     pub fn run<S: AsRef<str>>(&self, args: &[S]) -> Outcome {
         let output = self.command(args).output().expect("keyleash starts");

@@ -1,4 +1,5 @@
-//! A paymaster service: signs for the VerifyingPaymaster on the local chain, and answers in the three dialects of protocol.md 9.
+//! A paymaster service: signs for the VerifyingPaymaster on the local chain, and answers in three dialects
+//! (docs/kernel-v2.md#bundlers-and-paymasters).
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Policy files as an owner would write them (cli.md), with the addresses of the local chain filled in.
+//! Policy files as an owner would write them (docs/policy.md), with the addresses of the local chain filled in.
 
 use alloy::primitives::Address;
 
@@ -29,7 +29,7 @@ pub fn when(argument: &str, operator: &str, value: impl std::fmt::Display) -> St
     format!("[[permission.when]]\narg = \"{argument}\"\nop = \"{operator}\"\nvalue = \"{value}\"\n")
 }
 
-/// The mission document's example: mint to one address.
+/// The first example of ZeroDev's documentation: mint to one address.
 pub fn may_mint(nft: Address, to: Address) -> String {
     may_call(nft, "mint(address to)") + &when("to", "eq", to)
 }

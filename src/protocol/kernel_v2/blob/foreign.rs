@@ -1,5 +1,5 @@
 //! Documents that are no approval of Kernel v2: named for what they are. A serialized permission account of Kernel v3 is read
-//! far enough to say what it allows and for whom (protocol-v3.md B7); keyleash does not manage those yet.
+//! far enough to say what it allows and for whom (what `serializePermissionAccount` of SDK 5 writes); keyleash does not manage those yet.
 
 use std::fmt;
 

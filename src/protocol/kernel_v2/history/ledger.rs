@@ -1,5 +1,5 @@
 //! What a whole history comes to: which keys were enabled, by whom, when they were used, what ended them - and which turns
-//! remain that nothing explains (protocol.md 6, "completeness test").
+//! remain that nothing explains (docs/kernel-v2.md#finding-keys-on-chain).
 //!
 //! The ledger follows the validators' counters as the chain did. Where a step does not fit - a turn was taken, or the counter
 //! was set, by something that left no trace - it says so: an owner's own transaction leaves none unless it routes.

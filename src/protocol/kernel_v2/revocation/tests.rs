@@ -195,7 +195,7 @@ fn the_calls_are_those_of_the_contracts() {
 
 // ---- whatever happened before, and whoever races ---------------------------------------------------------------------------
 
-/// The validator's rules for one account, as the deployed G1 and G2 have them (protocol.md 4 and 6).
+/// The validator's rules for one account, as the deployed G1 and G2 have them (docs/kernel-v2.md#revoking).
 #[derive(Debug, Clone, Default)]
 struct Chain {
     last: u128,
