@@ -396,6 +396,15 @@ impl Node {
     }
 
     pub async fn latest_block(&self) -> Result<Block, ChainError> {
+        let block = self.told_latest_block().await?;
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.is_none_or(|newest| newest.timestamp <= block.timestamp) {
+            *newest = Some(block);
+        }
+        Ok(block)
+    }
+
+    async fn told_latest_block(&self) -> Result<Block, ChainError> {
         if let Some(block) = self.take_first_block() {
             return Ok(block);
         }
@@ -414,14 +423,12 @@ impl Node {
     /// Whether the newest block is no older than the one that was the newest before: time does not run backwards, whichever
     /// machine answers. What is behind by less than [`BEHIND`] is another machine, or a block that was replaced.
     pub fn goes_on(&self, block: &Block) -> Result<(), ChainError> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = newest.replace(*block);
-        match before.filter(|before| before.timestamp > block.timestamp.saturating_add(BEHIND)) {
+        let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match newest.filter(|newest| newest.timestamp > block.timestamp.saturating_add(BEHIND)) {
             None => Ok(()),
-            Some(before) => {
-                *newest = Some(before);
+            Some(newest) => {
                 let what = "the time of the newest block, in unix seconds";
-                Err(ChainError::mismatch(self.endpoint.origin(), what, before.timestamp, block.timestamp))
+                Err(ChainError::mismatch(self.endpoint.origin(), what, newest.timestamp, block.timestamp))
             }
         }
     }
