@@ -5,8 +5,8 @@ use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 use super::{
     Cx, Heading, Next, Screen, View,
-    review::{Answer, Review},
     rows::failure_rows,
+    stages::{Moved, Stages},
 };
 use crate::{
     abi::parse_address,
@@ -56,7 +56,7 @@ enum Step {
     Form(Box<Form<Entry>>, Option<Error>),
     Adding(Box<Form<Entry>>, JobId),
     /// Taking this account off the list.
-    Removing(String, Box<Review>),
+    Removing(String, Box<Stages>),
 }
 
 #[derive(Debug, Default)]
@@ -88,8 +88,8 @@ impl State {
             }
             Command::Remove => match cx.data.accounts.get(self.at(cx.data)).map(|a| a.view.as_ref()) {
                 Some(Some(view)) => {
-                    let review = Review::new("take it off the list", removal_rows(view), &[]);
-                    self.step = Step::Removing(view.name.clone(), Box::new(review));
+                    let stages = Stages::unplanned("take it off the list", removal_rows(view));
+                    self.step = Step::Removing(view.name.clone(), Box::new(stages));
                 }
                 Some(None) => {
                     *cx.notice =
@@ -168,7 +168,7 @@ impl Screen for State {
             Step::List => vec![Place::Accounts, Place::List],
             Step::Form(form, _) => form.places(),
             Step::Adding(..) => vec![Place::Sheet],
-            Step::Removing(_, review) => review.places(),
+            Step::Removing(_, stages) => stages.places(),
         }
     }
 
@@ -201,11 +201,10 @@ impl Screen for State {
             // It goes on: the account may be on record already, and what it comes to belongs to the view.
             Step::Adding(..) if command == Command::Back => self.step = Step::List,
             Step::Adding(..) => {}
-            Step::Removing(name, review) => match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => self.step = Step::List,
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
+            Step::Removing(name, stages) => match stages.command(command, cx) {
+                Moved::Stay => {}
+                Moved::Undone | Moved::Back => self.step = Step::List,
+                Moved::Confirmed(_) => {
                     let job = cx.jobs.start_change(format!("taking {name} off the list"));
                     cx.effects.push(Effect::RemoveAccount { job, name: name.clone() });
                     self.step = Step::List;
@@ -222,8 +221,8 @@ impl Screen for State {
     }
 
     fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.resized();
+        if let Step::Removing(_, stages) = &mut self.step {
+            stages.resized();
         }
     }
 
@@ -233,8 +232,8 @@ impl Screen for State {
     }
 
     fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.drawn(cx);
+        if let Step::Removing(_, stages) = &mut self.step {
+            stages.drawn(cx);
         }
     }
 
@@ -294,7 +293,7 @@ impl Screen for State {
                 ];
                 sheet::render_rows(frame, area, &rows, Scroll::default(), theme);
             }
-            Step::Removing(_, review) => review.render(frame, area, theme),
+            Step::Removing(_, stages) => stages.render(view, frame, area),
         }
     }
 }

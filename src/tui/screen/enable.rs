@@ -6,7 +6,7 @@ use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
     rows::{changed_rows, cost_rows, operation_rows},
-    stages::{Moved, Stage, Stages, is_stale},
+    stages::{Moved, Stage, Stages, Words, is_stale},
 };
 use crate::{
     tui::{
@@ -17,7 +17,7 @@ use crate::{
         message::{Effect, EnablePreview, JobId, Report},
         widget::sheet::Row,
     },
-    wallet::{enable::Enabled, error::Error, key::KeyView, state::State as KeyState},
+    wallet::{enable::Enabled, key::KeyView, state::State as KeyState},
 };
 
 /// What enabling goes through once it was confirmed.
@@ -31,8 +31,6 @@ pub struct State {
     stages: Stages,
     /// What was confirmed, in case it turns out to be stale.
     shown: Option<Box<EnablePreview>>,
-    /// The present plan replaces one that went stale, for this reason.
-    stale: Option<Error>,
 }
 
 /// The keys whose turns come before that of a key that is queued: it cannot be enabled without them.
@@ -60,10 +58,11 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
         (several, _) => format!("{} keys", several.len()),
     };
     let keys: Vec<String> = before.iter().chain(&keys).map(|k| k.key_id.clone()).collect();
-    let job = cx.jobs.start(format!("planning to enable {what}"), false);
-    cx.effects.push(Effect::PlanEnable { job, keys: keys.clone() });
-    let stages = Stages::planning(format!("Enable {what}"), &PHASES, job);
-    Ok(Box::new(State { account, keys, what, stages, shown: None, stale: None }))
+    let words = Words::sent(format!("Enable {what}"), &PHASES);
+    let wanted = keys.clone();
+    let stages =
+        Stages::plan(words, format!("planning to enable {what}"), cx, |job| Effect::PlanEnable { job, keys: wanted });
+    Ok(Box::new(State { account, keys, what, stages, shown: None }))
 }
 
 impl Screen for State {
@@ -74,11 +73,10 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match self.stages.command(command, cx) {
             Moved::Stay => Next::Stay,
-            Moved::Back => Next::Back,
-            Moved::Confirmed(plan, _) => {
-                let job = cx.jobs.start(format!("enabling {}", self.what), true);
-                cx.effects.push(Effect::SendEnable { job, plan });
-                self.stages.go(Stage::Sending(job));
+            Moved::Undone | Moved::Back => Next::Back,
+            Moved::Confirmed(_) => {
+                let name = format!("enabling {}", self.what);
+                self.stages.run(name, true, cx, |job, plan| Effect::SendEnable { job, plan });
                 Next::Stay
             }
         }
@@ -102,24 +100,21 @@ impl Screen for State {
             return false;
         }
         *cx.notice = None;
-        let sending = matches!(self.stages.stage, Stage::Sending(_));
         match report {
             Report::EnablePlanned(preview) => {
                 let mut rows = Vec::new();
-                if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
+                if let (Some(before), Some(why)) = (&self.shown, self.stages.take_stale()) {
                     rows.extend(changed_rows(&why, preview.price.coin, before.gist(), preview.gist()));
                 }
                 rows.extend(plan_rows(&self.what, preview));
                 self.shown = Some(preview.clone());
-                let review = Box::new(Review::new("enable", rows, &[]));
-                self.stages.go(Stage::Review { plan: job, review });
+                self.stages.review(job, Review::new("enable", rows, &[]));
             }
             Report::Enabled(enabled) => self.stages.go(Stage::Done(result_rows(&self.what, enabled))),
-            Report::Failed(error) if sending && is_stale(error) => {
-                self.stale = Some(error.clone());
-                let job = cx.jobs.start(format!("planning to enable {}", self.what), false);
-                cx.effects.push(Effect::PlanEnable { job, keys: self.keys.clone() });
-                self.stages.go(Stage::Planning(job));
+            Report::Failed(error) if self.stages.is_running() && is_stale(error) => {
+                self.stages.went_stale(error);
+                let (name, keys) = (format!("planning to enable {}", self.what), self.keys.clone());
+                self.stages.plan_again(name, cx, |job| Effect::PlanEnable { job, keys });
             }
             Report::Failed(error) => {
                 self.stages.go(Stage::Failed(format!("{} was not enabled", self.what), error.clone()));

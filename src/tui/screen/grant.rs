@@ -195,7 +195,7 @@ impl Screen for State {
     }
 
     fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        if let Some(granting) = &mut self.granting {
+        if let Some(granting) = &self.granting {
             granting.leave(jobs, effects);
         }
     }

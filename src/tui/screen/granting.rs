@@ -6,34 +6,26 @@ use ratatui::{Frame, layout::Rect};
 use super::{
     Cx, View,
     handover::Handover,
-    review::{self, Answer, Review},
+    review::{self, Review},
+    stages::{Moved, Stage, Stages, Words, is_stale},
 };
 use crate::{
     tui::{
         form::Field,
         jobs::Jobs,
         keymap::{Command, Place},
-        message::{Effect, GrantPreview, GrantRequest, JobId, Notice, PolicySource, Report},
-        widget::sheet::{self, Row, Scroll},
+        message::{Effect, GrantPreview, GrantRequest, JobId, PolicySource, Report},
+        widget::sheet::Row,
     },
     wallet::{error::Error, grant::Granted, state::State},
 };
 
 #[derive(Debug)]
-enum Step {
-    Planning(JobId),
-    Review { plan: JobId, review: Review },
-    Signing(JobId),
-    Done(Box<Handover>),
-}
-
-#[derive(Debug)]
 pub struct Granting {
     request: GrantRequest,
-    step: Step,
-    scroll: Scroll,
-    /// Why the plan that was shown before does not hold any more.
-    changed: Option<String>,
+    stages: Stages,
+    /// What was signed is handed over.
+    signed: Option<Box<Handover>>,
 }
 
 /// What the form behind it should do.
@@ -46,108 +38,101 @@ pub enum Next {
     Leave,
 }
 
+/// What a plan is called while it is made.
+const PLANNING: &str = "working out the approval";
+
 impl Granting {
     pub fn start(request: GrantRequest, cx: &mut Cx<'_>) -> Self {
-        let job = cx.jobs.start("working out the approval", false);
-        cx.effects.push(Effect::PlanGrant { job, request: request.clone() });
-        Self { request, step: Step::Planning(job), scroll: Scroll::default(), changed: None }
+        let words = Words {
+            planning: vec![
+                Row::Head("Working out the approval".into()),
+                Row::Text("Reading the account from its chain…".into()),
+                Row::Dim("Nothing is signed yet. Esc goes back.".into()),
+            ],
+            running: vec![Row::Head("Signing…".into())],
+            meanwhile: "Esc goes back; this goes on, and the key is on the list then.",
+            ..Words::default()
+        };
+        let wanted = request.clone();
+        let stages = Stages::plan(words, PLANNING, cx, |job| Effect::PlanGrant { job, request: wanted });
+        Self { request, stages, signed: None }
     }
 
     pub fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::Review { review, .. } => review.places(),
-            Step::Done(deliver) => deliver.places(),
-            Step::Planning(_) | Step::Signing(_) => vec![Place::Sheet],
-        }
+        self.signed.as_ref().map_or_else(|| self.stages.places(), |signed| signed.places())
     }
 
     pub fn field(&mut self) -> Option<&mut Field> {
-        match &mut self.step {
-            Step::Review { review, .. } => review.field(),
-            Step::Done(deliver) => deliver.field(),
-            Step::Planning(_) | Step::Signing(_) => None,
+        match &mut self.signed {
+            Some(signed) => signed.field(),
+            None => self.stages.field(),
         }
     }
 
     pub fn edited(&mut self) {
-        if let Step::Done(deliver) = &mut self.step {
-            deliver.edited();
+        if let Some(signed) = &mut self.signed {
+            signed.edited();
         }
     }
 
     pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        match &mut self.step {
-            Step::Review { plan, review } => match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => {
-                    cx.effects.push(Effect::Forget { plan: *plan });
-                    return Next::Form;
-                }
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(accepted) => {
-                    let job = cx.jobs.start_change("signing the approval");
-                    cx.effects.push(Effect::SignGrant { job, plan: *plan, accepted });
-                    self.step = Step::Signing(job);
-                }
-            },
-            Step::Planning(job) if command == Command::Back => {
-                cx.jobs.cancel(*job, cx.effects);
-                return Next::Form;
+        if let Some(signed) = &mut self.signed {
+            return match signed.command(command, cx) {
+                super::Next::Back => Next::Leave,
+                _ => Next::Stay,
+            };
+        }
+        match self.stages.command(command, cx) {
+            Moved::Stay => Next::Stay,
+            Moved::Undone => {
+                self.stages.leave(cx.jobs, cx.effects);
+                Next::Form
             }
-            Step::Signing(_) if command == Command::Back => return Next::Leave,
-            Step::Done(deliver) => {
-                if matches!(deliver.command(command, cx), super::Next::Back) {
-                    return Next::Leave;
-                }
-            }
-            Step::Planning(_) | Step::Signing(_) => {
-                let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
-                self.scroll.command(command, lines, usize::from(cx.body.height));
+            Moved::Back => Next::Leave,
+            Moved::Confirmed(accepted) => {
+                let sign = |job, plan| Effect::SignGrant { job, plan, accepted };
+                self.stages.run("signing the approval", false, cx, sign);
+                Next::Stay
             }
         }
-        Next::Stay
     }
 
     pub fn resized(&mut self) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.resized();
-        }
+        self.stages.resized();
     }
 
     pub fn drawn(&mut self, cx: &Cx<'_>) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.drawn(cx);
-        }
+        self.stages.drawn(cx);
     }
 
     /// Answers whether the report was for it, and the failure that the form should show.
     pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> (bool, Option<Error>) {
-        if let Step::Done(deliver) = &mut self.step {
-            return (deliver.report(job, report, cx), None);
+        if let Some(signed) = &mut self.signed {
+            return (signed.report(job, report, cx), None);
         }
-        let signing = matches!(self.step, Step::Signing(waiting) if waiting == job);
-        if !signing && !matches!(self.step, Step::Planning(waiting) if waiting == job) {
+        if !self.stages.waits_for(job) {
             return (false, None);
         }
         *cx.notice = None;
-        self.scroll = Scroll::default();
         match report {
             Report::GrantPlanned(preview) => {
                 let step = match self.request.policy {
                     PolicySource::Made(_) => "Step 6 of 6 · ",
                     PolicySource::File(_) => "",
                 };
-                let rows = plan_rows(step, preview, self.changed.take());
-                self.step = Step::Review { plan: job, review: Review::new("sign", rows, &preview.findings) };
+                let rows = plan_rows(step, preview, self.stages.take_stale().map(|why| why.message));
+                self.stages.review(job, Review::new("sign", rows, &preview.findings));
             }
             Report::Granted(granted) => {
-                let key = &granted.key;
-                self.step = Step::Done(Box::new(Handover::new(key, result_rows(granted))));
+                let rows = result_rows(granted);
+                self.stages.go(Stage::Done(rows.clone()));
+                self.signed = Some(Box::new(Handover::new(&granted.key, rows)));
             }
             // Shown again as it is now, with what changed.
-            Report::Failed(error) if signing && error.code == "grant.stale" => {
-                let again = Self::start(self.request.clone(), cx);
-                *self = Self { changed: Some(error.message.clone()), ..again };
+            Report::Failed(error) if self.stages.is_running() && is_stale(error) => {
+                self.stages.went_stale(error);
+                let request = self.request.clone();
+                self.stages.plan_again(PLANNING, cx, |job| Effect::PlanGrant { job, request });
             }
             Report::Failed(error) => return (true, Some(error.clone())),
             _ => return (false, None),
@@ -155,36 +140,14 @@ impl Granting {
         (true, None)
     }
 
-    pub fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        match &self.step {
-            Step::Planning(job) => jobs.cancel(*job, effects),
-            Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
-            Step::Signing(_) | Step::Done(_) => {}
-        }
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        match &self.step {
-            Step::Planning(_) => vec![
-                Row::Head("Working out the approval".into()),
-                Row::Text("Reading the account from its chain…".into()),
-                Row::Dim("Nothing is signed yet. Esc goes back.".into()),
-            ],
-            Step::Signing(_) => vec![
-                Row::Head("Signing…".into()),
-                Row::Dim("Esc goes back; this goes on, and the key is on the list then.".into()),
-            ],
-            Step::Review { .. } | Step::Done(_) => Vec::new(),
-        }
+    pub fn leave(&self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        self.stages.leave(jobs, effects);
     }
 
     pub fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
-        match &self.step {
-            Step::Review { review, .. } => review.render(frame, area, view.theme),
-            Step::Done(deliver) => deliver.render(view, frame, area),
-            Step::Planning(_) | Step::Signing(_) => {
-                sheet::render_rows(frame, area, &self.rows(), self.scroll, view.theme);
-            }
+        match &self.signed {
+            Some(signed) => signed.render(view, frame, area),
+            None => self.stages.render(view, frame, area),
         }
     }
 }

@@ -4,8 +4,8 @@ use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 use super::{
     Cx, Heading, Next, Screen, View,
-    review::{Answer, Review},
     rows::failure_rows,
+    stages::{Moved, Stages},
 };
 use crate::{
     tui::{
@@ -53,7 +53,7 @@ enum Step {
     Form(Box<Form<Entry>>, Option<Error>),
     Adding(Box<Form<Entry>>, JobId),
     /// Forgetting how this network is reached.
-    Removing(String, Box<Review>),
+    Removing(String, Box<Stages>),
 }
 
 /// What a check found out.
@@ -121,8 +121,8 @@ impl State {
                         Row::Item("refused while accounts or keys on your lists are on it".into()),
                         Row::Item("its addresses are forgotten, with the service keys that are in them".into()),
                     ];
-                    let review = Box::new(Review::new("forget it", rows, &[]));
-                    self.step = Step::Removing(network.name.clone(), review);
+                    let stages = Box::new(Stages::unplanned("forget it", rows));
+                    self.step = Step::Removing(network.name.clone(), stages);
                 }
             }
             command => {
@@ -209,7 +209,7 @@ impl Screen for State {
             Step::Look(_) => vec![Place::Networks, Place::Sheet],
             Step::Form(form, _) => form.places(),
             Step::Adding(..) => vec![Place::Sheet],
-            Step::Removing(_, review) => review.places(),
+            Step::Removing(_, stages) => stages.places(),
         }
     }
 
@@ -249,11 +249,10 @@ impl Screen for State {
             // It goes on, and the list is read again when it has ended.
             Step::Adding(..) if command == Command::Back => self.step = Step::List,
             Step::Adding(..) => {}
-            Step::Removing(name, review) => match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => self.step = Step::List,
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
+            Step::Removing(name, stages) => match stages.command(command, cx) {
+                Moved::Stay => {}
+                Moved::Undone | Moved::Back => self.step = Step::List,
+                Moved::Confirmed(_) => {
                     let job = cx.jobs.start_change(format!("forgetting {name}"));
                     self.reading = Some(job);
                     cx.effects.push(Effect::RemoveNetwork { job, name: name.clone() });
@@ -271,14 +270,14 @@ impl Screen for State {
     }
 
     fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.resized();
+        if let Step::Removing(_, stages) = &mut self.step {
+            stages.resized();
         }
     }
 
     fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Step::Removing(_, review) = &mut self.step {
-            review.drawn(cx);
+        if let Step::Removing(_, stages) = &mut self.step {
+            stages.drawn(cx);
         }
     }
 
@@ -352,7 +351,7 @@ impl Screen for State {
             Step::Adding(..) => {
                 sheet::render_rows(frame, area, &[Row::Head("Adding the network…".into())], Scroll::default(), theme)
             }
-            Step::Removing(_, review) => review.render(frame, area, theme),
+            Step::Removing(_, stages) => stages.render(view, frame, area),
         }
     }
 }

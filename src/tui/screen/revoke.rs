@@ -8,7 +8,7 @@ use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
     rows::{changed_rows, cost_rows, operation_rows},
-    stages::{Moved, Stage, Stages, is_stale},
+    stages::{Moved, Stage, Stages, Words, is_stale},
 };
 use crate::{
     tui::{
@@ -23,7 +23,7 @@ use crate::{
         account::AccountView,
         carry::{Via, Way},
         coin::Coin,
-        error::{Class, Error},
+        error::Class,
         key::KeyView,
         revoke::{PHASES, RevokeIntent, Revoked, Verdict, Wish},
         state::State as KeyState,
@@ -42,8 +42,6 @@ pub struct State {
     stages: Stages,
     /// What was confirmed, in case it turns out to be stale.
     shown: Option<Box<RevokePreview>>,
-    /// The present plan replaces one that went stale, for this reason.
-    stale: Option<Error>,
 }
 
 /// For one key or several.
@@ -76,28 +74,20 @@ pub fn open_all(account: Option<AccountId>, wish: Wish, cx: &mut Cx<'_>) -> Open
 fn start(account: &AccountView, wish: Wish, what: String, cx: &mut Cx<'_>) -> Box<dyn Screen> {
     let elsewhere = account.watch_only;
     let via = if elsewhere { Via::Print } else { Via::Auto };
-    let mut state = State {
-        account: account.name.clone(),
-        stages: Stages::planning(title(&wish, &what), &PHASES, 0),
-        wish,
-        via,
-        elsewhere,
-        what,
-        shown: None,
-        stale: None,
-    };
-    state.plan(cx);
-    Box::new(state)
+    let account = account.name.clone();
+    let intent = RevokeIntent { account: account.clone(), wish: wish.clone(), via, max_cost: None };
+    let words = Words::sent(title(&wish, &what), &PHASES);
+    let stages = Stages::plan(words, format!("planning for {what}"), cx, |job| Effect::PlanRevoke { job, intent });
+    Box::new(State { account, wish, via, elsewhere, what, stages, shown: None })
 }
 
 impl State {
-    /// Asks for a plan, and waits for it.
-    fn plan(&mut self, cx: &mut Cx<'_>) {
-        let job = cx.jobs.start(format!("planning for {}", self.what), false);
+    /// Asks for another plan, and waits for it.
+    fn plan_again(&mut self, cx: &mut Cx<'_>) {
         let (account, wish) = (self.account.clone(), self.wish.clone());
-        cx.effects
-            .push(Effect::PlanRevoke { job, intent: RevokeIntent { account, wish, via: self.via, max_cost: None } });
-        self.stages.go(Stage::Planning(job));
+        let intent = RevokeIntent { account, wish, via: self.via, max_cost: None };
+        let name = format!("planning for {}", self.what);
+        self.stages.plan_again(name, cx, |job| Effect::PlanRevoke { job, intent });
     }
 
     /// Whether the calls can be had, to be sent from elsewhere, instead of sending them from here.
@@ -125,16 +115,15 @@ impl Screen for State {
         if command == Command::Print && self.can_print() {
             self.stages.leave(cx.jobs, cx.effects);
             self.via = Via::Print;
-            self.plan(cx);
+            self.plan_again(cx);
             return Next::Stay;
         }
         match self.stages.command(command, cx) {
             Moved::Stay => Next::Stay,
-            Moved::Back => Next::Back,
-            Moved::Confirmed(plan, _) => {
-                let job = cx.jobs.start(doing(&self.wish, &self.what), true);
-                cx.effects.push(Effect::SendRevoke { job, plan });
-                self.stages.go(Stage::Sending(job));
+            Moved::Undone | Moved::Back => Next::Back,
+            Moved::Confirmed(_) => {
+                let name = doing(&self.wish, &self.what);
+                self.stages.run(name, true, cx, |job, plan| Effect::SendRevoke { job, plan });
                 Next::Stay
             }
         }
@@ -158,7 +147,7 @@ impl Screen for State {
             return false;
         }
         *cx.notice = None;
-        let sending = matches!(self.stages.stage, Stage::Sending(_));
+        let sending = self.stages.is_running();
         match report {
             Report::RevokePlanned(preview) if preview.price.is_none() => {
                 // Nobody signs it here, so nothing of it is kept.
@@ -169,7 +158,7 @@ impl Screen for State {
             }
             Report::RevokePlanned(preview) => {
                 let mut rows = Vec::new();
-                if let (Some(before), Some(why)) = (&self.shown, self.stale.take()) {
+                if let (Some(before), Some(why)) = (&self.shown, self.stages.take_stale()) {
                     rows.extend(changed_rows(
                         &why,
                         preview.price.as_ref().map_or_else(Coin::unlisted, |p| p.coin),
@@ -180,27 +169,27 @@ impl Screen for State {
                 rows.extend(critical_rows(&self.account, cx.data));
                 rows.extend(plan_rows(&title(&self.wish, &self.what), preview));
                 self.shown = Some(preview.clone());
-                let review = Box::new(Review::new(verb(&self.wish), rows, &[]));
-                self.stages.go(Stage::Review { plan: job, review });
-            }
-            // Somebody was faster, and the whole of it was reverted.
-            Report::Revoked(revoked) if revoked.not_proven.as_ref().is_some_and(|e| e.code == "revoke.raced") => {
-                self.stale.clone_from(&revoked.not_proven);
-                self.plan(cx);
+                self.stages.review(job, Review::new(verb(&self.wish), rows, &[]));
             }
             Report::Revoked(revoked) => {
+                // Somebody was faster, and the whole of it was reverted.
+                if let Some(raced) = revoked.not_proven.as_ref().filter(|e| e.code == "revoke.raced") {
+                    self.stages.went_stale(raced);
+                    self.plan_again(cx);
+                    return true;
+                }
                 self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
             }
             Report::Failed(error) if sending && is_stale(error) => {
-                self.stale = Some(error.clone());
-                self.plan(cx);
+                self.stages.went_stale(error);
+                self.plan_again(cx);
             }
             // The next way, where the bundler fails. Should it still do its part: taking back twice is taking back. A lift is
             // not tried again: one that lands late could end a later panic.
             Report::Failed(error) if sending && error.class == Class::Chain && self.was_by_bundler() => {
-                self.stale = Some(error.clone());
+                self.stages.went_stale(error);
                 self.via = Via::Owner;
-                self.plan(cx);
+                self.plan_again(cx);
             }
             Report::Failed(error) => {
                 let what = format!("{}: not done", title(&self.wish, &self.what));

@@ -7,8 +7,9 @@ use ratatui::{Frame, layout::Rect};
 
 use super::{
     Cx, Heading, Next, Opened, Screen, View,
-    review::{self, Answer, Review},
+    review::{self, Review},
     rows::failure_rows,
+    stages::{Moved, SENT, Stage, Stages, Words},
 };
 use crate::{
     abi::{Function, parse_address},
@@ -30,7 +31,7 @@ use crate::{
         jobs::Jobs,
         keymap::{Command, Place},
         keys::GONE,
-        message::{Effect, JobId, Notice, Report, SendView},
+        message::{Effect, JobId, Report, SendView},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{
@@ -58,13 +59,8 @@ enum Ask {
 enum Step {
     Reading(JobId),
     Form,
-    Planning(JobId),
-    Review {
-        plan: JobId,
-        review: Review,
-    },
-    Sending(JobId),
-    Done(Vec<Row>),
+    /// The form is answered: its call is planned, reviewed and sent.
+    Call(Box<Stages>),
     /// The key cannot be used here at all.
     Failed(Error),
 }
@@ -285,43 +281,33 @@ impl State {
         };
         let batch = matches!(self.verdict, Some(Ok(Verdict { batch: true, .. })));
         let intent = SendIntent { actor: self.actor.clone(), calls: vec![call], batch, max_cost: None };
-        let job = cx.jobs.start("working out the operation", false);
-        cx.effects.push(Effect::PlanSend { job, intent });
-        self.step = Step::Planning(job);
+        let words = Words {
+            planning: vec![
+                Row::Head(format!("Send as {}", self.who)),
+                Row::Text("Trying it out, and working out the most it can cost…".into()),
+                Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
+            ],
+            running: vec![Row::Head(format!("Sending as {}", self.who))],
+            phases: &PHASES,
+            meanwhile: SENT,
+            copyable: false,
+        };
+        let stages = Stages::plan(words, "working out the operation", cx, |job| Effect::PlanSend { job, intent });
+        self.step = Step::Call(Box::new(stages));
     }
 
     pub fn account_row<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
         data.accounts.iter().find(|a| a.address == self.account && a.network == self.network)
     }
 
-    fn rows(&self, phase: &str) -> Vec<Row> {
+    fn rows(&self) -> Vec<Row> {
         match &self.step {
             Step::Reading(_) => vec![
                 Row::Head(format!("Send as {}", self.who)),
                 Row::Text("Reading from the chain what the key may do now…".into()),
             ],
-            Step::Planning(_) => vec![
-                Row::Head(format!("Send as {}", self.who)),
-                Row::Text("Trying it out, and working out the most it can cost…".into()),
-                Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
-            ],
-            Step::Sending(_) => {
-                let mut rows = vec![Row::Head(format!("Sending as {}", self.who))];
-                let now = PHASES.iter().position(|p| *p == phase);
-                for (i, name) in PHASES.iter().enumerate() {
-                    rows.push(match now {
-                        Some(now) if i < now => Row::Good((*name).to_owned()),
-                        Some(now) if i == now => Row::Item(format!("{name}…")),
-                        _ => Row::Note((*name).to_owned()),
-                    });
-                }
-                rows.push(Row::Blank);
-                rows.push(Row::Dim("Esc goes back; this goes on, and is found again after a restart.".into()));
-                rows
-            }
-            Step::Done(rows) => rows.clone(),
             Step::Failed(error) => failure_rows("Nothing more can be said", error),
-            Step::Form | Step::Review { .. } => Vec::new(),
+            Step::Form | Step::Call(_) => Vec::new(),
         }
     }
 
@@ -353,16 +339,16 @@ impl Screen for State {
     fn places(&self) -> Vec<Place> {
         match &self.step {
             Step::Form => self.form.places(),
-            Step::Review { review, .. } => review.places(),
-            Step::Done(_) | Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
-            Step::Reading(_) | Step::Planning(_) | Step::Sending(_) => vec![Place::Sheet],
+            Step::Call(stages) => stages.places(),
+            Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
+            Step::Reading(_) => vec![Place::Sheet],
         }
     }
 
     fn field(&mut self) -> Option<&mut Field> {
         match &mut self.step {
             Step::Form => self.form.field(),
-            Step::Review { review, .. } => review.field(),
+            Step::Call(stages) => stages.field(),
             _ => None,
         }
     }
@@ -370,26 +356,21 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match &mut self.step {
             Step::Form => return self.in_form(command, cx),
-            Step::Review { plan, review } => match review.command(command, cx) {
-                Answer::Nothing => {}
-                Answer::Back => {
-                    cx.effects.push(Effect::Forget { plan: *plan });
+            Step::Call(stages) => match stages.command(command, cx) {
+                Moved::Stay => {}
+                Moved::Undone => {
+                    stages.leave(cx.jobs, cx.effects);
                     self.step = Step::Form;
                 }
-                Answer::NotYet(why) => *cx.notice = Some(Notice::trouble(why)),
-                Answer::Confirmed(_) => {
-                    let job = cx.jobs.start(format!("sending as {}", self.who), true);
-                    cx.effects.push(Effect::SendCall { job, plan: *plan });
-                    self.step = Step::Sending(job);
+                Moved::Back => return Next::Back,
+                Moved::Confirmed(_) => {
+                    let name = format!("sending as {}", self.who);
+                    stages.run(name, true, cx, |job, plan| Effect::SendCall { job, plan });
                 }
             },
-            Step::Planning(job) if command == Command::Back => {
-                cx.jobs.cancel(*job, cx.effects);
-                self.step = Step::Form;
-            }
             _ if command == Command::Back => return Next::Back,
             _ => {
-                let lines = sheet::lay_out(&self.rows(""), sheet::columns(cx.body), cx.theme).len();
+                let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
                 self.scroll.command(command, lines, usize::from(cx.body.height));
             }
         }
@@ -405,53 +386,58 @@ impl Screen for State {
     }
 
     fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.resized();
+        if let Step::Call(stages) = &mut self.step {
+            stages.resized();
         }
     }
 
     fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Step::Review { review, .. } = &mut self.step {
-            review.drawn(cx);
+        if let Step::Call(stages) = &mut self.step {
+            stages.drawn(cx);
         }
     }
 
     fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        let waits = match self.step {
-            Step::Reading(waiting) | Step::Planning(waiting) | Step::Sending(waiting) => waiting == job,
-            _ => false,
+        let waits = match &self.step {
+            Step::Reading(waiting) => *waiting == job,
+            Step::Call(stages) => stages.waits_for(job),
+            Step::Form | Step::Failed(_) => false,
         };
         if !waits {
             return false;
         }
         *cx.notice = None;
         self.scroll = Scroll::default();
-        self.step = match report {
-            Report::Judging(judging) => {
+        match (report, &mut self.step) {
+            (Report::Judging(judging), _) => {
                 self.judging.clone_from(judging);
                 self.judge();
-                Step::Form
+                self.step = Step::Form;
             }
-            Report::SendPlanned(view) => {
-                let rows = plan_rows(&self.who, self.function.as_ref(), view);
-                Step::Review { plan: job, review: Review::new("send", rows, &[]) }
+            (Report::SendPlanned(call), Step::Call(stages)) => {
+                let rows = plan_rows(&self.who, self.function.as_ref(), call);
+                stages.review(job, Review::new("send", rows, &[]));
             }
-            Report::Sent(outcome) => Step::Done(result_rows(outcome)),
-            Report::Failed(error) if matches!(self.step, Step::Planning(_)) => {
+            (Report::Sent(outcome), Step::Call(stages)) => stages.go(Stage::Done(result_rows(outcome))),
+            (Report::Failed(error), Step::Call(stages)) if stages.is_running() => {
+                stages.go(Stage::Failed("Nothing more can be said".into(), error.clone()));
+            }
+            // Back to the form, with everything that was typed.
+            (Report::Failed(error), Step::Call(_)) => {
                 self.failed = Some(error.clone());
-                Step::Form
+                self.step = Step::Form;
             }
-            Report::Failed(error) => Step::Failed(error.clone()),
+            (Report::Failed(error), _) => self.step = Step::Failed(error.clone()),
             _ => return false,
-        };
+        }
         true
     }
 
     fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         match &self.step {
-            Step::Reading(job) | Step::Planning(job) => jobs.cancel(*job, effects),
-            Step::Review { plan, .. } => effects.push(Effect::Forget { plan: *plan }),
-            Step::Form | Step::Sending(_) | Step::Done(_) | Step::Failed(_) => {}
+            Step::Reading(job) => jobs.cancel(*job, effects),
+            Step::Call(stages) => stages.leave(jobs, effects),
+            Step::Form | Step::Failed(_) => {}
         }
     }
 
@@ -462,7 +448,7 @@ impl Screen for State {
     fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         let theme = view.theme;
         match &self.step {
-            Step::Review { review, .. } => review.render(frame, area, theme),
+            Step::Call(stages) => stages.render(view, frame, area),
             Step::Form => {
                 let columns = sheet::columns(area);
                 let heading = [
@@ -473,12 +459,8 @@ impl Screen for State {
                 let heading = sheet::lay_out(&heading, columns, theme);
                 self.form.render(frame, area, heading, sheet::lay_out(&self.word(), columns, theme), theme);
             }
-            _ => {
-                let phase = match self.step {
-                    Step::Sending(job) => view.jobs.get(job).map_or("", |j| j.phase),
-                    _ => "",
-                };
-                sheet::render_rows(frame, area, &self.rows(phase), self.scroll, theme);
+            Step::Reading(_) | Step::Failed(_) => {
+                sheet::render_rows(frame, area, &self.rows(), self.scroll, theme);
             }
         }
     }

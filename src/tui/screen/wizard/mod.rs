@@ -396,7 +396,7 @@ impl Screen for State {
         if let Some((job, ..)) = &self.reading {
             jobs.cancel(*job, effects);
         }
-        if let Some(granting) = &mut self.granting {
+        if let Some(granting) = &self.granting {
             granting.leave(jobs, effects);
         }
     }
