@@ -840,7 +840,7 @@ impl Wallet {
                     return Err(self.unknown_key(account, key));
                 }
                 // One label may be several keys'; an address means all that it has.
-                let ids = records.ids(&of_key);
+                let ids: BTreeSet<String> = records.claimants_named(key).map(|who| who.key_id.clone()).collect();
                 if ids.len() > 1 && key.parse::<Address>().is_err() {
                     let ids: Vec<String> = ids.into_iter().collect();
                     return Err(Error::usage("key.ambiguous", format!("{key} is the name of {} keys", ids.len()))
