@@ -774,7 +774,7 @@ impl Services {
         for pause in NODE_FOLLOWS {
             sleep(Duration::from_millis(pause)).await;
             match self.node.receipt(included.transaction_hash).await {
-                Ok(Some(receipt)) => match self.in_its_block(&receipt).await {
+                Ok(Some(receipt)) => match self.in_its_block(&receipt, included.user_op_hash).await {
                     Ok(()) => return self.agreed(included, user_op, &receipt).map(Some),
                     Err(error) => without_block = Some(error),
                 },
@@ -787,7 +787,7 @@ impl Services {
     }
 
     /// Whether the block that a receipt names is that block. Behind a load balancer the next machine may not have it yet.
-    pub(super) async fn in_its_block(&self, receipt: &Receipt) -> Result<()> {
+    pub(super) async fn in_its_block(&self, receipt: &Receipt, followed_by: B256) -> Result<()> {
         let (number, hash) = (receipt.block_number, receipt.block_hash);
         let message = match self.node.blocks(&[number]).await?.first().copied().flatten() {
             Some(block) if block.hash == hash => return Ok(()),
@@ -799,9 +799,9 @@ impl Services {
         let node = self.node.endpoint().origin();
         let transaction = receipt.transaction_hash;
         let message = format!("{node} contradicts itself: its receipt of transaction {transaction} names {message}");
-        Err(Error::new(Class::Chain, "chain.contradiction", message)
-            .of(Kind::Contradiction)
-            .hint("it may be mined all the same: look with `keyleash status HASH` through another node"))
+        Err(Error::new(Class::Chain, "chain.contradiction", message).of(Kind::Contradiction).hint(format!(
+            "it may be mined all the same: look with `keyleash status {followed_by}` through another node"
+        )))
     }
 
     fn agreed(&self, included: &Included, user_op: &UserOperation, receipt: &Receipt) -> Result<Progress> {

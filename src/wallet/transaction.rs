@@ -250,7 +250,7 @@ impl Services {
                 Ok(Landed::Waiting) => passed_by = 0,
                 // Behind a load balancer the nonce may be known before the receipt.
                 Ok(Landed::Displaced) if passed_by < LATE_RECEIPTS => passed_by += 1,
-                Ok(Landed::In(receipt)) => match self.in_its_block(&receipt).await {
+                Ok(Landed::In(receipt)) => match self.in_its_block(&receipt, sent.hash).await {
                     Ok(()) => return Ok(Landed::In(receipt)),
                     Err(_) if passed_by < LATE_RECEIPTS => passed_by += 1,
                     Err(error) => return Err(error),
