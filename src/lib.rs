@@ -1,14 +1,14 @@
-//! keyleash: see, give and take back the session keys of ZeroDev Kernel smart accounts.
+//! keyleash: view, grant and revoke the session keys of ZeroDev Kernel smart accounts.
 //!
 //! ```text
 //!  main ── cli ──┐
-//!       └─ tui ──┴── wallet ── kernel
+//!       └─ tui ──┴── wallet ── protocol, policy, erc4337, abi
 //!                      ├── vault    secrets: the OS keyring, sealed files
 //!                      ├── store    records: SQLite
 //!                      └── chain    node, bundler, paymaster: over HTTP, or the sandbox in this process
 //! ```
-//! [`kernel`] is the protocol, pure. [`wallet`] is the shared core: each use-case is plan, preview, execute, proof. Front ends
-//! call it and nothing below it: its vault, its store and its chain clients are private.
+//! [`protocol`] and what stands beside it are pure. [`wallet`] is the shared core: each use-case is plan, preview, execute, proof. Front ends
+//! call it, and use the protocol's words; its vault, its store and its chain clients are private.
 #![forbid(unsafe_code)]
 
 pub mod abi;
