@@ -47,9 +47,11 @@ use keyleash::{
     wallet::{
         Backend, PassphraseSource, Wallet,
         home::Home,
-        playground::DEMO,
-        scan::ScanOptions,
-        send::{Actor, SendIntent},
+        sandbox_profile::DEMO,
+        usecase::{
+            scan::ScanOptions,
+            send::{Actor, SendIntent},
+        },
     },
 };
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};

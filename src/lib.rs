@@ -3,12 +3,14 @@
 //! ```text
 //!  main ── cli ──┐
 //!       └─ tui ──┴── wallet ── protocol, policy, erc4337, abi
+//!                      ├── usecase  plan, preview, execute, proof
+//!                      ├── submit   priced, signed, sent, followed
+//!                      ├── records  SQLite
 //!                      ├── vault    secrets: the OS keyring, sealed files
-//!                      ├── store    records: SQLite
-//!                      └── chain    node, bundler, paymaster: over HTTP, or the sandbox in this process
+//!                      └── rpc      node, bundler, paymaster: over HTTP, or the sandbox in this process
 //! ```
 //! [`protocol`] and what stands beside it are pure. [`wallet`] is the shared core: each use-case is plan, preview, execute, proof. Front ends
-//! call it, and use the protocol's words; its vault, its store and its chain clients are private.
+//! call it, and use the protocol's words; its vault, its database and its RPC clients are private.
 #![forbid(unsafe_code)]
 
 pub mod abi;

@@ -25,7 +25,7 @@ use keyleash::{
         generation::{Generation, KernelVersion},
         permission::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     },
-    wallet::playground::DEMO,
+    wallet::sandbox_profile::DEMO,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -24,7 +24,7 @@ use std::{
 use alloy::{primitives::Address, sol, sol_types::SolCall};
 use keyleash::{
     sandbox::{evm::Request, rpc::Service},
-    wallet::playground::DEMO,
+    wallet::sandbox_profile::DEMO,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -34,22 +34,24 @@ use crate::{
     text::{clean, is_unsafe},
     wallet::{
         Backend, PassphraseSource, Wallet,
-        account::AccountView,
         coin::Coin,
-        elsewhere::{Completed, UnsignedOperation},
+        demo::story,
         error::{Class, Error, Result},
-        grant::{Accepted, GrantIntent, Holder},
         home::{Home, create, read_bounded},
-        inspect::{InspectOptions, inspect, texts},
-        key::KeyView,
-        model::{Network, PaymasterKind},
-        network::{clear_text, in_the_clear, origin, zerodev},
-        operation::{OperationOutcome, Prepared},
-        playground::DEMO,
         policy::{MAX_POLICY, Policy},
-        send::{Actor, SendIntent},
+        records::model::{Network, PaymasterKind},
+        sandbox_profile::DEMO,
         state::{DRAFT, State},
-        story::story,
+        submit::operation::{OperationOutcome, Prepared},
+        usecase::{
+            account::AccountView,
+            grant::{Accepted, GrantIntent, Holder},
+            inspect::{InspectOptions, inspect, texts},
+            key::KeyView,
+            network::{clear_text, in_the_clear, origin, zerodev},
+            offline_signing::{Completed, UnsignedOperation},
+            send::{Actor, SendIntent},
+        },
     },
 };
 
@@ -524,7 +526,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
         output.warn("policy", warning);
     }
     output.review(&show::grant_plan(&plan));
-    crate::wallet::grant::check_findings(&plan.findings, &accepted)?;
+    crate::wallet::usecase::grant::check_findings(&plan.findings, &accepted)?;
     if args.unsigned {
         return unsigned_grant(&wallet, plan, &accepted, &args, global, output);
     }
@@ -551,7 +553,7 @@ async fn grant(global: &Global, args: GrantArgs, output: &mut Output, partial: &
 
 fn unsigned_grant(
     wallet: &Wallet,
-    plan: crate::wallet::grant::GrantPlan,
+    plan: crate::wallet::usecase::grant::GrantPlan,
     accepted: &Accepted,
     args: &GrantArgs,
     global: &Global,
@@ -876,7 +878,7 @@ async fn inspect_text(global: &Global, args: InspectArgs, output: &mut Output, p
         }
         inspections.push(found);
     }
-    let unverified = inspections.iter().find_map(crate::wallet::inspect::Inspection::unverified);
+    let unverified = inspections.iter().find_map(crate::wallet::usecase::inspect::Inspection::unverified);
     let shown: Vec<String> = inspections.iter().map(show::inspection).collect();
     let mut all: Vec<Value> = inspections.iter().map(render::inspection).collect();
     let mut data = if all.is_empty() { Value::Null } else { all.remove(0) };

@@ -10,7 +10,7 @@ use crate::{
     text::is_unsafe,
     wallet::{
         error::{Error, Result},
-        notices::Notices,
+        records::notices::Notices,
     },
 };
 

@@ -3,8 +3,8 @@
 use super::args::{Global, OwnerArgs, address};
 use crate::wallet::{
     PassphraseSource,
-    account::OwnerSource,
     error::{Error, Result},
+    usecase::account::OwnerSource,
 };
 
 /// `None` when no argument says anything about the owner; more than one is a usage error.

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use crate::{
     policy::risk::{Effect, Finding},
     protocol::kernel_v2::{blob::PermissionEntry, permission::Permission},
-    wallet::{grant::Granted, inspect::Inspection, key::KeyView, operation::OperationOutcome},
+    wallet::{
+        submit::operation::OperationOutcome,
+        usecase::{grant::Granted, inspect::Inspection, key::KeyView},
+    },
 };
 
 pub fn findings(findings: &[Finding]) -> Value {

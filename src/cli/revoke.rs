@@ -11,10 +11,12 @@ use super::{
 };
 use crate::wallet::{
     Wallet,
-    carry::{Carriage, Via, Way},
-    control,
     error::{Class, Error, Kind, Result},
-    revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
+    submit::routes::{Carriage, Via, Way},
+    usecase::{
+        control,
+        revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
+    },
 };
 
 pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {

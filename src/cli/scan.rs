@@ -11,7 +11,7 @@ use crate::{
     wallet::{
         Wallet,
         error::Result,
-        scan::{FoundKey, Moment, Scan, ScanOptions, ScanProgress},
+        usecase::scan::{FoundKey, Moment, Scan, ScanOptions, ScanProgress},
     },
 };
 

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     text::is_unsafe,
-    wallet::{error::Error, key::KeyView, revoke::Verdict},
+    wallet::{
+        error::Error,
+        usecase::{key::KeyView, revoke::Verdict},
+    },
 };
 
 /// Smallest screen that anything but one line is drawn on.

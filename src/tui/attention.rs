@@ -5,7 +5,7 @@ use alloy::primitives::Address;
 use crate::{
     policy::risk::{Severity, words_of},
     protocol::kernel_v2::permission::ANY_PAYMASTER,
-    wallet::{key::KeyView, state::State},
+    wallet::{state::State, usecase::key::KeyView},
 };
 
 /// Risks that are named in a line; the rest is counted.

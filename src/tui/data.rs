@@ -13,7 +13,12 @@ use super::{
 };
 use crate::{
     sandbox::CHAIN_ID,
-    wallet::{account::AccountView, coin::Coin, error::Error, inventory::Difference, key::KeyView, state::State},
+    wallet::{
+        coin::Coin,
+        error::Error,
+        state::State,
+        usecase::{account::AccountView, inventory::Difference, key::KeyView},
+    },
 };
 
 /// Network and address: what an account is told apart by.

@@ -3,7 +3,7 @@
 use alloy::primitives::Selector;
 
 use super::format;
-use crate::wallet::{key::KeyView, state::State as KeyState};
+use crate::wallet::{state::State as KeyState, usecase::key::KeyView};
 
 /// Whether nothing more can come of the key.
 pub const fn over(state: KeyState) -> bool {

@@ -1,7 +1,10 @@
 //! The one answer to whether a key can be revoked or enabled from here, and why not.
 
 use super::data::{AccountRow, Data};
-use crate::wallet::{account::AccountView, key::KeyView, state::State as KeyState};
+use crate::wallet::{
+    state::State as KeyState,
+    usecase::{account::AccountView, key::KeyView},
+};
 
 /// Why nothing can be done with a key that is not there.
 pub const GONE: &str = "this key is not on record any more";

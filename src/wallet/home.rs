@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::{Error, Result},
-    model::Network,
+    records::model::Network,
     vault::{Backend, open_input},
 };
 use crate::text::clean;

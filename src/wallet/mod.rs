@@ -4,44 +4,20 @@
 //! as data, for a person to read), **execute** (the very plan that was shown, or *stale* when what it relied on has changed),
 //! **proof** (facts read back).
 
-pub mod account;
-pub mod agent;
-mod assessment;
-pub mod carry;
-mod chain;
 pub mod coin;
-pub mod control;
-pub mod elsewhere;
-pub mod enable;
+pub mod demo;
 pub mod error;
-pub mod facts;
-pub mod grant;
 pub mod home;
-pub mod inspect;
-pub mod inventory;
-pub mod key;
-mod label;
-pub mod model;
-pub mod network;
-pub mod notices;
-pub mod operation;
-pub mod playground;
 pub mod policy;
-pub mod proof;
-pub mod revoke;
-pub mod scan;
-pub mod second_node;
-pub mod secrets;
-pub mod send;
-mod signer;
+pub mod records;
+mod rpc;
+pub mod sandbox_profile;
 pub mod state;
-mod store;
-pub mod story;
+pub mod submit;
 #[cfg(test)]
 mod tests;
-pub mod transaction;
+pub mod usecase;
 mod vault;
-mod verify;
 // Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
 #[cfg(test)]
 #[path = "vault/tests.rs"]
@@ -53,10 +29,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use chain::in_process::InProcess;
 use error::{Class, Error, Result};
 use home::{Config, Home};
-use store::Store;
+use records::store::Store;
+use rpc::in_process::InProcess;
 pub use vault::{AskPassphrase, Backend, PassphraseSource, Question, SecretId, VaultError, hygiene::shield_process};
 use vault::{Status, Vault};
 
@@ -67,7 +43,7 @@ pub struct Wallet {
     store: Store,
     vault: Vault,
     /// How networks are reached, made once.
-    clients: network::Clients,
+    clients: rpc::services::Clients,
     /// The chain inside this program, on a sandbox home.
     sandbox: Option<InProcess>,
     /// Of a sandbox home that is being made: keeps other processes from making it too.
@@ -119,7 +95,7 @@ impl Wallet {
     }
 
     /// What is to be said besides the result of a command. Shared: it fills while commands run.
-    pub fn notices(&self) -> notices::Notices {
+    pub fn notices(&self) -> records::notices::Notices {
         self.store.notices()
     }
 
@@ -130,7 +106,7 @@ impl Wallet {
             Err(_) if records.is_file() => {}
             made => drop(made.map_err(|e| home::io_error("open", &records, &e))?),
         }
-        if !config.sandbox && playground::is_play_data(home.data()) {
+        if !config.sandbox && sandbox_profile::is_play_data(home.data()) {
             return Err(Error::failed(
                 "sandbox.closed",
                 format!("{} holds a sandbox and its play keys, and the config does not say so", home.data().display()),
@@ -141,13 +117,13 @@ impl Wallet {
             true => (
                 Store::open_play(&records)?,
                 Vault::of_play_keys(home.data()),
-                Some(playground::open_chain(home.data())),
+                Some(sandbox_profile::open_chain(home.data())),
             ),
             false => (Store::open(&records)?, Vault::open(home.data(), config.vault, passphrase), None),
         };
         store.set_networks(chain_ids(&config));
         let making = None;
-        let clients = network::Clients::default();
+        let clients = rpc::services::Clients::default();
         Ok(Self { home, config: RwLock::new(config), store, vault, clients, sandbox, making, for_one_command: false })
     }
 
@@ -165,7 +141,9 @@ impl Wallet {
 
     /// How many operations were sent and have no result on record yet.
     pub fn in_flight(&self) -> Result<usize> {
-        let waiting = |o: &model::Operation| matches!(o.progress, model::Progress::Signed | model::Progress::Sent);
+        let waiting = |o: &records::model::Operation| {
+            matches!(o.progress, records::model::Progress::Signed | records::model::Progress::Sent)
+        };
         Ok(self.operations(1000)?.iter().filter(|o| waiting(o)).count())
     }
 
@@ -224,13 +202,11 @@ impl From<crate::secret::SecretError> for Error {
     }
 }
 
-impl From<chain::ChainError> for Error {
-    fn from(error: chain::ChainError) -> Self {
+impl From<rpc::ChainError> for Error {
+    fn from(error: rpc::ChainError) -> Self {
         match error {
             // A limit of the person's, not a fault of the chain's: it has an exit code of its own.
-            chain::ChainError::TooDear(dear) => {
-                Error::new(Class::Limit, dear.code(), dear.to_string()).hint(dear.hint())
-            }
+            rpc::ChainError::TooDear(dear) => Error::new(Class::Limit, dear.code(), dear.to_string()).hint(dear.hint()),
             error => Error::new(Class::Chain, format!("chain.{}", error.code()), error.to_string()),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     coin::Coin,
     error::{Error, Result},
-    label,
+    records::label,
 };
 use crate::{
     abi::{Function, Interface, parse_address},

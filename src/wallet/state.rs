@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::model::{ApprovalRecord, Key, Origin};
+use super::records::model::{ApprovalRecord, Key, Origin};
 use crate::protocol::kernel_v2::{
     snapshot::Snapshot,
     status::{self, KnownApproval},

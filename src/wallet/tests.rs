@@ -9,11 +9,13 @@ use tempfile::TempDir;
 use super::{
     Backend, PassphraseSource, Wallet,
     error::Result,
-    grant::{Accepted, check_findings},
     home::Home,
-    key::KeyFile,
-    model::{Account, ApprovalRecord, Key, Origin, Seed},
-    revoke::Wish,
+    records::model::{Account, ApprovalRecord, Key, Origin, Seed},
+    usecase::{
+        grant::{Accepted, check_findings},
+        key::KeyFile,
+        revoke::Wish,
+    },
 };
 use crate::{
     policy::risk::{Effect, Finding, Severity},

@@ -16,7 +16,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use keyleash::wallet::playground::DEMO;
+use keyleash::wallet::sandbox_profile::DEMO;
 use serde_json::{Map, Value};
 
 /// Anvil's first two, known to everybody.

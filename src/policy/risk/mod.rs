@@ -10,7 +10,7 @@
 //! | [`words`] | R15, R16: conditions that say something else, everything or nothing |
 //! | [`repetition`] | R14: how often |
 //! | [`checked`] | what was looked at, and held |
-//! | wallet/grant.rs | R33-R35: what a grant does to keys that are there |
+//! | wallet/usecase/grant.rs | R33-R35: what a grant does to keys that are there |
 
 mod arguments;
 mod checked;

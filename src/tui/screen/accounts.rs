@@ -25,7 +25,7 @@ use crate::{
             sheet::{self, Row, Scroll},
         },
     },
-    wallet::{account::AccountView, coin::Coin, error::Error, network::check_name},
+    wallet::{coin::Coin, error::Error, records::label::check_name, usecase::account::AccountView},
 };
 
 /// The lines of the form.

@@ -19,11 +19,10 @@ use crate::{
     },
     wallet::{
         coin::Coin,
-        elsewhere::Completed,
         error::Error,
-        model::{Operation, Progress, Purpose},
-        operation::STILL_ALIVE,
-        revoke::Verdict,
+        records::model::{Operation, Progress, Purpose},
+        submit::operation::STILL_ALIVE,
+        usecase::{offline_signing::Completed, revoke::Verdict},
     },
 };
 

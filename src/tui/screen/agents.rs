@@ -19,7 +19,7 @@ use crate::{
         message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{agent::AgentView, policy::check_label},
+    wallet::{policy::check_label, usecase::agent::AgentView},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use crate::{
         message::{Effect, JobId, Notice, Report, Wrapped},
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{error::Error, inspect::Inspection, policy::check_label},
+    wallet::{error::Error, policy::check_label, usecase::inspect::Inspection},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,10 @@ use crate::{
         message::{Effect, EnablePreview, JobId, Report},
         widget::sheet::Row,
     },
-    wallet::{enable::Enabled, key::KeyView, state::State as KeyState},
+    wallet::{
+        state::State as KeyState,
+        usecase::{enable::Enabled, key::KeyView},
+    },
 };
 
 /// What enabling goes through once it was confirmed.

@@ -20,7 +20,7 @@ use crate::{
         message::{Effect, GrantRequest, JobId, PolicySource, Report},
         widget::sheet::{self, Row},
     },
-    wallet::{error::Error, grant::Holder, policy::check_label},
+    wallet::{error::Error, policy::check_label, usecase::grant::Holder},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::{
         message::{Effect, GrantPreview, GrantRequest, JobId, PolicySource, Report},
         widget::sheet::Row,
     },
-    wallet::{error::Error, grant::Granted, state::State},
+    wallet::{error::Error, state::State, usecase::grant::Granted},
 };
 
 #[derive(Debug)]

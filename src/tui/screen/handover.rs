@@ -14,7 +14,7 @@ use crate::{
         message::{Effect, JobId, Notice, Report},
         widget::sheet::{self, Row},
     },
-    wallet::key::KeyView,
+    wallet::usecase::key::KeyView,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

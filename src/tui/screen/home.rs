@@ -32,7 +32,7 @@ use crate::{
         theme::Theme,
         widget::{list::moved, sheet},
     },
-    wallet::{key::KeyView, revoke::Wish},
+    wallet::usecase::{key::KeyView, revoke::Wish},
 };
 
 /// Wide enough for both panes.

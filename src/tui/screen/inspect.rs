@@ -18,8 +18,8 @@ use crate::{
     },
     wallet::{
         error::Error,
-        key::KeyView,
         state::{DRAFT, State as KeyState},
+        usecase::key::KeyView,
     },
 };
 

@@ -23,8 +23,8 @@ use crate::{
     },
     wallet::{
         error::Error,
-        model::PaymasterKind,
-        network::{NetworkView, Probe, check_name},
+        records::{label::check_name, model::PaymasterKind},
+        usecase::network::{NetworkView, Probe},
     },
 };
 

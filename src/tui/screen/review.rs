@@ -18,7 +18,7 @@ use crate::{
         theme::Theme,
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::grant::Accepted,
+    wallet::usecase::grant::Accepted,
 };
 
 /// How long, in milliseconds, the confirming key must have been left alone: a held key repeats sooner than this, and what

@@ -20,13 +20,15 @@ use crate::{
         widget::sheet::Row,
     },
     wallet::{
-        account::AccountView,
-        carry::{Via, Way},
         coin::Coin,
         error::Class,
-        key::KeyView,
-        revoke::{PHASES, RevokeIntent, Revoked, Verdict, Wish},
         state::State as KeyState,
+        submit::routes::{Via, Way},
+        usecase::{
+            account::AccountView,
+            key::KeyView,
+            revoke::{PHASES, RevokeIntent, Revoked, Verdict, Wish},
+        },
     },
 };
 

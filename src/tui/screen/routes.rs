@@ -4,7 +4,7 @@ use super::{
     Cx, Opened, Screen, accounts, activity, agents, approval, deliver, enable, first_run, grant, home, inspect,
     networks, revoke, scan, send, settings, wizard,
 };
-use crate::{tui::data::AccountId, wallet::revoke::Wish};
+use crate::{tui::data::AccountId, wallet::usecase::revoke::Wish};
 
 /// What opens a screen answers with it, or, where it may have to say why not, with [`Opened`].
 trait Opens {

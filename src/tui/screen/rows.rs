@@ -6,11 +6,13 @@ use crate::{
     protocol::kernel_v2::permission::{Operation, Permission},
     tui::widget::sheet::Row,
     wallet::{
-        carry::{Payer, Price},
         coin::Coin,
-        enable::Step,
         error::Error,
-        operation::OperationOutcome,
+        submit::{
+            operation::OperationOutcome,
+            routes::{Payer, Price},
+        },
+        usecase::enable::Step,
     },
 };
 

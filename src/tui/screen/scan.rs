@@ -15,7 +15,7 @@ use crate::{
     },
     wallet::{
         error::Error,
-        scan::{FoundKey, Scan, ScanProgress},
+        usecase::scan::{FoundKey, Scan, ScanProgress},
     },
 };
 

@@ -37,8 +37,8 @@ use crate::{
     wallet::{
         coin::Coin,
         error::Error,
-        operation::OperationOutcome,
-        send::{Actor, Judging, PHASES, SendIntent, Verdict},
+        submit::operation::OperationOutcome,
+        usecase::send::{Actor, Judging, PHASES, SendIntent, Verdict},
     },
 };
 

@@ -9,7 +9,7 @@ use crate::{
         message::{Effect, JobId, Report},
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{error::Error, secrets::BackendView},
+    wallet::{error::Error, usecase::secrets::BackendView},
 };
 
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use crate::{
         message::{Effect, JobId, Notice},
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{error::Error, grant::Accepted},
+    wallet::{error::Error, usecase::grant::Accepted},
 };
 
 #[derive(Debug)]

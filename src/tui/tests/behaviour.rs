@@ -10,7 +10,12 @@ use crate::{
         message::{AccountRequest, Effect, Msg, OwnerFrom, PolicySource, Reached, Report},
         screen::review::QUIET,
     },
-    wallet::{Question, carry::Via, grant::Holder, revoke::Wish, state::State},
+    wallet::{
+        Question,
+        state::State,
+        submit::routes::Via,
+        usecase::{grant::Holder, revoke::Wish},
+    },
 };
 
 fn sends(bench: &Bench) -> bool {
@@ -512,7 +517,7 @@ fn a_queued_key_is_enabled_with_what_must_come_first() {
 }
 
 /// Leaves the revoke screen while it is under way; what it comes to is told by the notice.
-fn left_while_sending(revoked: crate::wallet::revoke::Revoked) -> Bench {
+fn left_while_sending(revoked: crate::wallet::usecase::revoke::Revoked) -> Bench {
     let mut bench = reviewing(40);
     bench.keys("y⎋⎋");
     let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
@@ -522,9 +527,9 @@ fn left_while_sending(revoked: crate::wallet::revoke::Revoked) -> Bench {
 
 #[test]
 fn a3_a_notice_claims_what_the_screen_would_have_claimed_and_no_more() {
-    use crate::wallet::{error::Error, revoke::Remaining};
+    use crate::wallet::{error::Error, usecase::revoke::Remaining};
     let proven = made_up::revoked();
-    let panic = crate::wallet::revoke::Revoked {
+    let panic = crate::wallet::usecase::revoke::Revoked {
         proofs: Vec::new(),
         proof: None,
         ends_keys: false,
@@ -532,13 +537,13 @@ fn a3_a_notice_claims_what_the_screen_would_have_claimed_and_no_more() {
         ..made_up::revoked()
     };
     // Two of three are proven.
-    let two_of_three = crate::wallet::revoke::Revoked {
+    let two_of_three = crate::wallet::usecase::revoke::Revoked {
         proofs: vec![proven.proofs[0].clone(); 2],
         not_proven: Some(Error::failed("revoke.not_proven", "watcher can still act")),
         ..made_up::revoked()
     };
-    let unproven = crate::wallet::revoke::Revoked { proofs: Vec::new(), proof: None, ..made_up::revoked() };
-    let remaining = crate::wallet::revoke::Revoked {
+    let unproven = crate::wallet::usecase::revoke::Revoked { proofs: Vec::new(), proof: None, ..made_up::revoked() };
+    let remaining = crate::wallet::usecase::revoke::Revoked {
         remaining: vec![Remaining {
             what: "default validator".into(),
             address: made_up::TREASURY,
@@ -546,8 +551,12 @@ fn a3_a_notice_claims_what_the_screen_would_have_claimed_and_no_more() {
         }],
         ..made_up::revoked()
     };
-    let lifted =
-        crate::wallet::revoke::Revoked { proofs: Vec::new(), proof: None, ends_keys: false, ..made_up::revoked() };
+    let lifted = crate::wallet::usecase::revoke::Revoked {
+        proofs: Vec::new(),
+        proof: None,
+        ends_keys: false,
+        ..made_up::revoked()
+    };
     let still = format!("something else can still act: default validator {}", made_up::TREASURY);
     for (revoked, words, good) in [
         (proven, "revoked, and that is proven", true),
@@ -568,7 +577,7 @@ fn a3_a_notice_claims_what_the_screen_would_have_claimed_and_no_more() {
 
 #[test]
 fn a3_the_screen_says_remaining_and_not_proven_as_the_notice_does() {
-    use crate::wallet::revoke::{Remaining, Revoked};
+    use crate::wallet::usecase::revoke::{Remaining, Revoked};
     let shown = |revoked: Revoked| {
         let mut bench = reviewing(60);
         bench.keys("y");
@@ -585,7 +594,7 @@ fn a3_the_screen_says_remaining_and_not_proven_as_the_notice_does() {
 
 #[test]
 fn a3_what_is_followed_later_gets_the_same_verdict() {
-    use crate::wallet::{elsewhere::Completed, revoke::Verdict};
+    use crate::wallet::usecase::{offline_signing::Completed, revoke::Verdict};
     let followed = made_up::followed();
     assert_eq!(followed.verdict(), Some(Verdict::Proven));
     let unproven = Completed { proofs: Vec::new(), ..made_up::followed() };
@@ -598,7 +607,7 @@ fn a3_what_is_followed_later_gets_the_same_verdict() {
 
 #[test]
 fn a5_what_a_job_came_to_is_told_whoever_has_left() {
-    use crate::wallet::agent::AgentView;
+    use crate::wallet::usecase::agent::AgentView;
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("a");
     let job = bench.job(|e| matches!(e, Effect::ReadAgents { .. }));

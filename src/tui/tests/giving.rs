@@ -13,8 +13,12 @@ use crate::{
         message::{Effect, Msg, PolicySource, Report},
     },
     wallet::{
-        agent::AgentView, coin::Coin, error::Error, grant::Holder, operation::OperationOutcome, playground::DEMO,
-        policy::End, send::Actor,
+        coin::Coin,
+        error::Error,
+        policy::End,
+        sandbox_profile::DEMO,
+        submit::operation::OperationOutcome,
+        usecase::{agent::AgentView, grant::Holder, send::Actor},
     },
 };
 

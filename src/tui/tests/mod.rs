@@ -59,7 +59,7 @@ impl Bench {
     }
 
     /// The chain says something else of an account.
-    fn refreshed(&mut self, name: &str, change: impl FnOnce(&mut crate::wallet::account::AccountView)) {
+    fn refreshed(&mut self, name: &str, change: impl FnOnce(&mut crate::wallet::usecase::account::AccountView)) {
         let mut account = made_up::accounts().into_iter().find(|a| a.name == name).unwrap();
         change(&mut account);
         let job = self.model.jobs.start("reading", false);

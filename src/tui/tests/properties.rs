@@ -12,7 +12,7 @@ use crate::{
         message::{Effect, Msg, Report},
         screen::review::QUIET,
     },
-    wallet::{agent::AgentView, key::KeyView},
+    wallet::usecase::{agent::AgentView, key::KeyView},
 };
 
 #[derive(Debug, Clone)]

@@ -26,7 +26,7 @@ use crate::{
         runner::Event,
         theme::Theme,
     },
-    wallet::{Backend, PassphraseSource, Wallet, account::OwnerSource, home::Home, model::Network},
+    wallet::{Backend, PassphraseSource, Wallet, home::Home, records::model::Network, usecase::account::OwnerSource},
 };
 
 /// How long anything may take on a machine that is busy.
@@ -303,12 +303,12 @@ fn a6_what_changes_nothing_draws_nothing_and_what_another_process_does_is_seen()
     assert!(unchanged - draws < 5, "{} frames were drawn for nothing", unchanged - draws);
     let home = Home::at(&real.folder.path().join("home"));
     let other = Wallet::open(home, PassphraseSource::StandardInput).unwrap();
-    let intent = crate::wallet::revoke::RevokeIntent::keys("treasury", &["mint-bot".to_owned()]);
+    let intent = crate::wallet::usecase::revoke::RevokeIntent::keys("treasury", &["mint-bot".to_owned()]);
     let ended = real.runtime.block_on(async {
         let plan = other.plan_revoke(intent).await?;
         other.execute_revoke(plan).await
     });
-    assert!(ended.is_ok_and(|revoked| revoked.verdict() == crate::wallet::revoke::Verdict::Proven));
+    assert!(ended.is_ok_and(|revoked| revoked.verdict() == crate::wallet::usecase::revoke::Verdict::Proven));
     real.clock(asked + 70);
     real.wait_for("▸ mint-bot    revoked");
 }

@@ -1,7 +1,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::wallet::{PassphraseSource, Wallet, network::zerodev};
+use crate::wallet::{PassphraseSource, Wallet, usecase::network::zerodev};
 
 fn initialized() -> (TempDir, Home) {
     let folder = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ fn text_files_are_read_up_to_their_limit() {
 
 #[test]
 fn k18_a_remote_node_that_is_asked_in_the_clear_is_said_once() {
-    use crate::wallet::network::in_the_clear;
+    use crate::wallet::usecase::network::in_the_clear;
     for near in [
         "https://rpc.example.org/key",
         "http://127.0.0.1:8545",
@@ -144,7 +144,7 @@ async fn k20_play_keys_get_no_account_on_a_live_network_however_the_config_is_ed
     let live = "\n[network.live]\nchain_id = 1\nrpc = \"https://rpc.example.org\"\n";
     let config = fs::read_to_string(home.config_file()).unwrap();
     let made = async |wallet: &Wallet, network: &str| {
-        let owner = crate::wallet::account::OwnerSource::New;
+        let owner = crate::wallet::usecase::account::OwnerSource::New;
         let kernel = crate::protocol::kernel_v2::generation::KernelVersion::DEFAULT;
         wallet.new_account("mine", network, owner, kernel, alloy::primitives::U256::ZERO).await.map(|_| ())
     };

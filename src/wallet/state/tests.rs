@@ -11,7 +11,7 @@ use crate::{
         revocation::Nonces,
         snapshot::Route,
     },
-    wallet::model::Origin,
+    wallet::records::model::Origin,
 };
 
 const NOW: u64 = 1_800_000_000;

@@ -19,9 +19,9 @@ use crate::{
     },
     wallet::{
         coin::Coin,
-        grant::Holder,
-        playground::DEMO,
         policy::{End, Limit, Policy, PolicyPermission, Start, ValidatorChoice, check_label},
+        sandbox_profile::DEMO,
+        usecase::grant::Holder,
     },
 };
 

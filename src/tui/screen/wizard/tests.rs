@@ -15,9 +15,9 @@ use crate::{
     tui::keymap::Command,
     wallet::{
         coin::Coin,
-        grant::Holder,
-        playground::DEMO,
         policy::{End, Start as From},
+        sandbox_profile::DEMO,
+        usecase::grant::Holder,
     },
 };
 

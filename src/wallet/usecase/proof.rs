@@ -1,0 +1,982 @@
+//! Proof that a key has lost its power: the same attempts, before and after.
+//!
+//! What counts is a change (docs/kernel-v2.md#revoking): an attempt that would have passed but for our missing session signature (or got as
+//! far as the key's own scope) and is now refused because the turn is over or the key is not enabled. A refusal alone proves
+//! nothing: AA24 is what any wrong signature gets.
+//!
+//! What a proof stands on is the node's own word, and said so: the transaction's receipt, with the EntryPoint's event for the
+//! operation in it, in a block after the plan's; the block that everything was read at, with its hash; and how final that is.
+
+use crate::protocol::kernel_v2::snapshot::Snapshot;
+use crate::protocol::kernel_v2::status::may_return;
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, Bytes};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    second_node::{Replays, SecondNode, SecondView},
+    send::calls_in_words,
+};
+use crate::wallet::rpc::services::Services;
+use crate::wallet::{
+    Wallet,
+    error::{Class, Error, Kind, Result},
+    now,
+    records::model::{Account, ApprovalRecord, Carrier},
+    rpc::{At, CallRequest, ChainError, outcome_in},
+    submit::operation::OperationOutcome,
+};
+use crate::{
+    erc4337::{
+        faults::{Fault, Revert},
+        v06::UserOperation,
+    },
+    protocol::kernel_v2::{
+        account::{AccountCall, enable_key, validate_user_op},
+        approval::{Approval, EnableData},
+        generation::{ENTRY_POINT, Generation},
+        permission::Scope,
+        revocation::SESSION_MODES,
+        signature::{self, DUMMY_SIGNATURE},
+        witness::witness,
+    },
+};
+
+/// Evidence that a key can do nothing any more, read from the chain after the fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    pub key_id: String,
+    pub block: u64,
+    pub transaction_hash: B256,
+    /// What the validator stores for the key's address: nothing after `disable`. A sweep leaves it there, under a turn that is
+    /// invalid.
+    pub session_data: Option<EnableData>,
+    pub last_nonce: String,
+    pub invalid_nonce: String,
+    /// The refusals that the key's own approvals get now.
+    pub replay: String,
+    /// What the same attempts were answered before.
+    #[serde(default)]
+    pub before: String,
+    #[serde(default)]
+    pub before_block: u64,
+    /// The validator would take the approval again if the owner set its nonces back.
+    #[serde(default = "yes")]
+    pub can_return: bool,
+    /// What was tried, with its answers before and after.
+    #[serde(default)]
+    pub attempts: Vec<Tried>,
+    #[serde(flatten)]
+    pub ground: Ground,
+}
+
+/// Of a proof that does not say: the cautious answer.
+const fn yes() -> bool {
+    true
+}
+
+/// One attempt to use what a key's holder has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    pub attempt: String,
+    /// What it would have done.
+    pub would: String,
+    pub before: String,
+    pub after: String,
+}
+
+/// What a proof stands on. A proof of an earlier version of keyleash has nothing of it on record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ground {
+    /// Of the block that the proof was read at.
+    pub block_hash: Option<B256>,
+    /// Who told it: scheme, host and port of the node.
+    pub node: String,
+    /// How firm that block is; `None` where the node does not say.
+    pub tag: Option<BlockTag>,
+    /// The block of the transaction, by its receipt.
+    pub receipt_block: Option<u64>,
+    pub second_node: Option<SecondNode>,
+}
+
+/// How firm a block is, in the words of JSON-RPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockTag {
+    Latest,
+    Safe,
+    Finalized,
+}
+
+impl Ground {
+    /// Who told the proof at `block`, and how final it is.
+    pub fn words(&self, block: u64) -> String {
+        if self.node.is_empty() {
+            return "which node told it is not on record".to_owned();
+        }
+        let firm = match self.tag {
+            Some(BlockTag::Finalized) => "final".to_owned(),
+            Some(BlockTag::Safe) => format!("safe, and not final until block {block} is finalized"),
+            Some(BlockTag::Latest) => format!("not final until block {block} is finalized"),
+            None => "this node does not say which blocks are final".to_owned(),
+        };
+        let second = self.second_node.as_ref().map_or_else(String::new, |second| format!("; {second}"));
+        format!("as told by {}; {firm}{second}", self.node)
+    }
+}
+
+/// Evidence that the panic is on: no session key can act, whatever it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    pub block: u64,
+    pub transaction_hash: B256,
+    /// As the account answers it.
+    pub disabled_mode: u32,
+    #[serde(flatten)]
+    pub ground: Ground,
+}
+
+/// A mined transaction, as the node itself tells it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::wallet) struct Mined {
+    pub block: u64,
+    block_hash: B256,
+    transaction: B256,
+}
+
+/// A key that is taken back.
+#[derive(Debug, Clone)]
+pub(in crate::wallet) struct Target {
+    /// Its id on record, or its address when it is known by that only.
+    pub id: String,
+    pub label: String,
+    pub generation: Generation,
+    pub session_key: Address,
+    /// Missing when nobody here knows what it may do.
+    pub scope: Option<Scope>,
+    /// The approvals this ends.
+    pub ends: Vec<ApprovalRecord>,
+    /// What the validator held for it, and nobody here has the approval of.
+    pub foreign: Option<EnableData>,
+}
+
+/// What the chain answers to an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::wallet) enum Answer {
+    /// Only the session key's own signature was missing.
+    Passes,
+    /// The turn is over, or the key is not enabled.
+    Dead(Fault),
+    /// It got as far as the scope, the window or the paymaster.
+    Scope(Fault),
+    /// No text: the panic is on, nothing is routed, the node did not answer, or something else.
+    Silent,
+}
+
+impl Answer {
+    fn read(answer: std::result::Result<Bytes, ChainError>) -> Self {
+        let error = match answer {
+            Ok(_) => return Self::Passes,
+            Err(error) => error,
+        };
+        let Some(Fault::CallReverts(Revert::Text(text))) = error.fault() else { return Self::Silent };
+        let fault = Fault::from_entry_point(&format!("AA23 reverted: {text}"));
+        match fault {
+            Fault::ApprovalNonce | Fault::NotEnabled => Self::Dead(fault),
+            Fault::TargetMismatch
+            | Fault::ValueLimitExceeded
+            | Fault::PermissionFailed
+            | Fault::PaymasterMismatch
+            | Fault::PaymasterNotSet
+            | Fault::RunsExceeded
+            | Fault::InvalidExecutionRule
+            | Fault::OperationMismatch => Self::Scope(fault),
+            _ => Self::Silent,
+        }
+    }
+
+    pub(in crate::wallet) fn is_alive(&self) -> bool {
+        matches!(self, Self::Passes | Self::Scope(_))
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Passes => {
+                f.write_str("goes through, but for the session key's own signature, which only its holder can make")
+            }
+            Self::Dead(Fault::ApprovalNonce) => f.write_str("SessionKeyValidator: invalid nonce"),
+            Self::Dead(_) => f.write_str("SessionKeyValidator: session key not enabled"),
+            Self::Scope(fault) => write!(f, "{fault}"),
+            Self::Silent => f.write_str("refused without a reason"),
+        }
+    }
+}
+
+/// An attempt to use what a key's holder has.
+pub(in crate::wallet) struct Attempt {
+    /// What is tried: `enable it with its first call`.
+    pub name: &'static str,
+    /// What it would do.
+    would: String,
+    /// As an enabled key; otherwise with the approval.
+    uses: bool,
+    request: CallRequest,
+}
+
+/// An approval that was judged over, and goes through all the same.
+struct Alive {
+    label: String,
+    generation: Generation,
+    enable: EnableData,
+    uses: bool,
+    tried: &'static str,
+    answer: Answer,
+}
+
+/// What the attempts with one approval were answered while the key had its power, and what the turns were.
+#[derive(Debug, Clone)]
+pub(in crate::wallet) struct Control {
+    block: u64,
+    last_nonce: u128,
+    held: bool,
+    answers: Vec<Answer>,
+}
+
+/// Keys that are about to end, each with a control for each of its approvals.
+pub(in crate::wallet) type Watched = Vec<(Target, Vec<Control>)>;
+
+/// The block that the controls were taken at.
+pub(in crate::wallet) fn planned_at(watched: &Watched) -> Option<u64> {
+    watched.iter().flat_map(|(_, controls)| controls.iter().map(|c| c.block)).max()
+}
+
+const NEEDS: &str = "treat the key as still active, and run revoke again";
+
+/// How often a receipt is asked for: behind a load balancer the next machine may lag.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(400);
+
+impl Target {
+    /// The approvals that are tried, as enable data and signed approval.
+    fn tried(&self) -> Vec<(EnableData, Option<&ApprovalRecord>)> {
+        let known = self.ends.iter().map(|a| (a.request.enable, Some(a)));
+        known.chain(self.foreign.iter().map(|f| (*f, None))).collect()
+    }
+
+    fn all_attempts(&self, account: &Account) -> Vec<Vec<Attempt>> {
+        self.tried().into_iter().map(|(enable, approval)| self.attempts(account, &enable, approval)).collect()
+    }
+
+    /// Everything the holder has: enabling it with the approval, and using it, through the account as an operation does; and
+    /// both asked of the validator itself, for when the account lets nobody through or routes elsewhere.
+    fn attempts(&self, account: &Account, enable: &EnableData, approval: Option<&ApprovalRecord>) -> Vec<Attempt> {
+        let everything = Scope { valid_after: 0, valid_until: 0, paymaster: enable.paymaster, permissions: Vec::new() };
+        let function =
+            approval.map_or(crate::protocol::kernel_v2::account::selector::EXECUTE, ApprovalRecord::selector);
+        let made = witness(self.scope.as_ref().unwrap_or(&everything), function, self.generation);
+        let session = signature::session(enable.session_key, &DUMMY_SIGNATURE, &made.proof);
+        let validation = |signature: Bytes, from: Address, to: Address| {
+            let user_op = UserOperation {
+                sender: account.address,
+                call_data: made.call_data.clone(),
+                paymaster_and_data: made.paymaster_and_data.clone(),
+                signature,
+                ..UserOperation::default()
+            };
+            let hash = user_op.hash(ENTRY_POINT, account.chain_id);
+            CallRequest { from: Some(from), ..CallRequest::new(to, validate_user_op(&user_op, hash)) }
+        };
+        let validator = self.generation.address();
+        let call =
+            calls_in_words(&AccountCall::decode(&made.call_data), &[], crate::wallet::coin::Coin::of(account.chain_id))
+                .join("; ");
+        let mut attempts = Vec::new();
+        if let Some((record, signed)) = approval.and_then(|a| Some((a, a.signature.clone()?))) {
+            let approval = Approval { request: record.request.clone(), signature: signed };
+            let request = validation(signature::enable_and_use(&approval, &session), ENTRY_POINT, account.address);
+            let would = format!("enables the key and {call}");
+            attempts.push(Attempt { name: "enable it with its first call", would, uses: false, request });
+        }
+        let request = validation(signature::use_enabled(&session), ENTRY_POINT, account.address);
+        attempts.push(Attempt { name: "use it as an enabled key", would: call.clone(), uses: true, request });
+        let enabling =
+            CallRequest { from: Some(account.address), ..CallRequest::new(validator, enable_key(&enable.encode())) };
+        let (name, would) = ("enable it, asked of the validator itself", "enables the key".to_owned());
+        attempts.push(Attempt { name, would, uses: false, request: enabling });
+        let request = validation(session, account.address, validator);
+        let name = "use it as an enabled key, asked of the validator itself";
+        attempts.push(Attempt { name, would: call, uses: true, request });
+        attempts
+    }
+}
+
+impl Services {
+    /// All attempts in one go. One that is not answered proves nothing, either way.
+    pub(in crate::wallet) async fn answers(&self, attempts: &[Vec<Attempt>], at: At) -> Vec<Vec<Answer>> {
+        let requests: Vec<CallRequest> = attempts.iter().flatten().map(|a| a.request.clone()).collect();
+        let mut answers = self.node.call_each("a replay", &requests, at).await.into_iter().map(Answer::read);
+        attempts.iter().map(|list| list.iter().map(|_| answers.next().unwrap_or(Answer::Silent)).collect()).collect()
+    }
+
+    /// Tries each approval of each target while it should still have its power.
+    pub(in crate::wallet) async fn watch(
+        &self,
+        account: &Account,
+        targets: Vec<Target>,
+        picture: &Snapshot,
+    ) -> Watched {
+        let attempts: Vec<Vec<Attempt>> = targets.iter().flat_map(|t| t.all_attempts(account)).collect();
+        let mut answers = self.answers(&attempts, At::Block(picture.block)).await.into_iter();
+        let mut watched = Vec::with_capacity(targets.len());
+        for target in targets {
+            let control = |(enable, _): (EnableData, Option<&ApprovalRecord>)| Control {
+                block: picture.block,
+                last_nonce: picture.nonces(target.generation).last,
+                held: picture.holds(target.generation, &enable),
+                answers: answers.next().unwrap_or_default(),
+            };
+            let controls = target.tried().into_iter().map(control).collect();
+            watched.push((target, controls));
+        }
+        watched
+    }
+
+    /// Tries what a picture says is over. One read is no evidence that a key is dead: what goes through all the same is.
+    async fn alive_though_over(&self, account: &Account, over: &[Target], picture: &Snapshot) -> Vec<Alive> {
+        let attempts: Vec<Vec<Attempt>> = over.iter().flat_map(|t| t.all_attempts(account)).collect();
+        let answers = self.answers(&attempts, At::Block(picture.block)).await;
+        let tried = over.iter().flat_map(|t| t.tried().into_iter().map(move |(enable, _)| (t, enable)));
+        let mut alive = Vec::new();
+        for ((target, enable), (attempts, answers)) in tried.zip(attempts.iter().zip(answers)) {
+            let held = picture.sessions.get(&(target.generation, enable.session_key));
+            let other_is_enabled = held.is_some_and(|held| *held != enable);
+            for (attempt, answer) in attempts.iter().zip(answers) {
+                // Where another approval of the key is enabled, using the key is no test of this one. What the account answers to a
+                // use is its present validator's word, whichever that is: only the key's own validator is asked about it.
+                let is_test = !attempt.uses || !other_is_enabled && attempt.request.to != account.address;
+                if answer.is_alive() && is_test {
+                    alive.push(Alive {
+                        label: target.label.clone(),
+                        generation: target.generation,
+                        enable,
+                        uses: attempt.uses,
+                        tried: attempt.name,
+                        answer,
+                    });
+                }
+            }
+        }
+        alive
+    }
+
+    /// Before a plan: what is judged over is tried as well. Where the node contradicts itself, the worse of its answers goes into
+    /// the picture, so that a revocation ends it; and no claim is made of what it says.
+    pub(in crate::wallet) async fn try_over(
+        &self,
+        account: &Account,
+        over: &[Target],
+        picture: &mut Snapshot,
+    ) -> Option<Error> {
+        let alive = self.alive_though_over(account, over, picture).await;
+        let contradiction = self.contradiction(&alive)?;
+        for Alive { generation, enable, uses, .. } in &alive {
+            let nonces = picture.nonces.entry(*generation).or_default();
+            nonces.invalid = nonces.invalid.min(enable.nonce.saturating_sub(1));
+            if *uses {
+                picture.sessions.insert((*generation, enable.session_key), *enable);
+            } else {
+                nonces.last = nonces.last.min(enable.nonce.saturating_sub(1));
+            }
+        }
+        Some(contradiction)
+    }
+
+    /// After a revocation: what needed nothing before is tried once more in the state that it left.
+    pub(in crate::wallet) async fn still_over(&self, account: &Account, over: &[Target], block: u64) -> Option<Error> {
+        if over.is_empty() {
+            return None;
+        }
+        let keys: Vec<Address> = over.iter().map(|t| t.session_key).collect();
+        match self.snapshot_from(&account.wanted(&keys), block).await {
+            Ok(picture) => self.contradiction(&self.alive_though_over(account, over, &picture).await),
+            Err(error) => {
+                let message = format!("it was mined, but could not be read back: {}", error.message);
+                Some(Error { message, ..error })
+            }
+        }
+    }
+
+    fn contradiction(&self, alive: &[Alive]) -> Option<Error> {
+        let Alive { label, tried, answer, .. } = alive.first()?;
+        let message = format!(
+            "not proven: {} contradicts itself about {label}: by what it reads from the validator the key is over, and an \
+             attempt to {tried} {answer}",
+            self.origin()
+        );
+        let hint = "treat the key as still active; ask another node (`network add` with another --rpc), and until then stop every \
+                    key with `keyleash revoke ACCOUNT --panic`";
+        Some(Error::new(Class::Chain, "chain.contradiction", message).of(Kind::Contradiction).hint(hint))
+    }
+
+    /// What a proof that was read at `block` stands on. Asked last: a chain that was rewritten meanwhile shows now.
+    async fn ground(&self, mined: &Mined, block: u64) -> Result<Ground> {
+        let blocks = self.node.blocks(&[mined.block, block]).await?;
+        let [Some(of_receipt), Some(of_proof)] = blocks.as_slice() else {
+            let message = format!("{} does not have block {block}, of which it told", self.origin());
+            return Err(Error::new(Class::Chain, "chain.contradiction", message).of(Kind::Contradiction).hint(NEEDS));
+        };
+        if of_receipt.hash != mined.block_hash {
+            let message = format!(
+                "not proven: by its receipt the transaction is in block {} with the hash {}, and by {} that block has the hash {}",
+                mined.block,
+                mined.block_hash,
+                self.origin(),
+                of_receipt.hash
+            );
+            return Err(Error::new(Class::Chain, "chain.contradiction", message)
+                .of(Kind::Contradiction)
+                .hint("the chain was rewritten meanwhile, or the node is wrong: follow it with `keyleash status`"));
+        }
+        Ok(Ground {
+            block_hash: Some(of_proof.hash),
+            node: self.origin(),
+            tag: self.firmness(block).await,
+            receipt_block: Some(mined.block),
+            second_node: None,
+        })
+    }
+
+    /// How firm a block is now; `None` where the node knows no such tags.
+    async fn firmness(&self, block: u64) -> Option<BlockTag> {
+        let heads = self.node.heads().await;
+        match (heads.finalized, heads.safe) {
+            (None, None) => None,
+            (Some(finalized), _) if finalized >= block => Some(BlockTag::Finalized),
+            (_, Some(safe)) if safe >= block => Some(BlockTag::Safe),
+            _ => Some(BlockTag::Latest),
+        }
+    }
+}
+
+impl Wallet {
+    /// What was proven about a key on record, in the order in which it was.
+    pub fn proofs(&self, key: &str) -> Result<Vec<Proof>> {
+        let id = self.find_key(key)?.key.id;
+        self.store.read(|r| r.proofs(&id))
+    }
+
+    /// These keys with controls from a picture taken before they end.
+    pub(in crate::wallet) async fn watch(
+        &self,
+        account: &Account,
+        services: &Services,
+        key_ids: &[String],
+        picture: &Snapshot,
+    ) -> Result<Watched> {
+        Ok(services.watch(account, self.targets_of(account, key_ids, picture)?, picture).await)
+    }
+
+    /// The same at the block before the one that took them back, for an operation that is found again. Nodes that keep no
+    /// earlier state cannot tell.
+    pub(in crate::wallet) async fn watched_before(
+        &self,
+        account: &Account,
+        services: &Services,
+        key_ids: &[String],
+        block: u64,
+    ) -> Result<Watched> {
+        let mut keys = self.known_keys(account)?;
+        // A key that is known by its address only.
+        keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
+        let before = block.saturating_sub(1);
+        let picture = services.snapshot_at(&account.wanted(&keys), before).await?;
+        self.watch(account, services, key_ids, &picture).await
+    }
+
+    /// The transaction of an operation as the node itself tells it, not as the bundler does: in a block after `planned`, and
+    /// with the EntryPoint's event that says that the operation went through.
+    pub(in crate::wallet) async fn mined(
+        &self,
+        services: &Services,
+        account: Address,
+        operation: &OperationOutcome,
+        planned: Option<u64>,
+    ) -> Result<Mined> {
+        let node = services.origin();
+        let not_proven = |what: String| Error::failed("revoke.not_proven", format!("not proven: {what}")).hint(NEEDS);
+        let Some(transaction) = operation.transaction_hash else {
+            return Err(not_proven("the operation is in no transaction".into()));
+        };
+        let mut receipt = None;
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            receipt = services.node.receipt(transaction).await?;
+            if receipt.is_some() {
+                break;
+            }
+        }
+        let Some(receipt) = receipt else {
+            let what = format!("{node} knows no transaction {transaction}, in which the operation is said to be");
+            return Err(not_proven(what));
+        };
+        let record = self.store.read(|r| r.operation(operation.user_op_hash))?;
+        let carried = match record.map(|record| record.carrier) {
+            Some(Carrier::UserOp(_)) => Some(operation.user_op_hash),
+            Some(Carrier::Transaction(sent)) => sent.carries,
+            None => Some(operation.user_op_hash).filter(|hash| *hash != transaction),
+        };
+        match carried.map(|hash| outcome_in(&receipt.logs, ENTRY_POINT, hash)) {
+            Some(None) => {
+                return Err(not_proven(format!(
+                    "by {node} the transaction {transaction} has no event of the EntryPoint for our operation"
+                )));
+            }
+            Some(Some(outcome)) if !outcome.success || outcome.sender != account => {
+                return Err(not_proven(format!("by {node} the operation in {transaction} did not go through")));
+            }
+            Some(Some(_)) => {}
+            None if !receipt.success => {
+                return Err(not_proven(format!("by {node} the transaction {transaction} failed")));
+            }
+            None => {}
+        }
+        if let Some(planned) = planned.filter(|planned| receipt.block_number <= *planned) {
+            let message = format!(
+                "not proven: {node} says that the transaction {transaction} is in block {}, and it was planned at block {planned}",
+                receipt.block_number
+            );
+            return Err(Error::new(Class::Chain, "chain.contradiction", message).of(Kind::Contradiction).hint(NEEDS));
+        }
+        Ok(Mined { block: receipt.block_number, block_hash: receipt.block_hash, transaction })
+    }
+
+    /// Proves every key of a mined revocation, and only then calls it revoked on record. Answers what was proven, and the
+    /// first reason why something was not.
+    pub(in crate::wallet) async fn prove_all(
+        &self,
+        account: &Account,
+        services: &Services,
+        watched: &Watched,
+        mined: &Mined,
+    ) -> (Vec<Proof>, Option<Error>) {
+        match self.proven(account, services, watched, mined).await {
+            Ok(proven) => proven,
+            Err(error) => (Vec::new(), Some(error)),
+        }
+    }
+
+    async fn proven(
+        &self,
+        account: &Account,
+        services: &Services,
+        watched: &Watched,
+        mined: &Mined,
+    ) -> Result<(Vec<Proof>, Option<Error>)> {
+        let unread = |error: Error| {
+            let message = format!("it was mined, but could not be read back: {}", error.message);
+            Error { message, ..error }
+        };
+        let keys: Vec<Address> = watched.iter().map(|(t, _)| t.session_key).collect();
+        let picture = services.snapshot_from(&account.wanted(&keys), mined.block).await.map_err(unread)?;
+        if let Some(contradiction) = services.contradiction_in(&account.wanted(&keys), &picture).await {
+            return Err(Error { message: format!("not proven: {}", contradiction.message), ..contradiction });
+        }
+        let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
+        let answers = services.answers(&attempts, At::Block(picture.block)).await;
+        let replays = Replays { attempts: &attempts, answers: &answers };
+        let second = services.second_view(&account.wanted(&keys), &picture, mined.block, Some(replays)).await;
+        let mut ground = match services.ground(mined, picture.block).await {
+            Ok(ground) => ground,
+            Err(error) if error.kind == Kind::Contradiction => return Err(error),
+            Err(error) => return Err(unread(error)),
+        };
+        match second {
+            SecondView::None => {}
+            SecondView::Said(second) => ground.second_node = Some(second),
+            SecondView::Differs(disagreement) => return Err(disagreement.error("not proven")),
+        }
+        let mut proofs = Vec::with_capacity(watched.len());
+        let mut not_proven = None;
+        let mut answers = answers.into_iter();
+        for (target, controls) in watched {
+            let after: Vec<Vec<Answer>> = answers.by_ref().take(target.tried().len()).collect();
+            let proven = prove(account, target, controls, &after, &picture, mined, &ground).and_then(|proof| {
+                self.store.note(|w| {
+                    if let Some(mut key) = w.read().key(&target.id)? {
+                        key.revoked_at = Some(now());
+                        w.put_key(&key)?;
+                        w.put_proof(&key.id, now(), &proof)?;
+                    }
+                    Ok(())
+                })?;
+                Ok(proof)
+            });
+            match proven {
+                Ok(proof) => proofs.push(proof),
+                Err(error) => {
+                    not_proven.get_or_insert(error);
+                }
+            }
+        }
+        Ok((proofs, not_proven))
+    }
+
+    /// Reads a proof of before once more: whether the keys are still without power, in the chain that the proof was read from.
+    /// The proofs learn how firm their block is by now. Answers why they do not hold any more.
+    pub(in crate::wallet) async fn read_again(
+        &self,
+        account: &Account,
+        services: &Services,
+        key_ids: &[String],
+        proofs: &mut [Proof],
+    ) -> Result<Option<Error>> {
+        let block = proofs.iter().map(|p| p.block).max().unwrap_or_default();
+        let unread = |error: Error| Error {
+            message: format!("proven at block {block}, and what holds now could not be read: {}", error.message),
+            ..error
+        };
+        let mut keys = self.known_keys(account)?;
+        keys.extend(key_ids.iter().filter_map(|id| id.parse::<Address>().ok()));
+        let picture = services.snapshot_from(&account.wanted(&keys), block).await.map_err(unread)?;
+        if let SecondView::Differs(disagreement) = services.second_view(&account.wanted(&keys), &picture, 0, None).await
+        {
+            return Ok(Some(disagreement.error("not proven any more")));
+        }
+        for proof in proofs.iter_mut() {
+            let now = services.node.block(proof.block).await.map_err(|error| unread(error.into()))?;
+            if proof.ground.block_hash.is_some_and(|hash| hash != now.hash) {
+                let message = format!(
+                    "not proven any more: the proof was read at block {} with the hash {}, and by {} that block has the hash {} now",
+                    proof.block,
+                    proof.ground.block_hash.unwrap_or_default(),
+                    services.origin(),
+                    now.hash
+                );
+                return Ok(Some(
+                    Error::failed("revoke.not_proven", message)
+                        .hint("the chain was rewritten: run revoke again, it says whether anything is left"),
+                ));
+            }
+            proof.ground.tag = services.firmness(proof.block).await;
+        }
+        let back = self.targets_of(account, key_ids, &picture)?;
+        if !back.is_empty() {
+            let labels: Vec<&str> = back.iter().map(|target| target.label.as_str()).collect();
+            let labels = labels.join(", ");
+            let message = format!(
+                "R37: {labels} was proven revoked at block {block}, and can act again: by block {} its approval is enabled or its \
+                 nonce is free (the nonces were set back)",
+                picture.block
+            );
+            return Ok(Some(Error::failed("revoke.can_return", message).hint(format!("revoke again: {labels}"))));
+        }
+        let over = self.over_of(account, key_ids, &picture)?;
+        Ok(services.contradiction(&services.alive_though_over(account, &over, &picture).await))
+    }
+
+    /// Whether a pause that was proven is still on.
+    pub(in crate::wallet) async fn still_paused(
+        &self,
+        account: &Account,
+        services: &Services,
+        paused: &Paused,
+    ) -> Option<Error> {
+        match services.disabled_mode(account.address, At::Latest).await {
+            Ok(mode) if mode & SESSION_MODES == SESSION_MODES => None,
+            Ok(mode) => {
+                let block = paused.block;
+                let message = format!(
+                    "it was paused at block {block}, and is not any more: the account answers mode {mode:#010x}"
+                );
+                Some(
+                    Error::failed("revoke.unpaused", message)
+                        .hint("keys that were not ended can act: see `keyleash key ls`"),
+                )
+            }
+            Err(error) => Some(error),
+        }
+    }
+
+    /// Reads back that the panic is on, and nothing else: that must work when little else does.
+    pub(in crate::wallet) async fn prove_paused(
+        &self,
+        account: &Account,
+        services: &Services,
+        mined: &Mined,
+    ) -> Result<Paused> {
+        let block = mined.block;
+        let unread = |error: Error| Error {
+            message: format!("the pause was mined, but could not be read back: {}", error.message),
+            ..error
+        };
+        let disabled_mode = services.disabled_mode(account.address, At::Block(block)).await;
+        let disabled_mode = disabled_mode.map_err(unread)?;
+        if disabled_mode & SESSION_MODES != SESSION_MODES {
+            return Err(Error::failed(
+                "revoke.not_proven",
+                format!("the pause was mined, but the account answers mode {disabled_mode:#010x}"),
+            )
+            .hint("treat every key as still active, and try again"));
+        }
+        let second_node = services.second_mode(account.address, disabled_mode, block).await?;
+        let ground = Ground { second_node, ..services.ground(mined, block).await.map_err(unread)? };
+        Ok(Paused { block, transaction_hash: mined.transaction, disabled_mode, ground })
+    }
+}
+
+/// Compares what the validator holds, and answers to the attempts, with what it did before.
+fn prove(
+    account: &Account,
+    target: &Target,
+    controls: &[Control],
+    answers_now: &[Vec<Answer>],
+    picture: &Snapshot,
+    mined: &Mined,
+    ground: &Ground,
+) -> Result<Proof> {
+    let not_proven = |what: String| {
+        Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", target.label))
+            .hint(NEEDS)
+    };
+    let nonces = picture.nonces(target.generation);
+    let tried = target.tried();
+    if tried.is_empty() || tried.len() != controls.len() {
+        return Err(not_proven("there was no approval of it to try before and after".into()));
+    }
+    let (mut before, mut after, mut tries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut can_return = false;
+    for (((enable, approval), control), answers) in tried.into_iter().zip(controls).zip(answers_now) {
+        if picture.holds(target.generation, &enable) && enable.nonce > nonces.invalid {
+            return Err(not_proven("the validator still holds the key".into()));
+        }
+        if enable.nonce > nonces.last {
+            return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
+        }
+        can_return |= may_return(target.generation, enable.nonce, nonces.invalid);
+        let attempts = target.attempts(account, &enable, approval);
+        let mut changed = false;
+        for ((attempt, old), new) in attempts.iter().zip(&control.answers).zip(answers) {
+            // Where another approval of the key is enabled, using the key is no test of this one.
+            if !old.is_alive() || attempt.uses && !control.held {
+                continue;
+            }
+            if !matches!(new, Answer::Dead(_)) {
+                return Err(not_proven(format!("an attempt to {} is answered: {new}", attempt.name)));
+            }
+            changed = true;
+            before.push((old.to_string(), attempt.name.to_owned()));
+            after.push((new.to_string(), attempt.name.to_owned()));
+            tries.push(Tried {
+                attempt: attempt.name.into(),
+                would: attempt.would.clone(),
+                before: old.to_string(),
+                after: format!("refused: {new}"),
+            });
+        }
+        let was_waiting = !control.held && enable.nonce > control.last_nonce.saturating_add(1);
+        if !changed && was_waiting {
+            // It could not be enabled before either, but its turn would have come. Now the turn is over.
+            let (was, is) = (
+                format!(
+                    "queued behind nonce {} (the account was at {})",
+                    enable.nonce.saturating_sub(1),
+                    control.last_nonce
+                ),
+                "SessionKeyValidator: invalid nonce".to_owned(),
+            );
+            let attempt = format!("enable it once nonce {} comes up", enable.nonce);
+            before.push((was.clone(), attempt.clone()));
+            after.push((is.clone(), attempt.clone()));
+            tries.push(Tried {
+                attempt,
+                would: "enables the key".into(),
+                before: was,
+                after: format!("refused: {is}"),
+            });
+            changed = true;
+        }
+        if !changed {
+            return Err(not_proven(format!(
+                "nothing that was tried before it (at block {}) would have passed, so a refusal now proves nothing",
+                control.block
+            )));
+        }
+    }
+    Ok(Proof {
+        key_id: target.id.clone(),
+        block: picture.block,
+        transaction_hash: mined.transaction,
+        session_data: picture.sessions.get(&(target.generation, target.session_key)).copied(),
+        last_nonce: nonces.last.to_string(),
+        invalid_nonce: nonces.invalid.to_string(),
+        replay: grouped(&after),
+        before: grouped(&before),
+        before_block: controls.iter().map(|c| c.block).min().unwrap_or_default(),
+        can_return,
+        attempts: tries,
+        ground: ground.clone(),
+    })
+}
+
+/// Each answer once, with everything that it was given to.
+fn grouped(answers: &[(String, String)]) -> String {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (answer, attempt) in answers {
+        match groups.iter_mut().find(|(known, _)| known == answer) {
+            Some((_, attempts)) if attempts.contains(&attempt.as_str()) => {}
+            Some((_, attempts)) => attempts.push(attempt),
+            None => groups.push((answer, vec![attempt])),
+        }
+    }
+    let groups: Vec<String> =
+        groups.iter().map(|(answer, attempts)| format!("{answer} (tried: {})", attempts.join("; "))).collect();
+    groups.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use alloy::primitives::U256;
+
+    use super::*;
+    use crate::protocol::kernel_v2::{
+        generation::{ECDSA_VALIDATOR, KernelVersion},
+        revocation::Nonces,
+    };
+
+    type Case = (Target, Vec<Control>, Vec<Vec<Answer>>, Snapshot);
+
+    /// As the keyleash of 22 November wrote it.
+    const OLD: &str = r#"{"key_id":"k","block":7,"transaction_hash":"0x0000000000000000000000000000000000000000000000000000000000000001",
+        "session_data":null,"last_nonce":"1","invalid_nonce":"0","replay":"SessionKeyValidator: invalid nonce"}"#;
+
+    #[test]
+    fn k5_a_proof_of_an_earlier_version_is_read_and_claims_no_more_than_it_has() {
+        let proof: Proof = serde_json::from_str(OLD).unwrap();
+        assert!(proof.can_return);
+        assert_eq!(proof.ground, Ground::default());
+        assert_eq!(proof.ground.words(7), "which node told it is not on record");
+        let again: Proof = serde_json::from_str(&serde_json::to_string(&proof).unwrap()).unwrap();
+        assert_eq!(again, proof);
+    }
+
+    #[test]
+    fn k5_a_proof_says_who_told_it_and_when_it_is_final() {
+        let ground = |tag| Ground { node: "http://127.0.0.1:8545".into(), tag, ..Ground::default() };
+        let words = |tag| ground(tag).words(111);
+        assert_eq!(words(Some(BlockTag::Finalized)), "as told by http://127.0.0.1:8545; final");
+        let latest = "as told by http://127.0.0.1:8545; not final until block 111 is finalized";
+        assert_eq!(words(Some(BlockTag::Latest)), latest);
+        assert!(words(Some(BlockTag::Safe)).contains("safe, and not final until block 111"));
+        assert!(words(None).contains("does not say"));
+    }
+
+    #[test]
+    fn k6_only_an_invalidated_nonce_is_over_for_good_where_nonces_can_be_set_back() {
+        assert!(may_return(Generation::G1, 3, 0) && may_return(Generation::G2, 3, 2));
+        assert!(!may_return(Generation::G2, 3, 3));
+        assert!(!may_return(Generation::G3, 3, 0));
+    }
+
+    #[test]
+    fn a14_an_answer_is_said_once_with_everything_that_got_it() {
+        let answers = [("yes", "enable it"), ("yes", "use it"), ("no", "enable it"), ("yes", "use it")];
+        let answers = answers.map(|(a, t)| (a.to_owned(), t.to_owned()));
+        assert_eq!(grouped(&answers), "yes (tried: enable it; use it); no (tried: enable it)");
+    }
+
+    /// A key that was enabled on turn 2, and one that waited for it; both over by now.
+    fn ended(held: bool) -> Case {
+        let enable = EnableData {
+            session_key: Address::repeat_byte(2),
+            merkle_root: B256::repeat_byte(1),
+            valid_after: 0,
+            valid_until: 0,
+            paymaster: Address::ZERO,
+            nonce: 2,
+        };
+        let target = Target {
+            id: "k".into(),
+            label: "bot".into(),
+            generation: Generation::G2,
+            session_key: enable.session_key,
+            scope: None,
+            ends: Vec::new(),
+            foreign: Some(enable),
+        };
+        // Without the approval three things can be tried: using it, enabling it, using it as the validator is asked.
+        let over = || Answer::Dead(Fault::ApprovalNonce);
+        let before = match held {
+            true => vec![Answer::Passes, over(), Answer::Passes],
+            false => vec![over(), Answer::Passes, over()],
+        };
+        let control = Control { block: 6, last_nonce: if held { 2 } else { 1 }, held, answers: before };
+        let picture = Snapshot {
+            block: 7,
+            timestamp: 1_000,
+            deployed: true,
+            implementation: Some(KernelVersion::V0_2_4.implementation()),
+            kernel: Some(KernelVersion::V0_2_4),
+            owner: Some(Address::repeat_byte(1)),
+            default_validator: Some(ECDSA_VALIDATOR),
+            known_proxy: true,
+            balance: U256::ZERO,
+            deposit: U256::ZERO,
+            disabled_mode: 0,
+            routes: BTreeMap::new(),
+            nonces: [(Generation::G2, Nonces { last: 2, invalid: 0 })].into(),
+            sessions: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+        };
+        (target, vec![control], vec![vec![over(), over(), over()]], picture)
+    }
+
+    fn proven((target, controls, answers, picture): &Case) -> Result<Proof> {
+        let account = Account {
+            network: "local".into(),
+            chain_id: 31_337,
+            address: Address::repeat_byte(3),
+            name: "treasury".into(),
+            owner: Address::repeat_byte(1),
+            owner_secret: None,
+            seed: None,
+            kernel: KernelVersion::V0_2_4,
+            created_at: 0,
+        };
+        let mined = Mined { block: 7, block_hash: B256::ZERO, transaction: B256::ZERO };
+        prove(&account, target, controls, answers, picture, &mined, &Ground::default())
+    }
+
+    #[test]
+    fn a_proof_needs_a_change_and_refuses_whatever_still_stands() {
+        for held in [true, false] {
+            let case = ended(held);
+            assert!(proven(&case).is_ok(), "{:?}", proven(&case));
+            let refused = |what: &str, change: &dyn Fn(&mut Case)| {
+                let mut case = ended(held);
+                change(&mut case);
+                let error = proven(&case).unwrap_err();
+                assert!(error.code == "revoke.not_proven" && error.message.contains(what), "{held}: {error:?}");
+            };
+            let nonces = |last| [(Generation::G2, Nonces { last, invalid: 0 })].into();
+            refused("turn 2 can still be enabled", &|case| case.3.nonces = nonces(1));
+            refused("still holds the key", &|case| {
+                let enable = case.0.foreign.unwrap();
+                case.3.sessions.insert((Generation::G2, enable.session_key), enable);
+            });
+            // Whatever would have passed before has to be refused for the turn, or because the key is not enabled.
+            let alive = usize::from(!held);
+            for answer in [Answer::Passes, Answer::Silent, Answer::Scope(Fault::TargetMismatch)] {
+                refused("is answered", &move |case| case.2[0][alive] = answer.clone());
+            }
+            refused("proves nothing", &|case| case.1[0].answers = case.2[0].clone());
+        }
+    }
+}

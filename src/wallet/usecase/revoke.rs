@@ -1,0 +1,1452 @@
+//! Taking power back: the plan in words, the way it is sent, and the proof.
+//!
+//! What is right is decided in `kernel::revocation`, from one picture of the account. Here the account's records become what
+//! that needs, and its answer becomes calls that are priced, sent, followed and proven. Mined is not revoked.
+
+use crate::protocol::ApprovalId;
+use crate::protocol::kernel_v2::snapshot::Snapshot;
+use std::collections::BTreeSet;
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use serde::Serialize;
+
+pub use super::control::Remaining;
+use super::{
+    control::{self, Power, Reach},
+    enable::{Step, owner_call},
+    inventory::strange_turns,
+    key::KeyFile,
+    proof::{Mined, Paused, Proof, Target, Watched},
+    scan::ScanOptions,
+    second_node::SecondView,
+};
+use crate::protocol::kernel_v2::{
+    account::{AccountCall, Call, selector},
+    approval::EnableData,
+    generation::{Generation, KERNEL_FACTORY},
+    revocation::{self, Claim, Move, Refusal, Scene, Signed},
+};
+use crate::wallet::rpc::services::Services;
+use crate::wallet::{
+    Wallet,
+    error::{Class, Error, Kind, Result},
+    records::model::{Account, ApprovalRecord, Extent, Origin, Purpose},
+    rpc::At,
+    state::{DRAFT, State},
+    submit::{
+        operation::{OperationOutcome, Tell},
+        routes::{Carriage, Load, PassedOver, Price, Via, Way},
+    },
+};
+
+/// What a revocation goes through, in this order, as it is told while it runs.
+pub const PHASES: [&str; 5] = ["signing", "sending", "waiting for a block", "proving", LOOKING];
+/// What else can act; for everything at once that means reading the account's history.
+const LOOKING: &str = "looking for what can still act";
+
+/// What an owner wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// End these keys: by id, label or address.
+    Keys(Vec<String>),
+    /// End every key of the account, also those that nobody here knows.
+    All,
+    /// Stop every key at once, until it is lifted. Ends none.
+    Panic,
+    /// Lift the panic and end everything that would come back, but for these keys.
+    LiftPanic { keep: Vec<String> },
+    /// Give the account back to its owner: the default validator, and functions that are routed elsewhere. Revokes no key.
+    Reclaim,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokeIntent {
+    pub account: String,
+    pub wish: Wish,
+    pub via: Via,
+    /// Most wei that one operation or transaction may cost.
+    pub max_cost: Option<U256>,
+}
+
+impl RevokeIntent {
+    pub fn keys(account: &str, keys: &[String]) -> Self {
+        Self { account: account.to_owned(), wish: Wish::Keys(keys.to_vec()), via: Via::Auto, max_cost: None }
+    }
+}
+
+/// A revocation that is ready to be signed.
+pub struct RevokePlan {
+    pub account: Account,
+    pub steps: Vec<Step>,
+    /// Other keys that cannot act any more when this is done.
+    pub also_revokes: Vec<String>,
+    /// What can act for the account now and is not stopped by this plan.
+    pub remaining: Vec<Remaining>,
+    /// What stays possible, and what needed nothing.
+    pub warnings: Vec<String>,
+    /// Ways to send that were tried first.
+    pub passed_over: Vec<PassedOver>,
+    /// Kernel 0.2.1 has no batches: how many more operations follow the first, each priced like it.
+    pub further: usize,
+    /// Missing when the calls are only printed.
+    carriage: Option<Carriage>,
+    max_cost: Option<U256>,
+    purpose: Purpose,
+    calls: Vec<Call>,
+    has_batch: bool,
+    deployed: bool,
+    watched: Watched,
+    /// The turns that the plan relies on, by validator.
+    turns: Vec<(Generation, u128)>,
+    /// Validators that are swept, and the turn up to which every key must be dead afterwards.
+    sweeps: Vec<(Generation, u128)>,
+    lifts: bool,
+    /// What the claim afterwards is about.
+    claim: Claimed,
+    doubt: Doubt,
+    services: Services,
+}
+
+/// Which keys must not be able to act once a plan is done.
+enum Claimed {
+    /// Whatever these session keys hold.
+    Holders(BTreeSet<Address>),
+    /// Every key but these, which the owner chose to keep.
+    AllBut(BTreeSet<String>),
+    /// None: keys are paused, or not touched.
+    NoKey,
+}
+
+/// What a plan relies on besides its calls, and what speaks against it.
+#[derive(Default)]
+struct Doubt {
+    /// The block that the plan was made at.
+    planned_at: Option<u64>,
+    /// What was judged over, and needs nothing: it is tried all the same, before and after.
+    over: Vec<Target>,
+    /// The node contradicted itself: it is sent all the same, and nothing is claimed.
+    contradiction: Option<Error>,
+}
+
+/// What a revocation is planned from.
+#[derive(Clone)]
+struct Ending {
+    account: Account,
+    services: Services,
+    /// The session keys that are known.
+    addresses: Vec<Address>,
+    history: Reach,
+    picture: Snapshot,
+    /// The node contradicts itself about the picture.
+    contradiction: Option<Error>,
+}
+
+/// A call for somebody else to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrintedCall {
+    /// Missing when anybody may.
+    pub from: Option<Address>,
+    pub to: Address,
+    pub value: String,
+    pub data: Bytes,
+    pub what: &'static str,
+}
+
+/// What a revocation came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Revoked {
+    pub plan: Vec<Step>,
+    pub also_revokes: Vec<String>,
+    pub way: Way,
+    /// The last one that was sent.
+    #[serde(flatten)]
+    pub operation: OperationOutcome,
+    /// Of the key that was named first; `proofs` has all.
+    pub proof: Option<Proof>,
+    pub proofs: Vec<Proof>,
+    /// After a panic: that it is on.
+    pub paused: Option<Paused>,
+    /// Whether it was to end keys that are known here. A sweep of unknown ones, and lifting a panic, end none of those.
+    #[serde(skip)]
+    pub ends_keys: bool,
+    /// Why what was to end is not proven to have ended. It counts as active.
+    #[serde(skip)]
+    pub not_proven: Option<Error>,
+    /// What can still act for the account, other than the keys that the owner chose to keep.
+    pub remaining: Vec<Remaining>,
+}
+
+/// What a revocation came to, in one word: screen, notice and command line say the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that was to end is proven to have ended, and nothing else can act.
+    Proven,
+    /// Done as asked: no key that is known was to end, so there was nothing to prove.
+    Done,
+    /// Everything that was to end is proven to have ended, and something else can still act: `remaining`.
+    Remaining,
+    /// Mined, and not proven: the keys count as active.
+    NotProven,
+    /// Sent, and not in a block yet: the keys are active.
+    Waiting,
+    /// Refused, or mined without effect.
+    Failed,
+}
+
+/// What a verdict is made of, whether the revocation was followed to its end at once or later.
+pub(in crate::wallet) struct Outcome<'a> {
+    pub operation: &'a OperationOutcome,
+    pub ends_keys: bool,
+    pub proofs: &'a [Proof],
+    pub paused: bool,
+    pub not_proven: bool,
+    pub remaining: &'a [Remaining],
+}
+
+impl Outcome<'_> {
+    pub fn verdict(&self) -> Verdict {
+        let shown = !self.proofs.is_empty() || self.paused;
+        match self.operation.success {
+            None if self.operation.phase == "sent" => Verdict::Waiting,
+            Some(true) if self.not_proven || self.ends_keys && !shown => Verdict::NotProven,
+            Some(true) if !self.remaining.is_empty() => Verdict::Remaining,
+            Some(true) if !shown => Verdict::Done,
+            Some(true) => Verdict::Proven,
+            _ => Verdict::Failed,
+        }
+    }
+
+    /// The verdict in one line.
+    pub fn in_words(&self) -> String {
+        match self.verdict() {
+            Verdict::Proven if self.paused => {
+                "paused, and that is proven: no session key can act until it is lifted".into()
+            }
+            Verdict::Proven => "revoked, and that is proven".into(),
+            Verdict::Done => "done; no key that is known here was to end, so there was nothing to prove".into(),
+            Verdict::Remaining => {
+                let what = |r: &Remaining| format!("{} {} ({})", r.what, r.address, r.why);
+                let what: Vec<String> = self.remaining.iter().map(what).collect();
+                format!("done; something else can still act: {}", what.join("; "))
+            }
+            Verdict::NotProven => "not proven: treat it as still active".into(),
+            Verdict::Waiting => "sent, and not in a block yet: treat it as still active".into(),
+            Verdict::Failed if self.operation.phase == "refused" => {
+                "refused, so nothing was changed: treat it as still active".into()
+            }
+            Verdict::Failed => "it failed, so nothing was changed: treat it as still active".into(),
+        }
+    }
+}
+
+impl Revoked {
+    fn outcome(&self) -> Outcome<'_> {
+        Outcome {
+            operation: &self.operation,
+            ends_keys: self.ends_keys,
+            proofs: &self.proofs,
+            paused: self.paused.is_some(),
+            not_proven: self.not_proven.is_some(),
+            remaining: &self.remaining,
+        }
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        self.outcome().verdict()
+    }
+
+    /// The verdict in one line: the same for notice, screen and command line.
+    pub fn in_words(&self) -> String {
+        self.outcome().in_words()
+    }
+}
+
+impl RevokePlan {
+    /// What it costs and who pays; `None` when the calls are only printed.
+    pub fn price(&self) -> Option<Price> {
+        self.carriage.as_ref().map(Carriage::price)
+    }
+
+    pub fn carriage(&self) -> Option<&Carriage> {
+        self.carriage.as_ref()
+    }
+
+    pub fn is_panic(&self) -> bool {
+        self.purpose == Purpose::Panic
+    }
+
+    pub(in crate::wallet) fn purpose(&self) -> Purpose {
+        self.purpose.clone()
+    }
+
+    /// The calls for somebody else to send, in this order.
+    pub fn printed(&self) -> Result<Vec<PrintedCall>> {
+        let mut printed = Vec::new();
+        if !self.deployed {
+            let init_code = self.account.init_code().ok_or_else(|| {
+                Error::failed(
+                    "account.not_deployed",
+                    "the account is not deployed, and how to deploy it is not on record",
+                )
+            })?;
+            let data = init_code.slice(init_code.len().min(20)..);
+            printed.push(PrintedCall {
+                from: None,
+                to: KERNEL_FACTORY,
+                value: "0".into(),
+                data,
+                what: "deploys the account: without it the next call would go nowhere",
+            });
+        }
+        for call in self.operations()? {
+            printed.push(PrintedCall {
+                from: Some(self.account.owner),
+                to: self.account.address,
+                value: "0".into(),
+                data: call.encode(),
+                what: "to be sent by the owner's address",
+            });
+        }
+        Ok(printed)
+    }
+
+    /// The account calls, one for each operation.
+    fn operations(&self) -> Result<Vec<AccountCall>> {
+        account_calls(self.calls.clone(), self.has_batch)
+    }
+}
+
+/// A plan before it is priced.
+pub(in crate::wallet) struct Drafted {
+    pub calls: Vec<Call>,
+    pub steps: Vec<Step>,
+    pub also_revokes: Vec<String>,
+    needs_nothing: Vec<String>,
+    targets: Vec<Target>,
+    sweeps: Vec<(Generation, u128)>,
+    /// Ids of the keys that the owner chose to keep.
+    kept: BTreeSet<String>,
+}
+
+/// All in one where the kernel has batches; otherwise one after the other.
+fn account_calls(calls: Vec<Call>, has_batch: bool) -> Result<Vec<AccountCall>> {
+    match has_batch {
+        true => Ok(vec![owner_call(calls, true)?]),
+        false => Ok(calls.into_iter().map(AccountCall::Execute).collect()),
+    }
+}
+
+/// Who an approval belongs to. One approval may be on record under two labels.
+struct Claimant {
+    approval: ApprovalId,
+    key_id: String,
+    label: String,
+    /// Taken off the lists: found by its id and address, not by its label.
+    hidden: bool,
+    /// Missing for what only the validator holds.
+    record: Option<ApprovalRecord>,
+}
+
+/// What the planner sees, and the account's records beside it.
+struct Records {
+    files: Vec<KeyFile>,
+    claimants: Vec<Claimant>,
+    scene: Scene,
+}
+
+impl Records {
+    fn claimed(&self) -> impl Iterator<Item = (&Claimant, &Claim)> {
+        self.claimants.iter().filter_map(|who| Some((who, self.scene.claim(who.approval)?)))
+    }
+
+    fn labels(&self, approvals: impl IntoIterator<Item = ApprovalId>) -> Vec<String> {
+        let approvals: BTreeSet<ApprovalId> = approvals.into_iter().collect();
+        let mut labels = Vec::new();
+        for claimant in self.claimants.iter().filter(|who| approvals.contains(&who.approval)) {
+            if !labels.contains(&claimant.label) {
+                labels.push(claimant.label.clone());
+            }
+        }
+        labels
+    }
+
+    fn ids(&self, approvals: &BTreeSet<ApprovalId>) -> BTreeSet<String> {
+        self.claimants.iter().filter(|who| approvals.contains(&who.approval)).map(|who| who.key_id.clone()).collect()
+    }
+
+    fn on_turn(&self, generation: Generation, nonce: u128) -> impl Iterator<Item = &Claim> {
+        self.scene.claims.iter().filter(move |c| c.generation == generation && c.enable.nonce == nonce)
+    }
+
+    /// Those of these approvals that have no power, and did not just run out.
+    fn over(&self, asked: &BTreeSet<ApprovalId>) -> BTreeSet<ApprovalId> {
+        let ran_out = |claim: &Claim| claim.enable.valid_until != 0 && claim.enable.valid_until < self.scene.now;
+        let over = |claim: &&Claim| !self.scene.has_power(claim) && !ran_out(claim);
+        self.scene.claims.iter().filter(|claim| asked.contains(&claim.id)).filter(over).map(|claim| claim.id).collect()
+    }
+
+    /// The approvals of keys by id, label or address. An address that no record names counts when the validator holds it.
+    fn named(&self, wanted: &str) -> BTreeSet<ApprovalId> {
+        self.claimants_named(wanted).map(|who| who.approval).collect()
+    }
+
+    fn claimants_named(&self, wanted: &str) -> impl Iterator<Item = &Claimant> {
+        let address: Option<Address> = wanted.parse().ok();
+        let by = |test: &dyn Fn(&Claimant, &Claim) -> bool| -> Vec<&Claimant> {
+            self.claimed().filter(|(who, claim)| test(who, claim)).map(|(who, _)| who).collect()
+        };
+        let of_address = by(&|_, claim| Some(claim.enable.session_key) == address);
+        // An id means that key, whatever another one is called.
+        let of_id = by(&|who, _| who.key_id == wanted);
+        let found = match (of_id.is_empty(), of_address.is_empty()) {
+            (false, _) => of_id,
+            (true, false) => of_address,
+            (true, true) => by(&|who, _| who.label == wanted && !who.hidden),
+        };
+        found.into_iter()
+    }
+
+    /// What ends with the keys that were named because it is the same approval, on record for another key as well.
+    fn same_approval(&self, wish: &Wish, ends: &BTreeSet<ApprovalId>) -> Vec<String> {
+        let Wish::Keys(names) = wish else { return Vec::new() };
+        let named: BTreeSet<&str> =
+            names.iter().flat_map(|name| self.claimants_named(name)).map(|who| who.key_id.as_str()).collect();
+        let others = self.claimants.iter().filter(|who| ends.contains(&who.approval));
+        others.filter(|who| !named.contains(who.key_id.as_str())).map(|who| who.label.clone()).collect()
+    }
+}
+
+impl Wallet {
+    /// The calls that do what is wanted, and nothing else, on the first way that works.
+    pub async fn plan_revoke(&self, intent: RevokeIntent) -> Result<RevokePlan> {
+        let account = self.find_account(&intent.account)?;
+        let services = self.services_of(&account.network, account.chain_id).await?;
+        match &intent.wish {
+            Wish::Panic => Box::pin(self.plan_panic(account, services, &intent)).await,
+            Wish::Reclaim => Box::pin(self.plan_reclaim(account, services, &intent)).await,
+            _ => Box::pin(self.plan_ending(account, services, &intent)).await,
+        }
+    }
+
+    /// Reads only whether the account is there, the sender's nonce, and fees: it must work when little else does.
+    async fn plan_panic(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        let (code, newest) =
+            tokio::join!(services.node.code(account.address, At::Latest), services.node.latest_block());
+        let deployed = !code?.is_empty();
+        // An old node is named; it does not stop the brake.
+        let newest = newest.ok();
+        let planned_at = newest.map(|block| block.number);
+        let calls = vec![revocation::panic(account.address)];
+        let account_call = owner_call(calls.clone(), true)?;
+        let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost, urgent: true };
+        let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
+        let effect = "stops every session key, active or pending, until you lift it; you, the owner, can still act";
+        Ok(RevokePlan {
+            steps: vec![Step { call: "Kernel.disableMode(0xffffffff)".into(), effect: effect.into() }],
+            also_revokes: Vec::new(),
+            // Its state is not read here: that must work when little else does. It is looked at afterwards.
+            remaining: Vec::new(),
+            warnings: [
+                "This pauses keys, it does not revoke them. Keys you have not revoked work again once you unpause."
+                    .into(),
+            ]
+            .into_iter()
+            .chain(newest.and_then(|block| services.about_the_time(block.timestamp)))
+            .collect(),
+            passed_over,
+            further: 0,
+            carriage,
+            max_cost: intent.max_cost,
+            purpose: Purpose::Panic,
+            calls,
+            has_batch: true,
+            deployed,
+            watched: Vec::new(),
+            turns: Vec::new(),
+            sweeps: Vec::new(),
+            lifts: false,
+            claim: Claimed::NoKey,
+            doubt: Doubt { planned_at, ..Doubt::default() },
+            account,
+            services,
+        })
+    }
+
+    /// The way back for an account that somebody else can decide over. It needs an owner who is heard: the plan is simulated.
+    async fn plan_reclaim(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        // What the history opened is to be closed too: it is read first, as far as that can be done.
+        let unread = Box::pin(self.scan_through(&account, &services, ScanOptions::default(), &|_| {})).await.err();
+        let history = self.reach(&account)?;
+        let picture = services.snapshot(&account.wanted(&[]).with_routes(&history.opened)).await?;
+        let kernel = super::grant::same_account(&account, &picture)?;
+        let power = Power::of(&account, &picture, history);
+        let back = control::way_back(&account, &picture);
+        if back.is_empty() {
+            let error = match power.foreign.as_slice() {
+                [] => Error::failed("revoke.nothing", format!("nothing but its owner decides over {}", account.name))
+                    .of(Kind::NothingToRevoke),
+                foreign => Error::new(
+                    Class::Remaining,
+                    "revoke.remaining",
+                    format!("no call of the owner's takes this back: {}", control::in_words(foreign)),
+                ),
+            };
+            return Err(error.hint("nothing was sent"));
+        }
+        let steps = back.iter().map(|(_, call, effect)| Step { call: call.clone(), effect: effect.clone() }).collect();
+        let calls: Vec<Call> = back.into_iter().map(|(call, ..)| call).collect();
+        let operations = account_calls(calls.clone(), kernel.has_batch())?;
+        let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
+        let load = Load {
+            account: &account,
+            deployed: picture.deployed,
+            call: first,
+            max_cost: intent.max_cost,
+            urgent: true,
+        };
+        let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
+        Ok(RevokePlan {
+            steps,
+            also_revokes: Vec::new(),
+            remaining: Vec::new(),
+            warnings: unread
+                .map(|e| format!("the account's history could not be read: {}", e.message))
+                .or(power.not_read())
+                .into_iter()
+                .collect(),
+            passed_over,
+            further: operations.len().saturating_sub(1),
+            carriage,
+            max_cost: intent.max_cost,
+            purpose: Purpose::Reclaim,
+            calls,
+            has_batch: kernel.has_batch(),
+            deployed: picture.deployed,
+            watched: Vec::new(),
+            turns: Vec::new(),
+            sweeps: Vec::new(),
+            lifts: false,
+            claim: Claimed::NoKey,
+            doubt: Doubt { planned_at: Some(picture.block), ..Doubt::default() },
+            account,
+            services,
+        })
+    }
+
+    async fn plan_ending(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
+        let mut addresses = self.known_keys(&account)?;
+        if let Wish::Keys(wanted) = &intent.wish {
+            addresses.extend(wanted.iter().filter_map(|w| w.parse::<Address>().ok()));
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        let history = self.reach(&account)?;
+        let wanted = account.wanted(&addresses).with_routes(&history.opened);
+        let picture = services.snapshot_for_the_brake(&wanted).await?;
+        let mut ending = Ending { account, services, addresses, history, picture, contradiction: None };
+        let refused = match Box::pin(self.plan_to_end(ending.clone(), intent)).await {
+            Err(error) => error,
+            plan => return plan,
+        };
+        // That nothing is left to do, or that the chain refuses what is to be done, rests on one reading, and on the block that the
+        // node calls its newest.
+        let Some(stored) = ending.services.stored(&wanted, &ending.picture, At::Latest).await else {
+            return Err(refused);
+        };
+        ending.contradiction = ending.services.contradicted_by(&ending.picture, &stored);
+        if ending.contradiction.is_none() {
+            return Err(refused);
+        }
+        ending.picture = stored;
+        Box::pin(self.plan_to_end(ending, intent)).await
+    }
+
+    async fn plan_to_end(&self, ending: Ending, intent: &RevokeIntent) -> Result<RevokePlan> {
+        let Ending { account, services, addresses, history, mut picture, contradiction } = ending;
+        // One answer of a node, that the owner or the code is another one, is no reason to stand still: who is not heard learns it
+        // when the revocation is simulated.
+        let (kernel, mistaken) = match super::grant::same_account(&account, &picture) {
+            Ok(kernel) => (kernel, None),
+            Err(error) => (account.kernel, Some(error)),
+        };
+        let (mut doubt, mut remarks) =
+            self.doubted(&account, &services, &intent.wish, &addresses, &mut picture).await?;
+        if let Some(contradiction) = contradiction {
+            remarks.push(contradiction.message.clone());
+            doubt.contradiction = Some(contradiction);
+        }
+        let power = Power::of(&account, &picture, history);
+        let drafted = self.drafted(&account, &intent.wish, &picture)?;
+        let operations = account_calls(drafted.calls.clone(), kernel.has_batch())?;
+        let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
+        let watched = match intent.via {
+            // Nothing is sent from here, so nothing is proven.
+            Via::Print => drafted.targets.into_iter().map(|target| (target, Vec::new())).collect(),
+            _ => services.watch(&account, drafted.targets, &picture).await,
+        };
+        let load = Load {
+            account: &account,
+            deployed: picture.deployed,
+            call: first,
+            max_cost: intent.max_cost,
+            urgent: false,
+        };
+        let on_its_way = self.on_its_way(&services, &load, intent.via).await;
+        let (carriage, passed_over) = on_its_way.map_err(|error| mistaken.unwrap_or(error))?;
+        let claim = claimed(&intent.wish, &watched, &drafted.kept);
+        let mut remaining = power.foreign.clone();
+        if let Claimed::Holders(_) = claim {
+            let ended: Vec<&str> = watched.iter().map(|(t, _)| t.id.as_str()).collect();
+            remaining.extend(self.can_act(&account, &claim, &ended, &picture)?);
+        }
+        let mut warnings = remarks;
+        warnings.extend(self.still_alive(&account, &watched, &picture)?);
+        if let Wish::Keys(_) = intent.wish {
+            warnings.extend(power.not_read());
+        }
+        warnings.extend(drafted.needs_nothing);
+        warnings.extend(self.unknown_to_us(&account, &intent.wish, &picture)?);
+        warnings.extend(services.about_the_time(picture.timestamp));
+        Ok(RevokePlan {
+            steps: drafted.steps,
+            also_revokes: drafted.also_revokes,
+            remaining,
+            warnings,
+            passed_over,
+            further: operations.len().saturating_sub(1),
+            carriage,
+            max_cost: intent.max_cost,
+            purpose: Purpose::Revoke {
+                key_ids: watched.iter().map(|(t, _)| t.id.clone()).collect(),
+                extent: match &claim {
+                    Claimed::AllBut(kept) => Extent::AllBut(kept.clone()),
+                    Claimed::Holders(_) | Claimed::NoKey => Extent::Named,
+                },
+            },
+            calls: drafted.calls,
+            has_batch: kernel.has_batch(),
+            deployed: picture.deployed,
+            turns: picture.nonces.iter().map(|(g, n)| (*g, n.last)).collect(),
+            sweeps: drafted.sweeps,
+            watched,
+            lifts: matches!(intent.wish, Wish::LiftPanic { .. }),
+            claim,
+            doubt,
+            account,
+            services,
+        })
+    }
+
+    /// Before a plan is made, or nothing is found to be done: what is judged over is tried, and the second node is asked. Where
+    /// either says otherwise, the worse goes into the picture, so that a revocation ends it. Answers remarks as well. That
+    /// nothing is left to be done is a claim, and is not made where they disagree.
+    async fn doubted(
+        &self,
+        account: &Account,
+        services: &Services,
+        wish: &Wish,
+        addresses: &[Address],
+        picture: &mut Snapshot,
+    ) -> Result<(Doubt, Vec<String>)> {
+        let over = self.judged_over(account, wish, picture)?;
+        let second = services.second_view(&account.wanted(addresses), picture, 0, None).await;
+        let planned_at = Some(picture.block);
+        let contradiction = services.try_over(account, &over, picture).await;
+        let mut remarks: Vec<String> = contradiction.iter().map(|error| error.message.clone()).collect();
+        match second {
+            SecondView::None => {}
+            SecondView::Said(second) if second.agrees => {}
+            SecondView::Said(second) => remarks.push(second.to_string()),
+            SecondView::Differs(disagreement) => {
+                remarks.push(format!("not proven: {}", disagreement.words()));
+                for (place, enable) in &disagreement.theirs.sessions {
+                    // Deleting what is not there does no harm.
+                    picture.sessions.entry(*place).or_insert(*enable);
+                }
+                match self.drafted(account, wish, picture) {
+                    Err(error) if error.kind == Kind::NothingToRevoke => {
+                        let block = picture.block;
+                        *picture = disagreement.theirs.clone();
+                        picture.block = picture.block.min(block);
+                        let nothing =
+                            self.drafted(account, wish, picture).is_err_and(|e| e.kind == Kind::NothingToRevoke);
+                        if nothing {
+                            return Err(disagreement.error(&error.message));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok((Doubt { planned_at, over, contradiction }, remarks))
+    }
+
+    /// What is asked about and has no power by a picture, as what is to be tried. What ran out is left alone: the validator does
+    /// not look at the clock, the EntryPoint does.
+    fn judged_over(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Vec<Target>> {
+        let records = self.records(account, picture)?;
+        let asked: BTreeSet<ApprovalId> = match wish {
+            Wish::Keys(keys) => keys.iter().flat_map(|key| records.named(key)).collect(),
+            _ => records.scene.claims.iter().map(|claim| claim.id).collect(),
+        };
+        let mut over = targets(&records, &records.over(&asked));
+        if let Wish::Keys(keys) = wish {
+            // Known by its address only, and the validators are said to hold nothing for it.
+            for session_key in
+                keys.iter().filter(|key| records.named(key).is_empty()).filter_map(|key| key.parse().ok())
+            {
+                over.extend(picture.nonces.iter().map(|(generation, nonces)| Target {
+                    id: Address::to_string(&session_key),
+                    label: Address::to_string(&session_key),
+                    generation: *generation,
+                    session_key,
+                    scope: None,
+                    ends: Vec::new(),
+                    foreign: Some(EnableData {
+                        session_key,
+                        merkle_root: B256::ZERO,
+                        valid_after: 0,
+                        valid_until: 0,
+                        paymaster: Address::ZERO,
+                        nonce: nonces.last,
+                    }),
+                }));
+            }
+        }
+        Ok(over)
+    }
+
+    /// What of these keys has no power by a picture, as what is to be tried.
+    pub(in crate::wallet) fn over_of(
+        &self,
+        account: &Account,
+        key_ids: &[String],
+        picture: &Snapshot,
+    ) -> Result<Vec<Target>> {
+        let records = self.records(account, picture)?;
+        let of_keys = records.claimants.iter().filter(|who| key_ids.contains(&who.key_id));
+        let of_keys = of_keys.map(|who| who.approval).collect();
+        Ok(targets(&records, &records.over(&of_keys)))
+    }
+
+    /// From records and a picture of the account to the calls, what each does, and what ends.
+    pub(in crate::wallet) fn drafted(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Drafted> {
+        let records = self.records(account, picture)?;
+        let wanted = self.wish(account, &records, wish, picture)?;
+        let plan = revocation::plan(&records.scene, &wanted).map_err(|refusal| refused_plan(&records, &refusal))?;
+        if plan.moves.is_empty() {
+            return Err(self.nothing_to_do(account, &records, &plan.over, picture)?);
+        }
+        Ok(Drafted {
+            calls: plan.moves.iter().filter_map(|m| m.call(&records.scene)).collect(),
+            steps: plan.moves.iter().map(|m| step(m, &plan, &records)).collect(),
+            also_revokes: {
+                let mut also = records.labels(plan.also_ends.iter().copied());
+                also.extend(records.same_approval(wish, &plan.ends));
+                also
+            },
+            needs_nothing: match wish {
+                Wish::Keys(_) => {
+                    let mut said = self.drafts(&records, &plan.ends, picture)?;
+                    said.extend(self.needs_nothing(&records, &plan.over, picture)?);
+                    said
+                }
+                _ => Vec::new(),
+            },
+            targets: targets(&records, &plan.ends),
+            sweeps: swept(&plan, &records.scene),
+            kept: match &wanted {
+                revocation::Wish::LiftKeeping(kept) => records.ids(kept),
+                revocation::Wish::These(_) | revocation::Wish::All => BTreeSet::new(),
+            },
+        })
+    }
+
+    async fn on_its_way(
+        &self,
+        services: &Services,
+        load: &Load<'_>,
+        via: Via,
+    ) -> Result<(Option<Carriage>, Vec<PassedOver>)> {
+        if via == Via::Print {
+            return Ok((None, Vec::new()));
+        }
+        let (carriage, passed_over) = self.carry(services, load, via).await?;
+        Ok((Some(carriage), passed_over))
+    }
+
+    /// Every approval on record, removed ones too, and whatever else the validators hold for a key that is known.
+    fn records(&self, account: &Account, picture: &Snapshot) -> Result<Records> {
+        let (files, shown) = self.store.read(|r| {
+            let files = r
+                .keys_of(&account.network, account.address, true)?
+                .into_iter()
+                .map(|key| Ok(KeyFile { approvals: r.approvals(&key.id)?, key }))
+                .collect::<Result<Vec<_>>>()?;
+            let shown: BTreeSet<String> =
+                r.keys_of(&account.network, account.address, false)?.into_iter().map(|k| k.id).collect();
+            Ok((files, shown))
+        })?;
+        let mut claimants = Vec::new();
+        let mut claims: Vec<Claim> = Vec::new();
+        for file in &files {
+            for approval in &file.approvals {
+                let claim = claim(account, file.key.generation, approval, picture);
+                claimants.push(Claimant {
+                    approval: claim.id,
+                    key_id: file.key.id.clone(),
+                    label: file.key.label.clone(),
+                    hidden: !shown.contains(&file.key.id),
+                    record: Some(approval.clone()),
+                });
+                match claims.iter_mut().find(|known| known.id == claim.id) {
+                    // Signed on one record is signed.
+                    Some(known) if known.signed == Signed::No => *known = claim,
+                    Some(_) => {}
+                    None => claims.push(claim),
+                }
+            }
+        }
+        for ((generation, address), enable) in &picture.sessions {
+            if claims.iter().any(|c| c.generation == *generation && c.enable == *enable) {
+                continue;
+            }
+            let known = files.iter().find(|f| f.key.session_key == *address);
+            let id = enable.held_id(*generation);
+            claims.push(Claim {
+                id,
+                generation: *generation,
+                enable: *enable,
+                selector: selector::EXECUTE,
+                held: true,
+                signed: Signed::No,
+            });
+            claimants.push(Claimant {
+                approval: id,
+                key_id: known.map_or_else(|| address.to_string(), |f| f.key.id.clone()),
+                label: known.map_or_else(|| address.to_string(), |f| f.key.label.clone()),
+                hidden: false,
+                record: None,
+            });
+        }
+        let routes = picture.routes.iter().filter(|(_, route)| !route.validator.is_zero());
+        let scene = Scene {
+            account: account.address,
+            now: picture.timestamp,
+            nonces: picture.nonces.clone(),
+            routes: routes.map(|(function, route)| (*function, route.validator)).collect(),
+            claims,
+        };
+        Ok(Records { files, claimants, scene })
+    }
+
+    fn wish(&self, account: &Account, records: &Records, wish: &Wish, picture: &Snapshot) -> Result<revocation::Wish> {
+        let named = |keys: &[String]| -> Result<BTreeSet<ApprovalId>> {
+            let mut claims = BTreeSet::new();
+            for key in keys {
+                let of_key = records.named(key);
+                if of_key.is_empty() {
+                    return Err(self.unknown_key(account, key));
+                }
+                // One label may be several keys'; an address means all that it has.
+                let ids: BTreeSet<String> = records.claimants_named(key).map(|who| who.key_id.clone()).collect();
+                if ids.len() > 1 && key.parse::<Address>().is_err() {
+                    let ids: Vec<String> = ids.into_iter().collect();
+                    return Err(Error::usage("key.ambiguous", format!("{key} is the name of {} keys", ids.len()))
+                        .hint(format!("name one by its id: {}", ids.join(", "))));
+                }
+                claims.extend(of_key);
+            }
+            Ok(claims)
+        };
+        match wish {
+            Wish::Keys(keys) => Ok(revocation::Wish::These(named(keys)?)),
+            Wish::LiftPanic { .. } if picture.disabled_mode & revocation::SESSION_MODES == 0 => {
+                Err(Error::failed("revoke.not_paused", format!("{} is not paused", account.name))
+                    .hint("nothing was sent"))
+            }
+            Wish::LiftPanic { keep } => Ok(revocation::Wish::LiftKeeping(named(keep)?)),
+            Wish::All | Wish::Panic | Wish::Reclaim => Ok(revocation::Wish::All),
+        }
+    }
+
+    /// Told by its address only, and the validator holds nothing for it: honest about what that means.
+    fn unknown_key(&self, account: &Account, wanted: &str) -> Error {
+        if wanted.parse::<Address>().is_ok() {
+            return Error::failed(
+                "revoke.nothing",
+                format!("{wanted} is not enabled on {}, and no approval of it is on record", account.name),
+            )
+            .of(Kind::NothingToRevoke)
+            .hint(
+                "an approval of it that was never used can only be ended by consuming its nonce, which is not known here: \
+                 `--panic` stops it, and `keyleash inspect` takes the approval if you can get it",
+            );
+        }
+        match self.find_key(wanted) {
+            Ok(file) => Error::usage("key.unknown", format!("{} is not a key of {}", file.key.label, account.name)),
+            Err(error) => error,
+        }
+    }
+
+    /// There is nothing to take back: why, for what was asked for.
+    fn nothing_to_do(
+        &self,
+        account: &Account,
+        records: &Records,
+        over: &BTreeSet<ApprovalId>,
+        picture: &Snapshot,
+    ) -> Result<Error> {
+        let mut said = Vec::new();
+        for file in self.files_of(records, over) {
+            let view = self.key_view(&file.key, Some(picture))?;
+            said.push(format!("{} is {} already: {}", view.label, view.state, view.state_reason));
+        }
+        let message = match said.as_slice() {
+            [one] => one.clone(),
+            _ => format!("no session key of {} can act, now or later", account.name),
+        };
+        Ok(Error::failed("revoke.nothing", message)
+            .of(Kind::NothingToRevoke)
+            .hint("there is nothing to revoke; nothing was sent"))
+    }
+
+    /// Drafts that the plan ends: why something is sent for what nobody here has signed.
+    fn drafts(&self, records: &Records, ends: &BTreeSet<ApprovalId>, picture: &Snapshot) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        for file in self.files_of(records, ends) {
+            let view = self.key_view(&file.key, Some(picture))?;
+            if view.state == State::Draft {
+                said.push(format!("{}: {DRAFT}", view.label));
+            }
+        }
+        Ok(said)
+    }
+
+    /// Keys that were named although they have no power.
+    fn needs_nothing(&self, records: &Records, over: &BTreeSet<ApprovalId>, picture: &Snapshot) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        for file in self.files_of(records, over) {
+            let view = self.key_view(&file.key, Some(picture))?;
+            if !view.state.may_act() {
+                said.push(format!("{} is {} already and needs nothing: {}", view.label, view.state, view.state_reason));
+            }
+        }
+        Ok(said)
+    }
+
+    fn files_of<'a>(&self, records: &'a Records, approvals: &BTreeSet<ApprovalId>) -> Vec<&'a KeyFile> {
+        let on_record =
+            records.claimants.iter().filter(|who| who.record.is_some() && approvals.contains(&who.approval));
+        let ids: BTreeSet<&str> = on_record.map(|who| who.key_id.as_str()).collect();
+        records.files.iter().filter(|file| ids.contains(file.key.id.as_str())).collect()
+    }
+
+    /// What a plan for everything cannot reach, or would bring back, because it is not on record.
+    fn unknown_to_us(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Vec<String>> {
+        let Some(kept) = (match wish {
+            Wish::Keys(_) | Wish::Panic | Wish::Reclaim => None,
+            Wish::All => Some(0),
+            Wish::LiftPanic { keep } => Some(keep.len()),
+        }) else {
+            return Ok(Vec::new());
+        };
+        let mut said = vec![
+            "an approval that was signed elsewhere and never used is not known here, and is not ended: only a panic stops it"
+                .to_owned(),
+        ];
+        if kept > 0 {
+            let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
+            let strange = Generation::ALL.into_iter().flat_map(|g| strange_turns(g, &approvals, picture));
+            let turns: Vec<String> = strange.take(8).map(|t| t.to_string()).collect();
+            if !turns.is_empty() {
+                said.push(format!(
+                    "what used nonce {} is not on record; if it is a key, it works again as well: look with `keyleash key scan {}` \
+                     first, or unpause without --keep",
+                    turns.join(", "),
+                    account.name
+                ));
+            }
+        }
+        Ok(said)
+    }
+
+    /// Other approvals of the same session keys that this plan leaves alone.
+    fn still_alive(&self, account: &Account, watched: &Watched, picture: &Snapshot) -> Result<Vec<String>> {
+        let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
+        let mut warnings = Vec::new();
+        for key in keys.iter().filter(|k| !watched.iter().any(|(t, _)| t.id == k.id)) {
+            let Some(target) = watched.iter().map(|(t, _)| t).find(|t| t.session_key == key.session_key) else {
+                continue;
+            };
+            let view = self.key_view(key, Some(picture))?;
+            if view.state.may_act() {
+                warnings.push(format!(
+                    "the holder of {} has another approval, {} ({}, {}), which lives on; revoke that too, or name the key by its address",
+                    target.label, view.label, view.key_id, view.state
+                ));
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// These keys of an account as what is to be proven: what of theirs has power in a picture taken before they end.
+    pub(in crate::wallet) fn targets_of(
+        &self,
+        account: &Account,
+        key_ids: &[String],
+        picture: &Snapshot,
+    ) -> Result<Vec<Target>> {
+        let records = self.records(account, picture)?;
+        let ends = records
+            .claimed()
+            .filter(|(who, claim)| key_ids.contains(&who.key_id) && records.scene.has_power(claim))
+            .map(|(who, _)| who.approval)
+            .collect();
+        Ok(targets(&records, &ends))
+    }
+
+    /// Sends the plan and proves it. Mined is not revoked: what counts is what the chain answers afterwards.
+    pub async fn execute_revoke(&self, plan: RevokePlan) -> Result<Revoked> {
+        self.execute_revoke_telling(plan, &|_| {}).await
+    }
+
+    /// The same, and says which of [`PHASES`] it is in.
+    pub async fn execute_revoke_telling(&self, mut plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
+        let Some(carriage) = plan.carriage.take() else {
+            return Err(Error::usage("revoke.print", "this plan is only printed; nothing can be sent"));
+        };
+        let way = carriage.price().way;
+        let (operation, cut_off) = Box::pin(self.send_all(&plan, carriage, tell)).await?;
+        let mut revoked = Revoked {
+            plan: plan.steps.clone(),
+            also_revokes: plan.also_revokes.clone(),
+            way,
+            operation,
+            proof: None,
+            proofs: Vec::new(),
+            paused: None,
+            ends_keys: !plan.watched.is_empty(),
+            not_proven: None,
+            remaining: Vec::new(),
+        };
+        match revoked.operation.success {
+            Some(true) => {
+                tell("proving");
+                Box::pin(self.prove_plan(&plan, &mut revoked)).await;
+                tell(LOOKING);
+                let block = revoked.operation.block.unwrap_or_default();
+                revoked.remaining = self.what_remains(&plan.account, &plan.services, &plan.claim, block).await;
+            }
+            Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.turns).await => {
+                let message =
+                    "the approval nonce changed before this was mined; the whole batch reverted and nothing changed";
+                revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).of(Kind::Raced).hint(
+                    "run it again: it is planned anew. If that happens again, stop everything with --panic first: \
+                     --lift-panic then ends the keys in peace",
+                ));
+            }
+            _ => {}
+        }
+        if cut_off.is_some() {
+            revoked.not_proven = cut_off;
+        }
+        Ok(revoked)
+    }
+
+    /// One operation; on Kernel 0.2.1, which has no batches, one after the other. Answers the last one that was sent, and why
+    /// it did not get to the end when something was mined before.
+    async fn send_all(
+        &self,
+        plan: &RevokePlan,
+        first: Carriage,
+        tell: &Tell<'_>,
+    ) -> Result<(OperationOutcome, Option<Error>)> {
+        let operations = plan.operations()?;
+        let (way, most) = (first.price().way, first.price().max_cost);
+        let (services, account) = (&plan.services, &plan.account);
+        let mut last = self.send_carriage(services, account, first, plan.purpose.clone(), tell).await?;
+        for (mined, next) in operations.iter().enumerate().skip(1) {
+            let cut_off = |why: String| {
+                let message = format!("{mined} of {} operations were mined, and no more: {why}", operations.len());
+                Error::new(Class::Chain, "revoke.cut_off", message).hint("run it again: what is done is not done twice")
+            };
+            if last.success != Some(true) {
+                // The one before this was the last that went through.
+                let done = mined.saturating_sub(1);
+                return Ok((last, (done > 0).then(|| cut_off("the next one failed, or is not in a block yet".into()))));
+            }
+            // None dearer than twice what was shown or the cap, and none on another way.
+            let twice = most.saturating_mul(U256::from(2)).min(services.coin().cap.max(most));
+            let max_cost = plan.max_cost.unwrap_or(twice);
+            let load = Load { account, deployed: true, call: next, max_cost: Some(max_cost), urgent: false };
+            let sent = match self.carry(services, &load, same_way(way)).await {
+                Ok((next, _)) if next.price().way == way => {
+                    self.send_carriage(services, account, next, plan.purpose.clone(), tell).await
+                }
+                Ok((next, _)) => {
+                    let other = next.price().way.words();
+                    Err(Error::failed("revoke.way", format!("it could only go {other}, which was not agreed to")))
+                }
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(outcome) => last = outcome,
+                Err(error) => return Ok((last, Some(cut_off(error.message)))),
+            }
+        }
+        Ok((last, None))
+    }
+
+    /// What can act for the account after something was mined, as far as it can be read. What cannot be read is named too.
+    async fn what_remains(
+        &self,
+        account: &Account,
+        services: &Services,
+        claim: &Claimed,
+        block: u64,
+    ) -> Vec<Remaining> {
+        let mut remaining = Vec::new();
+        let unread = |what: &str, error: &Error| Remaining {
+            what: what.to_owned(),
+            address: account.address,
+            why: format!("what else can act could not be read: {}", error.message),
+        };
+        if let Claimed::AllBut(_) = claim {
+            match Box::pin(self.scan_through(account, services, ScanOptions::default(), &|_| {})).await {
+                Ok(scan) => remaining.extend(scan.doubts().map(|why| Remaining {
+                    what: "history".into(),
+                    address: account.address,
+                    why: why.to_owned(),
+                })),
+                Err(error) => remaining.push(unread("history", &error)),
+            }
+        }
+        match self.can_act_now(account, services, claim, block).await {
+            Ok(acting) => remaining.splice(..0, acting).for_each(drop),
+            Err(error) => remaining.push(unread("account", &error)),
+        }
+        remaining
+    }
+
+    /// The same for an operation that is found again: its record, made at `made_at`, says what it was to end.
+    pub(in crate::wallet) async fn what_remains_of(
+        &self,
+        account: &Account,
+        services: &Services,
+        purpose: &Purpose,
+        made_at: u64,
+        block: u64,
+    ) -> Result<Vec<Remaining>> {
+        let claim = match purpose {
+            Purpose::Revoke { extent: Extent::AllBut(kept), .. } => {
+                // A key that was granted afterwards was never to end.
+                let keys = self.store.read(|r| r.keys_of(&account.network, account.address, true))?;
+                let later = keys.into_iter().filter(|k| k.origin == Origin::Granted && k.created_at > made_at);
+                Claimed::AllBut(kept.iter().cloned().chain(later.map(|key| key.id)).collect())
+            }
+            Purpose::Revoke { key_ids, extent: Extent::Named } => {
+                let mut holders: BTreeSet<Address> = key_ids.iter().filter_map(|id| id.parse().ok()).collect();
+                for id in key_ids {
+                    holders.extend(self.store.read(|r| r.key(id))?.map(|key| key.session_key));
+                }
+                Claimed::Holders(holders)
+            }
+            Purpose::Panic | Purpose::Reclaim | Purpose::Send { .. } | Purpose::Enable { .. } => Claimed::NoKey,
+        };
+        Ok(self.what_remains(account, services, &claim, block).await)
+    }
+
+    async fn can_act_now(
+        &self,
+        account: &Account,
+        services: &Services,
+        claim: &Claimed,
+        block: u64,
+    ) -> Result<Vec<Remaining>> {
+        let history = self.reach(account)?;
+        let mut keys = self.known_keys(account)?;
+        if let Claimed::Holders(holders) = claim {
+            keys.extend(holders);
+        }
+        let picture = services.snapshot_from(&account.wanted(&keys).with_routes(&history.opened), block).await?;
+        let mut remaining = Power::of(account, &picture, history).foreign;
+        remaining.extend(self.can_act(account, claim, &[], &picture)?);
+        Ok(remaining)
+    }
+
+    /// Keys that must not be able to act by a claim, and can in this picture. `ended`: ids of keys that a plan ends.
+    fn can_act(
+        &self,
+        account: &Account,
+        claim: &Claimed,
+        ended: &[&str],
+        picture: &Snapshot,
+    ) -> Result<Vec<Remaining>> {
+        let records = self.records(account, picture)?;
+        let mut remaining: Vec<Remaining> = Vec::new();
+        for (who, held) in records.claimed() {
+            let meant = match claim {
+                Claimed::Holders(holders) => holders.contains(&held.enable.session_key),
+                Claimed::AllBut(kept) => !kept.contains(&who.key_id),
+                Claimed::NoKey => false,
+            };
+            if !meant || ended.contains(&who.key_id.as_str()) || !records.scene.has_power(held) {
+                continue;
+            }
+            let why = match (records.scene.lives(held), held.signed) {
+                (true, _) => format!("an approval of its holder is enabled (nonce {})", held.enable.nonce),
+                (false, Signed::No) => format!(
+                    "a draft of its holder's (nonce {}) may have been signed elsewhere, and could then be enabled",
+                    held.enable.nonce
+                ),
+                (false, _) => format!("an approval of its holder can still be enabled (nonce {})", held.enable.nonce),
+            };
+            let entry = Remaining { what: format!("key {}", who.label), address: held.enable.session_key, why };
+            if !remaining.contains(&entry) {
+                remaining.push(entry);
+            }
+        }
+        Ok(remaining)
+    }
+
+    async fn prove_plan(&self, plan: &RevokePlan, revoked: &mut Revoked) {
+        let (account, services) = (&plan.account, &plan.services);
+        let mined = match self.mined(services, account.address, &revoked.operation, plan.doubt.planned_at).await {
+            Ok(mined) => mined,
+            Err(error) => {
+                revoked.not_proven = Some(error);
+                return;
+            }
+        };
+        if plan.purpose == Purpose::Reclaim {
+            return;
+        }
+        if plan.purpose == Purpose::Panic {
+            match self.prove_paused(account, services, &mined).await {
+                Ok(paused) => revoked.paused = Some(paused),
+                Err(error) => revoked.not_proven = Some(error),
+            }
+            return;
+        }
+        // What such a node says afterwards is worth no more than what it said before.
+        if let Some(contradiction) = &plan.doubt.contradiction {
+            revoked.not_proven = Some(contradiction.clone());
+            return;
+        }
+        (revoked.proofs, revoked.not_proven) = self.prove_all(account, services, &plan.watched, &mined).await;
+        revoked.proof = revoked.proofs.first().cloned();
+        if revoked.not_proven.is_none() {
+            let read_back = read_back(account, services, &plan.sweeps, plan.lifts, &mined).await;
+            revoked.not_proven = read_back.unwrap_or_else(Some);
+        }
+        if revoked.not_proven.is_none() {
+            revoked.not_proven = services.still_over(account, &plan.doubt.over, mined.block).await;
+        }
+    }
+}
+
+/// What no key's own proof shows: that everything up to a turn is dead, and that the panic is off.
+async fn read_back(
+    account: &Account,
+    services: &Services,
+    sweeps: &[(Generation, u128)],
+    lifts: bool,
+    mined: &Mined,
+) -> Result<Option<Error>> {
+    let picture = services.snapshot_from(&account.wanted(&[]), mined.block).await?;
+    for (generation, turn) in sweeps {
+        let invalid = picture.nonces(*generation).invalid;
+        if invalid < *turn {
+            let message = format!(
+                "it was mined, but on validator {generation} only the nonces through {invalid} are invalid, not those through {turn}"
+            );
+            let error = Error::failed("revoke.not_proven", message);
+            return Ok(Some(error.hint("treat the keys as still active, and run it again")));
+        }
+    }
+    if lifts && picture.disabled_mode & revocation::SESSION_MODES != 0 {
+        return Ok(Some(Error::failed("revoke.not_lifted", "it was mined, but the account is still paused")));
+    }
+    // Where keys are proven, the second node was asked with them.
+    match services.second_view(&account.wanted(&[]), &picture, mined.block, None).await {
+        SecondView::Differs(disagreement) => Ok(Some(disagreement.error("not proven"))),
+        SecondView::None | SecondView::Said(_) => Ok(None),
+    }
+}
+
+fn claimed(wish: &Wish, watched: &Watched, kept: &BTreeSet<String>) -> Claimed {
+    match wish {
+        Wish::Keys(_) => Claimed::Holders(watched.iter().map(|(target, _)| target.session_key).collect()),
+        Wish::All | Wish::LiftPanic { .. } => Claimed::AllBut(kept.clone()),
+        Wish::Panic | Wish::Reclaim => Claimed::NoKey,
+    }
+}
+
+const fn same_way(way: Way) -> Via {
+    match way {
+        Way::Sponsor | Way::Bundler => Via::Bundler,
+        Way::Owner => Via::Owner,
+        Way::HandleOps => Via::HandleOps,
+    }
+}
+
+/// Whether the account's turns have moved since the plan was made.
+async fn raced(account: &Account, services: &Services, planned: &[(Generation, u128)]) -> bool {
+    match services.snapshot(&account.wanted(&[])).await {
+        Ok(now) => planned.iter().any(|(generation, last)| now.nonces(*generation).last != *last),
+        Err(_) => false,
+    }
+}
+
+fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, picture: &Snapshot) -> Claim {
+    let request = &approval.request;
+    let signed = match &approval.signature {
+        None => Signed::No,
+        Some(signature)
+            if request.is_signed_by(account.owner, signature)
+                && picture.kernel.is_none_or(|kernel| kernel == request.kernel) =>
+        {
+            Signed::Counts
+        }
+        Some(_) => Signed::Stale,
+    };
+    Claim {
+        id: request.id(),
+        generation,
+        enable: request.enable,
+        selector: request.selector,
+        held: picture.holds(generation, &request.enable),
+        signed,
+    }
+}
+
+/// What the ended claims come to as keys: each with the approvals that end.
+fn targets(records: &Records, ends: &BTreeSet<ApprovalId>) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    for (claimant, claim) in records.claimed().filter(|(who, _)| ends.contains(&who.approval)) {
+        let existing = targets.iter_mut().find(|t| t.id == claimant.key_id && t.generation == claim.generation);
+        let target = match existing {
+            Some(target) => target,
+            None => {
+                let of_key = |file: &&KeyFile| claimant.record.is_some() && file.key.id == claimant.key_id;
+                let file = records.files.iter().find(of_key).filter(|file| file.key.partial.is_none());
+                targets.push(Target {
+                    id: claimant.key_id.clone(),
+                    label: claimant.label.clone(),
+                    generation: claim.generation,
+                    session_key: claim.enable.session_key,
+                    scope: file.map(|file| file.key.scope.clone()),
+                    ends: Vec::new(),
+                    foreign: None,
+                });
+                let Some(target) = targets.last_mut() else { continue };
+                target
+            }
+        };
+        match &claimant.record {
+            Some(approval) => target.ends.push(approval.clone()),
+            None => target.foreign = Some::<EnableData>(claim.enable),
+        }
+    }
+    targets
+}
+
+/// Each validator that the plan sweeps, with the last turn that it uses up there, or the newest that was used.
+fn swept(plan: &revocation::Plan, scene: &Scene) -> Vec<(Generation, u128)> {
+    let burnt = |wanted: Generation| {
+        plan.moves.iter().filter_map(move |m| match m {
+            Move::Burn { generation, nonce } if *generation == wanted => Some(*nonce),
+            _ => None,
+        })
+    };
+    let sweeps = plan.moves.iter().filter_map(|m| match m {
+        Move::Sweep { generation } => Some(*generation),
+        _ => None,
+    });
+    sweeps.map(|g| (g, burnt(g).max().unwrap_or_default().max(scene.nonces(g).last))).collect()
+}
+
+fn list(labels: &[String]) -> String {
+    labels.join(", ")
+}
+
+/// A call of the plan in words.
+fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
+    let effect = match step {
+        Move::Disable { generation, key } => {
+            let of_key = |c: &&Claim| c.generation == *generation && c.enable.session_key == *key && c.held;
+            let who = list(&records.labels(records.scene.claims.iter().filter(of_key).map(|c| c.id)));
+            match who == key.to_string() {
+                true => format!("deletes {key} from the validator; other keys keep working"),
+                false => format!("deletes {who} ({key}) from the validator; other keys keep working"),
+            }
+        }
+        Move::Burn { generation, nonce } => {
+            let on_turn = |set: &BTreeSet<ApprovalId>| -> Vec<String> {
+                records.labels(records.on_turn(*generation, *nonce).map(|c| c.id).filter(|id| set.contains(id)))
+            };
+            match (on_turn(&plan.ends).as_slice(), on_turn(&plan.also_ends).as_slice()) {
+                ([], []) => {
+                    format!("consumes nonce {nonce}, which no approval on record has, to get to a later one")
+                }
+                ([], others) => {
+                    format!("consumes nonce {nonce} of {} to get to a later one", list(others))
+                }
+                (ours, _) => {
+                    let others = if plan.moves.iter().any(|m| matches!(m, Move::Sweep { .. })) {
+                        ""
+                    } else {
+                        "; other keys keep working"
+                    };
+                    let ours = list(ours);
+                    format!("consumes nonce {nonce}, so the unused approval of {ours} can never be enabled{others}")
+                }
+            }
+        }
+        Move::Keep { claim } => {
+            let nonce = records.scene.claim(*claim).map_or(0, |c| c.enable.nonce);
+            format!(
+                "enables {} (nonce {nonce}) first, so that it keeps working: a later nonce is consumed",
+                list(&records.labels([*claim]))
+            )
+        }
+        Move::Sweep { generation } => {
+            let held = plan
+                .ends
+                .iter()
+                .copied()
+                .filter(|id| records.scene.claim(*id).is_some_and(|c| c.generation == *generation && c.held));
+            match records.labels(held).as_slice() {
+                [] => "revokes every key that was ever enabled, also those that are not on record".to_owned(),
+                labels => {
+                    format!(
+                        "revokes {} and every other key that was ever enabled, also those not on record",
+                        list(labels)
+                    )
+                }
+            }
+        }
+        Move::Lift => "unpauses the account: keys that were not revoked work again".to_owned(),
+    };
+    Step { call: step.name().into(), effect }
+}
+
+fn refused_plan(records: &Records, refusal: &Refusal) -> Error {
+    match refusal {
+        Refusal::TooFar { .. } => Error::failed("revoke.gap", refusal.to_string())
+            .hint("each nonce in between has to be consumed; revoke the earlier keys first, in several steps. `--pause` stops every key at once"),
+        Refusal::NoTurnsLeft => Error::failed("revoke.no_turns", refusal.to_string())
+            .hint("no approval can ever be enabled on it again; enabled keys can be revoked one by one"),
+        Refusal::Contested { nonce, claims } => {
+            let labels = list(&records.labels(claims.iter().copied()));
+            Error::failed("revoke.order", format!("{refusal}: {labels} all have nonce {nonce}"))
+                .hint("only one of them can be enabled: enable it with `keyleash key enable`, or revoke them in the same command")
+        }
+        Refusal::CannotKeep { claim } => {
+            let who = list(&records.labels([*claim]));
+            Error::failed("revoke.order", format!("{who} has a lower nonce; {refusal}"))
+                .hint(format!("revoke {who} in the same command"))
+        }
+    }
+}
