@@ -34,13 +34,16 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{AccountCall, AccountSeed, Call, selector},
-        approval::{Approval, ApprovalRequest, EnableData},
-        blob,
-        generation::{ENTRY_POINT, Generation, KernelVersion},
-        permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
-        signature,
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountCall, AccountSeed, selector},
+            approval::{Approval, ApprovalRequest, EnableData},
+            blob,
+            generation::{ENTRY_POINT, Generation, KernelVersion},
+            permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+            signature,
+        },
     },
     sandbox::{CHAIN_ID, evm::Request, rpc::Service},
     secret::Secret,

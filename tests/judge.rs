@@ -13,11 +13,14 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use alloy::primitives::{Address, Bytes, Selector, U256};
-use keyleash::protocol::kernel_v2::{
-    account::{AccountCall, Call, selector},
-    generation::Generation,
-    judge::{self, ExecutionStatus, Facts, Key, Path, Routing, Window},
-    permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+use keyleash::protocol::{
+    Call,
+    kernel_v2::{
+        account::{AccountCall, selector},
+        generation::Generation,
+        judge::{self, ExecutionStatus, Facts, Key, Path, Routing, Window},
+        permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+    },
 };
 use serde::Deserialize;
 

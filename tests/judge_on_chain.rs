@@ -24,13 +24,16 @@ use std::{
 use alloy::primitives::{Address, B256, Bytes, FixedBytes, Selector, U256, aliases::U48};
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{AccountCall, AccountSeed, Call, selector},
-        approval::EnableData,
-        generation::{Generation, KernelVersion},
-        judge::{self, ExecutionStatus, Facts, Path, Routing, Window},
-        permission::{ANY_PAYMASTER, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
-        signature::{Shown, proof_data},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountCall, AccountSeed, selector},
+            approval::EnableData,
+            generation::{Generation, KernelVersion},
+            judge::{self, ExecutionStatus, Facts, Path, Routing, Window},
+            permission::{ANY_PAYMASTER, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
+            signature::{Shown, proof_data},
+        },
     },
 };
 use proptest::{

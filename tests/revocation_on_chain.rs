@@ -19,13 +19,16 @@ mod support;
 use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, Bytes, U256};
-use keyleash::protocol::ApprovalId;
-use keyleash::protocol::kernel_v2::{
-    account::{AccountCall, AccountSeed, Call, selector},
-    approval::Approval,
-    generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
-    permission::Scope,
-    revocation::{self, Claim, Move, Nonces, Plan, Scene, Signed, Wish},
+use keyleash::protocol::{ApprovalId, revocation::RevokeTarget};
+use keyleash::protocol::{
+    Call,
+    kernel_v2::{
+        account::{AccountCall, AccountSeed, selector},
+        approval::Approval,
+        generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+        permission::Scope,
+        revocation::{self, Claim, Move, Nonces, Plan, Scene, Signed},
+    },
 };
 use proptest::{
     collection::vec,
@@ -301,9 +304,9 @@ fn everywhere(cases: u32, property: impl Fn(&mut House, &[Happens], &[bool], boo
     }
 }
 
-fn wish_of(house: &House, picks: &[bool], everything: bool) -> Wish {
+fn wish_of(house: &House, picks: &[bool], everything: bool) -> RevokeTarget {
     let picked = (0..house.signed.len()).filter(|i| picks[i % picks.len()]).map(id).collect();
-    if everything { Wish::All } else { Wish::These(picked) }
+    if everything { RevokeTarget::All } else { RevokeTarget::These(picked) }
 }
 
 #[test]
@@ -351,7 +354,7 @@ fn a_panic_stops_everything_and_lifting_it_ends_what_is_not_kept() {
         assert!(house.what_holders_can_do().is_empty(), "a key acts while the panic is on");
         let scene = house.scene();
         let kept = (0..house.signed.len()).filter(|i| picks[i % picks.len()]).map(id).collect();
-        let Ok(plan) = revocation::plan(&scene, &Wish::LiftKeeping(kept)) else { return };
+        let Ok(plan) = revocation::plan(&scene, &RevokeTarget::UnpauseKeeping(kept)) else { return };
         assert_eq!(plan.moves.last(), Some(&Move::Lift));
         assert!(house.carry_out(&plan, &scene), "{plan:?} reverts from {scene:?}");
         assert_kept(house, &before, &scene, &plan, "lifted");
@@ -373,7 +376,7 @@ fn house_with(signed: &[(usize, u128)], enabled: &[usize]) -> House {
 }
 
 #[track_caller]
-fn revoked(house: &mut House, wish: &Wish) -> Plan {
+fn revoked(house: &mut House, wish: &RevokeTarget) -> Plan {
     let scene = house.scene();
     let plan = revocation::plan(&scene, wish).unwrap();
     let before = house.clone();
@@ -394,7 +397,7 @@ fn the_obvious_revocation_does_not_keep_its_promise() {
 #[test]
 fn approvals_of_one_turn_end_together() {
     let mut house = house_with(&[(1, 1), (2, 1)], &[]);
-    let plan = revoked(&mut house, &Wish::These([id(0)].into()));
+    let plan = revoked(&mut house, &RevokeTarget::These([id(0)].into()));
     assert_eq!(plan.also_ends, [id(1)].into());
     assert!(house.what_holders_can_do().is_empty());
 }
@@ -403,7 +406,7 @@ fn approvals_of_one_turn_end_together() {
 fn consecutive_pending_approvals_end_in_any_choice() {
     for wanted in [vec![0], vec![1], vec![2], vec![0, 2], vec![1, 2], vec![0, 1, 2]] {
         let mut house = house_with(&[(1, 1), (2, 2), (3, 3)], &[]);
-        revoked(&mut house, &Wish::These(wanted.into_iter().map(id).collect()));
+        revoked(&mut house, &RevokeTarget::These(wanted.into_iter().map(id).collect()));
     }
 }
 
@@ -413,7 +416,7 @@ fn active_and_pending_end_together_also_after_a_rewind_by_another_tool() {
     let rewind = SessionKeyValidator::invalidateNonceCall { nonce: 1 };
     assert!(house.owner_calls(house.generation.address(), alloy::sol_types::SolCall::abi_encode(&rewind).into()));
     assert_eq!(house.nonces().last, 1, "the validator counts backwards");
-    revoked(&mut house, &Wish::All);
+    revoked(&mut house, &RevokeTarget::All);
     assert!(house.what_holders_can_do().is_empty());
 }
 
@@ -434,7 +437,7 @@ fn an_approval_of_an_earlier_owner_ends_for_good() {
     assert!(moved.what_holders_can_do().is_empty());
     give_to(&mut moved, 3, 0);
     assert_eq!(moved.what_holders_can_do(), [0].into());
-    revoked(&mut house, &Wish::All);
+    revoked(&mut house, &RevokeTarget::All);
     give_to(&mut house, 0, 3);
     give_to(&mut house, 3, 0);
     assert!(house.what_holders_can_do().is_empty());
@@ -472,7 +475,7 @@ fn an_account_that_is_not_there_yet_is_deployed_and_its_approvals_burnt_in_one_o
             claims: vec![claim(0), claim(1)],
             ..Scene::default()
         };
-        let plan = revocation::plan(&scene, &Wish::All).unwrap();
+        let plan = revocation::plan(&scene, &RevokeTarget::All).unwrap();
         let calls = plan.moves.iter().map(|m| m.call(&scene).unwrap()).collect();
         let mut op = house.chain.user_op(house.account, &AccountCall::ExecuteBatch(calls));
         op.init_code = seed.init_code(kernel);

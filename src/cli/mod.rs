@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use crate::{
     abi::Function,
     policy::sentence,
-    protocol::kernel_v2::{account::Call, blob::Format},
+    protocol::{Call, kernel_v2::blob::Format},
     text::{clean, is_unsafe},
     wallet::{
         Backend, PassphraseSource, Wallet,

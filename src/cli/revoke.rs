@@ -9,14 +9,12 @@ use super::{
     output::Output,
     render, show, unsigned_json, write_unsigned,
 };
+use crate::protocol::power::in_brief;
 use crate::wallet::{
     Wallet,
     error::{Class, Error, Kind, Result},
     submit::routes::{Carriage, Via, Way},
-    usecase::{
-        control,
-        revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
-    },
+    usecase::revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
 };
 
 pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {
@@ -77,7 +75,7 @@ async fn nothing(wallet: &Wallet, args: &RevokeArgs, error: Error, partial: &mut
     match wallet.foreign_power(&args.account).await {
         Ok(foreign) if !foreign.is_empty() => {
             *partial = json!({ "remaining": foreign });
-            let message = format!("{}; but {} can still act", error.message, control::in_brief(&foreign));
+            let message = format!("{}; but {} can still act", error.message, in_brief(&foreign));
             remains(message, &args.account)
         }
         // What could not be read was not asked for.

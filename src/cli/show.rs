@@ -9,7 +9,7 @@ use crate::{
         risk::{Checked, Effect, Finding, Severity},
         sentence,
     },
-    protocol::kernel_v2::blob::PermissionApproval,
+    protocol::{Step, kernel_v2::blob::PermissionApproval},
     wallet::{
         Wallet,
         coin::Coin,
@@ -22,7 +22,6 @@ use crate::{
         },
         usecase::{
             account::AccountView,
-            enable::Step,
             grant::{GrantPlan, Granted},
             inspect::Inspection,
             inventory::Inventory,
@@ -32,7 +31,7 @@ use crate::{
             proof::{Paused, Proof},
             revoke::{RevokePlan, Revoked},
             secrets::{BackendView, SecretFinding, SecretView},
-            send::{SendPlan, calls_in_words},
+            send::SendPlan,
         },
     },
 };
@@ -491,7 +490,7 @@ pub fn unsigned(operation: &UnsignedOperation) -> String {
     let mut lines = vec![format!("From {} on {}:", operation.user_op.sender, operation.network)];
     let call = Wallet::unsigned_account_call(operation);
     let coin = Coin::of(operation.chain_id);
-    lines.extend(calls_in_words(&call, &[], coin).iter().map(|call| format!("  · {call}")));
+    lines.extend(call.in_words(&[], coin.symbol()).iter().map(|call| format!("  · {call}")));
     lines.push(format!("It can cost at most {}.", coin.amount(operation.user_op.max_cost())));
     lines.join("\n")
 }

@@ -10,11 +10,13 @@ use thiserror::Error;
 use super::condition::{ReadBack, read_back};
 use crate::{
     abi::{DecodedCall, Function, format_word, known_functions},
-    protocol::kernel_v2::{
-        account::Call,
-        generation::Generation,
-        permission::{
-            ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope,
+    protocol::{
+        Call,
+        kernel_v2::{
+            generation::Generation,
+            permission::{
+                ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope,
+            },
         },
     },
     text::clean,

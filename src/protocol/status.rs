@@ -105,3 +105,13 @@ impl KeyStatus {
             .unwrap_or_else(|| Self::new(State::Unknown, "there is no approval on record"))
     }
 }
+
+/// Something that the owner should know about the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Of the rule (docs/risks.md), where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'static str>,
+    pub code: &'static str,
+    pub message: String,
+}

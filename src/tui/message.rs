@@ -9,7 +9,7 @@ use super::input::{Input, Moment};
 use crate::{
     abi::Interface,
     policy::risk::{Checked, Finding},
-    protocol::kernel_v2::{account::Call, blob::Format},
+    protocol::{Call, Step, kernel_v2::blob::Format},
     wallet::{
         Backend, Question,
         error::Error,
@@ -22,7 +22,7 @@ use crate::{
         usecase::{
             account::AccountView,
             agent::AgentView,
-            enable::{Enabled, Step},
+            enable::Enabled,
             grant::{Accepted, Granted, Holder},
             inspect::Inspection,
             inventory::Difference,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     policy::sentence,
-    protocol::kernel_v2::{account::Call, generation::KernelVersion},
+    protocol::{Call, kernel_v2::generation::KernelVersion},
 };
 
 /// One step of the story.

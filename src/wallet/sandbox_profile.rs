@@ -26,7 +26,7 @@ use super::{
     },
 };
 use crate::{
-    protocol::kernel_v2::{account::Call, generation::KernelVersion},
+    protocol::{Call, kernel_v2::generation::KernelVersion},
     sandbox::{
         CHAIN_ID,
         contracts::{DEMO_LENDING, DEMO_NFT, DEMO_TOKEN, SPONSOR},

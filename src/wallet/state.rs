@@ -1,14 +1,12 @@
 //! The status of a key on record (docs/glossary.md#states-of-a-key): what its family says of its approvals, and the alarm about
 //! one that came back.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::records::model::{ApprovalRecord, Key, Origin};
 use crate::protocol::kernel_v2::{
     snapshot::Snapshot,
-    status::{self, KnownApproval},
+    status::{self, KnownApproval, Queue},
 };
 pub use crate::protocol::status::{DRAFT, KeyStatus, State};
 
@@ -20,12 +18,9 @@ pub fn damaged(why: &str) -> KeyStatus {
     )
 }
 
-/// The label and nonce of every approval of the account on record: who a queued one waits for.
-pub type Turns<'a> = BTreeMap<u128, &'a str>;
-
 /// The standing of one approval. `picture` is `None` where there is no chain to ask.
-pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, turns: &Turns<'_>) -> KeyStatus {
-    let standing = of_record(key, approval, picture, turns);
+pub fn of_approval(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, queue: &Queue) -> KeyStatus {
+    let standing = of_record(key, approval, picture, queue);
     match picture.filter(|_| key.revoked_at.is_some()).and_then(|_| can_return(key, approval, &standing)) {
         Some(reason) => KeyStatus { reason: format!("{reason}; {}", standing.reason), ..standing },
         None => standing,
@@ -41,9 +36,9 @@ fn can_return(key: &Key, approval: &ApprovalRecord, standing: &KeyStatus) -> Opt
 }
 
 /// The alarm about a key that was revoked and can act again; `None` where all is well, or no chain was asked.
-pub fn alarm(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Snapshot>, turns: &Turns<'_>) -> Option<Alarm> {
+pub fn alarm(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Snapshot>, queue: &Queue) -> Option<Alarm> {
     let picture = picture?;
-    let back = |a: &&ApprovalRecord| can_return(key, a, &of_record(key, a, Some(picture), turns)).is_some();
+    let back = |a: &&ApprovalRecord| can_return(key, a, &of_record(key, a, Some(picture), queue)).is_some();
     let approval = approvals.iter().find(back)?;
     Some(Alarm {
         id: "R37",
@@ -66,7 +61,7 @@ pub struct Alarm {
     pub message: String,
 }
 
-fn of_record(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, turns: &Turns<'_>) -> KeyStatus {
+fn of_record(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, queue: &Queue) -> KeyStatus {
     let known = KnownApproval {
         generation: key.generation,
         owner: key.owner,
@@ -76,12 +71,12 @@ fn of_record(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, t
         was_revoked: key.revoked_at.is_some(),
         scope: key.partial.is_none().then_some(&key.scope),
     };
-    status::status(&known, picture, turns)
+    status::status(&known, picture, queue)
 }
 
 /// The status of a key with all its approvals.
-pub fn of_key(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Snapshot>, turns: &Turns<'_>) -> KeyStatus {
-    KeyStatus::of_key(approvals.iter().map(|a| of_approval(key, a, picture, turns)))
+pub fn of_key(key: &Key, approvals: &[ApprovalRecord], picture: Option<&Snapshot>, queue: &Queue) -> KeyStatus {
+    KeyStatus::of_key(approvals.iter().map(|a| of_approval(key, a, picture, queue)))
 }
 
 #[cfg(test)]

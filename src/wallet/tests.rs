@@ -19,13 +19,16 @@ use super::{
 };
 use crate::{
     policy::risk::{Effect, Finding, Severity},
-    protocol::kernel_v2::{
-        account::{AccountSeed, Call, disable_key, enable_key, selector, set_execution},
-        approval::{ApprovalRequest, EnableData},
-        generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
-        judge::Window,
-        permission::Scope,
-        revocation::Nonces,
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountSeed, disable_key, enable_key, selector, set_execution},
+            approval::{ApprovalRequest, EnableData},
+            generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+            judge::Window,
+            permission::Scope,
+            revocation::Nonces,
+        },
     },
     secret::Secret,
 };

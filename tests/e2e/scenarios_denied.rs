@@ -10,10 +10,13 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     sol_types::SolCall,
 };
-use keyleash::protocol::kernel_v2::{
-    account::{AccountCall, Call},
-    generation::{Generation, KernelVersion},
-    signature::{Mode, Shown},
+use keyleash::protocol::{
+    Call,
+    kernel_v2::{
+        account::AccountCall,
+        generation::{Generation, KernelVersion},
+        signature::{Mode, Shown},
+    },
 };
 
 use crate::support::{

@@ -31,11 +31,14 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{AccountCall, Call},
-        blob::{self, Search},
-        generation::{Generation, KernelVersion},
-        signature::Mode,
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::AccountCall,
+            blob::{self, Search},
+            generation::{Generation, KernelVersion},
+            signature::Mode,
+        },
     },
 };
 use serde_json::{Value, json};

@@ -8,10 +8,13 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{AccountCall, Call, selector, setDefaultValidatorCall, setExecutionCall},
-        approval::ApprovalRequest,
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountCall, selector, setDefaultValidatorCall, setExecutionCall},
+            approval::ApprovalRequest,
+            generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+        },
     },
 };
 use serde_json::{Value, json};

@@ -4,10 +4,13 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use keyleash::protocol::kernel_v2::{
-    account::{AccountCall, Call, enable_key, selector, set_execution},
-    generation::{Generation, KernelVersion},
-    signature::{Mode, Shown},
+use keyleash::protocol::{
+    Call,
+    kernel_v2::{
+        account::{AccountCall, enable_key, selector, set_execution},
+        generation::{Generation, KernelVersion},
+        signature::{Mode, Shown},
+    },
 };
 use serde_json::Value;
 

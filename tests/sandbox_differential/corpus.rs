@@ -7,12 +7,15 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{self, AccountCall, AccountSeed, Call},
-        approval::{Approval, ApprovalRequest, EnableData},
-        generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
-        permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
-        signature::{Shown, proof_data},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{self, AccountCall, AccountSeed},
+            approval::{Approval, ApprovalRequest, EnableData},
+            generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+            permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+            signature::{Shown, proof_data},
+        },
     },
     sandbox::{
         CHAIN_ID,

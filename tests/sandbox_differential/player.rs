@@ -6,12 +6,15 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{self, AccountCall, AccountSeed, Call, selector},
-        approval::{Approval, ApprovalRequest, EnableData},
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-        permission::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
-        signature::{self, Shown},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{self, AccountCall, AccountSeed, selector},
+            approval::{Approval, ApprovalRequest, EnableData},
+            generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+            permission::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+            signature::{self, Shown},
+        },
     },
     sandbox::{
         CHAIN_ID,

@@ -6,11 +6,14 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{self, AccountCall, AccountSeed, Call, selector},
-        approval::Approval,
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, KERNEL_FACTORY, KernelVersion},
-        permission::{ANY_PAYMASTER, Permission},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{self, AccountCall, AccountSeed, selector},
+            approval::Approval,
+            generation::{ECDSA_VALIDATOR, ENTRY_POINT, KERNEL_FACTORY, KernelVersion},
+            permission::{ANY_PAYMASTER, Permission},
+        },
     },
     sandbox::{
         CHAIN_ID,

@@ -14,12 +14,17 @@ use alloy::{
 use keyleash::sandbox::contracts;
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{self, AccountCall, AccountSeed, Call},
-        approval::{Approval, ApprovalRequest, EnableData},
-        generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
-        permission::Scope,
-        signature,
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{self, AccountCall, AccountSeed},
+            approval::{Approval, ApprovalRequest, EnableData},
+            generation::{
+                DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion,
+            },
+            permission::Scope,
+            signature,
+        },
     },
 };
 use revm::{

@@ -7,7 +7,7 @@ use alloy::{
 };
 
 use super::generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion};
-use crate::erc4337::v06::UserOperation;
+use crate::{erc4337::v06::UserOperation, protocol::Call};
 
 /// ERC-1967 implementation slot.
 pub const IMPLEMENTATION_SLOT: B256 = b256!("360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc");
@@ -147,15 +147,6 @@ impl AccountSeed {
         let seed = Self { owner: Address::from_slice(&init.data), index: create.index };
         Some((seed, create.implementation))
     }
-}
-
-/// One inner call an account makes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Call {
-    pub to: Address,
-    /// Wei.
-    pub value: U256,
-    pub data: Bytes,
 }
 
 /// The calldata of a UserOperation for a Kernel account.

@@ -12,11 +12,12 @@ use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::{AccountCall, Call, selector},
+    account::{AccountCall, selector},
     generation::Generation,
     permission::{ANY_PAYMASTER, ANY_TARGET, Condition, MAX_UINT48, Operation, Permission, Scope},
 };
 use crate::policy::sentence;
+use crate::protocol::Call;
 
 /// The session key being judged, as its approval describes it.
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,15 @@
 pub mod account;
 pub mod approval;
 pub mod blob;
+pub mod discrepancy;
+pub mod enable;
 pub mod generation;
 pub mod history;
 pub mod judge;
 pub mod merkle;
 pub mod permission;
+pub mod power;
+pub mod probe;
 pub mod revocation;
 pub mod signature;
 pub mod snapshot;

@@ -9,17 +9,22 @@
 //! **Nothing here can be turned into a rewind.** A burn names one turn and reverts when somebody else has used it; "revoke
 //! all" is `disable` with no data, for which the chain itself looks up the newest turn. No nonce is ever swept to.
 
+pub mod book;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::Serialize;
 
 use super::{
-    account::{Call, disable_all, disable_key, disable_mode, enable_key, set_execution},
+    account::{disable_all, disable_key, disable_mode, enable_key, set_execution},
     approval::EnableData,
     generation::Generation,
 };
-use crate::protocol::ApprovalId;
+use crate::protocol::{
+    ApprovalId, Call,
+    revocation::{Refusal, RevokeTarget},
+};
 
 /// The turns of an account on one validator: `nonces(account)`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -97,17 +102,6 @@ impl Scene {
     }
 }
 
-/// What an owner wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
-    /// End these, and leave the others alone as far as that can be done.
-    These(BTreeSet<ApprovalId>),
-    /// End everything, also what is enabled and not known.
-    All,
-    /// End everything but these, and lift the panic.
-    LiftKeeping(BTreeSet<ApprovalId>),
-}
-
 /// One call of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
@@ -135,30 +129,16 @@ pub struct Plan {
     pub over: BTreeSet<ApprovalId>,
 }
 
-/// Why there is no right plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("nonce {nonce} is too far ahead of the account's nonce {last}")]
-    TooFar { nonce: u128, last: u128 },
-    #[error("the account has no approval nonces left on this validator")]
-    NoTurnsLeft,
-    /// Only one of them can be enabled, and it is not ours to say which.
-    #[error("several approvals share nonce {nonce}, which has to be used first")]
-    Contested { nonce: u128, claims: Vec<ApprovalId> },
-    #[error("an approval with a lower nonce cannot be enabled without silencing or replacing another key")]
-    CannotKeep { claim: ApprovalId },
-}
-
 /// Most turns used up by one plan: more would not fit into a block.
 pub const MAX_TURNS: u128 = 64;
 
 /// The smallest plan that does what is wanted.
-pub fn plan(scene: &Scene, wish: &Wish) -> Result<Plan, Refusal> {
+pub fn plan(scene: &Scene, target: &RevokeTarget) -> Result<Plan, Refusal> {
     let every = || scene.claims.iter().map(|claim| claim.id).collect::<BTreeSet<_>>();
-    match wish {
-        Wish::These(claims) => these(scene, claims),
-        Wish::All => all(scene),
-        Wish::LiftKeeping(kept) => {
+    match target {
+        RevokeTarget::These(claims) => these(scene, claims),
+        RevokeTarget::All => all(scene),
+        RevokeTarget::UnpauseKeeping(kept) => {
             let mut plan = if kept.is_empty() { all(scene)? } else { these(scene, &(&every() - kept))? };
             plan.moves.push(Move::Lift);
             Ok(plan)
@@ -278,7 +258,7 @@ fn turns(last: u128, highest: u128) -> Result<Vec<u128>, Refusal> {
         return Ok(Vec::new());
     }
     // An approval with the very last turn can never be enabled: the validator counts one further first.
-    let next = last.checked_add(1).ok_or(Refusal::NoTurnsLeft)?;
+    let next = last.checked_add(1).ok_or(Refusal::NoNoncesLeft)?;
     if highest.saturating_sub(last) > MAX_TURNS {
         return Err(Refusal::TooFar { nonce: highest, last });
     }

@@ -13,7 +13,7 @@ use super::{
     generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
     judge::{self, ExecutionStatus, Routing, Window},
     permission::Scope,
-    revocation::Nonces,
+    revocation::{Nonces, SESSION_MODES},
     storage::{KERNEL_SLOT, SESSION_WORDS, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
 };
 use crate::protocol::query::{Answers, Query, Unread};
@@ -298,6 +298,11 @@ impl Snapshot {
         self.sessions.get(&(generation, enable.session_key)) == Some(enable)
     }
 
+    /// Whether the account refuses session keys, or some of what they can do, until it is unpaused.
+    pub const fn pauses_keys(&self) -> bool {
+        self.disabled_mode & SESSION_MODES != 0
+    }
+
     /// Wei that a holder of a key could spend as gas.
     pub fn spendable(&self) -> U256 {
         self.balance.saturating_add(self.deposit)
@@ -322,6 +327,62 @@ impl Snapshot {
             return Some("whether the account is deployed".to_owned());
         }
         (self.disabled_mode != other.disabled_mode).then(|| "whether the account is paused".to_owned())
+    }
+
+    /// What two pictures of an account at one block say differently, in words. Amounts are left out: nothing is claimed from them.
+    pub fn differences(&self, theirs: &Self) -> Vec<String> {
+        /// Seconds. The block has one time; a node that shifts it makes keys look expired.
+        const CLOCKS: u64 = 60;
+        // Every field is named, so that a new one is thought about here.
+        let Self {
+            block: _,
+            timestamp,
+            deployed,
+            implementation,
+            kernel,
+            owner,
+            default_validator,
+            known_proxy,
+            balance: _,
+            deposit: _,
+            disabled_mode,
+            routes,
+            nonces,
+            sessions,
+            statuses: _,
+        } = theirs;
+        let mut about = Vec::new();
+        let mut differ = |differ: bool, what: &str| about.extend(differ.then(|| what.to_owned()));
+        differ(self.timestamp.abs_diff(*timestamp) > CLOCKS, "the time of the block");
+        differ(self.deployed != *deployed, "whether the account is deployed");
+        differ(self.implementation != *implementation || self.kernel != *kernel, "the account's implementation");
+        differ(self.owner != *owner, "the owner");
+        differ(self.default_validator != *default_validator, "the default validator");
+        differ(self.known_proxy != *known_proxy, "the account's own code");
+        differ(self.disabled_mode != *disabled_mode, "the disabled mode");
+        let functions: BTreeSet<_> = self.routes.keys().chain(routes.keys()).copied().collect();
+        for function in functions {
+            let name = selector::described(function);
+            differ(self.routes.get(&function) != routes.get(&function), &format!("the route of {name}"));
+        }
+        let generations: BTreeSet<_> = self.nonces.keys().chain(nonces.keys()).copied().collect();
+        for generation in generations {
+            match (self.nonces.get(&generation), nonces.get(&generation)) {
+                (Some(one), Some(other)) if one != other => {
+                    let pair = |n: &Nonces| format!("{}, {}", n.last, n.invalid);
+                    differ(true, &format!("the nonces on {generation} ({} and {})", pair(one), pair(other)));
+                }
+                (Some(_), Some(_)) => {}
+                // Nonces are read of known code only.
+                _ => differ(true, &format!("the code of validator {generation}")),
+            }
+        }
+        let held: BTreeSet<_> = self.sessions.keys().chain(sessions.keys()).copied().collect();
+        for (generation, key) in held {
+            let place = (generation, key);
+            differ(self.sessions.get(&place) != sessions.get(&place), &format!("what {generation} holds for {key}"));
+        }
+        about
     }
 
     /// The facts the judge asks for, for one approval and one account function.
@@ -417,5 +478,74 @@ impl Counters {
             snapshot.statuses.insert((self.generation, self.nonce, *index), status);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Address = Address::repeat_byte(2);
+    const G2: Generation = Generation::G2;
+
+    fn picture() -> Snapshot {
+        let enable = EnableData {
+            session_key: KEY,
+            merkle_root: B256::repeat_byte(1),
+            valid_after: 0,
+            valid_until: 0,
+            paymaster: Address::ZERO,
+            nonce: 1,
+        };
+        Snapshot {
+            block: 7,
+            timestamp: 1_000,
+            deployed: true,
+            implementation: Some(KernelVersion::V0_2_4.implementation()),
+            kernel: Some(KernelVersion::V0_2_4),
+            owner: Some(Address::repeat_byte(1)),
+            default_validator: None,
+            known_proxy: true,
+            balance: U256::ZERO,
+            deposit: U256::ZERO,
+            disabled_mode: 0,
+            routes: BTreeMap::from([(
+                selector::EXECUTE,
+                Route { validator: G2.address(), executor: Address::ZERO, window: Window::default() },
+            )]),
+            nonces: BTreeMap::from([(G2, Nonces { last: 1, invalid: 0 })]),
+            sessions: BTreeMap::from([((G2, KEY), enable)]),
+            statuses: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn second_node_that_says_the_same_differs_in_nothing_whatever_the_balance() {
+        let other = Snapshot { balance: U256::from(7), timestamp: 1_010, ..picture() };
+        assert!(picture().differences(&other).is_empty());
+    }
+
+    #[test]
+    fn each_thing_that_a_claim_rests_on_is_compared_and_named() {
+        type Change = fn(&mut Snapshot);
+        let changes: [(&str, Change); 9] = [
+            ("the time of the block", |p| p.timestamp = 5_000),
+            ("whether the account is deployed", |p| p.deployed = false),
+            ("the account's implementation", |p| p.implementation = None),
+            ("the owner", |p| p.owner = None),
+            ("the disabled mode", |p| p.disabled_mode = 3),
+            ("the route of execute", |p| p.routes.clear()),
+            ("the nonces on G2 (1, 0 and 50, 50)", |p| {
+                p.nonces = BTreeMap::from([(G2, Nonces { last: 50, invalid: 50 })])
+            }),
+            ("the code of validator G2", |p| p.nonces.clear()),
+            ("what G2 holds for 0x0202020202020202020202020202020202020202", |p| p.sessions.clear()),
+        ];
+        for (what, change) in changes {
+            let mut theirs = picture();
+            change(&mut theirs);
+            assert_eq!(picture().differences(&theirs), [what]);
+            assert!(!theirs.differences(&picture()).is_empty(), "{what}: the other way round");
+        }
     }
 }

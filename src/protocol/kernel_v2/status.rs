@@ -34,15 +34,28 @@ pub struct KnownApproval<'a> {
     pub scope: Option<&'a Scope>,
 }
 
+/// Who has which approval nonce of an account, by the approvals on record: who a queued one waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queue(BTreeMap<(Generation, u128), String>);
+
+impl Queue {
+    pub fn add(&mut self, request: &ApprovalRequest, label: String) {
+        self.0.insert((request.validator, request.enable.nonce), label);
+    }
+
+    pub fn label(&self, generation: Generation, nonce: u128) -> Option<&str> {
+        self.0.get(&(generation, nonce)).map(String::as_str)
+    }
+}
+
 /// Whether an approval whose nonce is used could be enabled again. G1 and G2 let the account set its nonces back, but never to
 /// what was invalidated.
 pub const fn may_return(generation: Generation, nonce: u128, invalid: u128) -> bool {
     generation.sweep_can_rewind() && nonce > invalid
 }
 
-/// The status of one approval. `snapshot` is `None` where there is no chain to ask; `others` names the approvals on record by their
-/// nonces: who a queued one waits for.
-pub fn status(approval: &KnownApproval<'_>, snapshot: Option<&Snapshot>, others: &BTreeMap<u128, &str>) -> KeyStatus {
+/// The status of one approval. `snapshot` is `None` where there is no chain to ask.
+pub fn status(approval: &KnownApproval<'_>, snapshot: Option<&Snapshot>, queue: &Queue) -> KeyStatus {
     let held = snapshot.is_some_and(|p| p.holds(approval.generation, &approval.request.enable));
     if !approval.is_signed && !held {
         if approval.is_discovered && snapshot.is_none() {
@@ -79,7 +92,7 @@ pub fn status(approval: &KnownApproval<'_>, snapshot: Option<&Snapshot>, others:
     if enable.nonce <= nonces.last.max(nonces.invalid) {
         return past(approval, nonces);
     }
-    waiting(approval, snapshot, nonces, others)
+    waiting(approval, snapshot, nonces, queue)
 }
 
 /// On chain and not invalidated: what the window, the counters and the account's switches make of it.
@@ -177,12 +190,7 @@ fn past(approval: &KnownApproval<'_>, nonces: Nonces) -> KeyStatus {
 }
 
 /// Signed, never enabled, and its nonce may still come.
-fn waiting(
-    approval: &KnownApproval<'_>,
-    snapshot: &Snapshot,
-    nonces: Nonces,
-    others: &BTreeMap<u128, &str>,
-) -> KeyStatus {
+fn waiting(approval: &KnownApproval<'_>, snapshot: &Snapshot, nonces: Nonces, queue: &Queue) -> KeyStatus {
     let enable = &approval.request.enable;
     // Another default validator decides which signatures count, and may take this one.
     let owner_decides = snapshot.default_validator.is_none_or(|validator| validator == ECDSA_VALIDATOR);
@@ -214,7 +222,7 @@ fn waiting(
     if enable.nonce == next {
         return KeyStatus::new(State::Pending, "signed and not used yet; its holder can enable it with the first call");
     }
-    let first = others.get(&next).map_or_else(
+    let first = queue.label(approval.generation, next).map_or_else(
         || format!("nonce {next}, which no approval on record has"),
         |label| format!("{label} (nonce {next})"),
     );
@@ -222,4 +230,16 @@ fn waiting(
         State::Queued,
         format!("nonce {} is queued behind {first}: enable or revoke that one first", enable.nonce),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k6_only_an_invalidated_nonce_is_over_for_good_where_nonces_can_be_set_back() {
+        assert!(may_return(Generation::G1, 3, 0) && may_return(Generation::G2, 3, 2));
+        assert!(!may_return(Generation::G2, 3, 3));
+        assert!(!may_return(Generation::G3, 3, 0));
+    }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 
 use super::{
-    account::{AccountCall, Call, selector},
+    account::{AccountCall, selector},
     generation::Generation,
     permission::{ANY_PAYMASTER, ExecutionRule, Operation, Permission, Scope},
     signature::{Shown, proof_data},
 };
+use crate::protocol::Call;
 
 /// Bytes of arguments; a rule further out gets no witness.
 const MAX_ARGUMENTS: usize = 16 * 1024;

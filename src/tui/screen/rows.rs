@@ -3,7 +3,10 @@
 use alloy::primitives::{B256, U256};
 
 use crate::{
-    protocol::kernel_v2::permission::{Operation, Permission},
+    protocol::{
+        Step,
+        kernel_v2::permission::{Operation, Permission},
+    },
     tui::widget::sheet::Row,
     wallet::{
         coin::Coin,
@@ -12,7 +15,6 @@ use crate::{
             operation::OperationOutcome,
             routes::{Payer, Price},
         },
-        usecase::enable::Step,
     },
 };
 

@@ -17,9 +17,9 @@ use crate::{
         condition::{ReadBack, read_back},
         sentence,
     },
-    protocol::kernel_v2::{
-        account::Call,
-        permission::{ANY_TARGET, Condition, Permission},
+    protocol::{
+        Call,
+        kernel_v2::permission::{ANY_TARGET, Condition, Permission},
     },
     tui::{
         data::{AccountId, AccountRow, Data},

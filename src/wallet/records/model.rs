@@ -12,6 +12,7 @@ use crate::{
     protocol::kernel_v2::{
         account::AccountSeed,
         approval::ApprovalRequest,
+        discrepancy::OnRecord,
         generation::{Generation, KernelVersion},
         permission::Scope,
     },
@@ -92,6 +93,12 @@ impl Account {
     /// What is to be known of it, with what the validators hold for these session keys.
     pub fn wanted(&self, session_keys: &[Address]) -> SnapshotRequest {
         SnapshotRequest::of(self.address, session_keys, Some(self.kernel))
+    }
+
+    /// What is on record of it, to be compared with a snapshot.
+    pub fn on_record<'a>(&'a self, approvals: &'a [&'a ApprovalRequest], scanned: bool) -> OnRecord<'a> {
+        let seed = self.seed.map(AccountSeed::from);
+        OnRecord { name: &self.name, owner: self.owner, seed, kernel: self.kernel, approvals, scanned }
     }
 
     /// `factory ‖ createAccount(…)`, when we know how the account is made.

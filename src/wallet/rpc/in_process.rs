@@ -254,11 +254,14 @@ mod tests {
     use super::*;
     use crate::{
         erc4337::v06::UserOperation,
-        protocol::kernel_v2::{
-            account::{AccountCall, AccountSeed, Call as InnerCall},
-            generation::{ENTRY_POINT, KernelVersion},
-            signature::{self, DUMMY_SIGNATURE},
-            snapshot::{Moment, SnapshotRequest},
+        protocol::{
+            Call as InnerCall,
+            kernel_v2::{
+                account::{AccountCall, AccountSeed},
+                generation::{ENTRY_POINT, KernelVersion},
+                signature::{self, DUMMY_SIGNATURE},
+                snapshot::{Moment, SnapshotRequest},
+            },
         },
         sandbox::{CHAIN_ID, contracts::SPONSOR},
         wallet::{

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256, address};
 
 use super::*;
@@ -133,6 +135,12 @@ fn pending() -> Case {
     Case { approval: approval(&key, 5), key, picture: picture() }
 }
 
+fn queue(labels: &[(u128, &str)]) -> Queue {
+    let mut queue = Queue::default();
+    labels.iter().for_each(|(nonce, label)| queue.add(&approval(&key(), *nonce).request, (*label).to_owned()));
+    queue
+}
+
 fn active() -> Case {
     let mut case = pending();
     enable(&mut case.picture, &case.approval);
@@ -140,8 +148,8 @@ fn active() -> Case {
 }
 
 fn of(case: &Case) -> KeyStatus {
-    let turns = Turns::from([(5, "mint-bot")]);
-    of_approval(&case.key, &case.approval, Some(&case.picture), &turns)
+    let queue = queue(&[(5, "mint-bot")]);
+    of_approval(&case.key, &case.approval, Some(&case.picture), &queue)
 }
 
 type Change = fn(&mut Case);
@@ -357,8 +365,8 @@ fn worse_news_wins_over_better() {
 fn a_queued_approval_names_the_one_whose_turn_comes_first() {
     let mut case = pending();
     set_last(&mut case.picture, 2);
-    let reason = |turns: &[(u128, &'static str)]| {
-        of_approval(&case.key, &case.approval, Some(&case.picture), &turns.iter().copied().collect()).reason
+    let reason = |labels: &[(u128, &'static str)]| {
+        of_approval(&case.key, &case.approval, Some(&case.picture), &queue(labels)).reason
     };
     assert!(reason(&[(3, "first"), (4, "second"), (5, "mint-bot")]).contains("queued behind first (nonce 3)"));
     // The one before it waits too: for a turn that is not on record.
@@ -370,9 +378,9 @@ fn a_queued_approval_names_the_one_whose_turn_comes_first() {
 #[test]
 fn without_a_chain_a_signed_approval_is_unknown_and_a_draft_still_a_draft() {
     let Case { key, mut approval, .. } = active();
-    assert_eq!(of_approval(&key, &approval, None, &Turns::new()).state, State::Unknown);
+    assert_eq!(of_approval(&key, &approval, None, &Queue::default()).state, State::Unknown);
     approval.signature = None;
-    assert_eq!(of_approval(&key, &approval, None, &Turns::new()).state, State::Draft);
+    assert_eq!(of_approval(&key, &approval, None, &Queue::default()).state, State::Draft);
 }
 
 #[test]
@@ -389,8 +397,9 @@ fn a_key_is_what_the_most_alive_of_its_approvals_is() {
     let Case { key, approval: first, mut picture } = active();
     let mut second = approval(&key, 6);
     second.request.selector = selector::EXECUTE_BATCH;
-    let state =
-        |approvals: &[ApprovalRecord], picture: &Snapshot| of_key(&key, approvals, Some(picture), &Turns::new()).state;
+    let state = |approvals: &[ApprovalRecord], picture: &Snapshot| {
+        of_key(&key, approvals, Some(picture), &Queue::default()).state
+    };
     assert_eq!(state(&[second.clone(), first.clone()], &picture), State::Active);
     picture.sessions.clear();
     assert_eq!(state(&[first.clone(), second.clone()], &picture), State::Pending);
@@ -428,7 +437,8 @@ fn k6_a_revoked_key_can_never_return_only_where_its_nonce_was_invalidated_or_non
     revoked.revoked_at = Some(NOW);
     let mut picture = picture();
     set_last(&mut picture, 5);
-    let said = |key: &Key, picture: &Snapshot| of_approval(key, &approval(key, 5), Some(picture), &Turns::new()).reason;
+    let said =
+        |key: &Key, picture: &Snapshot| of_approval(key, &approval(key, 5), Some(picture), &Queue::default()).reason;
     assert!(said(&revoked, &picture).contains("unless the owner sets nonces back"));
     set_invalid(&mut picture, 5);
     assert!(said(&revoked, &picture).contains("can never be used again"));
@@ -441,16 +451,16 @@ fn k6_a_revoked_key_can_never_return_only_where_its_nonce_was_invalidated_or_non
 fn k6_a_revoked_key_whose_nonce_is_free_again_is_pending_and_an_alarm() {
     let mut revoked = key();
     let approvals = [approval(&revoked, 5)];
-    let turns = Turns::new();
+    let queue = Queue::default();
     let picture = picture();
-    assert_eq!(alarm(&revoked, &approvals, Some(&picture), &turns), None, "it was never revoked");
+    assert_eq!(alarm(&revoked, &approvals, Some(&picture), &queue), None, "it was never revoked");
     revoked.revoked_at = Some(NOW);
-    let standing = of_key(&revoked, &approvals, Some(&picture), &turns);
+    let standing = of_key(&revoked, &approvals, Some(&picture), &queue);
     assert_eq!(standing.state, State::Pending);
     assert!(standing.reason.contains("revoked and can come back"), "{}", standing.reason);
-    let alarm = super::alarm(&revoked, &approvals, Some(&picture), &turns).unwrap();
+    let alarm = super::alarm(&revoked, &approvals, Some(&picture), &queue).unwrap();
     assert_eq!((alarm.id, alarm.code), ("R37", "revoked_can_return"));
     let mut over = picture;
     set_last(&mut over, 5);
-    assert_eq!(super::alarm(&revoked, &approvals, Some(&over), &turns), None);
+    assert_eq!(super::alarm(&revoked, &approvals, Some(&over), &queue), None);
 }

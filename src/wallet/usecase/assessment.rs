@@ -26,10 +26,13 @@ use crate::{
         self, Checked, Clock, Context, ContractFacts, Contracts, Finding,
         known::{self, Kind},
     },
-    protocol::kernel_v2::{
-        account::{AccountCall, Call},
-        generation::{Generation, KernelVersion},
-        permission::{ANY_PAYMASTER, Scope},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::AccountCall,
+            generation::{Generation, KernelVersion},
+            permission::{ANY_PAYMASTER, Scope},
+        },
     },
     sandbox,
 };

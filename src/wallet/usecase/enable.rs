@@ -1,31 +1,26 @@
 //! The owner enables what is signed, in its order, so that queued approvals need not wait for another agent.
 
-use crate::protocol::kernel_v2::snapshot::Snapshot;
-use std::collections::BTreeMap;
-
-use alloy::primitives::{Bytes, U256};
+use alloy::primitives::U256;
 use serde::Serialize;
 
 use super::key::KeyFile;
-use crate::protocol::kernel_v2::{
-    account::{AccountCall, Call, enable_key, set_execution},
-    signature,
+use crate::protocol::{
+    Call, Step,
+    kernel_v2::{
+        account::AccountCall,
+        enable::{EnableRefusal, Waiting, plan_enable},
+        signature,
+        snapshot::Snapshot,
+    },
 };
 use crate::wallet::rpc::services::Services;
 use crate::wallet::{
     Wallet,
     error::{Error, Result},
-    records::model::{Account, ApprovalRecord, Purpose},
+    records::model::{Account, Purpose},
     state::{self, State},
     submit::operation::{OperationOutcome, Prepared},
 };
-
-/// One step of a plan, in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
-    pub call: String,
-    pub effect: String,
-}
 
 pub struct EnablePlan {
     pub account: Account,
@@ -92,108 +87,26 @@ impl Wallet {
         files: &[KeyFile],
         picture: &Snapshot,
     ) -> Result<(Vec<Call>, Vec<Step>)> {
-        let mut pending: BTreeMap<u128, (&KeyFile, &ApprovalRecord)> = BTreeMap::new();
+        let queue = self.queue(&account.network, account.address)?;
+        let mut waiting = Vec::new();
         for file in files {
-            let turns = self.turns(&account.network, account.address, file.key.generation)?;
-            let turns: state::Turns<'_> = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
             for approval in &file.approvals {
-                if picture.holds(file.key.generation, &approval.request.enable) {
+                let request = &approval.request;
+                if picture.holds(request.validator, &request.enable) {
                     continue;
                 }
-                let standing = state::of_approval(&file.key, approval, Some(picture), &turns);
-                match standing.state {
-                    State::Pending | State::Queued | State::NotYet => {
-                        if let Some((other, _)) = pending.insert(approval.nonce(), (file, approval)) {
-                            let (one, two) = (&other.key, &file.key);
-                            let message = if one.generation == two.generation {
-                                format!("{} and {} have the same nonce {}", one.label, two.label, approval.nonce())
-                            } else {
-                                format!("{} and {} are on different validators", one.label, two.label)
-                            };
-                            return Err(Error::failed("enable.together", message).hint("name one of them"));
-                        }
-                    }
-                    _ => {
-                        return Err(Error::failed(
-                            "enable.state",
-                            format!("{} is {}: {}", file.key.label, standing.state, standing.reason),
-                        ));
-                    }
+                let standing = state::of_approval(&file.key, approval, Some(picture), &queue);
+                if !matches!(standing.state, State::Pending | State::Queued | State::NotYet) {
+                    let message = format!("{} is {}: {}", file.key.label, standing.state, standing.reason);
+                    return Err(Error::failed("enable.state", message));
                 }
+                waiting.push(Waiting { label: &file.key.label, request, signature: approval.signature.as_ref() });
             }
         }
-        let Some((_, (first, _))) = pending.first_key_value() else {
+        if waiting.is_empty() {
             return Err(Error::failed("enable.nothing", "these keys are enabled already"));
-        };
-        let generation = first.key.generation;
-        let turns = self.turns(&account.network, account.address, generation)?;
-        let mut next = picture.nonces(generation).last.saturating_add(1);
-        let mut routed: Vec<_> = picture
-            .routes
-            .iter()
-            .filter(|(_, r)| r.validator == generation.address())
-            .map(|(selector, _)| *selector)
-            .collect();
-        let mut calls = Vec::new();
-        let mut steps = Vec::new();
-        for (nonce, (file, approval)) in &pending {
-            if let Some(who) = turns.get(&next).filter(|_| *nonce != next) {
-                return Err(Error::failed(
-                    "enable.order",
-                    format!("{} has nonce {nonce}, and nonce {next} ({who}) has to be used first", file.key.label),
-                )
-                .hint("enable that key too, or take it back first"));
-            }
-            if *nonce != next {
-                return Err(Error::failed(
-                    "enable.order",
-                    format!(
-                        "{} has nonce {nonce}, and no approval on record has nonce {next}, which has to be used first",
-                        file.key.label
-                    ),
-                )
-                .hint("revoke the key and grant it again: `keyleash revoke` consumes the nonces in between"));
-            }
-            let signature = approval.signature.as_ref().map(Bytes::as_ref).unwrap_or_default();
-            if file.key.generation != generation {
-                let message = format!("{} and {} are on different validators", first.key.label, file.key.label);
-                return Err(Error::failed("enable.together", message).hint("name one of them"));
-            }
-            if !approval.request.is_signed_by(account.owner, signature) {
-                return Err(Error::failed(
-                    "enable.signature",
-                    format!("the approval of {} does not verify", file.key.label),
-                ));
-            }
-            let enable_data = approval.request.enable.encode();
-            let replaces = match picture.sessions.contains_key(&(generation, file.key.session_key)) {
-                true => ", which replaces the scope the key has now",
-                false => "",
-            };
-            let name = crate::protocol::kernel_v2::account::selector::name(approval.selector()).unwrap_or("a function");
-            if routed.contains(&approval.selector()) {
-                calls.push(Call { to: generation.address(), value: U256::ZERO, data: enable_key(&enable_data) });
-                steps.push(Step {
-                    call: "SessionKeyValidator.enable".into(),
-                    effect: format!("enables {} (nonce {nonce}){replaces}", file.key.label),
-                });
-            } else {
-                let data = set_execution(approval.selector(), generation.address(), &enable_data);
-                calls.push(Call { to: account.address, value: U256::ZERO, data });
-                routed.push(approval.selector());
-                let opens = match picture.route(approval.selector()) {
-                    Some(other) => format!(
-                        "sends {name} to validator {generation}, which silences the session keys on {},",
-                        other.validator
-                    ),
-                    None => format!("opens {name} for session keys"),
-                };
-                let effect = format!("{opens} and enables {} (nonce {nonce}){replaces}", file.key.label);
-                steps.push(Step { call: "setExecution".into(), effect });
-            }
-            next = next.saturating_add(1);
         }
-        Ok((calls, steps))
+        plan_enable(account.address, account.owner, &waiting, &queue, picture).map_err(|refusal| refused(&refusal))
     }
 
     pub async fn execute_enable(&self, plan: EnablePlan, wait: bool) -> Result<Enabled> {
@@ -207,6 +120,21 @@ impl Wallet {
             keys.push(self.key_view(&file.key, Some(&picture))?);
         }
         Ok(Enabled { operation, keys })
+    }
+}
+
+fn refused(refusal: &EnableRefusal) -> Error {
+    let message = refusal.to_string();
+    match refusal {
+        EnableRefusal::SameNonce(..) | EnableRefusal::Validators(..) => {
+            Error::failed("enable.together", message).hint("name one of them")
+        }
+        EnableRefusal::Order { .. } => {
+            Error::failed("enable.order", message).hint("enable that key too, or revoke it first")
+        }
+        EnableRefusal::Gap { .. } => Error::failed("enable.order", message)
+            .hint("revoke the key and grant it again: `keyleash revoke` consumes the nonces in between"),
+        EnableRefusal::Signature(_) => Error::failed("enable.signature", message),
     }
 }
 

@@ -291,9 +291,8 @@ impl Wallet {
         // The signature is kept already: a chain that cannot be asked only leaves the state unknown.
         let picture = self.picture_for(&key).await.ok();
         let view = self.key_view(&key, picture.as_ref())?;
-        let turns = self.turns(&key.network, key.account, key.generation)?;
-        let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
-        let standing = state::of_approval(&key, &approval, picture.as_ref(), &turns);
+        let queue = self.queue(&key.network, key.account)?;
+        let standing = state::of_approval(&key, &approval, picture.as_ref(), &queue);
         Ok((view, approval_view(&approval, &standing)))
     }
 
@@ -366,11 +365,10 @@ impl Wallet {
             let _ = self.vault.remove(id);
         }
         let approvals = written?;
-        let turns = self.turns(&key.network, key.account, key.generation)?;
-        let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
+        let queue = self.queue(&key.network, key.account)?;
         let views = approvals
             .iter()
-            .map(|a| approval_view(a, &state::of_approval(&key, a, Some(&plan.picture), &turns)))
+            .map(|a| approval_view(a, &state::of_approval(&key, a, Some(&plan.picture), &queue)))
             .collect();
         let first = approvals.first().map(|a| a.request.enable.merkle_root).unwrap_or_default();
         Ok(Granted {

@@ -33,6 +33,7 @@ use crate::{
         blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
         generation::{Generation, KernelVersion},
         permission::Permission,
+        status::Queue,
     },
 };
 
@@ -617,7 +618,7 @@ fn standing(blob: &Blob, found: &Found, picture: &Snapshot) -> state::KeyStatus 
         signature: Some(found.approval.signature.clone()),
         created_at: 0,
     };
-    state::of_approval(&key, &approval, Some(picture), &state::Turns::new())
+    state::of_approval(&key, &approval, Some(picture), &Queue::default())
 }
 
 /// Functions of the permissions, where a known interface has one with that selector.

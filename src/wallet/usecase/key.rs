@@ -35,6 +35,7 @@ use crate::{
         blob::{self, Format},
         generation::Generation,
         permission::{Permission, Scope},
+        status::Queue,
     },
     text::clean,
 };
@@ -143,26 +144,22 @@ impl Wallet {
         self.key_views(keys, &seen.collect())
     }
 
-    /// Each account's turns are read once, however many keys it has.
+    /// Each account's queue is read once, however many keys it has.
     pub(in crate::wallet) fn key_views(&self, keys: &[Key], pictures: &Pictures) -> Result<Vec<KeyView>> {
-        let place = |key: &Key| (key.network.clone(), key.account, key.generation);
-        let mut holders = BTreeMap::new();
+        let mut queues: BTreeMap<(&str, Address), Queue> = BTreeMap::new();
         for key in keys {
-            if let Entry::Vacant(missing) = holders.entry(place(key)) {
-                missing.insert(self.turns(&key.network, key.account, key.generation)?);
+            if let Entry::Vacant(missing) = queues.entry((key.network.as_str(), key.account)) {
+                missing.insert(self.queue(&key.network, key.account)?);
             }
         }
-        let turns: BTreeMap<_, state::Turns<'_>> = holders
-            .iter()
-            .map(|(place, turns)| (place, turns.iter().map(|(nonce, label)| (*nonce, label.as_str())).collect()))
-            .collect();
-        let none = state::Turns::new();
+        let none = Queue::default();
         let shared = self.shared_keys()?;
         let asked = Asked::default();
         keys.iter()
             .map(|key| {
                 let picture = pictures.get(&(key.network.clone(), key.account)).and_then(Option::as_ref);
-                self.key_view_among(key, picture, turns.get(&place(key)).unwrap_or(&none), &shared, &asked)
+                let queue = queues.get(&(key.network.as_str(), key.account)).unwrap_or(&none);
+                self.key_view_among(key, picture, queue, &shared, &asked)
             })
             .collect()
     }
@@ -207,29 +204,28 @@ impl Wallet {
     }
 
     fn key_view_asked(&self, key: &Key, picture: Option<&Snapshot>, asked: &Asked) -> Result<KeyView> {
-        let turns = self.turns(&key.network, key.account, key.generation)?;
-        let turns = turns.iter().map(|(n, l)| (*n, l.as_str())).collect();
-        self.key_view_among(key, picture, &turns, &self.shared_keys()?, asked)
+        let queue = self.queue(&key.network, key.account)?;
+        self.key_view_among(key, picture, &queue, &self.shared_keys()?, asked)
     }
 
-    /// `turns`: those of the key's account.
+    /// `queue`: of the key's account.
     fn key_view_among(
         &self,
         key: &Key,
         picture: Option<&Snapshot>,
-        turns: &state::Turns<'_>,
+        queue: &Queue,
         shared: &Shared,
         asked: &Asked,
     ) -> Result<KeyView> {
         let approvals = self.store.read(|r| r.approvals(&key.id))?;
         let checked = |a| match verify::damage(key, a) {
             Some(why) => state::damaged(&why),
-            None => state::of_approval(key, a, picture, turns),
+            None => state::of_approval(key, a, picture, queue),
         };
         let each: Vec<(KeyStatus, &ApprovalRecord)> = approvals.iter().map(|a| (checked(a), a)).collect();
         let damaged = each.iter().find(|(s, _)| s.state == State::Damaged);
         let standing =
-            damaged.map_or_else(|| state::of_key(key, &approvals, picture, turns), |(damaged, _)| damaged.clone());
+            damaged.map_or_else(|| state::of_key(key, &approvals, picture, queue), |(damaged, _)| damaged.clone());
         let known = verify::functions(key);
         let functions = parse_functions(&known);
         // What does not verify is not shown as if it were the scope: only which scope the approval names.
@@ -278,31 +274,23 @@ impl Wallet {
                 None => uses(key, about.map(|(_, a)| a.nonce()), picture),
             },
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
-            alarms: state::alarm(key, &approvals, picture, turns).into_iter().collect(),
+            alarms: state::alarm(key, &approvals, picture, queue).into_iter().collect(),
             risks,
             as_of: picture.map(|p| p.timestamp),
             unread: None,
         })
     }
 
-    /// Who holds which turn of an account, from the approvals that are signed.
-    pub(in crate::wallet) fn turns(
-        &self,
-        network: &str,
-        account: Address,
-        generation: Generation,
-    ) -> Result<BTreeMap<u128, String>> {
+    /// Who has which approval nonce of an account, from the approvals on record.
+    pub(in crate::wallet) fn queue(&self, network: &str, account: Address) -> Result<Queue> {
         self.store.read(|r| {
-            let mut turns = BTreeMap::new();
+            let mut queue = Queue::default();
             for key in r.keys_of(network, account, false)? {
-                if key.generation != generation {
-                    continue;
-                }
                 for approval in r.approvals(&key.id)? {
-                    turns.insert(approval.nonce(), clean(&key.label, MAX_LABEL));
+                    queue.add(&approval.request, clean(&key.label, MAX_LABEL));
                 }
             }
-            Ok(turns)
+            Ok(queue)
         })
     }
 

@@ -27,11 +27,14 @@ use crate::wallet::{
 };
 use crate::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{AccountCall, Call},
-        approval::recover,
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},
-        revocation, signature,
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::AccountCall,
+            approval::recover,
+            generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},
+            revocation, signature,
+        },
     },
 };
 

@@ -7,41 +7,33 @@
 //! What a proof stands on is the node's own word, and said so: the transaction's receipt, with the EntryPoint's event for the
 //! operation in it, in a block after the plan's; the block that everything was read at, with its hash; and how final that is.
 
-use crate::protocol::kernel_v2::snapshot::Snapshot;
-use crate::protocol::kernel_v2::status::may_return;
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    second_node::{Replays, SecondNode, SecondView},
-    send::calls_in_words,
+use super::second_node::{Replays, SecondNode, SecondView};
+use crate::protocol::{
+    kernel_v2::{
+        generation::ENTRY_POINT,
+        probe::{Before, Subject},
+        revocation::SESSION_MODES,
+        snapshot::Snapshot,
+    },
+    probe::{Probe, ProbeResult, Waited},
 };
 use crate::wallet::rpc::services::Services;
 use crate::wallet::{
     Wallet,
+    coin::Coin,
     error::{Class, Error, Kind, Result},
     now,
-    records::model::{Account, ApprovalRecord, Carrier},
-    rpc::{At, CallRequest, ChainError, outcome_in},
+    records::model::{Account, Carrier},
+    rpc::{At, CallRequest, outcome_in},
     submit::operation::OperationOutcome,
 };
-use crate::{
-    erc4337::{
-        faults::{Fault, Revert},
-        v06::UserOperation,
-    },
-    protocol::kernel_v2::{
-        account::{AccountCall, enable_key, validate_user_op},
-        approval::{Approval, EnableData},
-        generation::{ENTRY_POINT, Generation},
-        permission::Scope,
-        revocation::SESSION_MODES,
-        signature::{self, DUMMY_SIGNATURE},
-        witness::witness,
-    },
-};
+
+pub use crate::protocol::kernel_v2::probe::Evidence;
 
 /// Evidence that a key can do nothing any more, read from the chain after the fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +41,8 @@ pub struct Proof {
     pub key_id: String,
     pub block: u64,
     pub transaction_hash: B256,
-    /// What the validator stores for the key's address: nothing after `disable`. A sweep leaves it there, under a turn that is
-    /// invalid.
-    pub session_data: Option<EnableData>,
-    pub last_nonce: String,
-    pub invalid_nonce: String,
+    #[serde(flatten)]
+    pub evidence: Evidence,
     /// The refusals that the key's own approvals get now.
     pub replay: String,
     /// What the same attempts were answered before.
@@ -146,104 +135,31 @@ pub(in crate::wallet) struct Mined {
     transaction: B256,
 }
 
-/// A key that is taken back.
+/// A key that is revoked.
 #[derive(Debug, Clone)]
 pub(in crate::wallet) struct Target {
     /// Its id on record, or its address when it is known by that only.
     pub id: String,
     pub label: String,
-    pub generation: Generation,
     pub session_key: Address,
-    /// Missing when nobody here knows what it may do.
-    pub scope: Option<Scope>,
-    /// The approvals this ends.
-    pub ends: Vec<ApprovalRecord>,
-    /// What the validator held for it, and nobody here has the approval of.
-    pub foreign: Option<EnableData>,
-}
-
-/// What the chain answers to an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::wallet) enum Answer {
-    /// Only the session key's own signature was missing.
-    Passes,
-    /// The turn is over, or the key is not enabled.
-    Dead(Fault),
-    /// It got as far as the scope, the window or the paymaster.
-    Scope(Fault),
-    /// No text: the panic is on, nothing is routed, the node did not answer, or something else.
-    Silent,
-}
-
-impl Answer {
-    fn read(answer: std::result::Result<Bytes, ChainError>) -> Self {
-        let error = match answer {
-            Ok(_) => return Self::Passes,
-            Err(error) => error,
-        };
-        let Some(Fault::CallReverts(Revert::Text(text))) = error.fault() else { return Self::Silent };
-        let fault = Fault::from_entry_point(&format!("AA23 reverted: {text}"));
-        match fault {
-            Fault::ApprovalNonce | Fault::NotEnabled => Self::Dead(fault),
-            Fault::TargetMismatch
-            | Fault::ValueLimitExceeded
-            | Fault::PermissionFailed
-            | Fault::PaymasterMismatch
-            | Fault::PaymasterNotSet
-            | Fault::RunsExceeded
-            | Fault::InvalidExecutionRule
-            | Fault::OperationMismatch => Self::Scope(fault),
-            _ => Self::Silent,
-        }
-    }
-
-    pub(in crate::wallet) fn is_alive(&self) -> bool {
-        matches!(self, Self::Passes | Self::Scope(_))
-    }
-}
-
-impl std::fmt::Display for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Passes => {
-                f.write_str("goes through, but for the session key's own signature, which only its holder can make")
-            }
-            Self::Dead(Fault::ApprovalNonce) => f.write_str("SessionKeyValidator: invalid nonce"),
-            Self::Dead(_) => f.write_str("SessionKeyValidator: session key not enabled"),
-            Self::Scope(fault) => write!(f, "{fault}"),
-            Self::Silent => f.write_str("refused without a reason"),
-        }
-    }
-}
-
-/// An attempt to use what a key's holder has.
-pub(in crate::wallet) struct Attempt {
-    /// What is tried: `enable it with its first call`.
-    pub name: &'static str,
-    /// What it would do.
-    would: String,
-    /// As an enabled key; otherwise with the approval.
-    uses: bool,
-    request: CallRequest,
+    /// What of it ends.
+    pub subjects: Vec<Subject>,
 }
 
 /// An approval that was judged over, and goes through all the same.
 struct Alive {
     label: String,
-    generation: Generation,
-    enable: EnableData,
+    subject: Subject,
     uses: bool,
     tried: &'static str,
-    answer: Answer,
+    result: ProbeResult,
 }
 
-/// What the attempts with one approval were answered while the key had its power, and what the turns were.
+/// What the probes with one approval were answered while the key had its power, and what the state said of it.
 #[derive(Debug, Clone)]
 pub(in crate::wallet) struct Control {
-    block: u64,
-    last_nonce: u128,
-    held: bool,
-    answers: Vec<Answer>,
+    before: Before,
+    results: Vec<ProbeResult>,
 }
 
 /// Keys that are about to end, each with a control for each of its approvals.
@@ -251,7 +167,7 @@ pub(in crate::wallet) type Watched = Vec<(Target, Vec<Control>)>;
 
 /// The block that the controls were taken at.
 pub(in crate::wallet) fn planned_at(watched: &Watched) -> Option<u64> {
-    watched.iter().flat_map(|(_, controls)| controls.iter().map(|c| c.block)).max()
+    watched.iter().flat_map(|(_, controls)| controls.iter().map(|c| c.before.block)).max()
 }
 
 const NEEDS: &str = "treat the key as still active, and run revoke again";
@@ -261,65 +177,31 @@ const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(400);
 
 impl Target {
-    /// The approvals that are tried, as enable data and signed approval.
-    fn tried(&self) -> Vec<(EnableData, Option<&ApprovalRecord>)> {
-        let known = self.ends.iter().map(|a| (a.request.enable, Some(a)));
-        known.chain(self.foreign.iter().map(|f| (*f, None))).collect()
-    }
-
-    fn all_attempts(&self, account: &Account) -> Vec<Vec<Attempt>> {
-        self.tried().into_iter().map(|(enable, approval)| self.attempts(account, &enable, approval)).collect()
-    }
-
-    /// Everything the holder has: enabling it with the approval, and using it, through the account as an operation does; and
-    /// both asked of the validator itself, for when the account lets nobody through or routes elsewhere.
-    fn attempts(&self, account: &Account, enable: &EnableData, approval: Option<&ApprovalRecord>) -> Vec<Attempt> {
-        let everything = Scope { valid_after: 0, valid_until: 0, paymaster: enable.paymaster, permissions: Vec::new() };
-        let function =
-            approval.map_or(crate::protocol::kernel_v2::account::selector::EXECUTE, ApprovalRecord::selector);
-        let made = witness(self.scope.as_ref().unwrap_or(&everything), function, self.generation);
-        let session = signature::session(enable.session_key, &DUMMY_SIGNATURE, &made.proof);
-        let validation = |signature: Bytes, from: Address, to: Address| {
-            let user_op = UserOperation {
-                sender: account.address,
-                call_data: made.call_data.clone(),
-                paymaster_and_data: made.paymaster_and_data.clone(),
-                signature,
-                ..UserOperation::default()
-            };
-            let hash = user_op.hash(ENTRY_POINT, account.chain_id);
-            CallRequest { from: Some(from), ..CallRequest::new(to, validate_user_op(&user_op, hash)) }
-        };
-        let validator = self.generation.address();
-        let call =
-            calls_in_words(&AccountCall::decode(&made.call_data), &[], crate::wallet::coin::Coin::of(account.chain_id))
-                .join("; ");
-        let mut attempts = Vec::new();
-        if let Some((record, signed)) = approval.and_then(|a| Some((a, a.signature.clone()?))) {
-            let approval = Approval { request: record.request.clone(), signature: signed };
-            let request = validation(signature::enable_and_use(&approval, &session), ENTRY_POINT, account.address);
-            let would = format!("enables the key and {call}");
-            attempts.push(Attempt { name: "enable it with its first call", would, uses: false, request });
-        }
-        let request = validation(signature::use_enabled(&session), ENTRY_POINT, account.address);
-        attempts.push(Attempt { name: "use it as an enabled key", would: call.clone(), uses: true, request });
-        let enabling =
-            CallRequest { from: Some(account.address), ..CallRequest::new(validator, enable_key(&enable.encode())) };
-        let (name, would) = ("enable it, asked of the validator itself", "enables the key".to_owned());
-        attempts.push(Attempt { name, would, uses: false, request: enabling });
-        let request = validation(session, account.address, validator);
-        let name = "use it as an enabled key, asked of the validator itself";
-        attempts.push(Attempt { name, would: call, uses: true, request });
-        attempts
+    fn probes(&self, account: &Account) -> Vec<Vec<Probe>> {
+        let coin = Coin::of(account.chain_id);
+        self.subjects.iter().map(|s| s.probes(account.address, account.chain_id, coin.symbol())).collect()
     }
 }
 
+/// Probes of several approvals with what each was answered.
+pub(in crate::wallet) fn all_probes<'a>(
+    account: &Account,
+    targets: impl Iterator<Item = &'a Target>,
+) -> Vec<Vec<Probe>> {
+    targets.flat_map(|target| target.probes(account)).collect()
+}
+
 impl Services {
-    /// All attempts in one go. One that is not answered proves nothing, either way.
-    pub(in crate::wallet) async fn answers(&self, attempts: &[Vec<Attempt>], at: At) -> Vec<Vec<Answer>> {
-        let requests: Vec<CallRequest> = attempts.iter().flatten().map(|a| a.request.clone()).collect();
-        let mut answers = self.node.call_each("a replay", &requests, at).await.into_iter().map(Answer::read);
-        attempts.iter().map(|list| list.iter().map(|_| answers.next().unwrap_or(Answer::Silent)).collect()).collect()
+    /// All probes in one go. One that is not answered proves nothing, either way.
+    pub(in crate::wallet) async fn try_all(&self, probes: &[Vec<Probe>], at: At) -> Vec<Vec<ProbeResult>> {
+        let request = |p: &Probe| CallRequest { from: Some(p.from), ..CallRequest::new(p.to, p.data.clone()) };
+        let requests: Vec<CallRequest> = probes.iter().flatten().map(request).collect();
+        let answers = self.node.call_each("a replay", &requests, at).await;
+        let mut results = answers.into_iter().map(|answer| match answer {
+            Ok(_) => ProbeResult::Passes,
+            Err(error) => ProbeResult::refused(error.fault()),
+        });
+        probes.iter().map(|list| list.iter().map(|_| results.next().unwrap_or(ProbeResult::Silent)).collect()).collect()
     }
 
     /// Tries each approval of each target while it should still have its power.
@@ -329,17 +211,15 @@ impl Services {
         targets: Vec<Target>,
         picture: &Snapshot,
     ) -> Watched {
-        let attempts: Vec<Vec<Attempt>> = targets.iter().flat_map(|t| t.all_attempts(account)).collect();
-        let mut answers = self.answers(&attempts, At::Block(picture.block)).await.into_iter();
+        let probes = all_probes(account, targets.iter());
+        let mut results = self.try_all(&probes, At::Block(picture.block)).await.into_iter();
         let mut watched = Vec::with_capacity(targets.len());
         for target in targets {
-            let control = |(enable, _): (EnableData, Option<&ApprovalRecord>)| Control {
-                block: picture.block,
-                last_nonce: picture.nonces(target.generation).last,
-                held: picture.holds(target.generation, &enable),
-                answers: answers.next().unwrap_or_default(),
+            let control = |subject: &Subject| Control {
+                before: subject.before(picture),
+                results: results.next().unwrap_or_default(),
             };
-            let controls = target.tried().into_iter().map(control).collect();
+            let controls = target.subjects.iter().map(control).collect();
             watched.push((target, controls));
         }
         watched
@@ -347,25 +227,19 @@ impl Services {
 
     /// Tries what a picture says is over. One read is no evidence that a key is dead: what goes through all the same is.
     async fn alive_though_over(&self, account: &Account, over: &[Target], picture: &Snapshot) -> Vec<Alive> {
-        let attempts: Vec<Vec<Attempt>> = over.iter().flat_map(|t| t.all_attempts(account)).collect();
-        let answers = self.answers(&attempts, At::Block(picture.block)).await;
-        let tried = over.iter().flat_map(|t| t.tried().into_iter().map(move |(enable, _)| (t, enable)));
+        let probes = all_probes(account, over.iter());
+        let results = self.try_all(&probes, At::Block(picture.block)).await;
+        let tried = over.iter().flat_map(|target| target.subjects.iter().map(move |subject| (target, subject)));
         let mut alive = Vec::new();
-        for ((target, enable), (attempts, answers)) in tried.zip(attempts.iter().zip(answers)) {
-            let held = picture.sessions.get(&(target.generation, enable.session_key));
-            let other_is_enabled = held.is_some_and(|held| *held != enable);
-            for (attempt, answer) in attempts.iter().zip(answers) {
-                // Where another approval of the key is enabled, using the key is no test of this one. What the account answers to a
-                // use is its present validator's word, whichever that is: only the key's own validator is asked about it.
-                let is_test = !attempt.uses || !other_is_enabled && attempt.request.to != account.address;
-                if answer.is_alive() && is_test {
+        for ((target, subject), (probes, results)) in tried.zip(probes.iter().zip(results)) {
+            for (probe, result) in probes.iter().zip(results) {
+                if result.is_alive() && subject.is_tested_by(probe, picture) {
                     alive.push(Alive {
                         label: target.label.clone(),
-                        generation: target.generation,
-                        enable,
-                        uses: attempt.uses,
-                        tried: attempt.name,
-                        answer,
+                        subject: subject.clone(),
+                        uses: probe.uses,
+                        tried: probe.name,
+                        result,
                     });
                 }
             }
@@ -383,14 +257,8 @@ impl Services {
     ) -> Option<Error> {
         let alive = self.alive_though_over(account, over, picture).await;
         let contradiction = self.contradiction(&alive)?;
-        for Alive { generation, enable, uses, .. } in &alive {
-            let nonces = picture.nonces.entry(*generation).or_default();
-            nonces.invalid = nonces.invalid.min(enable.nonce.saturating_sub(1));
-            if *uses {
-                picture.sessions.insert((*generation, enable.session_key), *enable);
-            } else {
-                nonces.last = nonces.last.min(enable.nonce.saturating_sub(1));
-            }
+        for Alive { subject, uses, .. } in &alive {
+            subject.treat_as_live(*uses, picture);
         }
         Some(contradiction)
     }
@@ -411,10 +279,10 @@ impl Services {
     }
 
     fn contradiction(&self, alive: &[Alive]) -> Option<Error> {
-        let Alive { label, tried, answer, .. } = alive.first()?;
+        let Alive { label, tried, result, .. } = alive.first()?;
         let message = format!(
             "not proven: {} contradicts itself about {label}: by what it reads from the validator the key is over, and an \
-             attempt to {tried} {answer}",
+             attempt to {tried} {result}",
             self.origin()
         );
         let hint = "treat the key as still active; ask another node (`network add` with another --rpc), and until then stop every \
@@ -587,9 +455,9 @@ impl Wallet {
         if let Some(contradiction) = services.contradiction_in(&account.wanted(&keys), &picture).await {
             return Err(Error { message: format!("not proven: {}", contradiction.message), ..contradiction });
         }
-        let attempts: Vec<Vec<Attempt>> = watched.iter().flat_map(|(t, _)| t.all_attempts(account)).collect();
-        let answers = services.answers(&attempts, At::Block(picture.block)).await;
-        let replays = Replays { attempts: &attempts, answers: &answers };
+        let probes = all_probes(account, watched.iter().map(|(target, _)| target));
+        let results = services.try_all(&probes, At::Block(picture.block)).await;
+        let replays = Replays { probes: &probes, results: &results };
         let second = services.second_view(&account.wanted(&keys), &picture, mined.block, Some(replays)).await;
         let mut ground = match services.ground(mined, picture.block).await {
             Ok(ground) => ground,
@@ -603,9 +471,9 @@ impl Wallet {
         }
         let mut proofs = Vec::with_capacity(watched.len());
         let mut not_proven = None;
-        let mut answers = answers.into_iter();
+        let mut results = results.into_iter();
         for (target, controls) in watched {
-            let after: Vec<Vec<Answer>> = answers.by_ref().take(target.tried().len()).collect();
+            let after: Vec<Vec<ProbeResult>> = results.by_ref().take(target.subjects.len()).collect();
             let proven = prove(account, target, controls, &after, &picture, mined, &ground).and_then(|proof| {
                 self.store.note(|w| {
                     if let Some(mut key) = w.read().key(&target.id)? {
@@ -730,12 +598,12 @@ impl Wallet {
     }
 }
 
-/// Compares what the validator holds, and answers to the attempts, with what it did before.
+/// Compares what the state says, and what the probes are answered, with what it was before.
 fn prove(
     account: &Account,
     target: &Target,
     controls: &[Control],
-    answers_now: &[Vec<Answer>],
+    results_now: &[Vec<ProbeResult>],
     picture: &Snapshot,
     mined: &Mined,
     ground: &Ground,
@@ -744,92 +612,77 @@ fn prove(
         Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", target.label))
             .hint(NEEDS)
     };
-    let nonces = picture.nonces(target.generation);
-    let tried = target.tried();
-    if tried.is_empty() || tried.len() != controls.len() {
+    let Some(evidence) = target.subjects.first().map(|subject| subject.evidence(picture)) else {
+        return Err(not_proven("there was no approval of it to try before and after".into()));
+    };
+    if target.subjects.len() != controls.len() {
         return Err(not_proven("there was no approval of it to try before and after".into()));
     }
-    let (mut before, mut after, mut tries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tries = Vec::new();
     let mut can_return = false;
-    for (((enable, approval), control), answers) in tried.into_iter().zip(controls).zip(answers_now) {
-        if picture.holds(target.generation, &enable) && enable.nonce > nonces.invalid {
-            return Err(not_proven("the validator still holds the key".into()));
+    for (((subject, probes), control), results) in
+        target.subjects.iter().zip(target.probes(account)).zip(controls).zip(results_now)
+    {
+        if let Some(what) = subject.still_stands(picture) {
+            return Err(not_proven(what));
         }
-        if enable.nonce > nonces.last {
-            return Err(not_proven(format!("turn {} can still be enabled", enable.nonce)));
-        }
-        can_return |= may_return(target.generation, enable.nonce, nonces.invalid);
-        let attempts = target.attempts(account, &enable, approval);
+        can_return |= subject.may_return(picture);
         let mut changed = false;
-        for ((attempt, old), new) in attempts.iter().zip(&control.answers).zip(answers) {
+        for ((probe, old), new) in probes.iter().zip(&control.results).zip(results) {
             // Where another approval of the key is enabled, using the key is no test of this one.
-            if !old.is_alive() || attempt.uses && !control.held {
+            if !old.is_alive() || probe.uses && !control.before.held {
                 continue;
             }
-            if !matches!(new, Answer::Dead(_)) {
-                return Err(not_proven(format!("an attempt to {} is answered: {new}", attempt.name)));
+            if !matches!(new, ProbeResult::Dead(_)) {
+                return Err(not_proven(format!("an attempt to {} is answered: {new}", probe.name)));
             }
             changed = true;
-            before.push((old.to_string(), attempt.name.to_owned()));
-            after.push((new.to_string(), attempt.name.to_owned()));
             tries.push(Tried {
-                attempt: attempt.name.into(),
-                would: attempt.would.clone(),
+                attempt: probe.name.into(),
+                would: probe.would.clone(),
                 before: old.to_string(),
-                after: format!("refused: {new}"),
+                after: format!("{REFUSED}{new}"),
             });
         }
-        let was_waiting = !control.held && enable.nonce > control.last_nonce.saturating_add(1);
-        if !changed && was_waiting {
-            // It could not be enabled before either, but its turn would have come. Now the turn is over.
-            let (was, is) = (
-                format!(
-                    "queued behind nonce {} (the account was at {})",
-                    enable.nonce.saturating_sub(1),
-                    control.last_nonce
-                ),
-                "SessionKeyValidator: invalid nonce".to_owned(),
-            );
-            let attempt = format!("enable it once nonce {} comes up", enable.nonce);
-            before.push((was.clone(), attempt.clone()));
-            after.push((is.clone(), attempt.clone()));
-            tries.push(Tried {
+        match subject.waited(&control.before) {
+            Some(Waited { attempt, before, after }) if !changed => tries.push(Tried {
                 attempt,
                 would: "enables the key".into(),
-                before: was,
-                after: format!("refused: {is}"),
-            });
-            changed = true;
-        }
-        if !changed {
-            return Err(not_proven(format!(
-                "nothing that was tried before it (at block {}) would have passed, so a refusal now proves nothing",
-                control.block
-            )));
+                before,
+                after: format!("{REFUSED}{after}"),
+            }),
+            None if !changed => {
+                return Err(not_proven(format!(
+                    "nothing that was tried before it (at block {}) would have passed, so a refusal now proves nothing",
+                    control.before.block
+                )));
+            }
+            _ => {}
         }
     }
+    let after = |tried: &Tried| tried.after.strip_prefix(REFUSED).unwrap_or(&tried.after).to_owned();
     Ok(Proof {
         key_id: target.id.clone(),
         block: picture.block,
         transaction_hash: mined.transaction,
-        session_data: picture.sessions.get(&(target.generation, target.session_key)).copied(),
-        last_nonce: nonces.last.to_string(),
-        invalid_nonce: nonces.invalid.to_string(),
-        replay: grouped(&after),
-        before: grouped(&before),
-        before_block: controls.iter().map(|c| c.block).min().unwrap_or_default(),
+        evidence,
+        replay: grouped(tries.iter().map(|tried| (after(tried), tried.attempt.as_str()))),
+        before: grouped(tries.iter().map(|tried| (tried.before.clone(), tried.attempt.as_str()))),
+        before_block: controls.iter().map(|c| c.before.block).min().unwrap_or_default(),
         can_return,
         attempts: tries,
         ground: ground.clone(),
     })
 }
 
+const REFUSED: &str = "refused: ";
+
 /// Each answer once, with everything that it was given to.
-fn grouped(answers: &[(String, String)]) -> String {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+fn grouped<'a>(answers: impl Iterator<Item = (String, &'a str)>) -> String {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for (answer, attempt) in answers {
-        match groups.iter_mut().find(|(known, _)| known == answer) {
-            Some((_, attempts)) if attempts.contains(&attempt.as_str()) => {}
+        match groups.iter_mut().find(|(known, _)| *known == answer) {
+            Some((_, attempts)) if attempts.contains(&attempt) => {}
             Some((_, attempts)) => attempts.push(attempt),
             None => groups.push((answer, vec![attempt])),
         }
@@ -846,12 +699,16 @@ mod tests {
     use alloy::primitives::U256;
 
     use super::*;
-    use crate::protocol::kernel_v2::{
-        generation::{ECDSA_VALIDATOR, KernelVersion},
-        revocation::Nonces,
+    use crate::{
+        erc4337::faults::Fault,
+        protocol::kernel_v2::{
+            approval::EnableData,
+            generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+            revocation::Nonces,
+        },
     };
 
-    type Case = (Target, Vec<Control>, Vec<Vec<Answer>>, Snapshot);
+    type Case = (Target, Vec<Control>, Vec<Vec<ProbeResult>>, Snapshot);
 
     /// As the keyleash of 22 November wrote it.
     const OLD: &str = r#"{"key_id":"k","block":7,"transaction_hash":"0x0000000000000000000000000000000000000000000000000000000000000001",
@@ -879,17 +736,10 @@ mod tests {
     }
 
     #[test]
-    fn k6_only_an_invalidated_nonce_is_over_for_good_where_nonces_can_be_set_back() {
-        assert!(may_return(Generation::G1, 3, 0) && may_return(Generation::G2, 3, 2));
-        assert!(!may_return(Generation::G2, 3, 3));
-        assert!(!may_return(Generation::G3, 3, 0));
-    }
-
-    #[test]
     fn a14_an_answer_is_said_once_with_everything_that_got_it() {
         let answers = [("yes", "enable it"), ("yes", "use it"), ("no", "enable it"), ("yes", "use it")];
-        let answers = answers.map(|(a, t)| (a.to_owned(), t.to_owned()));
-        assert_eq!(grouped(&answers), "yes (tried: enable it; use it); no (tried: enable it)");
+        let answers = answers.map(|(answer, tried)| (answer.to_owned(), tried));
+        assert_eq!(grouped(answers.into_iter()), "yes (tried: enable it; use it); no (tried: enable it)");
     }
 
     /// A key that was enabled on turn 2, and one that waited for it; both over by now.
@@ -905,19 +755,17 @@ mod tests {
         let target = Target {
             id: "k".into(),
             label: "bot".into(),
-            generation: Generation::G2,
             session_key: enable.session_key,
-            scope: None,
-            ends: Vec::new(),
-            foreign: Some(enable),
+            subjects: vec![Subject::held(Generation::G2, enable, None)],
         };
         // Without the approval three things can be tried: using it, enabling it, using it as the validator is asked.
-        let over = || Answer::Dead(Fault::ApprovalNonce);
+        let over = || ProbeResult::Dead(Fault::ApprovalNonce);
         let before = match held {
-            true => vec![Answer::Passes, over(), Answer::Passes],
-            false => vec![over(), Answer::Passes, over()],
+            true => vec![ProbeResult::Passes, over(), ProbeResult::Passes],
+            false => vec![over(), ProbeResult::Passes, over()],
         };
-        let control = Control { block: 6, last_nonce: if held { 2 } else { 1 }, held, answers: before };
+        let control =
+            Control { before: Before { block: 6, last_nonce: if held { 2 } else { 1 }, held }, results: before };
         let picture = Snapshot {
             block: 7,
             timestamp: 1_000,
@@ -966,17 +814,17 @@ mod tests {
                 assert!(error.code == "revoke.not_proven" && error.message.contains(what), "{held}: {error:?}");
             };
             let nonces = |last| [(Generation::G2, Nonces { last, invalid: 0 })].into();
-            refused("turn 2 can still be enabled", &|case| case.3.nonces = nonces(1));
+            refused("nonce 2 can still be enabled", &|case| case.3.nonces = nonces(1));
             refused("still holds the key", &|case| {
-                let enable = case.0.foreign.unwrap();
+                let enable = case.0.subjects[0].enable;
                 case.3.sessions.insert((Generation::G2, enable.session_key), enable);
             });
             // Whatever would have passed before has to be refused for the turn, or because the key is not enabled.
             let alive = usize::from(!held);
-            for answer in [Answer::Passes, Answer::Silent, Answer::Scope(Fault::TargetMismatch)] {
+            for answer in [ProbeResult::Passes, ProbeResult::Silent, ProbeResult::Scope(Fault::TargetMismatch)] {
                 refused("is answered", &move |case| case.2[0][alive] = answer.clone());
             }
-            refused("proves nothing", &|case| case.1[0].answers = case.2[0].clone());
+            refused("proves nothing", &|case| case.1[0].results = case.2[0].clone());
         }
     }
 }

@@ -1,30 +1,36 @@
-//! Taking power back: the plan in words, the way it is sent, and the proof.
+//! Revoking: the plan in words, the way it is sent, and the proof.
 //!
-//! What is right is decided in `kernel::revocation`, from one picture of the account. Here the account's records become what
-//! that needs, and its answer becomes calls that are priced, sent, followed and proven. Mined is not revoked.
+//! What is right is decided by the account's family (`protocol`), from one snapshot of the account. Here the account's records
+//! become what that needs, and its answer becomes calls that are priced, sent, followed and proven. Mined is not revoked.
 
-use crate::protocol::ApprovalId;
-use crate::protocol::kernel_v2::snapshot::Snapshot;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::primitives::{Address, Bytes, U256};
 use serde::Serialize;
 
-pub use super::control::Remaining;
 use super::{
-    control::{self, Power, Reach},
-    enable::{Step, owner_call},
-    inventory::strange_turns,
+    control::{Power, Reach},
+    enable::owner_call,
     key::KeyFile,
     proof::{Mined, Paused, Proof, Target, Watched},
     scan::ScanOptions,
     second_node::SecondView,
 };
-use crate::protocol::kernel_v2::{
-    account::{AccountCall, Call, selector},
-    approval::EnableData,
-    generation::{Generation, KERNEL_FACTORY},
-    revocation::{self, Claim, Move, Refusal, Scene, Signed},
+pub use crate::protocol::power::Remaining;
+use crate::protocol::{
+    ApprovalId, Call, Step,
+    kernel_v2::{
+        account::AccountCall,
+        discrepancy::unexplained,
+        generation::KERNEL_FACTORY,
+        probe::Subject,
+        revocation::{
+            book::{ApprovalBook, Expected, labels},
+            panic,
+        },
+        snapshot::Snapshot,
+    },
+    revocation::{Holding, Refusal, RevokeTarget, Unmet},
 };
 use crate::wallet::rpc::services::Services;
 use crate::wallet::{
@@ -96,11 +102,7 @@ pub struct RevokePlan {
     has_batch: bool,
     deployed: bool,
     watched: Watched,
-    /// The turns that the plan relies on, by validator.
-    turns: Vec<(Generation, u128)>,
-    /// Validators that are swept, and the turn up to which every key must be dead afterwards.
-    sweeps: Vec<(Generation, u128)>,
-    lifts: bool,
+    expected: Expected,
     /// What the claim afterwards is about.
     claim: Claimed,
     doubt: Doubt,
@@ -323,7 +325,7 @@ pub(in crate::wallet) struct Drafted {
     pub also_revokes: Vec<String>,
     needs_nothing: Vec<String>,
     targets: Vec<Target>,
-    sweeps: Vec<(Generation, u128)>,
+    expected: Expected,
     /// Ids of the keys that the owner chose to keep.
     kept: BTreeSet<String>,
 }
@@ -351,38 +353,31 @@ struct Claimant {
 struct Records {
     files: Vec<KeyFile>,
     claimants: Vec<Claimant>,
-    scene: Scene,
+    book: ApprovalBook,
+    holdings: BTreeMap<ApprovalId, Holding>,
 }
 
 impl Records {
-    fn claimed(&self) -> impl Iterator<Item = (&Claimant, &Claim)> {
-        self.claimants.iter().filter_map(|who| Some((who, self.scene.claim(who.approval)?)))
+    fn held(&self) -> impl Iterator<Item = (&Claimant, &Holding)> {
+        self.claimants.iter().filter_map(|who| Some((who, self.holdings.get(&who.approval)?)))
+    }
+
+    fn names(&self) -> Vec<(ApprovalId, &str)> {
+        self.claimants.iter().map(|who| (who.approval, who.label.as_str())).collect()
     }
 
     fn labels(&self, approvals: impl IntoIterator<Item = ApprovalId>) -> Vec<String> {
-        let approvals: BTreeSet<ApprovalId> = approvals.into_iter().collect();
-        let mut labels = Vec::new();
-        for claimant in self.claimants.iter().filter(|who| approvals.contains(&who.approval)) {
-            if !labels.contains(&claimant.label) {
-                labels.push(claimant.label.clone());
-            }
-        }
-        labels
+        labels(&self.names(), approvals)
     }
 
     fn ids(&self, approvals: &BTreeSet<ApprovalId>) -> BTreeSet<String> {
         self.claimants.iter().filter(|who| approvals.contains(&who.approval)).map(|who| who.key_id.clone()).collect()
     }
 
-    fn on_turn(&self, generation: Generation, nonce: u128) -> impl Iterator<Item = &Claim> {
-        self.scene.claims.iter().filter(move |c| c.generation == generation && c.enable.nonce == nonce)
-    }
-
     /// Those of these approvals that have no power, and did not just run out.
     fn over(&self, asked: &BTreeSet<ApprovalId>) -> BTreeSet<ApprovalId> {
-        let ran_out = |claim: &Claim| claim.enable.valid_until != 0 && claim.enable.valid_until < self.scene.now;
-        let over = |claim: &&Claim| !self.scene.has_power(claim) && !ran_out(claim);
-        self.scene.claims.iter().filter(|claim| asked.contains(&claim.id)).filter(over).map(|claim| claim.id).collect()
+        let over = |held: &&Holding| held.acts.is_none() && !held.ran_out;
+        self.holdings.values().filter(|held| asked.contains(&held.id)).filter(over).map(|held| held.id).collect()
     }
 
     /// The approvals of keys by id, label or address. An address that no record names counts when the validator holds it.
@@ -392,10 +387,10 @@ impl Records {
 
     fn claimants_named(&self, wanted: &str) -> impl Iterator<Item = &Claimant> {
         let address: Option<Address> = wanted.parse().ok();
-        let by = |test: &dyn Fn(&Claimant, &Claim) -> bool| -> Vec<&Claimant> {
-            self.claimed().filter(|(who, claim)| test(who, claim)).map(|(who, _)| who).collect()
+        let by = |test: &dyn Fn(&Claimant, &Holding) -> bool| -> Vec<&Claimant> {
+            self.held().filter(|(who, held)| test(who, held)).map(|(who, _)| who).collect()
         };
-        let of_address = by(&|_, claim| Some(claim.enable.session_key) == address);
+        let of_address = by(&|_, held| Some(held.holder) == address);
         // An id means that key, whatever another one is called.
         let of_id = by(&|who, _| who.key_id == wanted);
         let found = match (of_id.is_empty(), of_address.is_empty()) {
@@ -436,7 +431,7 @@ impl Wallet {
         // An old node is named; it does not stop the brake.
         let newest = newest.ok();
         let planned_at = newest.map(|block| block.number);
-        let calls = vec![revocation::panic(account.address)];
+        let calls = vec![panic(account.address)];
         let account_call = owner_call(calls.clone(), true)?;
         let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost, urgent: true };
         let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
@@ -462,9 +457,7 @@ impl Wallet {
             has_batch: true,
             deployed,
             watched: Vec::new(),
-            turns: Vec::new(),
-            sweeps: Vec::new(),
-            lifts: false,
+            expected: Expected::default(),
             claim: Claimed::NoKey,
             doubt: Doubt { planned_at, ..Doubt::default() },
             account,
@@ -480,7 +473,7 @@ impl Wallet {
         let picture = services.snapshot(&account.wanted(&[]).with_routes(&history.opened)).await?;
         let kernel = super::grant::same_account(&account, &picture)?;
         let power = Power::of(&account, &picture, history);
-        let back = control::way_back(&account, &picture);
+        let back = crate::protocol::kernel_v2::power::way_back(account.address, account.owner, &picture);
         if back.is_empty() {
             let error = match power.foreign.as_slice() {
                 [] => Error::failed("revoke.nothing", format!("nothing but its owner decides over {}", account.name))
@@ -488,13 +481,12 @@ impl Wallet {
                 foreign => Error::new(
                     Class::Remaining,
                     "revoke.remaining",
-                    format!("no call of the owner's takes this back: {}", control::in_words(foreign)),
+                    format!("no call of the owner's takes this back: {}", crate::protocol::power::in_words(foreign)),
                 ),
             };
             return Err(error.hint("nothing was sent"));
         }
-        let steps = back.iter().map(|(_, call, effect)| Step { call: call.clone(), effect: effect.clone() }).collect();
-        let calls: Vec<Call> = back.into_iter().map(|(call, ..)| call).collect();
+        let (calls, steps): (Vec<Call>, Vec<Step>) = back.into_iter().unzip();
         let operations = account_calls(calls.clone(), kernel.has_batch())?;
         let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
         let load = Load {
@@ -523,9 +515,7 @@ impl Wallet {
             has_batch: kernel.has_batch(),
             deployed: picture.deployed,
             watched: Vec::new(),
-            turns: Vec::new(),
-            sweeps: Vec::new(),
-            lifts: false,
+            expected: Expected::default(),
             claim: Claimed::NoKey,
             doubt: Doubt { planned_at: Some(picture.block), ..Doubt::default() },
             account,
@@ -626,10 +616,8 @@ impl Wallet {
             calls: drafted.calls,
             has_batch: kernel.has_batch(),
             deployed: picture.deployed,
-            turns: picture.nonces.iter().map(|(g, n)| (*g, n.last)).collect(),
-            sweeps: drafted.sweeps,
+            expected: drafted.expected,
             watched,
-            lifts: matches!(intent.wish, Wish::LiftPanic { .. }),
             claim,
             doubt,
             account,
@@ -687,7 +675,7 @@ impl Wallet {
         let records = self.records(account, picture)?;
         let asked: BTreeSet<ApprovalId> = match wish {
             Wish::Keys(keys) => keys.iter().flat_map(|key| records.named(key)).collect(),
-            _ => records.scene.claims.iter().map(|claim| claim.id).collect(),
+            _ => records.holdings.keys().copied().collect(),
         };
         let mut over = targets(&records, &records.over(&asked));
         if let Wish::Keys(keys) = wish {
@@ -695,21 +683,11 @@ impl Wallet {
             for session_key in
                 keys.iter().filter(|key| records.named(key).is_empty()).filter_map(|key| key.parse().ok())
             {
-                over.extend(picture.nonces.iter().map(|(generation, nonces)| Target {
+                over.extend(picture.nonces.keys().map(|generation| Target {
                     id: Address::to_string(&session_key),
                     label: Address::to_string(&session_key),
-                    generation: *generation,
                     session_key,
-                    scope: None,
-                    ends: Vec::new(),
-                    foreign: Some(EnableData {
-                        session_key,
-                        merkle_root: B256::ZERO,
-                        valid_after: 0,
-                        valid_until: 0,
-                        paymaster: Address::ZERO,
-                        nonce: nonces.last,
-                    }),
+                    subjects: vec![Subject::of_address(*generation, session_key, picture)],
                 }));
             }
         }
@@ -732,33 +710,33 @@ impl Wallet {
     /// From records and a picture of the account to the calls, what each does, and what ends.
     pub(in crate::wallet) fn drafted(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Drafted> {
         let records = self.records(account, picture)?;
-        let wanted = self.wish(account, &records, wish, picture)?;
-        let plan = revocation::plan(&records.scene, &wanted).map_err(|refusal| refused_plan(&records, &refusal))?;
-        if plan.moves.is_empty() {
+        let target = self.target(account, &records, wish, picture)?;
+        let (plan, expected) =
+            records.book.plan(&target, &records.names()).map_err(|refusal| refused_plan(&records, &refusal))?;
+        if plan.calls.is_empty() {
             return Err(self.nothing_to_do(account, &records, &plan.over, picture)?);
         }
+        let mut also_revokes = records.labels(plan.also_ends.iter().copied());
+        also_revokes.extend(records.same_approval(wish, &plan.ends));
+        let needs_nothing = match wish {
+            Wish::Keys(_) => {
+                let mut said = self.drafts(&records, &plan.ends, picture)?;
+                said.extend(self.needs_nothing(&records, &plan.over, picture)?);
+                said
+            }
+            _ => Vec::new(),
+        };
         Ok(Drafted {
-            calls: plan.moves.iter().filter_map(|m| m.call(&records.scene)).collect(),
-            steps: plan.moves.iter().map(|m| step(m, &plan, &records)).collect(),
-            also_revokes: {
-                let mut also = records.labels(plan.also_ends.iter().copied());
-                also.extend(records.same_approval(wish, &plan.ends));
-                also
-            },
-            needs_nothing: match wish {
-                Wish::Keys(_) => {
-                    let mut said = self.drafts(&records, &plan.ends, picture)?;
-                    said.extend(self.needs_nothing(&records, &plan.over, picture)?);
-                    said
-                }
-                _ => Vec::new(),
-            },
+            also_revokes,
+            needs_nothing,
             targets: targets(&records, &plan.ends),
-            sweeps: swept(&plan, &records.scene),
-            kept: match &wanted {
-                revocation::Wish::LiftKeeping(kept) => records.ids(kept),
-                revocation::Wish::These(_) | revocation::Wish::All => BTreeSet::new(),
+            expected,
+            kept: match &target {
+                RevokeTarget::UnpauseKeeping(kept) => records.ids(kept),
+                RevokeTarget::These(_) | RevokeTarget::All => BTreeSet::new(),
             },
+            calls: plan.calls,
+            steps: plan.steps,
         })
     }
 
@@ -787,60 +765,34 @@ impl Wallet {
                 r.keys_of(&account.network, account.address, false)?.into_iter().map(|k| k.id).collect();
             Ok((files, shown))
         })?;
+        let approvals = files.iter().flat_map(|file| &file.approvals);
+        let approvals = approvals.map(|approval| (&approval.request, approval.signature.as_ref()));
+        let book = ApprovalBook::new(account.address, account.owner, approvals, picture);
         let mut claimants = Vec::new();
-        let mut claims: Vec<Claim> = Vec::new();
         for file in &files {
-            for approval in &file.approvals {
-                let claim = claim(account, file.key.generation, approval, picture);
-                claimants.push(Claimant {
-                    approval: claim.id,
-                    key_id: file.key.id.clone(),
-                    label: file.key.label.clone(),
-                    hidden: !shown.contains(&file.key.id),
-                    record: Some(approval.clone()),
-                });
-                match claims.iter_mut().find(|known| known.id == claim.id) {
-                    // Signed on one record is signed.
-                    Some(known) if known.signed == Signed::No => *known = claim,
-                    Some(_) => {}
-                    None => claims.push(claim),
-                }
-            }
+            claimants.extend(file.approvals.iter().map(|approval| Claimant {
+                approval: approval.request.id(),
+                key_id: file.key.id.clone(),
+                label: file.key.label.clone(),
+                hidden: !shown.contains(&file.key.id),
+                record: Some(approval.clone()),
+            }));
         }
-        for ((generation, address), enable) in &picture.sessions {
-            if claims.iter().any(|c| c.generation == *generation && c.enable == *enable) {
-                continue;
-            }
-            let known = files.iter().find(|f| f.key.session_key == *address);
-            let id = enable.held_id(*generation);
-            claims.push(Claim {
-                id,
-                generation: *generation,
-                enable: *enable,
-                selector: selector::EXECUTE,
-                held: true,
-                signed: Signed::No,
-            });
+        for Holding { id, holder, .. } in book.unexplained() {
+            let known = files.iter().find(|file| file.key.session_key == holder);
             claimants.push(Claimant {
                 approval: id,
-                key_id: known.map_or_else(|| address.to_string(), |f| f.key.id.clone()),
-                label: known.map_or_else(|| address.to_string(), |f| f.key.label.clone()),
+                key_id: known.map_or_else(|| holder.to_string(), |f| f.key.id.clone()),
+                label: known.map_or_else(|| holder.to_string(), |f| f.key.label.clone()),
                 hidden: false,
                 record: None,
             });
         }
-        let routes = picture.routes.iter().filter(|(_, route)| !route.validator.is_zero());
-        let scene = Scene {
-            account: account.address,
-            now: picture.timestamp,
-            nonces: picture.nonces.clone(),
-            routes: routes.map(|(function, route)| (*function, route.validator)).collect(),
-            claims,
-        };
-        Ok(Records { files, claimants, scene })
+        let holdings = book.holdings().map(|holding| (holding.id, holding)).collect();
+        Ok(Records { files, claimants, book, holdings })
     }
 
-    fn wish(&self, account: &Account, records: &Records, wish: &Wish, picture: &Snapshot) -> Result<revocation::Wish> {
+    fn target(&self, account: &Account, records: &Records, wish: &Wish, picture: &Snapshot) -> Result<RevokeTarget> {
         let named = |keys: &[String]| -> Result<BTreeSet<ApprovalId>> {
             let mut claims = BTreeSet::new();
             for key in keys {
@@ -860,13 +812,13 @@ impl Wallet {
             Ok(claims)
         };
         match wish {
-            Wish::Keys(keys) => Ok(revocation::Wish::These(named(keys)?)),
-            Wish::LiftPanic { .. } if picture.disabled_mode & revocation::SESSION_MODES == 0 => {
+            Wish::Keys(keys) => Ok(RevokeTarget::These(named(keys)?)),
+            Wish::LiftPanic { .. } if !picture.pauses_keys() => {
                 Err(Error::failed("revoke.not_paused", format!("{} is not paused", account.name))
                     .hint("nothing was sent"))
             }
-            Wish::LiftPanic { keep } => Ok(revocation::Wish::LiftKeeping(named(keep)?)),
-            Wish::All | Wish::Panic | Wish::Reclaim => Ok(revocation::Wish::All),
+            Wish::LiftPanic { keep } => Ok(RevokeTarget::UnpauseKeeping(named(keep)?)),
+            Wish::All | Wish::Panic | Wish::Reclaim => Ok(RevokeTarget::All),
         }
     }
 
@@ -957,13 +909,11 @@ impl Wallet {
         ];
         if kept > 0 {
             let approvals = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
-            let strange = Generation::ALL.into_iter().flat_map(|g| strange_turns(g, &approvals, picture));
-            let turns: Vec<String> = strange.take(8).map(|t| t.to_string()).collect();
-            if !turns.is_empty() {
+            let signed: Vec<_> = approvals.iter().map(|approval| &approval.request).collect();
+            if let Some(nonces) = unexplained(&signed, picture) {
                 said.push(format!(
-                    "what used nonce {} is not on record; if it is a key, it works again as well: look with `keyleash key scan {}` \
-                     first, or unpause without --keep",
-                    turns.join(", "),
+                    "what used nonce {nonces} is not on record; if it is a key, it works again as well: look with \
+                     `keyleash key scan {}` first, or unpause without --keep",
                     account.name
                 ));
             }
@@ -998,11 +948,8 @@ impl Wallet {
         picture: &Snapshot,
     ) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
-        let ends = records
-            .claimed()
-            .filter(|(who, claim)| key_ids.contains(&who.key_id) && records.scene.has_power(claim))
-            .map(|(who, _)| who.approval)
-            .collect();
+        let acting = records.held().filter(|(who, held)| key_ids.contains(&who.key_id) && held.acts.is_some());
+        let ends = acting.map(|(who, _)| who.approval).collect();
         Ok(targets(&records, &ends))
     }
 
@@ -1038,7 +985,7 @@ impl Wallet {
                 let block = revoked.operation.block.unwrap_or_default();
                 revoked.remaining = self.what_remains(&plan.account, &plan.services, &plan.claim, block).await;
             }
-            Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.turns).await => {
+            Some(false) if plan.has_batch && raced(&plan.account, &plan.services, &plan.expected).await => {
                 let message =
                     "the approval nonce changed before this was mined; the whole batch reverted and nothing changed";
                 revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).of(Kind::Raced).hint(
@@ -1185,24 +1132,16 @@ impl Wallet {
     ) -> Result<Vec<Remaining>> {
         let records = self.records(account, picture)?;
         let mut remaining: Vec<Remaining> = Vec::new();
-        for (who, held) in records.claimed() {
+        for (who, held) in records.held() {
             let meant = match claim {
-                Claimed::Holders(holders) => holders.contains(&held.enable.session_key),
+                Claimed::Holders(holders) => holders.contains(&held.holder),
                 Claimed::AllBut(kept) => !kept.contains(&who.key_id),
                 Claimed::NoKey => false,
             };
-            if !meant || ended.contains(&who.key_id.as_str()) || !records.scene.has_power(held) {
+            let Some(why) = held.acts.clone().filter(|_| meant && !ended.contains(&who.key_id.as_str())) else {
                 continue;
-            }
-            let why = match (records.scene.lives(held), held.signed) {
-                (true, _) => format!("an approval of its holder is enabled (nonce {})", held.enable.nonce),
-                (false, Signed::No) => format!(
-                    "a draft of its holder's (nonce {}) may have been signed elsewhere, and could then be enabled",
-                    held.enable.nonce
-                ),
-                (false, _) => format!("an approval of its holder can still be enabled (nonce {})", held.enable.nonce),
             };
-            let entry = Remaining { what: format!("key {}", who.label), address: held.enable.session_key, why };
+            let entry = Remaining { what: format!("key {}", who.label), address: held.holder, why };
             if !remaining.contains(&entry) {
                 remaining.push(entry);
             }
@@ -1237,7 +1176,7 @@ impl Wallet {
         (revoked.proofs, revoked.not_proven) = self.prove_all(account, services, &plan.watched, &mined).await;
         revoked.proof = revoked.proofs.first().cloned();
         if revoked.not_proven.is_none() {
-            let read_back = read_back(account, services, &plan.sweeps, plan.lifts, &mined).await;
+            let read_back = read_back(account, services, &plan.expected, &mined).await;
             revoked.not_proven = read_back.unwrap_or_else(Some);
         }
         if revoked.not_proven.is_none() {
@@ -1246,27 +1185,23 @@ impl Wallet {
     }
 }
 
-/// What no key's own proof shows: that everything up to a turn is dead, and that the panic is off.
+/// What no key's own proof shows.
 async fn read_back(
     account: &Account,
     services: &Services,
-    sweeps: &[(Generation, u128)],
-    lifts: bool,
+    expected: &Expected,
     mined: &Mined,
 ) -> Result<Option<Error>> {
     let picture = services.snapshot_from(&account.wanted(&[]), mined.block).await?;
-    for (generation, turn) in sweeps {
-        let invalid = picture.nonces(*generation).invalid;
-        if invalid < *turn {
-            let message = format!(
-                "it was mined, but on validator {generation} only the nonces through {invalid} are invalid, not those through {turn}"
-            );
-            let error = Error::failed("revoke.not_proven", message);
+    match expected.unmet(&picture) {
+        None => {}
+        Some(Unmet::NotInvalid(what)) => {
+            let error = Error::failed("revoke.not_proven", format!("it was mined, but {what}"));
             return Ok(Some(error.hint("treat the keys as still active, and run it again")));
         }
-    }
-    if lifts && picture.disabled_mode & revocation::SESSION_MODES != 0 {
-        return Ok(Some(Error::failed("revoke.not_lifted", "it was mined, but the account is still paused")));
+        Some(Unmet::StillPaused) => {
+            return Ok(Some(Error::failed("revoke.not_lifted", "it was mined, but the account is still paused")));
+        }
     }
     // Where keys are proven, the second node was asked with them.
     match services.second_view(&account.wanted(&[]), &picture, mined.block, None).await {
@@ -1291,160 +1226,47 @@ const fn same_way(way: Way) -> Via {
     }
 }
 
-/// Whether the account's turns have moved since the plan was made.
-async fn raced(account: &Account, services: &Services, planned: &[(Generation, u128)]) -> bool {
-    match services.snapshot(&account.wanted(&[])).await {
-        Ok(now) => planned.iter().any(|(generation, last)| now.nonces(*generation).last != *last),
-        Err(_) => false,
-    }
+/// Whether the account's approval nonces have moved since the plan was made.
+async fn raced(account: &Account, services: &Services, expected: &Expected) -> bool {
+    services.snapshot(&account.wanted(&[])).await.is_ok_and(|now| expected.raced(&now))
 }
 
-fn claim(account: &Account, generation: Generation, approval: &ApprovalRecord, picture: &Snapshot) -> Claim {
-    let request = &approval.request;
-    let signed = match &approval.signature {
-        None => Signed::No,
-        Some(signature)
-            if request.is_signed_by(account.owner, signature)
-                && picture.kernel.is_none_or(|kernel| kernel == request.kernel) =>
-        {
-            Signed::Counts
-        }
-        Some(_) => Signed::Stale,
-    };
-    Claim {
-        id: request.id(),
-        generation,
-        enable: request.enable,
-        selector: request.selector,
-        held: picture.holds(generation, &request.enable),
-        signed,
-    }
-}
-
-/// What the ended claims come to as keys: each with the approvals that end.
+/// What ends, as keys: each, on each module, with the approvals that end.
 fn targets(records: &Records, ends: &BTreeSet<ApprovalId>) -> Vec<Target> {
-    let mut targets: Vec<Target> = Vec::new();
-    for (claimant, claim) in records.claimed().filter(|(who, _)| ends.contains(&who.approval)) {
-        let existing = targets.iter_mut().find(|t| t.id == claimant.key_id && t.generation == claim.generation);
-        let target = match existing {
-            Some(target) => target,
-            None => {
-                let of_key = |file: &&KeyFile| claimant.record.is_some() && file.key.id == claimant.key_id;
-                let file = records.files.iter().find(of_key).filter(|file| file.key.partial.is_none());
-                targets.push(Target {
-                    id: claimant.key_id.clone(),
-                    label: claimant.label.clone(),
-                    generation: claim.generation,
-                    session_key: claim.enable.session_key,
-                    scope: file.map(|file| file.key.scope.clone()),
-                    ends: Vec::new(),
-                    foreign: None,
-                });
-                let Some(target) = targets.last_mut() else { continue };
-                target
-            }
+    let mut targets: Vec<(Address, Target)> = Vec::new();
+    for (who, held) in records.held().filter(|(who, _)| ends.contains(&who.approval)) {
+        let of_key = |file: &&KeyFile| who.record.is_some() && file.key.id == who.key_id;
+        let file = records.files.iter().find(of_key).filter(|file| file.key.partial.is_none());
+        let scope = file.map(|file| &file.key.scope);
+        let subject = match &who.record {
+            Some(record) => Some(Subject::of(&record.request, record.signature.as_ref(), scope)),
+            None => records.book.subject(who.approval, scope),
         };
-        match &claimant.record {
-            Some(approval) => target.ends.push(approval.clone()),
-            None => target.foreign = Some::<EnableData>(claim.enable),
+        match targets.iter_mut().find(|(module, target)| target.id == who.key_id && *module == held.module) {
+            Some((_, target)) => target.subjects.extend(subject),
+            None => {
+                let (id, label) = (who.key_id.clone(), who.label.clone());
+                let subjects = subject.into_iter().collect();
+                targets.push((held.module, Target { id, label, session_key: held.holder, subjects }));
+            }
         }
     }
-    targets
-}
-
-/// Each validator that the plan sweeps, with the last turn that it uses up there, or the newest that was used.
-fn swept(plan: &revocation::Plan, scene: &Scene) -> Vec<(Generation, u128)> {
-    let burnt = |wanted: Generation| {
-        plan.moves.iter().filter_map(move |m| match m {
-            Move::Burn { generation, nonce } if *generation == wanted => Some(*nonce),
-            _ => None,
-        })
-    };
-    let sweeps = plan.moves.iter().filter_map(|m| match m {
-        Move::Sweep { generation } => Some(*generation),
-        _ => None,
-    });
-    sweeps.map(|g| (g, burnt(g).max().unwrap_or_default().max(scene.nonces(g).last))).collect()
-}
-
-fn list(labels: &[String]) -> String {
-    labels.join(", ")
-}
-
-/// A call of the plan in words.
-fn step(step: &Move, plan: &revocation::Plan, records: &Records) -> Step {
-    let effect = match step {
-        Move::Disable { generation, key } => {
-            let of_key = |c: &&Claim| c.generation == *generation && c.enable.session_key == *key && c.held;
-            let who = list(&records.labels(records.scene.claims.iter().filter(of_key).map(|c| c.id)));
-            match who == key.to_string() {
-                true => format!("deletes {key} from the validator; other keys keep working"),
-                false => format!("deletes {who} ({key}) from the validator; other keys keep working"),
-            }
-        }
-        Move::Burn { generation, nonce } => {
-            let on_turn = |set: &BTreeSet<ApprovalId>| -> Vec<String> {
-                records.labels(records.on_turn(*generation, *nonce).map(|c| c.id).filter(|id| set.contains(id)))
-            };
-            match (on_turn(&plan.ends).as_slice(), on_turn(&plan.also_ends).as_slice()) {
-                ([], []) => {
-                    format!("consumes nonce {nonce}, which no approval on record has, to get to a later one")
-                }
-                ([], others) => {
-                    format!("consumes nonce {nonce} of {} to get to a later one", list(others))
-                }
-                (ours, _) => {
-                    let others = if plan.moves.iter().any(|m| matches!(m, Move::Sweep { .. })) {
-                        ""
-                    } else {
-                        "; other keys keep working"
-                    };
-                    let ours = list(ours);
-                    format!("consumes nonce {nonce}, so the unused approval of {ours} can never be enabled{others}")
-                }
-            }
-        }
-        Move::Keep { claim } => {
-            let nonce = records.scene.claim(*claim).map_or(0, |c| c.enable.nonce);
-            format!(
-                "enables {} (nonce {nonce}) first, so that it keeps working: a later nonce is consumed",
-                list(&records.labels([*claim]))
-            )
-        }
-        Move::Sweep { generation } => {
-            let held = plan
-                .ends
-                .iter()
-                .copied()
-                .filter(|id| records.scene.claim(*id).is_some_and(|c| c.generation == *generation && c.held));
-            match records.labels(held).as_slice() {
-                [] => "revokes every key that was ever enabled, also those that are not on record".to_owned(),
-                labels => {
-                    format!(
-                        "revokes {} and every other key that was ever enabled, also those not on record",
-                        list(labels)
-                    )
-                }
-            }
-        }
-        Move::Lift => "unpauses the account: keys that were not revoked work again".to_owned(),
-    };
-    Step { call: step.name().into(), effect }
+    targets.into_iter().map(|(_, target)| target).collect()
 }
 
 fn refused_plan(records: &Records, refusal: &Refusal) -> Error {
     match refusal {
         Refusal::TooFar { .. } => Error::failed("revoke.gap", refusal.to_string())
             .hint("each nonce in between has to be consumed; revoke the earlier keys first, in several steps. `--pause` stops every key at once"),
-        Refusal::NoTurnsLeft => Error::failed("revoke.no_turns", refusal.to_string())
+        Refusal::NoNoncesLeft => Error::failed("revoke.no_turns", refusal.to_string())
             .hint("no approval can ever be enabled on it again; enabled keys can be revoked one by one"),
         Refusal::Contested { nonce, claims } => {
-            let labels = list(&records.labels(claims.iter().copied()));
+            let labels = records.labels(claims.iter().copied()).join(", ");
             Error::failed("revoke.order", format!("{refusal}: {labels} all have nonce {nonce}"))
                 .hint("only one of them can be enabled: enable it with `keyleash key enable`, or revoke them in the same command")
         }
         Refusal::CannotKeep { claim } => {
-            let who = list(&records.labels([*claim]));
+            let who = records.labels([*claim]).join(", ");
             Error::failed("revoke.order", format!("{who} has a lower nonce; {refusal}"))
                 .hint(format!("revoke {who} in the same command"))
         }

@@ -11,8 +11,7 @@ use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::proof::{Answer, Attempt};
-use crate::protocol::kernel_v2::account::selector;
+use crate::protocol::probe::{Probe, ProbeResult};
 use crate::wallet::rpc::services::Services;
 use crate::wallet::{
     Wallet,
@@ -84,8 +83,8 @@ impl Disagreement {
 
 /// The same attempts for the second node, with what the first answered.
 pub(in crate::wallet) struct Replays<'a> {
-    pub attempts: &'a [Vec<Attempt>],
-    pub answers: &'a [Vec<Answer>],
+    pub probes: &'a [Vec<Probe>],
+    pub results: &'a [Vec<ProbeResult>],
 }
 
 impl Services {
@@ -195,13 +194,13 @@ impl Services {
         let theirs = there.snapshot_at(wanted, block).await?;
         let same_block = block == picture.block;
         let mut about = match same_block {
-            true => differences(picture, &theirs),
-            false => differences(&self.snapshot_at(wanted, block).await?, &theirs),
+            true => picture.differences(&theirs),
+            false => self.snapshot_at(wanted, block).await?.differences(&theirs),
         };
-        if let Some(Replays { attempts, answers }) = replays {
-            let their_answers = there.answers(attempts, At::Block(block)).await;
-            let again = if same_block { None } else { Some(self.answers(attempts, At::Block(block)).await) };
-            about.extend(differing_replays(attempts, again.as_deref().unwrap_or(answers), &their_answers));
+        if let Some(Replays { probes, results }) = replays {
+            let theirs = there.try_all(probes, At::Block(block)).await;
+            let again = if same_block { None } else { Some(self.try_all(probes, At::Block(block)).await) };
+            about.extend(differing_replays(probes, again.as_deref().unwrap_or(results), &theirs));
         }
         let nodes = [self.origin(), there.origin()];
         Ok((!about.is_empty()).then_some(Disagreement { nodes, block, about, theirs }))
@@ -235,147 +234,11 @@ impl Wallet {
     }
 }
 
-/// What two pictures of an account at one block say differently, in words. Amounts are left out: nothing is claimed from them.
-fn differences(ours: &Snapshot, theirs: &Snapshot) -> Vec<String> {
-    /// Seconds. The block has one time; a node that shifts it makes keys look expired.
-    const CLOCKS: u64 = 60;
-    // Every field is named, so that a new one is thought about here.
-    let Snapshot {
-        block: _,
-        timestamp,
-        deployed,
-        implementation,
-        kernel,
-        owner,
-        default_validator,
-        known_proxy,
-        balance: _,
-        deposit: _,
-        disabled_mode,
-        routes,
-        nonces,
-        sessions,
-        statuses: _,
-    } = theirs;
-    let mut about = Vec::new();
-    let mut differ = |differ: bool, what: &str| about.extend(differ.then(|| what.to_owned()));
-    differ(ours.timestamp.abs_diff(*timestamp) > CLOCKS, "the time of the block");
-    differ(ours.deployed != *deployed, "whether the account is deployed");
-    differ(ours.implementation != *implementation || ours.kernel != *kernel, "the account's implementation");
-    differ(ours.owner != *owner, "the owner");
-    differ(ours.default_validator != *default_validator, "the default validator");
-    differ(ours.known_proxy != *known_proxy, "the account's own code");
-    differ(ours.disabled_mode != *disabled_mode, "the disabled mode");
-    let functions: BTreeSet<_> = ours.routes.keys().chain(routes.keys()).copied().collect();
-    for function in functions {
-        let name = selector::described(function);
-        differ(ours.routes.get(&function) != routes.get(&function), &format!("the route of {name}"));
-    }
-    let generations: BTreeSet<_> = ours.nonces.keys().chain(nonces.keys()).copied().collect();
-    for generation in generations {
-        match (ours.nonces.get(&generation), nonces.get(&generation)) {
-            (Some(one), Some(other)) if one != other => {
-                let pair = |n: &crate::protocol::kernel_v2::revocation::Nonces| format!("{}, {}", n.last, n.invalid);
-                differ(true, &format!("the nonces on {generation} ({} and {})", pair(one), pair(other)));
-            }
-            (Some(_), Some(_)) => {}
-            // Nonces are read of known code only.
-            _ => differ(true, &format!("the code of validator {generation}")),
-        }
-    }
-    let held: BTreeSet<_> = ours.sessions.keys().chain(sessions.keys()).copied().collect();
-    for (generation, key) in held {
-        let place = (generation, key);
-        differ(ours.sessions.get(&place) != sessions.get(&place), &format!("what {generation} holds for {key}"));
-    }
-    about
-}
-
 /// Attempts that one node lets through and the other refuses. An attempt that a node gives no reason for says nothing.
-fn differing_replays(attempts: &[Vec<Attempt>], ours: &[Vec<Answer>], theirs: &[Vec<Answer>]) -> Vec<String> {
-    let all = attempts.iter().flatten().zip(ours.iter().flatten().zip(theirs.iter().flatten()));
-    let differing = all.filter(|(_, (one, other))| {
-        **one != Answer::Silent && **other != Answer::Silent && one.is_alive() != other.is_alive()
-    });
-    differing.map(|(attempt, _)| format!("a replayed attempt (to {})", attempt.name)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use alloy::primitives::{B256, U256};
-
-    use super::*;
-    use crate::protocol::kernel_v2::{
-        approval::EnableData,
-        generation::{Generation, KernelVersion},
-        judge::Window,
-        revocation::Nonces,
-        snapshot::Route,
-    };
-
-    const KEY: Address = Address::repeat_byte(2);
-    const G2: Generation = Generation::G2;
-
-    fn picture() -> Snapshot {
-        let enable = EnableData {
-            session_key: KEY,
-            merkle_root: B256::repeat_byte(1),
-            valid_after: 0,
-            valid_until: 0,
-            paymaster: Address::ZERO,
-            nonce: 1,
-        };
-        Snapshot {
-            block: 7,
-            timestamp: 1_000,
-            deployed: true,
-            implementation: Some(KernelVersion::V0_2_4.implementation()),
-            kernel: Some(KernelVersion::V0_2_4),
-            owner: Some(Address::repeat_byte(1)),
-            default_validator: None,
-            known_proxy: true,
-            balance: U256::ZERO,
-            deposit: U256::ZERO,
-            disabled_mode: 0,
-            routes: BTreeMap::from([(
-                selector::EXECUTE,
-                Route { validator: G2.address(), executor: Address::ZERO, window: Window::default() },
-            )]),
-            nonces: BTreeMap::from([(G2, Nonces { last: 1, invalid: 0 })]),
-            sessions: BTreeMap::from([((G2, KEY), enable)]),
-            statuses: BTreeMap::new(),
-        }
-    }
-
-    #[test]
-    fn second_node_that_says_the_same_differs_in_nothing_whatever_the_balance() {
-        let other = Snapshot { balance: U256::from(7), timestamp: 1_010, ..picture() };
-        assert!(differences(&picture(), &other).is_empty());
-    }
-
-    #[test]
-    fn each_thing_that_a_claim_rests_on_is_compared_and_named() {
-        type Change = fn(&mut Snapshot);
-        let changes: [(&str, Change); 9] = [
-            ("the time of the block", |p| p.timestamp = 5_000),
-            ("whether the account is deployed", |p| p.deployed = false),
-            ("the account's implementation", |p| p.implementation = None),
-            ("the owner", |p| p.owner = None),
-            ("the disabled mode", |p| p.disabled_mode = 3),
-            ("the route of execute", |p| p.routes.clear()),
-            ("the nonces on G2 (1, 0 and 50, 50)", |p| {
-                p.nonces = BTreeMap::from([(G2, Nonces { last: 50, invalid: 50 })])
-            }),
-            ("the code of validator G2", |p| p.nonces.clear()),
-            ("what G2 holds for 0x0202020202020202020202020202020202020202", |p| p.sessions.clear()),
-        ];
-        for (what, change) in changes {
-            let mut theirs = picture();
-            change(&mut theirs);
-            assert_eq!(differences(&picture(), &theirs), [what]);
-            assert!(!differences(&theirs, &picture()).is_empty(), "{what}: the other way round");
-        }
-    }
+fn differing_replays(probes: &[Vec<Probe>], ours: &[Vec<ProbeResult>], theirs: &[Vec<ProbeResult>]) -> Vec<String> {
+    let all = probes.iter().flatten().zip(ours.iter().flatten().zip(theirs.iter().flatten()));
+    let silent = |result: &ProbeResult| *result == ProbeResult::Silent;
+    let differing =
+        all.filter(|(_, (one, other))| !silent(one) && !silent(other) && one.is_alive() != other.is_alive());
+    differing.map(|(probe, _)| format!("a replayed attempt (to {})", probe.name)).collect()
 }

@@ -25,12 +25,15 @@ use crate::{
         risk::Finding,
         sentence,
     },
-    protocol::kernel_v2::{
-        account::{AccountCall, Call, selector},
-        approval::Approval,
-        judge::{self, Accepted, Denied, Path, Reason, Window},
-        permission::ANY_PAYMASTER,
-        signature::{self, Shown},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountCall, selector},
+            approval::Approval,
+            judge::{self, Accepted, Denied, Path, Reason, Window},
+            permission::ANY_PAYMASTER,
+            signature::{self, Shown},
+        },
     },
 };
 
@@ -206,7 +209,7 @@ impl SendPlan {
             Signer::Owner(_) => Vec::new(),
         };
         let functions: Vec<Function> = of_key.into_iter().flatten().chain(functions.iter().cloned()).collect();
-        calls_in_words(&self.account_call, &functions, self.prepared.coin)
+        self.account_call.in_words(&functions, self.prepared.coin.symbol())
     }
 }
 
@@ -432,15 +435,6 @@ impl Judging {
             |(_, error)| error,
         ))
     }
-}
-
-/// Each call of an operation as a sentence.
-pub fn calls_in_words(account_call: &AccountCall, functions: &[Function], coin: Coin) -> Vec<String> {
-    let calls = account_call.calls();
-    if calls.is_empty() {
-        return vec![format!("account call {}", account_call.encode())];
-    }
-    calls.iter().map(|call| sentence::call(call, functions, coin.symbol())).collect()
 }
 
 async fn prepare(

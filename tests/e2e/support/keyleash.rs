@@ -10,9 +10,9 @@ use std::{
 };
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
-use keyleash::protocol::kernel_v2::{
-    account::Call,
-    blob::{self, Search},
+use keyleash::protocol::{
+    Call,
+    kernel_v2::blob::{self, Search},
 };
 use serde_json::Value;
 use tempfile::TempDir;

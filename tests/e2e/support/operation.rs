@@ -8,10 +8,13 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{AccountCall, Call},
-        generation::ENTRY_POINT,
-        signature::{self, Mode, Shown},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::AccountCall,
+            generation::ENTRY_POINT,
+            signature::{self, Mode, Shown},
+        },
     },
 };
 

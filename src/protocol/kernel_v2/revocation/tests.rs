@@ -50,7 +50,7 @@ fn scene(last: u128, invalid: u128, claims: Vec<Claim>) -> Scene {
 }
 
 fn these_of(scene: &Scene, claims: &[usize]) -> Plan {
-    plan(scene, &Wish::These(ids(claims.iter().copied()))).unwrap()
+    plan(scene, &RevokeTarget::These(ids(claims.iter().copied()))).unwrap()
 }
 
 fn disable(key: u8) -> Move {
@@ -88,7 +88,7 @@ fn an_approval_with_the_same_turn_ends_as_well() {
 #[test]
 fn it_is_not_decided_here_which_of_two_approvals_with_one_turn_shall_live() {
     let scene = scene(3, 0, vec![pending(1, 4), pending(2, 4), pending(3, 5)]);
-    let refused = plan(&scene, &Wish::These(ids([2])));
+    let refused = plan(&scene, &RevokeTarget::These(ids([2])));
     assert_eq!(refused, Err(Refusal::Contested { nonce: 4, claims: vec![id(0), id(1)] }));
     assert_eq!(these_of(&scene, &[0, 2]).also_ends, ids([1]));
 }
@@ -104,10 +104,10 @@ fn turns_that_nobody_holds_are_burnt_and_a_draft_before_ends_with_them() {
 fn an_approval_is_not_enabled_where_that_would_silence_or_replace_another_key() {
     let mut elsewhere = scene(3, 0, vec![pending(1, 4), pending(2, 5)]);
     elsewhere.routes = [(EXECUTE, Generation::G3.address())].into();
-    assert_eq!(plan(&elsewhere, &Wish::These(ids([1]))), Err(Refusal::CannotKeep { claim: id(0) }));
+    assert_eq!(plan(&elsewhere, &RevokeTarget::These(ids([1]))), Err(Refusal::CannotKeep { claim: id(0) }));
     let other_scope = Claim { enable: EnableData { merkle_root: B256::ZERO, ..enable(1, 2) }, ..held(1, 2) };
     let replaced = scene(3, 0, vec![other_scope, pending(1, 4), pending(2, 5)]);
-    assert_eq!(plan(&replaced, &Wish::These(ids([2]))), Err(Refusal::CannotKeep { claim: id(1) }));
+    assert_eq!(plan(&replaced, &RevokeTarget::These(ids([2]))), Err(Refusal::CannotKeep { claim: id(1) }));
 }
 
 #[test]
@@ -145,14 +145,14 @@ fn after_a_rewind_a_key_is_deleted_and_its_turn_is_used_up_again() {
     // Another tool swept to 2: keys 4 and 5 live on, and key 3, disabled earlier, can be enabled again.
     let scene = scene(2, 2, vec![held(2, 2), pending(3, 3), held(4, 4), held(5, 5)]);
     assert_eq!(these_of(&scene, &[2]).moves, [disable(4), Move::Keep { claim: id(1) }, burn_of(4)]);
-    let plan = plan(&scene, &Wish::All).unwrap();
+    let plan = plan(&scene, &RevokeTarget::All).unwrap();
     assert_eq!(plan.moves, [burn_of(3), burn_of(4), burn_of(5), SWEEP]);
     assert_eq!((plan.ends, plan.over), (ids([1, 2, 3]), ids([0])));
 }
 
 #[test]
 fn everything_ends_by_using_up_what_is_signed_and_one_sweep() {
-    let plan_of = |last, invalid, claims| plan(&scene(last, invalid, claims), &Wish::All).unwrap().moves;
+    let plan_of = |last, invalid, claims| plan(&scene(last, invalid, claims), &RevokeTarget::All).unwrap().moves;
     assert_eq!(plan_of(3, 0, vec![held(1, 3), pending(2, 4), pending(3, 5)]), [burn_of(4), burn_of(5), SWEEP]);
     assert_eq!(plan_of(3, 0, vec![]), [SWEEP], "keys that are not on record end too");
     assert_eq!(plan_of(3, 3, vec![held(1, 3)]), [], "the chain refuses to sweep twice to one turn");
@@ -163,7 +163,7 @@ fn everything_ends_by_using_up_what_is_signed_and_one_sweep() {
 #[test]
 fn lifting_a_panic_ends_what_would_come_back_but_for_what_shall_live() {
     let scene = scene(3, 0, vec![held(1, 3), pending(2, 4)]);
-    let lift = |kept: &[usize]| plan(&scene, &Wish::LiftKeeping(ids(kept.iter().copied()))).unwrap().moves;
+    let lift = |kept: &[usize]| plan(&scene, &RevokeTarget::UnpauseKeeping(ids(kept.iter().copied()))).unwrap().moves;
     assert_eq!(lift(&[]), [burn_of(4), SWEEP, Move::Lift]);
     assert_eq!(lift(&[0]), [burn_of(4), Move::Lift]);
     assert_eq!(lift(&[1]), [disable(1), Move::Lift]);
@@ -173,13 +173,14 @@ fn lifting_a_panic_ends_what_would_come_back_but_for_what_shall_live() {
 #[test]
 fn a_turn_out_of_reach_is_refused() {
     let far = scene(3, 0, vec![pending(1, 4 + MAX_TURNS)]);
-    assert_eq!(plan(&far, &Wish::All), Err(Refusal::TooFar { nonce: 4 + MAX_TURNS, last: 3 }));
+    assert_eq!(plan(&far, &RevokeTarget::All), Err(Refusal::TooFar { nonce: 4 + MAX_TURNS, last: 3 }));
 }
 
 #[test]
 fn where_no_turn_is_left_what_is_enabled_can_still_be_swept() {
     // As another tool's sweep to 2^128-1 leaves it.
-    let plan_of = |invalid| plan(&scene(u128::MAX, invalid, vec![held(1, u128::MAX)]), &Wish::All).unwrap().moves;
+    let plan_of =
+        |invalid| plan(&scene(u128::MAX, invalid, vec![held(1, u128::MAX)]), &RevokeTarget::All).unwrap().moves;
     assert_eq!((plan_of(0), plan_of(u128::MAX)), (vec![SWEEP], vec![]));
 }
 
@@ -324,7 +325,7 @@ proptest! {
         let before = chain.clone();
         let scene = seen(&chain, &signed);
         let wanted: BTreeSet<usize> = (0..signed.len()).filter(|i| picks[i % 40]).collect();
-        let wish = if everything { Wish::All } else { Wish::These(ids(wanted.iter().copied())) };
+        let wish = if everything { RevokeTarget::All } else { RevokeTarget::These(ids(wanted.iter().copied())) };
         let Ok(plan) = plan(&scene, &wish) else { return Ok(()) };
         prop_assert!(chain.run_all(&plan.moves, &scene), "{:?} reverts", plan.moves);
         prop_assert!(chain.last >= before.last && chain.invalid >= before.invalid, "a rewind");
@@ -354,7 +355,7 @@ proptest! {
         }
         let scene = seen(&chain, &signed);
         let wanted: BTreeSet<usize> = (0..signed.len()).filter(|i| everything || picks[i % 40]).collect();
-        let wish = if everything { Wish::All } else { Wish::These(ids(wanted.iter().copied())) };
+        let wish = if everything { RevokeTarget::All } else { RevokeTarget::These(ids(wanted.iter().copied())) };
         let Ok(plan) = plan(&scene, &wish) else { return Ok(()) };
         for holder in race {
             chain.enable(signed[holder % signed.len()]);

@@ -24,12 +24,15 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    protocol::kernel_v2::{
-        account::{AccountCall, AccountSeed, Call as AccountsCall, disable_key, enable_key, set_execution},
-        approval::Approval,
-        generation::DETERMINISTIC_DEPLOYER,
-        permission::{ExecutionRule, Operation, Permission},
-        signature,
+    protocol::{
+        Call as AccountsCall,
+        kernel_v2::{
+            account::{AccountCall, AccountSeed, disable_key, enable_key, set_execution},
+            approval::Approval,
+            generation::DETERMINISTIC_DEPLOYER,
+            permission::{ExecutionRule, Operation, Permission},
+            signature,
+        },
     },
     sandbox::{
         CHAIN_ID,
