@@ -8,6 +8,7 @@ pub mod approval;
 pub mod blob;
 pub mod discrepancy;
 pub mod enable;
+pub mod envelope;
 pub mod generation;
 pub mod history;
 pub mod judge;

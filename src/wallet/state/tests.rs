@@ -137,7 +137,9 @@ fn pending() -> Case {
 
 fn queue(labels: &[(u128, &str)]) -> Queue {
     let mut queue = Queue::default();
-    labels.iter().for_each(|(nonce, label)| queue.add(&approval(&key(), *nonce).request, (*label).to_owned()));
+    for (nonce, label) in labels {
+        queue.add(&approval(&key(), *nonce).request, (*label).to_owned());
+    }
     queue
 }
 

@@ -2,7 +2,6 @@
 //!
 //! As a key, the judge is asked first. What the chain would refuse never leaves this machine.
 
-use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
 use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
 use serde::Serialize;
 
@@ -12,27 +11,24 @@ use crate::wallet::{
     Wallet,
     coin::Coin,
     error::{Class, Error, Kind, Result},
-    records::model::{Account, ApprovalRecord, Key, Purpose},
+    records::model::{Account, Key, Purpose},
     submit::{
         operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
         signer,
     },
 };
 use crate::{
-    abi::{Function, format_word},
-    policy::{
-        condition::{ReadBack, read_back},
-        risk::Finding,
-        sentence,
-    },
+    abi::Function,
+    policy::risk::Finding,
     protocol::{
         Call,
         kernel_v2::{
             account::{AccountCall, selector},
-            approval::Approval,
-            judge::{self, Accepted, Denied, Path, Reason, Window},
+            envelope::{Credentials, Envelope, Judgement, Refused},
+            judge::Accepted,
             permission::ANY_PAYMASTER,
-            signature::{self, Shown},
+            signature,
+            snapshot::{Snapshot, SnapshotRequest},
         },
     },
 };
@@ -79,7 +75,7 @@ pub struct SendPlan {
 #[allow(clippy::large_enum_variant, reason = "one for each plan, never in a list")]
 enum Signer {
     Owner(Box<Account>),
-    Session { key: Box<Key>, frame: Frame },
+    Session { key: Box<Key>, envelope: Envelope },
 }
 
 /// What the judge needs to answer for a key, read once: for a verdict while a call is still being written. No secret is in it.
@@ -103,11 +99,11 @@ impl Judging {
     /// Whether the chain would run this call, as of when the facts were read; else which rule says no.
     pub fn verdict(&self, call: Call) -> Result<Verdict> {
         let deploys = !self.picture.deployed;
-        let verdict = |batch, path| Verdict { batch, enables: path == Path::Enable, deploys };
+        let verdict = |batch, judged: Judgement| Verdict { batch, enables: judged.envelope.enables(), deploys };
         match self.judged(&AccountCall::Execute(call.clone())) {
-            Ok((_, path, _)) => Ok(verdict(false, path)),
+            Ok(judged) => Ok(verdict(false, judged)),
             Err(refused) => match self.judged(&AccountCall::ExecuteBatch(vec![call])) {
-                Ok((_, path, _)) => Ok(verdict(true, path)),
+                Ok(judged) => Ok(verdict(true, judged)),
                 Err(_) => Err(refused),
             },
         }
@@ -116,25 +112,6 @@ impl Judging {
 
 /// What an operation goes through, in this order, as it is told while it runs.
 pub const PHASES: [&str; 3] = ["signing", "sending", "waiting for a block"];
-
-/// How a session signature is put together.
-#[derive(Clone)]
-struct Frame {
-    session_key: Address,
-    /// Mode 2 carries the approval.
-    approval: Option<Approval>,
-    proof: Bytes,
-}
-
-impl Frame {
-    fn assemble(&self, session_signature: &[u8; 65]) -> Bytes {
-        let session = signature::session(self.session_key, session_signature, &self.proof);
-        match &self.approval {
-            None => signature::use_enabled(&session),
-            Some(approval) => signature::enable_and_use(approval, &session),
-        }
-    }
-}
 
 /// A plan as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -233,8 +210,8 @@ impl Wallet {
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
             Signer::Owner(account) => (signature::sudo(&self.owner_signer(account)?.sign_message_hash(hash)?), None),
-            Signer::Session { key, frame } => {
-                (frame.assemble(&self.session_signer(key)?.sign_message_hash(hash)?), Some(key.id.clone()))
+            Signer::Session { key, envelope } => {
+                (envelope.assemble(&self.session_signer(key)?.sign_message_hash(hash)?), Some(key.id.clone()))
             }
         };
         let purpose = Purpose::Send { key_id };
@@ -320,28 +297,12 @@ impl Wallet {
 
     async fn plan_as_key(&self, wanted: &str, account_call: AccountCall, max_cost: Option<U256>) -> Result<SendPlan> {
         let judging = self.judging(wanted).await?;
-        let (approval, path, accepted) = judging.judged(&account_call)?;
-        let approval = approval.clone();
+        let Judgement { envelope, accepted } = judging.judged(&account_call)?;
         let Judging { file, picture, pay } = judging;
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
         let keys = [file.key.session_key];
         let second =
             services.nodes_agree(&SnapshotRequest::of(file.key.account, &keys, picture.kernel), &picture).await?;
-        let shown = match (&account_call, accepted.shown.as_slice()) {
-            (_, []) if file.key.scope.permissions.is_empty() => Shown::Nothing,
-            (AccountCall::ExecuteBatch(_), positions) => Shown::Batch(positions),
-            (_, [one]) => Shown::One(*one),
-            _ => Shown::Nothing,
-        };
-        let proof = signature::proof_data(&file.key.scope.permissions, shown, file.key.generation)
-            .ok_or_else(|| Error::failed("key.proof", "the permission to show is not in the key's scope"))?;
-        let enables = path == Path::Enable;
-        let frame = Frame {
-            session_key: file.key.session_key,
-            approval: enables
-                .then(|| Approval { request: approval.request, signature: approval.signature.unwrap_or_default() }),
-            proof,
-        };
         let call_data = account_call.encode();
         let wanted = Wanted {
             sender: file.key.account,
@@ -352,7 +313,7 @@ impl Wallet {
             pay,
             max_cost,
             urgent: false,
-            assemble: &|s| frame.assemble(s),
+            assemble: &|s| envelope.assemble(s),
         };
         let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
@@ -361,10 +322,10 @@ impl Wallet {
             findings: services.calls_to_nothing(&account_call, file.key.account, picture.deployed).await?,
             account_call,
             deploys: !picture.deployed,
-            enables,
+            enables: envelope.enables(),
             notes: second.into_iter().collect(),
             accepted: Some(accepted),
-            signer: Signer::Session { key: Box::new(file.key), frame },
+            signer: Signer::Session { key: Box::new(file.key), envelope },
             prepared,
             services,
         })
@@ -387,53 +348,13 @@ impl Wallet {
 }
 
 impl Judging {
-    /// Asks the judge with every approval of the key; the first acceptance wins, else the most telling refusal.
-    fn judged(&self, call: &AccountCall) -> Result<(&ApprovalRecord, Path, Accepted)> {
-        let Self { file, picture, pay } = self;
-        let called = call.selector().unwrap_or_default();
-        let mut refusal: Option<(u8, Error)> = None;
-        for approval in &file.approvals {
-            let Some(signature) = approval.signature.as_ref() else { continue };
-            if !approval.request.is_signed_by(file.key.owner, signature) {
-                return Err(Error::failed("records.damaged", "the approval on record does not verify; it is not used"));
-            }
-            let enable = &approval.request.enable;
-            let generation = file.key.generation;
-            let here = picture.route(called).is_some_and(|r| r.validator == generation.address());
-            // An approval whose turn is over can only be used as an enabled key - or, when the chain does not hold it, not at all.
-            let over = enable.nonce <= picture.nonces(generation).last;
-            let cannot_open = over && approval.selector() != called;
-            let path = if cannot_open || here && (over || picture.holds(generation, enable)) {
-                Path::Use
-            } else {
-                Path::Enable
-            };
-            if path == Path::Enable {
-                stale(&file.key, approval, picture)?;
-            }
-            let window = approval_window(approval);
-            let paymaster_and_data = expected_paymaster_data(&file.key, *pay);
-            let facts = picture.facts(generation, enable, path, window, called, paymaster_and_data);
-            let key = judge::Key {
-                generation,
-                scope: &file.key.scope,
-                approval_nonce: enable.nonce,
-                selector: approval.selector(),
-            };
-            match judge::find(&key, path, &facts, call) {
-                Ok(accepted) => return Ok((approval, path, accepted)),
-                Err(denied) => {
-                    let weight = u8::from(denied.permission.is_some() || denied.call.is_some());
-                    if refusal.as_ref().is_none_or(|(w, _)| weight > *w) {
-                        refusal = Some((weight, denial(&file.key, &denied)));
-                    }
-                }
-            }
-        }
-        Err(refusal.map_or_else(
-            || Error::new(Class::Denied, "denied.not_enabled", format!("{} has no signed approval", file.key.label)),
-            |(_, error)| error,
-        ))
+    fn judged(&self, call: &AccountCall) -> Result<Judgement> {
+        let Self { file: KeyFile { key, approvals }, picture, pay } = self;
+        let functions = parse_functions(&key.functions);
+        let has =
+            Credentials { session_key: key.session_key, owner: key.owner, scope: &key.scope, functions: &functions };
+        let approvals = approvals.iter().map(|approval| (&approval.request, approval.signature.as_ref()));
+        has.judge(approvals, picture, &expected_paymaster_data(key, *pay), call).map_err(|refused| denial(key, refused))
     }
 }
 
@@ -473,45 +394,6 @@ fn account_call(intent: &SendIntent) -> Result<AccountCall> {
         ([], _) => Err(Error::usage("send.nothing", "there is no call to make")),
         (calls, true) => Ok(AccountCall::ExecuteBatch(calls.to_vec())),
         (_, false) => Err(Error::usage("send.batch", "several calls need --batch")),
-    }
-}
-
-/// A word of the call as a value of the argument that stands there.
-fn typed_word(function: Option<&Function>, offset: U256, word: B256) -> String {
-    let head = function.map(Function::head).unwrap_or_default();
-    let at = usize::try_from(offset / U256::from(32)).ok();
-    at.and_then(|i| head.get(i)).and_then(|w| format_word(w.ty, word)).unwrap_or_else(|| word.to_string())
-}
-
-/// The approval's own 12 bytes as the contract reads them: `validAfter6 ‖ validUntil6`.
-fn approval_window(approval: &ApprovalRecord) -> Window {
-    let number = |range: std::ops::Range<usize>| {
-        approval.request.plugin_window.get(range).unwrap_or_default().iter().fold(0u64, |n, b| n << 8 | u64::from(*b))
-    };
-    Window { after: number(0..6), until: number(6..12) }
-}
-
-fn stale(key: &Key, approval: &ApprovalRecord, picture: &Snapshot) -> Result<()> {
-    if let Some(owner) = picture.owner.filter(|owner| picture.deployed && *owner != key.owner) {
-        return Err(Error::new(
-            Class::Denied,
-            "denied.stale",
-            format!("the account's owner is {owner} now; the approval was signed by {}", key.owner),
-        )
-        .hint("ask the present owner for a new approval"));
-    }
-    match picture.kernel {
-        Some(kernel) if kernel == approval.request.kernel => Ok(()),
-        Some(kernel) => Err(Error::new(
-            Class::Denied,
-            "denied.stale",
-            format!("the approval was signed for Kernel {}, and the account runs {kernel}", approval.request.kernel),
-        )
-        .hint("ask the owner for a new approval")),
-        None => Err(Error::failed(
-            "account.kernel",
-            "the account's Kernel version is not known, so the approval cannot be used",
-        )),
     }
 }
 
@@ -556,36 +438,26 @@ fn expected_paymaster_data(key: &Key, pay: Pay) -> Bytes {
     }
 }
 
-/// The judge's refusal in words: which permission, which argument, what was expected and what was found.
-pub(in crate::wallet) fn denial(key: &Key, denied: &Denied) -> Error {
-    let functions = parse_functions(&key.functions);
-    let function = denied.permission.and_then(|p| functions.get(p)).and_then(Option::as_ref);
-    let mut place = String::new();
-    if let Some(call) = denied.call.filter(|_| denied.permission.is_some()) {
-        place = format!("call {}, ", call + 1);
-    }
-    if let Some(permission) = denied.permission {
-        place.push_str(&format!("permission {}", permission + 1));
-        if let Some(function) = function {
-            place.push_str(&format!(" ({})", function.signature()));
+fn denial(key: &Key, refused: Refused) -> Error {
+    let stale = |message: String| Error::new(Class::Denied, "denied.stale", message);
+    match refused {
+        Refused::NotSigned => {
+            Error::new(Class::Denied, "denied.not_enabled", format!("{} has no signed approval", key.label))
         }
-        place.push_str(": ");
-    }
-    let message = match &denied.reason {
-        Reason::Rule { rule, .. } | Reason::RuleBeyondData { rule, .. } => {
-            let permission = denied.permission.and_then(|p| key.scope.permissions.get(p));
-            let readings = permission.map(|p| read_back(function, &p.rules)).unwrap_or_default();
-            let reading = readings.get(*rule);
-            let condition = reading.map_or_else(|| format!("condition {}", rule + 1), sentence::condition);
-            match (&denied.reason, reading) {
-                (Reason::Rule { actual, offset, .. }, Some(ReadBack::Argument { .. })) => {
-                    format!("expected that {condition}, found {}", typed_word(function, *offset, *actual))
-                }
-                (reason, _) => format!("expected that {condition}: {reason}"),
-            }
+        Refused::Damaged => Error::failed("records.damaged", "the approval on record does not verify; it is not used"),
+        Refused::Owner { now, signed } => {
+            stale(format!("the account's owner is {now} now; the approval was signed by {signed}"))
+                .hint("ask the present owner for a new approval")
         }
-        reason => reason.to_string(),
-    };
-    Error::new(Class::Denied, denied.reason.code(), format!("{}: {place}{message}", key.label))
-        .hint("nothing was sent; `keyleash key show` says what the key may do")
+        Refused::Implementation { now, signed } => {
+            stale(format!("the approval was signed for Kernel {signed}, and the account runs {now}"))
+                .hint("ask the owner for a new approval")
+        }
+        Refused::UnknownImplementation => {
+            Error::failed("account.kernel", "the account's Kernel version is not known, so the approval cannot be used")
+        }
+        Refused::NoProof => Error::failed("key.proof", "the permission to show is not in the key's scope"),
+        Refused::Denied { code, message } => Error::new(Class::Denied, code, format!("{}: {message}", key.label))
+            .hint("nothing was sent; `keyleash key show` says what the key may do"),
+    }
 }
