@@ -34,6 +34,7 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
@@ -41,7 +42,6 @@ use keyleash::{
             approval::{Approval, ApprovalRequest, EnableData},
             blob,
             generation::{ENTRY_POINT, Generation, KernelVersion},
-            permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
             signature,
         },
     },

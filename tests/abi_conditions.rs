@@ -19,12 +19,10 @@ use keyleash::{
     abi::{AbiError, AbiType, Function, Interface, ValueError, format_word, known_functions, parse_word},
     policy::{
         condition::{ArgCondition, ConditionError, ReadBack, WordCondition, compile, compile_words, read_back},
+        scope::{Condition, ExecutionRule, Operation, Permission, Rule},
         sentence,
     },
-    protocol::kernel_v2::{
-        generation::Generation,
-        permission::{Condition, ExecutionRule, Operation, Permission, Rule},
-    },
+    protocol::kernel_v2::generation::Generation,
 };
 use proptest::prelude::*;
 use serde_json::Value;

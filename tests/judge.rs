@@ -13,13 +13,15 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use alloy::primitives::{Address, Bytes, Selector, U256};
-use keyleash::protocol::{
-    Call,
-    kernel_v2::{
-        account::{AccountCall, selector},
-        generation::Generation,
-        judge::{self, ExecutionStatus, Facts, Key, Path, Routing, Window},
-        permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+use keyleash::{
+    policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountCall, selector},
+            generation::Generation,
+            judge::{self, ExecutionStatus, Facts, Key, Path, Routing, Window},
+        },
     },
 };
 use serde::Deserialize;

@@ -24,6 +24,7 @@ use std::{
 use alloy::primitives::{Address, B256, Bytes, FixedBytes, Selector, U256, aliases::U48};
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{ANY_PAYMASTER, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
@@ -31,7 +32,6 @@ use keyleash::{
             approval::EnableData,
             generation::{Generation, KernelVersion},
             judge::{self, ExecutionStatus, Facts, Path, Routing, Window},
-            permission::{ANY_PAYMASTER, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
             signature::{Shown, proof_data},
         },
     },

@@ -18,13 +18,13 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
             generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-            permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
             signature::{self, DUMMY_SIGNATURE, Shown, proof_data},
             storage::{KERNEL_SLOT, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
         },

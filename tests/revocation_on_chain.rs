@@ -20,14 +20,16 @@ use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, Bytes, U256};
 use keyleash::protocol::{ApprovalId, revocation::RevokeTarget};
-use keyleash::protocol::{
-    Call,
-    kernel_v2::{
-        account::{AccountCall, AccountSeed, selector},
-        approval::Approval,
-        generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
-        permission::Scope,
-        revocation::{self, Claim, Move, Nonces, Plan, Scene, Signed},
+use keyleash::{
+    policy::scope::Scope,
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountCall, AccountSeed, selector},
+            approval::Approval,
+            generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+            revocation::{self, Claim, Move, Nonces, Plan, Scene, Signed},
+        },
     },
 };
 use proptest::{

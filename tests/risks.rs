@@ -19,11 +19,11 @@ use keyleash::{
     policy::{
         condition::{ArgCondition, WordCondition, compile, compile_words},
         risk::{Clock, Context, ContractFacts, Contracts, Effect, Finding, RULES, assess},
+        scope::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     },
     protocol::kernel_v2::{
         account::selector,
         generation::{Generation, KernelVersion},
-        permission::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     },
     wallet::sandbox_profile::DEMO,
 };

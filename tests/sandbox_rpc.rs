@@ -20,13 +20,13 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
             generation::{ENTRY_POINT, Generation, KernelVersion},
-            permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
             signature::{self, DUMMY_SIGNATURE, Shown, proof_data},
         },
     },

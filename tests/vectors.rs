@@ -22,6 +22,7 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::kernel_v2::{
         account::{self, AccountCall, AccountSeed},
         approval::{Approval, ApprovalRequest, EnableData},
@@ -29,7 +30,6 @@ use keyleash::{
         generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
         judge::{self, Facts, Key, Path, Routing, Window},
         merkle::{self, Tree},
-        permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
         signature::{self, DUMMY_SIGNATURE, Shown},
     },
     secret::Secret,

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    policy::risk::{Effect, Finding},
-    protocol::kernel_v2::{blob::PermissionEntry, permission::Permission},
+    policy::{
+        risk::{Effect, Finding},
+        scope::Permission,
+    },
+    protocol::kernel_v2::blob::PermissionEntry,
     wallet::{
         submit::operation::OperationOutcome,
         usecase::{grant::Granted, inspect::Inspection, key::KeyView},

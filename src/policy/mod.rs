@@ -2,4 +2,5 @@
 
 pub mod condition;
 pub mod risk;
+pub mod scope;
 pub mod sentence;

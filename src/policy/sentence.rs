@@ -8,17 +8,12 @@ use alloy::primitives::{Address, B256, Selector, U256, utils::format_units};
 use thiserror::Error;
 
 use super::condition::{ReadBack, read_back};
+use super::scope::{
+    ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope,
+};
 use crate::{
     abi::{DecodedCall, Function, format_word, known_functions},
-    protocol::{
-        Call,
-        kernel_v2::{
-            generation::Generation,
-            permission::{
-                ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope,
-            },
-        },
-    },
+    protocol::{Call, kernel_v2::generation::Generation},
     text::clean,
 };
 

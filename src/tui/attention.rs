@@ -3,8 +3,10 @@
 use alloy::primitives::Address;
 
 use crate::{
-    policy::risk::{Severity, words_of},
-    protocol::kernel_v2::permission::ANY_PAYMASTER,
+    policy::{
+        risk::{Severity, words_of},
+        scope::ANY_PAYMASTER,
+    },
     wallet::{state::State, usecase::key::KeyView},
 };
 

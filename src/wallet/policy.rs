@@ -13,13 +13,10 @@ use crate::{
     abi::{Function, Interface, parse_address},
     policy::{
         condition::{ArgCondition, ConditionError, WordCondition, compile, compile_words, contradictory_word},
+        scope::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
         sentence::{TimeError, parse_duration, parse_time},
     },
-    protocol::kernel_v2::{
-        account::selector,
-        generation::Generation,
-        permission::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
-    },
+    protocol::kernel_v2::{account::selector, generation::Generation},
     text::clean,
 };
 

@@ -18,7 +18,10 @@ use super::{
     },
 };
 use crate::{
-    policy::risk::{Effect, Finding, Severity},
+    policy::{
+        risk::{Effect, Finding, Severity},
+        scope::Scope,
+    },
     protocol::{
         Call,
         kernel_v2::{
@@ -26,7 +29,6 @@ use crate::{
             approval::{ApprovalRequest, EnableData},
             generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
             judge::Window,
-            permission::Scope,
             revocation::Nonces,
         },
     },

@@ -7,13 +7,13 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed},
             approval::{Approval, ApprovalRequest, EnableData},
             generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
-            permission::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
             signature::{Shown, proof_data},
         },
     },

@@ -6,13 +6,13 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
             generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-            permission::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
             signature::{self, Shown},
         },
     },

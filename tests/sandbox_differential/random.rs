@@ -8,12 +8,12 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{Permission, Scope},
     protocol::kernel_v2::{
         account::{AccountCall, AccountSeed, IMPLEMENTATION_SLOT, selector},
         approval::Approval,
         generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
         merkle::Tree,
-        permission::{Permission, Scope},
     },
     sandbox::{CHAIN_ID, contracts::SPONSOR, evm::Request},
 };

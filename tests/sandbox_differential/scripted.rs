@@ -6,13 +6,13 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::{ANY_PAYMASTER, Permission},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed, selector},
             approval::Approval,
             generation::{ECDSA_VALIDATOR, ENTRY_POINT, KERNEL_FACTORY, KernelVersion},
-            permission::{ANY_PAYMASTER, Permission},
         },
     },
     sandbox::{
@@ -414,11 +414,7 @@ fn runs_are_used_up_by_calls_that_revert_too() {
     on_both_kernels(|mut scene| {
         let reverting = permissions(10, scene.account)[0].clone();
         let limited = Permission {
-            execution_rule: keyleash::protocol::kernel_v2::permission::ExecutionRule {
-                valid_after: 0,
-                interval: 0,
-                runs: 2,
-            },
+            execution_rule: keyleash::policy::scope::ExecutionRule { valid_after: 0, interval: 0, runs: 2 },
             ..reverting
         };
         let list = vec![limited];

@@ -14,6 +14,7 @@ use alloy::{
 use keyleash::sandbox::contracts;
 use keyleash::{
     erc4337::v06::UserOperation,
+    policy::scope::Scope,
     protocol::{
         Call,
         kernel_v2::{
@@ -22,7 +23,6 @@ use keyleash::{
             generation::{
                 DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion,
             },
-            permission::Scope,
             signature,
         },
     },

@@ -16,9 +16,9 @@ use thiserror::Error;
 pub use range::WordRange;
 pub use read_back::{ReadBack, WordReason, read_back};
 
+use super::scope::{Condition, Rule};
 use crate::{
     abi::{AbiType, Function, Param, ValueError, parse_word},
-    protocol::kernel_v2::permission::{Condition, Rule},
     text::clean,
 };
 
@@ -47,7 +47,7 @@ pub struct ArgCondition {
 #[serde(deny_unknown_fields)]
 pub struct WordCondition {
     /// Bytes from the end of the selector to the word.
-    #[serde(with = "crate::protocol::kernel_v2::permission::decimal")]
+    #[serde(with = "crate::policy::scope::decimal")]
     pub offset: U256,
     pub op: Condition,
     /// 32 bytes of `0x` hex, or a decimal number.

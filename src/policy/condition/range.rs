@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use alloy::primitives::{B256, U256};
 
-use crate::protocol::kernel_v2::permission::Condition;
+use crate::policy::scope::Condition;
 
 /// The unsigned words that meet a set of conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]

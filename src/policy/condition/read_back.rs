@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::operators;
 use crate::{
     abi::{AbiType, Function, HeadWord, format_word},
-    protocol::kernel_v2::permission::{Condition, Rule},
+    policy::scope::{Condition, Rule},
 };
 
 /// One rule, as an argument condition where it soundly is one.

@@ -8,8 +8,10 @@ use super::{
 };
 use crate::{
     abi::{AbiType, Function},
-    policy::condition::WordRange,
-    protocol::kernel_v2::permission::{ANY_TARGET, Condition, Permission},
+    policy::{
+        condition::WordRange,
+        scope::{ANY_TARGET, Condition, Permission},
+    },
 };
 
 /// A permission with what is known of its function.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Context, Reading, known::Kind, readings};
-use crate::protocol::kernel_v2::permission::{ANY_PAYMASTER, Scope};
+use crate::policy::scope::{ANY_PAYMASTER, Scope};
 
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

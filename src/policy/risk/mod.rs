@@ -23,13 +23,13 @@ use std::collections::BTreeMap;
 use alloy::primitives::{Address, Selector, U256};
 use serde::Serialize;
 
+use super::scope::{ANY_PAYMASTER, ANY_TARGET, Operation, Scope};
 use super::sentence;
 use crate::{
     abi::Function,
     protocol::kernel_v2::{
         account::selector,
         generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
-        permission::{ANY_PAYMASTER, ANY_TARGET, Operation, Scope},
     },
 };
 use arguments::Reading;

@@ -3,9 +3,9 @@
 use alloy::primitives::U256;
 
 use super::{Context, Effect, Finding, Severity, arguments::Reading, known::Kind};
-use crate::{
-    policy::sentence,
-    protocol::kernel_v2::permission::{Permission, Scope},
+use crate::policy::{
+    scope::{Permission, Scope},
+    sentence,
 };
 
 /// Permissions that are named one by one; of more, how many there are is said.
@@ -102,7 +102,7 @@ fn schedule(reading: &Reading<'_>, now: u64, end: Option<u64>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::kernel_v2::permission::{ExecutionRule, Operation};
+    use crate::policy::scope::{ExecutionRule, Operation};
     use alloy::primitives::{Address, Selector};
 
     #[test]

@@ -2,7 +2,7 @@ use alloy::primitives::{B256, address, keccak256};
 
 use super::known::{Kind, Known};
 use super::*;
-use crate::protocol::kernel_v2::permission::{Condition, ExecutionRule, Permission, Rule};
+use crate::policy::scope::{Condition, ExecutionRule, Permission, Rule};
 
 const NOW: u64 = 1_800_000_000;
 const TOKEN: Address = address!("5FbDB2315678afecb367f032d93F642f64180aa3");

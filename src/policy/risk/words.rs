@@ -12,9 +12,9 @@ use crate::{
     abi::AbiType,
     policy::{
         condition::{ReadBack, WordRange, read_back},
+        scope::{Condition, Permission, Scope},
         sentence,
     },
-    protocol::kernel_v2::permission::{Condition, Permission, Scope},
 };
 
 /// Permissions on one function that are compared each with each. More of them are said not to be compared.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     generation::{Generation, KernelVersion},
     merkle::Tree,
-    permission::{MAX_UINT48, Scope},
 };
+use crate::policy::scope::{MAX_UINT48, Scope};
 
 /// Bytes of encoded enable data.
 pub const ENABLE_DATA_LEN: usize = 116;

@@ -25,9 +25,9 @@ use super::{
     account::AccountSeed,
     approval::{Approval, EnableData},
     generation::KERNEL_FACTORY,
-    permission::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
     signature::normalized,
 };
+use crate::policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope};
 use crate::secret::{Secret, SecretError};
 
 /// Most bytes of text that are read: room for 10,000 permissions.

@@ -16,9 +16,9 @@ use super::{
     account::{AccountCall, Arguments, selector},
     approval::{ENABLE_DATA_LEN, EnableData, recover},
     generation::{ENTRY_POINT, Generation},
-    permission::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule},
 };
 use crate::erc4337::v06::UserOperation;
+use crate::policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule};
 use crate::protocol::Call;
 
 /// Most bytes of transaction input that are read. Chains take far less in one transaction.

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     account::{AccountCall, selector},
     generation::Generation,
-    permission::{ANY_PAYMASTER, ANY_TARGET, Condition, MAX_UINT48, Operation, Permission, Scope},
 };
+use crate::policy::scope::{ANY_PAYMASTER, ANY_TARGET, Condition, MAX_UINT48, Operation, Permission, Scope};
 use crate::policy::sentence;
 use crate::protocol::Call;
 
@@ -730,7 +730,7 @@ fn assign(key: &Key<'_>, facts: &Facts, candidates: &[Vec<usize>]) -> Option<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::kernel_v2::permission::ExecutionRule;
+    use crate::policy::scope::ExecutionRule;
 
     const NOW: u64 = 1_700_000_000;
 

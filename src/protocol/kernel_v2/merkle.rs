@@ -2,7 +2,8 @@
 
 use alloy::primitives::{B256, keccak256};
 
-use super::{generation::Generation, permission::Permission};
+use super::generation::Generation;
+use crate::policy::scope::Permission;
 
 /// All layers of a permission tree, leaves first.
 #[derive(Debug, Clone)]

@@ -7,12 +7,12 @@ use super::{
     account::{AccountCall, enable_key, selector, validate_user_op},
     approval::{Approval, ApprovalRequest, EnableData},
     generation::{ENTRY_POINT, Generation},
-    permission::Scope,
     signature::{self, DUMMY_SIGNATURE},
     snapshot::Snapshot,
     status::may_return,
     witness::witness,
 };
+use crate::policy::scope::Scope;
 use crate::{
     erc4337::v06::UserOperation,
     policy::sentence,

@@ -5,7 +5,8 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
 };
 
-use super::{approval::Approval, generation::Generation, merkle::Tree, permission::Permission};
+use super::{approval::Approval, generation::Generation, merkle::Tree};
+use crate::policy::scope::Permission;
 
 /// Half of the order of secp256k1, rounded down: the account takes no `s` above it.
 const HALF_ORDER: U256 = U256::from_be_bytes(hex!("7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"));

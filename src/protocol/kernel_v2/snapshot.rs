@@ -12,10 +12,10 @@ use super::{
     approval::EnableData,
     generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
     judge::{self, ExecutionStatus, Routing, Window},
-    permission::Scope,
     revocation::{Nonces, SESSION_MODES},
     storage::{KERNEL_SLOT, SESSION_WORDS, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
 };
+use crate::policy::scope::Scope;
 use crate::protocol::query::{Answers, Query, Unread};
 
 sol! {

@@ -7,10 +7,10 @@ use alloy::primitives::Address;
 use super::{
     approval::ApprovalRequest,
     generation::{ECDSA_VALIDATOR, Generation},
-    permission::Scope,
     revocation::Nonces,
     snapshot::Snapshot,
 };
+use crate::policy::scope::Scope;
 use crate::{
     policy::sentence,
     protocol::status::{DRAFT, KeyStatus, State},

@@ -7,9 +7,9 @@ use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use super::{
     account::{AccountCall, selector},
     generation::Generation,
-    permission::{ANY_PAYMASTER, ExecutionRule, Operation, Permission, Scope},
     signature::{Shown, proof_data},
 };
+use crate::policy::scope::{ANY_PAYMASTER, ExecutionRule, Operation, Permission, Scope};
 use crate::protocol::Call;
 
 /// Bytes of arguments; a rule further out gets no witness.
@@ -95,7 +95,7 @@ fn allowed_call(permission: &Permission) -> Option<Call> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::kernel_v2::permission::{Condition, Rule};
+    use crate::policy::scope::{Condition, Rule};
 
     fn scope(rules: Vec<(u64, Condition, u64)>) -> Scope {
         let rules = rules

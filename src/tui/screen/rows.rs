@@ -3,10 +3,8 @@
 use alloy::primitives::{B256, U256};
 
 use crate::{
-    protocol::{
-        Step,
-        kernel_v2::permission::{Operation, Permission},
-    },
+    policy::scope::{Operation, Permission},
+    protocol::Step,
     tui::widget::sheet::Row,
     wallet::{
         coin::Coin,

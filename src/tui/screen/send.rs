@@ -15,12 +15,10 @@ use crate::{
     abi::{Function, parse_address},
     policy::{
         condition::{ReadBack, read_back},
+        scope::{ANY_TARGET, Condition, Permission},
         sentence,
     },
-    protocol::{
-        Call,
-        kernel_v2::permission::{ANY_TARGET, Condition, Permission},
-    },
+    protocol::Call,
     tui::{
         data::{AccountId, AccountRow, Data},
         form::{

@@ -8,6 +8,7 @@ use crate::{
     erc4337::v06::UserOperation,
     policy::{
         risk::{Check, Checked, Context, Contracts, Effect as Consequence, Finding, Severity, assess},
+        scope::{Operation, Permission, Scope},
         sentence,
     },
     protocol::{
@@ -15,7 +16,6 @@ use crate::{
         kernel_v2::{
             generation::{Generation, KernelVersion},
             history::ledger::EnabledBy,
-            permission::{Operation, Permission, Scope},
         },
     },
     tui::message::{EnablePreview, GrantPreview, RevokePreview, SendView},

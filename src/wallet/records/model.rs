@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::wallet::vault::SecretId;
 use crate::{
     erc4337::v06::UserOperation,
+    policy::scope::Scope,
     protocol::kernel_v2::{
         account::AccountSeed,
         approval::ApprovalRequest,
         discrepancy::OnRecord,
         generation::{Generation, KernelVersion},
-        permission::Scope,
     },
 };
 

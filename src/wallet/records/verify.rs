@@ -94,7 +94,7 @@ fn is_signed(key: &Key, approval: &ApprovalRecord, signature: &[u8]) -> bool {
 
 /// The function names on record that are those of the selectors beside them: another name would make a harmless call of any other.
 pub fn functions(key: &Key) -> Vec<Option<String>> {
-    let fits = |(at, permission): (usize, &crate::protocol::kernel_v2::permission::Permission)| {
+    let fits = |(at, permission): (usize, &crate::policy::scope::Permission)| {
         let signature = key.functions.get(at)?.as_ref()?;
         Function::parse(signature).is_ok_and(|f| f.selector() == permission.sig).then(|| signature.clone())
     };
@@ -109,11 +109,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::protocol::kernel_v2::{
-        account::selector,
-        approval::{ApprovalRequest, EnableData},
-        generation::{Generation, KernelVersion},
-        permission::{Permission, Scope},
+    use crate::{
+        policy::scope::{Permission, Scope},
+        protocol::kernel_v2::{
+            account::selector,
+            approval::{ApprovalRequest, EnableData},
+            generation::{Generation, KernelVersion},
+        },
     };
 
     fn permission(index: u32, function: &str) -> Permission {

@@ -4,12 +4,12 @@ use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256, address};
 
 use super::*;
 use crate::{
+    policy::scope::{ExecutionRule, Operation, Permission, Scope},
     protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
         generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         judge::{ExecutionStatus, Window},
-        permission::{ExecutionRule, Operation, Permission, Scope},
         revocation::Nonces,
         snapshot::Route,
     },

@@ -22,16 +22,18 @@ use crate::wallet::{
 };
 use crate::{
     abi::Function,
-    policy::risk::{
-        self, Checked, Clock, Context, ContractFacts, Contracts, Finding,
-        known::{self, Kind},
+    policy::{
+        risk::{
+            self, Checked, Clock, Context, ContractFacts, Contracts, Finding,
+            known::{self, Kind},
+        },
+        scope::{ANY_PAYMASTER, Scope},
     },
     protocol::{
         Call,
         kernel_v2::{
             account::AccountCall,
             generation::{Generation, KernelVersion},
-            permission::{ANY_PAYMASTER, Scope},
         },
     },
     sandbox,
@@ -164,7 +166,7 @@ impl Services {
         let targets = scope.permissions.iter().map(|p| p.target).filter(|t| !t.is_zero());
         let named: BTreeSet<Address> = targets.chain(paymaster).collect();
         let named: Vec<Address> = named.into_iter().take(MOST_CONTRACTS).collect();
-        let holds_assets = |p: &&crate::protocol::kernel_v2::permission::Permission| {
+        let holds_assets = |p: &&crate::policy::scope::Permission| {
             let kind = known::function(p.sig).map(|k| k.kind);
             matches!(kind, Some(Kind::Transfer | Kind::Allowance | Kind::Operator))
         };

@@ -20,13 +20,13 @@ use crate::{
     abi::Function,
     policy::{
         risk::{self, Checked, Effect, Finding},
+        scope::Scope,
         sentence::{self, Setting},
     },
     protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
         generation::{Generation, KernelVersion},
-        permission::Scope,
         signature::normalized,
     },
     secret::Secret,

@@ -26,13 +26,15 @@ use crate::wallet::{
 };
 use crate::{
     abi::{Function, known_functions},
-    policy::risk::{Checked, Finding},
+    policy::{
+        risk::{Checked, Finding},
+        scope::Permission,
+    },
     protocol::kernel_v2::{
         account::selector,
         approval::Approval,
         blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
         generation::{Generation, KernelVersion},
-        permission::Permission,
         status::Queue,
     },
 };

@@ -28,13 +28,16 @@ use crate::wallet::{
 };
 use crate::{
     abi::Function,
-    policy::{risk::Finding, sentence},
+    policy::{
+        risk::Finding,
+        scope::{Permission, Scope},
+        sentence,
+    },
     protocol::kernel_v2::{
         account::AccountSeed,
         approval::Approval,
         blob::{self, Format},
         generation::Generation,
-        permission::{Permission, Scope},
         status::Queue,
     },
     text::clean,

@@ -39,6 +39,7 @@ use crate::wallet::{
 };
 use crate::{
     erc4337::v06::UserOperation,
+    policy::scope::Scope,
     protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
@@ -49,7 +50,6 @@ use crate::{
             operations,
         },
         merkle::Tree,
-        permission::Scope,
     },
 };
 

@@ -19,14 +19,13 @@ use crate::wallet::{
 };
 use crate::{
     abi::Function,
-    policy::risk::Finding,
+    policy::{risk::Finding, scope::ANY_PAYMASTER},
     protocol::{
         Call,
         kernel_v2::{
             account::{AccountCall, selector},
             envelope::{Credentials, Envelope, Judgement, Refused},
             judge::Accepted,
-            permission::ANY_PAYMASTER,
             signature,
             snapshot::{Snapshot, SnapshotRequest},
         },

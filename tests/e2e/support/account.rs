@@ -6,11 +6,13 @@ use alloy::{
     primitives::{Address, Bytes, FixedBytes, Selector, U256, keccak256},
     signers::{SignerSync, local::PrivateKeySigner},
 };
-use keyleash::protocol::kernel_v2::{
-    account::{AccountSeed, selector},
-    approval::{Approval, ApprovalRequest, EnableData},
-    generation::{Generation, KERNEL_FACTORY, KernelVersion},
-    permission::{Permission, Scope},
+use keyleash::{
+    policy::scope::{Permission, Scope},
+    protocol::kernel_v2::{
+        account::{AccountSeed, selector},
+        approval::{Approval, ApprovalRequest, EnableData},
+        generation::{Generation, KERNEL_FACTORY, KernelVersion},
+    },
 };
 
 use super::{

@@ -12,7 +12,7 @@ use serde::{
 use zeroize::Zeroizing;
 
 use super::BlobError;
-use crate::protocol::kernel_v2::permission::MAX_UINT48;
+use crate::policy::scope::MAX_UINT48;
 
 /// Text longer than this (an address) is never repeated in an error: it could be a private key in the wrong field.
 const MAX_REPEATED: usize = 42;

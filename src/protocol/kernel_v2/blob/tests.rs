@@ -3,11 +3,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::protocol::kernel_v2::{
-    account::selector,
-    approval::ApprovalRequest,
-    generation::{Generation, KernelVersion},
-    permission::ANY_TARGET,
+use crate::{
+    policy::scope::ANY_TARGET,
+    protocol::kernel_v2::{
+        account::selector,
+        approval::ApprovalRequest,
+        generation::{Generation, KernelVersion},
+    },
 };
 
 // anvil's well-known accounts 0 (owner) and 1 (session key).

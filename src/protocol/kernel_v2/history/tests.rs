@@ -10,11 +10,11 @@ use proptest::prelude::*;
 use super::ledger::{Changed, EnabledBy, Gap, Ledger, Mined, OnChain, Point};
 use super::*;
 use crate::{
+    policy::scope::Scope,
     protocol::kernel_v2::{
         account::{AccountSeed, disable_key, enable_key, set_execution},
         approval::{Approval, ApprovalRequest},
         generation::KernelVersion,
-        permission::Scope,
         signature,
     },
     secret::Secret,

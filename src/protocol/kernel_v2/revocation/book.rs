@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use alloy::primitives::{Address, Bytes};
 
 use super::{Claim, Move, Plan, SESSION_MODES, Scene, Signed, plan};
-use crate::protocol::{
-    ApprovalId, Step,
-    kernel_v2::{
-        account::selector, approval::ApprovalRequest, generation::Generation, permission::Scope, probe::Subject,
-        snapshot::Snapshot,
+use crate::{
+    policy::scope::Scope,
+    protocol::{
+        ApprovalId, Step,
+        kernel_v2::{
+            account::selector, approval::ApprovalRequest, generation::Generation, probe::Subject, snapshot::Snapshot,
+        },
+        revocation::{Holding, Refusal, RevocationPlan, RevokeTarget, Unmet},
     },
-    revocation::{Holding, Refusal, RevocationPlan, RevokeTarget, Unmet},
 };
 
 /// Every approval on record, and whatever else the validators hold for a key that is known.

@@ -6,13 +6,10 @@ use crate::{
     abi::{AbiType, Function, Interface, KNOWN_INTERFACES, parse_address},
     policy::{
         condition::{ArgCondition, WordCondition, compile, compile_words, contradictory_word},
+        scope::{ANY_PAYMASTER, ANY_TARGET, Condition, Operation},
         sentence::{self, TimeError, parse_duration, parse_time},
     },
-    protocol::kernel_v2::{
-        account::selector,
-        generation::Generation,
-        permission::{ANY_PAYMASTER, ANY_TARGET, Condition, Operation},
-    },
+    protocol::kernel_v2::{account::selector, generation::Generation},
     tui::{
         form::page::{Cell, Choice, Control, Form, Row},
         format,

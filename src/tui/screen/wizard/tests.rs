@@ -7,11 +7,8 @@ use super::{
     templates::Start,
 };
 use crate::{
-    protocol::kernel_v2::{
-        account::selector,
-        generation::Generation,
-        permission::{ANY_PAYMASTER, ANY_TARGET, Condition},
-    },
+    policy::scope::{ANY_PAYMASTER, ANY_TARGET, Condition},
+    protocol::kernel_v2::{account::selector, generation::Generation},
     tui::keymap::Command,
     wallet::{
         coin::Coin,

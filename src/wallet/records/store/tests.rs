@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     erc4337::v06::UserOperation,
+    policy::scope::Scope,
     protocol::kernel_v2::{
         account::selector,
         approval::{ApprovalRequest, EnableData},
         generation::{Generation, KernelVersion},
-        permission::Scope,
     },
     wallet::{
         home::private_file,

@@ -24,13 +24,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    policy::scope::{ExecutionRule, Operation, Permission},
     protocol::{
         Call as AccountsCall,
         kernel_v2::{
             account::{AccountCall, AccountSeed, disable_key, enable_key, set_execution},
             approval::Approval,
             generation::DETERMINISTIC_DEPLOYER,
-            permission::{ExecutionRule, Operation, Permission},
             signature,
         },
     },
