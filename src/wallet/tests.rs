@@ -28,6 +28,7 @@ use crate::{
             account::{AccountSeed, disable_key, enable_key, selector, set_execution},
             approval::{ApprovalRequest, EnableData},
             generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+            grant::ApprovalPlan,
             judge::Window,
             revocation::Nonces,
         },
@@ -442,7 +443,9 @@ fn keys_that_cannot_be_enabled_together_are_not_dropped_silently() {
 // --- what a grant does to keys that are there (R27, R33-R35), and what stops it --------------------------------------------
 
 fn about(house: &House, session_key: Address, generation: Generation, selectors: &[Selector]) -> Vec<Finding> {
-    house.wallet.about_other_keys(&house.account, &house.picture, session_key, generation, selectors).unwrap()
+    let (place, account) = ((house.account.chain_id, house.account.address), &house.account);
+    let plan = ApprovalPlan::new(place, session_key, (generation, account.kernel), selectors.to_vec());
+    house.wallet.about_other_keys(account, &plan, &house.picture).unwrap()
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod discrepancy;
 pub mod enable;
 pub mod envelope;
 pub mod generation;
+pub mod grant;
 pub mod history;
 pub mod judge;
 pub mod merkle;

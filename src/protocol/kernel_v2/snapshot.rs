@@ -54,7 +54,7 @@ pub struct Moment {
     pub timestamp: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub block: u64,
     /// Block time, unix seconds.

@@ -1,9 +1,8 @@
 //! Giving power: from a policy to an approval that the owner signs. Sends nothing and costs nothing.
 
-use crate::protocol::kernel_v2::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, B256, Bytes, FixedBytes, Selector};
+use alloy::primitives::{Address, B256, Bytes};
 use serde::Serialize;
 
 use super::{assessment::Subject, control::Power, key::KeyView};
@@ -19,15 +18,17 @@ use crate::wallet::{
 use crate::{
     abi::Function,
     policy::{
-        risk::{self, Checked, Effect, Finding},
+        risk::{Checked, Effect, Finding},
         scope::Scope,
         sentence::{self, Setting},
     },
     protocol::kernel_v2::{
         account::selector,
-        approval::{ApprovalRequest, EnableData},
+        approval::ApprovalRequest,
         generation::{Generation, KernelVersion},
+        grant::{ApprovalPlan, NoNonces, NotTheSame, OtherKey, Taken, choose_validator, needed_selectors},
         signature::normalized,
+        snapshot::Snapshot,
     },
     secret::Secret,
 };
@@ -58,13 +59,8 @@ pub struct GrantPlan {
     pub session_key: Address,
     /// A new key's private half, until it is in the vault.
     fresh: Option<Secret>,
-    pub generation: Generation,
-    pub kernel: KernelVersion,
     pub resolved: Resolved,
-    /// One approval for each, with consecutive nonces.
-    pub selectors: Vec<Selector>,
-    /// The nonce of the first; where it was taken meanwhile, the next one is signed.
-    pub first_nonce: u128,
+    approvals: ApprovalPlan,
     pub findings: Vec<Finding>,
     /// What was looked at, whether or not it held.
     pub checked: Checked,
@@ -77,19 +73,7 @@ pub struct GrantPlan {
 impl GrantPlan {
     /// What the owner will sign, in order.
     pub fn requests(&self) -> Vec<ApprovalRequest> {
-        (self.first_nonce..=u128::MAX)
-            .zip(&self.selectors)
-            .map(|(nonce, selector)| ApprovalRequest {
-                chain_id: self.account.chain_id,
-                account: self.account.address,
-                kernel: self.kernel,
-                validator: self.generation,
-                selector: *selector,
-                executor: Address::ZERO,
-                plugin_window: FixedBytes::ZERO,
-                enable: EnableData::new(self.session_key, &self.resolved.scope, nonce, self.generation),
-            })
-            .collect()
+        self.approvals.requests(&self.resolved.scope)
     }
 }
 
@@ -147,11 +131,13 @@ impl Wallet {
         }
         let second = services.nodes_agree(&account.wanted(&known), &picture).await?;
         let kernel = same_account(&account, &picture)?;
-        let generation = choose_validator(intent.policy.validator, &picture)?;
+        let generation = validator(intent.policy.validator, &picture)?;
         let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
         resolved.warnings.extend(self.taken_label(&label)?);
         resolved.warnings.extend(second);
         let selectors = needed_selectors(&intent.policy.selectors, generation, &picture);
+        let place = (account.chain_id, account.address);
+        let mut approvals = ApprovalPlan::new(place, session_key, (generation, kernel), selectors);
         let functions = functions(&resolved);
         let also_on = self.also_on(session_key, &account)?;
         let asked = services.ask_about(&resolved.scope, account.address, Some(session_key)).await?;
@@ -163,7 +149,7 @@ impl Wallet {
             account: account.address,
             owner: Some(account.owner),
             session_key: Some(session_key),
-            selectors: &selectors,
+            selectors: &approvals.selectors,
             functions: &functions,
             also_on: &also_on,
             coin: Coin::of(account.chain_id),
@@ -171,38 +157,21 @@ impl Wallet {
         };
         let mut findings = subject.assess(Some(&picture), &asked);
         let checked = subject.checked(Some(&picture), &asked);
-        if selectors.len() > 1 && resolved.scope.permissions.iter().any(|p| !p.execution_rule.is_none()) {
-            findings.push(Finding {
-                id: "R14",
-                severity: risk::Severity::High,
-                permission: None,
-                message:
-                    "run limits and intervals are counted anew for each approval, and these account functions need one \
-                          each: the key could use every limit once per function"
-                        .into(),
-                advice: "ask for one account function (executeBatch covers single calls too)".into(),
-                effect: Effect::Refuse,
-            });
-        }
+        findings.extend(approvals.about_run_limits(&resolved.scope));
         findings.extend(power.finding());
-        let about_others = self.about_other_keys(&account, &picture, session_key, generation, &selectors)?;
+        let about_others = self.about_other_keys(&account, &approvals, &picture)?;
         findings.extend(about_others.iter().cloned());
         let sentences = sentences(&resolved.scope, &functions, generation, Coin::of(account.chain_id));
-        let first_nonce = self.store.read(|r| {
-            Ok(next_nonce(&r.approvals_of(&account.network, account.address)?, generation, kernel, &account, &picture))
-        })?;
-        nonces_left(first_nonce, selectors.len())?;
+        let taken = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
+        approvals.take_nonces(account.owner, taken.iter().map(taken_by), &picture).map_err(no_nonces)?;
         Ok(GrantPlan {
             account,
             label,
             holder: intent.holder,
             session_key,
             fresh,
-            generation,
-            kernel,
             resolved,
-            selectors,
-            first_nonce,
+            approvals,
             findings,
             checked,
             about_others,
@@ -231,17 +200,9 @@ impl Wallet {
         let before = &plan.picture;
         let opened = before.routes.keys().copied().collect();
         let now = services.snapshot(&plan.account.wanted(&[]).with_routes(&opened)).await?;
-        let changed = [
-            ("the owner", now.owner != before.owner),
-            ("the default validator", now.default_validator != before.default_validator),
-            ("the implementation", now.implementation != before.implementation),
-            ("the Kernel version", now.kernel != before.kernel),
-            ("the account's nonce", now.nonces(plan.generation) != before.nonces(plan.generation)),
-            ("where session keys are routed", now.routes != before.routes),
-        ];
-        match changed.iter().find(|(_, changed)| *changed) {
+        match plan.approvals.changed(before, &now) {
             None => Ok(()),
-            Some((what, _)) => Err(Error::failed(
+            Some(what) => Err(Error::failed(
                 "grant.stale",
                 format!("{what} has changed on chain since the plan was made; nothing was signed"),
             )
@@ -317,7 +278,7 @@ impl Wallet {
             owner: plan.account.owner,
             session_key: plan.session_key,
             secret,
-            generation: plan.generation,
+            generation: plan.approvals.generation,
             scope: plan.resolved.scope.clone(),
             partial: None,
             functions: plan.resolved.functions.clone(),
@@ -331,23 +292,21 @@ impl Wallet {
             // Whoever wrote before us may have taken the nonce: the next one is as good, as long as nothing else that was shown is
             // different now.
             let taken = w.read().approvals_of(&key.network, key.account)?;
-            let next = next_nonce(&taken, plan.generation, plan.kernel, &plan.account, &plan.picture);
-            if next != plan.first_nonce {
+            let shown = plan.approvals.first_nonce();
+            let moved = plan.approvals.take_nonces(key.owner, taken.iter().map(taken_by), &plan.picture);
+            if moved.map_err(no_nonces)? {
                 let others = w.read().keys_of(&key.network, key.account, false)?;
-                let now = about_keys(&others, &plan.picture, plan.session_key, plan.generation, &plan.selectors);
-                if now != plan.about_others {
+                if plan.approvals.about_other_keys(others.iter().map(other), &plan.picture) != plan.about_others {
                     return Err(Error::failed(
                         "grant.stale",
                         format!(
-                            "approval nonce {} was taken meanwhile, and what there is to say about the account's other keys has \
-                             changed with it. Nothing was signed",
-                            plan.first_nonce
+                            "approval nonce {shown} was taken meanwhile, and what there is to say about the account's other keys \
+                             has changed with it. Nothing was signed"
                         ),
                     )
                     .of(Kind::Stale)
                     .hint("run the command again"));
                 }
-                plan.first_nonce = next;
             }
             let requests = plan.requests();
             w.put_key(&key)?;
@@ -374,7 +333,7 @@ impl Wallet {
         Ok(Granted {
             key: self.key_view(&key, Some(&plan.picture))?,
             merkle_root: first,
-            validator: plan.generation.address(),
+            validator: plan.approvals.generation.address(),
             approvals: views,
             findings: plan.findings,
             checked: plan.checked,
@@ -415,13 +374,11 @@ impl Wallet {
     pub(in crate::wallet) fn about_other_keys(
         &self,
         account: &Account,
+        approvals: &ApprovalPlan,
         picture: &Snapshot,
-        session_key: Address,
-        generation: Generation,
-        selectors: &[Selector],
     ) -> Result<Vec<Finding>> {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
-        Ok(about_keys(&keys, picture, session_key, generation, selectors))
+        Ok(approvals.about_other_keys(keys.iter().map(other), picture))
     }
 
     pub(in crate::wallet) fn known_keys(&self, account: &Account) -> Result<Vec<Address>> {
@@ -430,69 +387,17 @@ impl Wallet {
     }
 }
 
-/// R33, R34, R35, from the account's keys on record.
-fn about_keys(
-    keys: &[Key],
-    picture: &Snapshot,
-    session_key: Address,
-    generation: Generation,
-    selectors: &[Selector],
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let warn = |id, severity, message: String, advice: &str| Finding {
-        id,
-        severity,
-        permission: None,
-        message,
-        advice: advice.to_owned(),
-        effect: Effect::Warn,
-    };
-    for name in selectors {
-        let Some(other) = picture.route(*name).filter(|r| r.validator != generation.address()) else { continue };
-        let silenced: Vec<&str> =
-            keys.iter().filter(|k| k.generation.address() == other.validator).map(|k| k.label.as_str()).collect();
-        let who = if silenced.is_empty() { "every key on it".to_owned() } else { silenced.join(", ") };
-        findings.push(warn(
-            "R33",
-            risk::Severity::High,
-            format!(
-                "{} goes to validator {} now; the first use of this key sends it to {generation} and silences {who}",
-                selector::name(*name).unwrap_or("a function"),
-                other.validator
-            ),
-            "grant on the validator the account uses already (validator = \"auto\")",
-        ));
-    }
-    if let Some(same) = keys.iter().find(|k| k.session_key == session_key && k.generation == generation) {
-        findings.push(warn(
-            "R34",
-            risk::Severity::Medium,
-            format!(
-                "the key has an approval already ({}); once this one is enabled it replaces that scope",
-                same.label
-            ),
-            "take the old one back, or use a fresh key",
-        ));
-    }
-    let surplus: Vec<&str> = picture
-        .routes
-        .iter()
-        .filter(|(s, r)| r.validator == generation.address() && !selectors.contains(s))
-        .filter_map(|(s, _)| selector::name(*s))
-        .filter(|name| *name != "execute")
-        .collect();
-    if !surplus.is_empty() {
-        findings.push(warn(
-            "R35",
-            risk::Severity::Low,
-            format!(
-                "the account has opened {} for session keys: this key may use it too, within its permissions",
-                surplus.join(", ")
-            ),
-            "nothing to do if the permissions are right",
-        ));
-    }
-    findings
+fn other(key: &Key) -> OtherKey<'_> {
+    OtherKey { label: &key.label, session_key: key.session_key, generation: key.generation }
+}
+
+fn taken_by(approval: &ApprovalRecord) -> Taken<'_> {
+    (&approval.request, approval.signature.as_ref())
+}
+
+fn no_nonces(used_up: NoNonces) -> Error {
+    Error::failed("grant.no_nonces", used_up.to_string())
+        .hint("ask another node; if it is true, this validator cannot take an approval of the account any more")
 }
 
 pub(in crate::wallet) fn approval_view(approval: &ApprovalRecord, standing: &state::KeyStatus) -> ApprovalView {
@@ -516,54 +421,39 @@ fn default_label(holder: &Holder) -> String {
 
 /// Stops when the account on chain is not the one on record (R26, R28); answers the version the approval must name.
 pub(in crate::wallet) fn same_account(account: &Account, picture: &Snapshot) -> Result<KernelVersion> {
-    if picture.deployed {
-        if let Some(owner) = picture.owner.filter(|o| *o != account.owner) {
-            return Err(Error::failed(
-                "account.owner_changed",
-                format!("the owner of {} is {owner} on chain, and {} on record", account.name, account.owner),
-            )
-            .hint("nothing was signed; add the account again with the present owner's key"));
-        }
-        if picture.owner.is_none() {
-            return Err(Error::failed(
-                "account.not_ecdsa",
-                format!("{} has no ECDSA owner on chain: its default validator is another one", account.name),
-            ));
-        }
-    }
-    picture.kernel.ok_or_else(|| {
-        let implementation = picture.implementation.unwrap_or_default();
-        Error::failed(
+    picture.version_for(account.owner).map_err(|other| match other {
+        NotTheSame::Owner(owner) => Error::failed(
+            "account.owner_changed",
+            format!("the owner of {} is {owner} on chain, and {} on record", account.name, account.owner),
+        )
+        .hint("nothing was signed; add the account again with the present owner's key"),
+        NotTheSame::NoOwner => Error::failed(
+            "account.not_ecdsa",
+            format!("{} has no ECDSA owner on chain: its default validator is another one", account.name),
+        ),
+        NotTheSame::Implementation(implementation) => Error::failed(
             "account.kernel",
             format!("{} runs {implementation}, which is no Kernel version that is known here", account.name),
         )
-        .hint("nothing was signed: the chain would refuse a signature for another version")
+        .hint("nothing was signed: the chain would refuse a signature for another version"),
     })
 }
 
-fn choose_validator(choice: ValidatorChoice, picture: &Snapshot) -> Result<Generation> {
-    let generation = match choice {
-        ValidatorChoice::Exactly(generation) => generation,
-        ValidatorChoice::Auto => picture.generation(selector::EXECUTE).unwrap_or(Generation::G2),
+fn validator(choice: ValidatorChoice, picture: &Snapshot) -> Result<Generation> {
+    let exactly = match choice {
+        ValidatorChoice::Exactly(generation) => Some(generation),
+        ValidatorChoice::Auto => None,
     };
-    if !picture.has_validator(generation) {
-        return Err(Error::failed(
+    choose_validator(exactly, picture).map_err(|generation| {
+        Error::failed(
             "network.validator",
             format!(
                 "session key validator {generation} ({}) is not on this chain, or has other code",
                 generation.address()
             ),
         )
-        .hint("see `keyleash network check`"));
-    }
-    Ok(generation)
-}
-
-/// The first function always needs an approval (it enables the key); others only while the account does not route them.
-fn needed_selectors(wanted: &[Selector], generation: Generation, picture: &Snapshot) -> Vec<Selector> {
-    let routed = |s: &Selector| picture.route(*s).is_some_and(|r| r.validator == generation.address());
-    let missing: Vec<Selector> = wanted.iter().copied().filter(|s| !routed(s)).collect();
-    if missing.is_empty() { wanted.iter().copied().take(1).collect() } else { missing }
+        .hint("see `keyleash network check`")
+    })
 }
 
 /// The scope in plain words.
@@ -583,36 +473,6 @@ pub(in crate::wallet) fn functions(resolved: &Resolved) -> Vec<Option<Function>>
 
 pub(in crate::wallet) fn parse_functions(signatures: &[Option<String>]) -> Vec<Option<Function>> {
     signatures.iter().map(|s| s.as_deref().and_then(|s| Function::parse(s).ok())).collect()
-}
-
-/// Approval nonces end at 2^128-1. What a node says of them may be a lie, and what is signed for such a one can never be enabled.
-fn nonces_left(first: u128, wanted: usize) -> Result<()> {
-    first.checked_add(wanted as u128).map(|_| ()).ok_or_else(|| {
-        Error::failed(
-            "grant.no_nonces",
-            format!("nonce: the account's approval nonces are used up (the next would be {first}): no approval can be enabled"),
-        )
-        .hint("ask another node; if it is true, this validator cannot take an approval of the account any more")
-    })
-}
-
-/// The next turn: after the account's last nonce, and after every approval on record that could still take one.
-fn next_nonce(
-    taken: &[ApprovalRecord],
-    generation: Generation,
-    kernel: KernelVersion,
-    account: &Account,
-    picture: &Snapshot,
-) -> u128 {
-    let nonces = picture.nonces(generation);
-    let reserved = taken
-        .iter()
-        .filter(|a| a.request.validator == generation && a.request.kernel == kernel)
-        .filter(|a| a.request.chain_id == account.chain_id)
-        .filter(|a| a.signature.as_ref().is_none_or(|s| a.request.is_signed_by(account.owner, s)))
-        .map(ApprovalRecord::nonce)
-        .max();
-    nonces.last.max(nonces.invalid).max(reserved.unwrap_or(0)).saturating_add(1)
 }
 
 /// One phrase answers every finding with the same id and phrase: which permissions those are, where there are several.
@@ -656,17 +516,4 @@ pub fn check_findings(findings: &[Finding], accepted: &Accepted) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nonces_that_are_used_up_are_refused_and_not_signed() {
-        let last = u128::MAX.saturating_add(1);
-        assert_eq!(nonces_left(last, 1).unwrap_err().code, "grant.no_nonces");
-        assert_eq!(nonces_left(u128::MAX - 1, 2).unwrap_err().code, "grant.no_nonces");
-        nonces_left(u128::MAX - 2, 2).unwrap();
-    }
 }
