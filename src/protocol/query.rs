@@ -136,3 +136,21 @@ const fn malformed<E>(what: &'static str, expected: &'static str) -> Unread<E> {
 fn decoded<C: SolCall, E>(what: &'static str, bytes: &[u8]) -> Result<C::Return, Unread<E>> {
     C::abi_decode_returns_validate(bytes).map_err(|_| malformed(what, "what the contract's ABI says"))
 }
+
+/// What a contract told in a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    pub address: Address,
+    pub topics: Vec<B256>,
+    pub data: Bytes,
+    pub block_number: u64,
+    pub transaction_hash: B256,
+    pub log_index: u64,
+}
+
+/// Which logs are wanted. At each place one of these topics; none named: anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    pub address: Option<Address>,
+    pub topics: Vec<Vec<B256>>,
+}

@@ -4,7 +4,10 @@
 //! signatures of the account's UserOperations, and in the calls that the account makes. Whoever wrote that calldata may be an
 //! agent with something to hide: everything is bounded, and an operation counts only under the hash that the EntryPoint logged.
 
+pub mod events;
+pub mod found;
 pub mod ledger;
+pub mod report;
 
 use alloy::{
     hex,

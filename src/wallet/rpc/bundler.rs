@@ -18,13 +18,14 @@ use tokio::sync::OnceCell;
 
 use super::{
     answer::Answer,
-    node::{Log, chain_id_call, maybe, none_if_not_there, same_chain},
+    node::{chain_id_call, maybe, none_if_not_there, same_chain},
     transport::{Call, ChainError, Endpoint},
 };
 use crate::erc4337::{
     faults::{self, Fault, Revert},
     v06::UserOperation,
 };
+use crate::protocol::query::Log;
 
 sol! {
     event UserOperationEvent(bytes32 indexed userOpHash, address indexed sender, address indexed paymaster,

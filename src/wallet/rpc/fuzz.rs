@@ -18,11 +18,11 @@ use super::Endpoint;
 use super::{
     At, Bundler, CallRequest, ChainError, FeeCeiling, Http, Market, Node, Paymaster, buffered,
     http::Patience,
-    node::LogQuery,
     paymaster::Dialect,
     quote,
     stub_server::{Reply, StubServer, canned},
 };
+use crate::protocol::query::LogQuery;
 use crate::{
     erc4337::v06::UserOperation,
     protocol::kernel_v2::generation::ENTRY_POINT,

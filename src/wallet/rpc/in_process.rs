@@ -262,12 +262,13 @@ mod tests {
                 signature::{self, DUMMY_SIGNATURE},
                 snapshot::{Moment, SnapshotRequest},
             },
+            query::LogQuery,
         },
         sandbox::{CHAIN_ID, contracts::SPONSOR},
         wallet::{
             coin::{Coin, Limit},
             rpc::{
-                At, Bundler, Endpoint, FeeCeiling, Followed, Market, Node, Paymaster, Rhythm, buffered, node::LogQuery,
+                At, Bundler, Endpoint, FeeCeiling, Followed, Market, Node, Paymaster, Rhythm, buffered,
                 paymaster::Dialect, quote,
             },
         },

@@ -25,7 +25,7 @@ use crate::{
     erc4337::faults::Fault,
     protocol::{
         kernel_v2::generation::ENTRY_POINT,
-        query::{self, Query, Read, Unread},
+        query::{self, Log, LogQuery, Query, Read, Unread},
     },
 };
 
@@ -115,18 +115,8 @@ impl CallRequest {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    pub address: Address,
-    pub topics: Vec<B256>,
-    pub data: Bytes,
-    pub block_number: u64,
-    pub transaction_hash: B256,
-    pub log_index: u64,
-}
-
 impl Log {
-    pub fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
+    pub(in crate::wallet) fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
         Ok(Self {
             address: answer.field("address")?.address()?,
             topics: answer.field("topics")?.list(4)?.iter().map(Answer::hash).collect::<Result<_, _>>()?,
@@ -219,13 +209,6 @@ pub struct Prices {
     pub priority: Option<u128>,
     /// `eth_gasPrice`, wei per gas unit.
     pub gas_price: Option<u128>,
-}
-
-/// Which logs are wanted. At each place one of these topics; none named: anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogQuery {
-    pub address: Option<Address>,
-    pub topics: Vec<Vec<B256>>,
 }
 
 impl LogQuery {

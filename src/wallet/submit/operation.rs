@@ -16,28 +16,31 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use super::{refused, transaction::Landed};
-use crate::wallet::{
-    Wallet,
-    coin::{Coin, Limit},
-    error::{Class, Error, Kind, Result},
-    now,
-    records::model::{Carrier, Operation, Progress, Purpose, SignedTransaction},
-    rpc::{
-        At, CallRequest, ChainError, DEAR_GAS, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
-        bundler::{Bundler, Included, UserOperationEvent},
-        check_data, first_nonce,
-        node::{LogQuery, Purse, Receipt},
-        outcome_in, quote,
-        services::Services,
-    },
-    usecase::{
-        offline_signing::Completed,
-        proof::{Proof, Watched, planned_at},
-    },
-};
 use crate::{
     erc4337::{faults::Fault, v06::UserOperation},
     protocol::kernel_v2::{account::handle_ops, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE},
+};
+use crate::{
+    protocol::query::LogQuery,
+    wallet::{
+        Wallet,
+        coin::{Coin, Limit},
+        error::{Class, Error, Kind, Result},
+        now,
+        records::model::{Carrier, Operation, Progress, Purpose, SignedTransaction},
+        rpc::{
+            At, CallRequest, ChainError, DEAR_GAS, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
+            bundler::{Bundler, Included, UserOperationEvent},
+            check_data, first_nonce,
+            node::{Purse, Receipt},
+            outcome_in, quote,
+            services::Services,
+        },
+        usecase::{
+            offline_signing::Completed,
+            proof::{Proof, Watched, planned_at},
+        },
+    },
 };
 
 /// How long a sent operation is followed before the wait is left to `status`.

@@ -7,61 +7,44 @@
 //! What was read is kept up to [`SETTLED`] blocks behind the tip, with the hash of the last block: a scan that was cut off goes
 //! on there, and a later one reads only what is new. The blocks near the tip are read again each time.
 
-use crate::protocol::kernel_v2::snapshot::Snapshot;
-use crate::protocol::kernel_v2::{
-    revocation::Nonces,
-    snapshot::{nonces_queries, read_nonces_of},
-};
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::{
-    primitives::{Address, B256, Selector},
-    sol,
-    sol_types::SolEvent,
-};
+use alloy::primitives::{Address, B256, Selector};
 use serde::{Deserialize, Serialize};
 
 use super::{
     control::{Power, Reach, SOMEBODY_ELSE},
     key::KeyView,
 };
+pub use crate::protocol::kernel_v2::history::report::{ScanFinding, UnexplainedTurns};
 use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    error::{Error, Result},
-    now,
-    records::model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
-    rpc::{
-        At, ChainError, Node,
-        node::{Log, LogQuery, Transaction},
-    },
-    short_id,
-};
 use crate::{
-    erc4337::v06::UserOperation,
     policy::scope::Scope,
     protocol::kernel_v2::{
-        account::selector,
-        approval::{ApprovalRequest, EnableData},
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+        approval::EnableData,
+        generation::{Generation, KernelVersion},
         history::{
             Act, Shown, acts,
-            ledger::{Changed, Enabled, EnabledBy, Ledger, Mined, OnChain, Open, Point, Uses},
-            operations,
+            events::log_queries,
+            found::{self, OWNERS},
+            ledger::{Changed, Enabled, EnabledBy, Ledger, OnChain, Open, Point, Uses},
+            report::Told,
         },
-        merkle::Tree,
+        revocation::Nonces,
+        snapshot::{Snapshot, nonces_queries, read_nonces_of},
     },
 };
-
-sol! {
-    event UserOperationEvent(bytes32 indexed userOpHash, address indexed sender, address indexed paymaster, uint256 nonce,
-        bool success, uint256 actualGasCost, uint256 actualGasUsed);
-    event AccountDeployed(bytes32 indexed userOpHash, address indexed sender, address factory, address paymaster);
-    event ExecutionChanged(bytes4 indexed selector, address indexed executor, address indexed validator);
-    event Upgraded(address indexed implementation);
-    event DefaultValidatorChanged(address indexed oldValidator, address indexed newValidator);
-    event OwnerChanged(address indexed kernel, address indexed oldOwner, address indexed newOwner);
-}
+use crate::{
+    protocol::query::Log,
+    wallet::{
+        Wallet,
+        error::{Error, Result},
+        now,
+        records::model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
+        rpc::{At, ChainError, Node},
+        short_id,
+    },
+};
 
 /// Blocks behind the tip that are taken as settled: reorganizations of live chains are far shorter.
 const SETTLED: u64 = 64;
@@ -71,9 +54,6 @@ const TOGETHER: usize = 500;
 const QUIET_CHUNKS: u32 = 16;
 /// How often a picture is taken again because keys turned up while it was taken.
 const PICTURES: usize = 5;
-/// Most former owners whose signature is tried on an approval.
-const OWNERS: usize = 64;
-
 /// Most turns whose transaction is looked for in old states. Each takes some 25 reads.
 const LOOKUPS: usize = 32;
 /// Most operations on record that are looked through.
@@ -141,34 +121,15 @@ pub struct FoundKey {
 /// One enabling of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FoundTurn {
-    #[serde(serialize_with = "super::scan::as_text")]
+    #[serde(serialize_with = "as_text")]
     pub nonce: u128,
     pub enabled_by: EnabledBy,
     pub at: Option<Moment>,
     pub held: bool,
 }
 
-/// Turns that nothing explains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UnexplainedTurns {
-    pub validator: Generation,
-    #[serde(serialize_with = "super::scan::as_text")]
-    pub first: u128,
-    #[serde(serialize_with = "super::scan::as_text")]
-    pub last: u128,
-    /// Whether a key of these turns could act: not once they were invalidated.
-    pub may_live: bool,
-}
-
 fn as_text<S: serde::Serializer>(value: &u128, s: S) -> std::result::Result<S::Ok, S::Error> {
     s.collect_str(value)
-}
-
-/// Something that the owner should know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ScanFinding {
-    pub code: &'static str,
-    pub message: String,
 }
 
 /// Something else that happened to the account.
@@ -520,35 +481,9 @@ struct Chunk {
 type Read<T> = std::result::Result<T, ChainError>;
 
 impl Reader<'_> {
-    fn queries(&self) -> [LogQuery; 3] {
-        let account = self.account.into_word();
-        [
-            LogQuery {
-                address: Some(ENTRY_POINT),
-                topics: vec![
-                    vec![UserOperationEvent::SIGNATURE_HASH, AccountDeployed::SIGNATURE_HASH],
-                    vec![],
-                    vec![account],
-                ],
-            },
-            LogQuery {
-                address: Some(self.account),
-                topics: vec![vec![
-                    ExecutionChanged::SIGNATURE_HASH,
-                    Upgraded::SIGNATURE_HASH,
-                    DefaultValidatorChanged::SIGNATURE_HASH,
-                ]],
-            },
-            LogQuery {
-                address: Some(ECDSA_VALIDATOR),
-                topics: vec![vec![OwnerChanged::SIGNATURE_HASH], vec![account]],
-            },
-        ]
-    }
-
     /// Reads from block `from` on, as far towards `to` as the node answers at once.
     async fn chunk(&self, ledger: &mut Ledger, from: u64, to: u64) -> Read<Chunk> {
-        let found = self.node.logs(&self.queries(), from, to).await?;
+        let found = self.node.logs(&log_queries(self.account), from, to).await?;
         let mut groups: Vec<(u64, B256, &[Log])> = found
             .logs
             .chunk_by(|a, b| a.transaction_hash == b.transaction_hash)
@@ -565,55 +500,13 @@ impl Reader<'_> {
             let transactions = self.node.transactions(&hashes).await?;
             for ((block, hash, logs), transaction) in together.iter().zip(transactions) {
                 let at = Point { block: *block, transaction: *hash, time: None };
-                self.transaction(ledger, at, logs, transaction.as_ref());
+                // A transaction that is not there, or stands elsewhere than its logs, explains nothing.
+                let transaction = transaction.filter(|t| t.block_number == Some(at.block));
+                let (input, to) = transaction.map(|t| (t.input, t.to)).unwrap_or_default();
+                ledger.transaction(at, logs, &input, to, self.chain_id);
             }
         }
         Ok(Chunk { through: found.through, empty: groups.is_empty() })
-    }
-
-    /// One transaction in which the account was at work. `logs`: what was logged about it, in order.
-    fn transaction(&self, ledger: &mut Ledger, at: Point, logs: &[Log], transaction: Option<&Transaction>) {
-        // A transaction that is not there, or stands elsewhere than its logs, explains nothing.
-        let transaction = transaction.filter(|t| t.block_number == Some(at.block));
-        let (input, to) = transaction.map(|t| (t.input.clone(), t.to)).unwrap_or_default();
-        let ops: Vec<(B256, UserOperation)> = operations(&input, to, self.account)
-            .into_iter()
-            .map(|op| (op.hash(ENTRY_POINT, self.chain_id), op))
-            .collect();
-        let mut mined = Vec::new();
-        let mut routes: BTreeMap<Selector, (Address, Address)> = BTreeMap::new();
-        let mut changes = Vec::new();
-        for log in logs {
-            match read_event(log) {
-                Some(Event::Operation { user_op_hash, success }) => {
-                    let candidates = ops.iter().filter(|(hash, _)| *hash == user_op_hash).map(|(_, op)| op.clone());
-                    mined.push(Mined { user_op_hash, success, candidates: candidates.collect() });
-                }
-                Some(Event::Routed { selector, validator, executor }) => {
-                    routes.insert(selector, (validator, executor));
-                }
-                // The first owner and the first implementation are there before the first operation is validated.
-                Some(Event::Changed(change @ (Changed::Owner(_) | Changed::Deployed))) if mined.is_empty() => {
-                    ledger.changed(change, at);
-                }
-                Some(Event::Changed(change)) => changes.push(change),
-                None => ledger.cannot_read(at, None),
-            }
-        }
-        ledger.operations(&mined, to == Some(ENTRY_POINT), at);
-        if to == Some(self.account) {
-            ledger.direct_call(&input, at);
-        }
-        for change in changes {
-            ledger.changed(change, at);
-        }
-        let unread = routes.iter().any(|(selector, (validator, _))| !ledger.is_routed(*selector, *validator));
-        if unread {
-            ledger.cannot_read(at, None);
-        }
-        for (selector, (validator, executor)) in routes {
-            ledger.routed(selector, validator, executor, at);
-        }
     }
 
     /// The block in which the account got its code, where the node still knows; else the first of the chain. `tip`: a block at
@@ -724,33 +617,6 @@ impl Reader<'_> {
     }
 }
 
-enum Event {
-    Operation { user_op_hash: B256, success: bool },
-    Routed { selector: Selector, validator: Address, executor: Address },
-    Changed(Changed),
-}
-
-/// One of the events that were asked for; `None` when it is malformed.
-fn read_event(log: &Log) -> Option<Event> {
-    let topic = |at: usize| log.topics.get(at).copied();
-    let address = |at: usize| topic(at).map(Address::from_word);
-    Some(match topic(0)? {
-        UserOperationEvent::SIGNATURE_HASH => {
-            let success = log.data.get(32..64)?.last().copied()? == 1;
-            Event::Operation { user_op_hash: topic(1)?, success }
-        }
-        ExecutionChanged::SIGNATURE_HASH => {
-            let selector = Selector::from_slice(topic(1)?.get(..4)?);
-            Event::Routed { selector, executor: address(2)?, validator: address(3)? }
-        }
-        AccountDeployed::SIGNATURE_HASH => Event::Changed(Changed::Deployed),
-        Upgraded::SIGNATURE_HASH => Event::Changed(Changed::Upgraded(address(1)?)),
-        DefaultValidatorChanged::SIGNATURE_HASH => Event::Changed(Changed::DefaultValidator(address(2)?)),
-        OwnerChanged::SIGNATURE_HASH => Event::Changed(Changed::Owner(address(3)?)),
-        _ => return None,
-    })
-}
-
 fn not_deployed(account: &Account, block: u64) -> Scan {
     Scan {
         account: account.name.clone(),
@@ -788,6 +654,8 @@ type Join = (Vec<Joined>, Vec<ScanFinding>);
 impl Wallet {
     /// Matches what was enabled with the records, and takes in what is not there. Nothing that a person recorded is changed.
     fn join(&self, account: &Account, picture: &Snapshot, ledger: &Ledger) -> Result<Join> {
+        let place = (account.chain_id, account.address);
+        let present = picture.kernel.unwrap_or(account.kernel);
         let mut join = None;
         // A scan reads on where nothing can be written down: what else can act must be known all the same.
         self.store.note(|w| {
@@ -802,7 +670,7 @@ impl Wallet {
                     .find(|a| a.request.validator == enabled.generation && a.request.enable == enabled.enable);
                 let id = match recorded {
                     Some(approval) => {
-                        let signed = signed_approval(account, picture, ledger, enabled);
+                        let signed = ledger.signed_approval(place, account.owner, present, enabled);
                         if approval.signature.is_none() && signed.0.digest() == approval.digest() {
                             approval.signature = signed.1;
                             w.put_approval(approval)?;
@@ -810,7 +678,14 @@ impl Wallet {
                         approval.key_id.clone()
                     }
                     None => {
-                        let key = match keys.iter().find(|k| is_of(k, enabled)) {
+                        let key = match keys.iter().find(|k| {
+                            enabled.gives(
+                                k.generation,
+                                k.session_key,
+                                &k.scope,
+                                k.partial.as_ref().map(|p| p.merkle_root),
+                            )
+                        }) {
                             Some(key) => key.clone(),
                             None => {
                                 let key = discovered(account, enabled, &keys)?;
@@ -819,7 +694,7 @@ impl Wallet {
                                 key
                             }
                         };
-                        let (request, signature) = signed_approval(account, picture, ledger, enabled);
+                        let (request, signature) = ledger.signed_approval(place, account.owner, present, enabled);
                         let approval = ApprovalRecord { key_id: key.id.clone(), request, signature, created_at: now() };
                         if w.read().approval_by_digest(approval.digest())?.is_none() {
                             w.put_approval(&approval)?;
@@ -851,18 +726,17 @@ impl Wallet {
     }
 }
 
-/// Whether this enabling gives the key on record just the scope that it has there.
-fn is_of(key: &Key, enabled: &Enabled) -> bool {
-    let (scope, enable) = (&key.scope, &enabled.enable);
-    let root = || match &key.partial {
-        Some(partial) => partial.merkle_root,
-        None => Tree::new(&scope.permissions, key.generation).root(),
-    };
-    key.generation == enabled.generation
-        && key.session_key == enable.session_key
-        && (scope.valid_after, scope.valid_until) == (enable.valid_after, enable.valid_until)
-        && scope.paymaster == enable.paymaster
-        && root() == enable.merkle_root
+/// Puts the permissions that were shown into a scope that is known in part. Answers whether there was anything new.
+fn learn(key: &mut Key, history: &[&Enabled]) -> bool {
+    let Some(partial) = &key.partial else { return false };
+    let known = key.scope.permissions.iter().zip(&partial.proofs);
+    let known = known.map(|(permission, proof)| Shown { permission: permission.clone(), proof: proof.clone() });
+    let merkle_root = partial.merkle_root;
+    let Some(learned) = found::learn(key.generation, merkle_root, known, history) else { return false };
+    key.partial = learned.proofs.map(|proofs| PartialScope { merkle_root, proofs });
+    key.functions = learned.permissions.iter().map(|_| None).collect();
+    key.scope.permissions = learned.permissions;
+    true
 }
 
 /// A key for the records that only the chain knew.
@@ -893,62 +767,6 @@ fn discovered(account: &Account, enabled: &Enabled, others: &[Key]) -> Result<Ke
     };
     learn(&mut key, &[enabled]);
     Ok(key)
-}
-
-/// Puts the permissions that were shown into a scope that is known in part. Answers whether there was anything new.
-fn learn(key: &mut Key, history: &[&Enabled]) -> bool {
-    let Some(partial) = &key.partial else { return false };
-    let known = key.scope.permissions.iter().zip(&partial.proofs);
-    let mut all: Vec<Shown> = known.map(|(p, proof)| Shown { permission: p.clone(), proof: proof.clone() }).collect();
-    let before = all.len();
-    for shown in history.iter().flat_map(|e| &e.shown) {
-        if !all.iter().any(|s| s.permission == shown.permission) {
-            all.push(shown.clone());
-        }
-    }
-    if all.len() == before {
-        return false;
-    }
-    all.sort_by_key(|s| s.permission.index);
-    let merkle_root = partial.merkle_root;
-    let (permissions, proofs): (Vec<_>, Vec<_>) = all.into_iter().map(|s| (s.permission, s.proof)).unzip();
-    let whole = Tree::new(&permissions, key.generation).root() == merkle_root;
-    key.partial = (!whole).then_some(PartialScope { merkle_root, proofs });
-    key.functions = permissions.iter().map(|_| None).collect();
-    key.scope.permissions = permissions;
-    true
-}
-
-/// The approval behind an enabling, with the owner's signature where it was shown and verifies: which version of the account
-/// and which of its owners it was signed for is tried out.
-fn signed_approval(
-    account: &Account,
-    picture: &Snapshot,
-    ledger: &Ledger,
-    enabled: &Enabled,
-) -> (ApprovalRequest, Option<alloy::primitives::Bytes>) {
-    let carried = enabled.approval.as_ref();
-    let request = |kernel| ApprovalRequest {
-        chain_id: account.chain_id,
-        account: account.address,
-        kernel,
-        validator: enabled.generation,
-        selector: enabled.selector.unwrap_or(selector::EXECUTE),
-        executor: carried.map(|c| c.executor).unwrap_or_default(),
-        plugin_window: carried.map(|c| c.plugin_window).unwrap_or_default(),
-        enable: enabled.enable,
-    };
-    let present = picture.kernel.unwrap_or(account.kernel);
-    if let Some(signature) = carried.and_then(|c| c.signature.as_ref()) {
-        let versions = [present].into_iter().chain(KernelVersion::ALL);
-        let owners = || [account.owner].into_iter().chain(ledger.owners.iter().copied().take(OWNERS));
-        for request in versions.map(request) {
-            if owners().any(|owner| request.is_signed_by(owner, signature)) {
-                return (request, Some(signature.clone()));
-            }
-        }
-    }
-    (request(present), None)
 }
 
 // ---- what is said -----------------------------------------------------------------------------------------------------------------
@@ -1023,46 +841,9 @@ impl Wallet {
                 message: format!("what happened before block {from} was not read: unknown keys may exist"),
             });
         }
-        let unexplained = unexplained(open, picture);
-        for turns in &unexplained {
-            complete &= !turns.may_live;
-            findings.push(turns_finding(turns));
-        }
-        for generation in &open.set_back {
-            complete = false;
-            let message = format!(
-                "the nonces of validator {generation} were set back by a call that was not found: unknown keys with later nonces may exist"
-            );
-            findings.push(ScanFinding { code: "turns.set_back", message });
-        }
-        for generation in open.numbered.iter().filter(|g| silent && !open.set_back.contains(g)) {
-            complete = false;
-            let message = format!(
-                "nonces of validator {generation} were once invalidated through a given number. If the owner had enabled keys before by \
-                 transactions of its own, which leave no trace, that set the nonces back, and unknown keys with later nonces may exist"
-            );
-            findings.push(ScanFinding { code: "turns.numbered", message });
-        }
-        for generation in &open.invalidated {
-            complete = false;
-            let message = format!(
-                "the nonces of validator {generation} through {} were invalidated by a call that was not found, such as the owner's own \
-                 transaction; if it set them back too, unknown keys with later nonces may exist",
-                picture.nonces(*generation).invalid
-            );
-            findings.push(ScanFinding { code: "turns.invalidated", message });
-        }
-        if ledger.unread_count > 0 {
-            complete = false;
-            let first = ledger.unread.first().map(|u| u.at.transaction).unwrap_or_default();
-            let message = format!(
-                "{} operations or calls of the account could not be read out of their transactions (the first: {first}): unknown keys \
-                 may exist",
-                ledger.unread_count
-            );
-            findings.push(ScanFinding { code: "operations.unread", message });
-        }
-        findings.extend(gone(ledger, open, picture));
+        let Told { unexplained, findings: told, complete: explained } = ledger.told(open, &on_chain(picture), silent);
+        complete &= explained;
+        findings.extend(told);
         findings.extend(self.lost_turns(account, picture, ledger)?);
         Ok(Scan {
             account: account.name.clone(),
@@ -1086,16 +867,11 @@ impl Wallet {
         let mut findings = Vec::new();
         for key in keys.iter().filter(|k| k.origin != Origin::Discovered && k.revoked_at.is_none()) {
             for approval in self.store.read(|r| r.approvals(&key.id))? {
-                let (generation, enable) = (approval.request.validator, approval.request.enable);
-                let mut at_turn =
-                    ledger.enabled.iter().filter(|e| e.generation == generation && e.enable.nonce == enable.nonce);
-                if enable.nonce > picture.nonces(generation).last || at_turn.clone().any(|e| e.enable == enable) {
-                    continue;
-                }
-                if let Some(other) = at_turn.next().filter(|e| !e.is_burn()) {
+                if let Some(other) = ledger.took_nonce_of(&approval.request, &on_chain(picture)) {
                     let message = format!(
-                        "nonce {} of {} was used by {}: the approval on record cannot be enabled any more",
-                        enable.nonce, key.label, other.enable.session_key
+                        "nonce {} of {} was used by {other}: the approval on record cannot be enabled any more",
+                        approval.nonce(),
+                        key.label
                     );
                     findings.push(ScanFinding { code: "key.turn_taken", message });
                 }
@@ -1123,49 +899,6 @@ fn together(uses: impl Iterator<Item = Uses>) -> Uses {
         sum.last = [sum.last, each.last].into_iter().flatten().max_by_key(|p| p.block);
     }
     sum
-}
-
-fn unexplained(open: &Open, picture: &Snapshot) -> Vec<UnexplainedTurns> {
-    let turns = |gap: &crate::protocol::kernel_v2::history::ledger::Gap| UnexplainedTurns {
-        validator: gap.generation,
-        first: gap.first,
-        last: gap.last,
-        may_live: gap.last > picture.nonces(gap.generation).invalid,
-    };
-    open.gaps.iter().map(turns).collect()
-}
-
-fn turns_finding(turns: &UnexplainedTurns) -> ScanFinding {
-    let UnexplainedTurns { validator, first, last, may_live } = turns;
-    let which = if first == last { format!("nonce {first}") } else { format!("nonces {first} to {last}") };
-    let rest = match may_live {
-        true => {
-            "unknown keys may exist. The owner's own transactions leave no trace unless they open a function: if you enabled or \
-             burnt a key that way, name it; else revoke everything up to there"
-        }
-        false => "every key with these nonces was invalidated since, so none of them can act",
-    };
-    ScanFinding {
-        code: if *may_live { "turns.unexplained" } else { "turns.over" },
-        message: format!("nothing that was read used {which} of validator {validator}: {rest}"),
-    }
-}
-
-/// Keys that the history has alive and the chain has not.
-fn gone(ledger: &Ledger, open: &Open, picture: &Snapshot) -> Vec<ScanFinding> {
-    let gone = open.gone.iter().filter_map(|at| ledger.enabled.get(*at));
-    let mut seen = BTreeSet::new();
-    gone.filter(|e| e.enable.nonce > picture.nonces(e.generation).invalid)
-        .filter(|e| seen.insert((e.generation, e.enable.session_key)))
-        .map(|e| ScanFinding {
-            code: "key.gone",
-            message: format!(
-                "{} (nonce {}) was enabled, the chain does not hold it, and no call that took it away was found: the owner did, by a \
-                 transaction of its own",
-                e.enable.session_key, e.enable.nonce
-            ),
-        })
-        .collect()
 }
 
 #[cfg(test)]

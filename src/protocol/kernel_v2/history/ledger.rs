@@ -184,7 +184,7 @@ pub struct Open {
 /// The account's session keys over time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    account: Address,
+    pub(super) account: Address,
     pub kernel: Option<KernelVersion>,
     /// Everyone who owned the account, as far as is known.
     pub owners: Vec<Address>,

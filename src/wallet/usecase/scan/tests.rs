@@ -1,7 +1,6 @@
 //! Histories on a chain in this process - on the sandbox's contracts, and on the deployed ones where their recording is at
 //! hand - and what a scan makes of them from the chain alone.
 
-use crate::protocol::kernel_v2::snapshot::SnapshotRequest;
 use std::{
     path::Path,
     sync::{
@@ -13,6 +12,7 @@ use std::{
 use alloy::{
     hex,
     primitives::{Bytes, FixedBytes, U256, keccak256},
+    sol,
     sol_types::SolCall,
 };
 use proptest::{
@@ -24,14 +24,17 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    erc4337::v06::UserOperation,
     policy::scope::{ExecutionRule, Operation, Permission},
     protocol::{
         Call as AccountsCall,
         kernel_v2::{
-            account::{AccountCall, AccountSeed, disable_key, enable_key, set_execution},
-            approval::Approval,
-            generation::DETERMINISTIC_DEPLOYER,
+            account::{AccountCall, AccountSeed, disable_key, enable_key, selector, set_execution},
+            approval::{Approval, ApprovalRequest},
+            generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT},
+            history::events::UserOperationEvent,
             signature,
+            snapshot::SnapshotRequest,
         },
     },
     sandbox::{
@@ -896,18 +899,6 @@ fn a_state_of_before_the_deployment_tells_where_to_begin() {
     });
     let scan = world.scan_over(node).unwrap();
     assert_eq!((scan.from_block, lowest.load(Ordering::Relaxed), scan.complete), (1, 1, true));
-}
-
-#[test]
-fn the_events_are_those_that_the_contracts_log() {
-    let first = |hash: B256| hex::encode(&hash[..4]);
-    assert_eq!(first(ExecutionChanged::SIGNATURE_HASH), "ed03d257");
-    assert_eq!(first(Upgraded::SIGNATURE_HASH), "bc7cd75a");
-    assert_eq!(first(OwnerChanged::SIGNATURE_HASH), "381c0d11");
-    assert_eq!(first(DefaultValidatorChanged::SIGNATURE_HASH), "a35f5cdc");
-    assert_eq!(first(AccountDeployed::SIGNATURE_HASH), "d51a9c61");
-    let event = keccak256("UserOperationEvent(bytes32,address,address,uint256,bool,uint256,uint256)");
-    assert_eq!(UserOperationEvent::SIGNATURE_HASH, event);
 }
 
 // ---- any history ------------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,11 @@
 //!
 //! What the chain is like is read from its storage here, not by what is tested.
 
-use crate::protocol::kernel_v2::snapshot::SnapshotRequest;
-use alloy::{primitives::aliases::U48, sol_types::SolValue};
+use alloy::{
+    primitives::aliases::U48,
+    sol,
+    sol_types::{SolEvent, SolValue},
+};
 
 use super::*;
 use crate::{
