@@ -33,7 +33,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
@@ -41,7 +41,7 @@ use keyleash::{
             account::{AccountCall, AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
             blob,
-            generation::{ENTRY_POINT, Generation, KernelVersion},
+            generation::{Generation, KernelVersion},
             signature,
         },
     },

@@ -17,15 +17,15 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
-        Call,
+        Call, DUMMY_SIGNATURE,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
-            generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
-            signature::{self, DUMMY_SIGNATURE, Shown, proof_data},
+            generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, Generation, KernelVersion},
+            signature::{self, Shown, proof_data},
             storage::{KERNEL_SLOT, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
         },
     },

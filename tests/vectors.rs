@@ -21,16 +21,19 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
-    protocol::kernel_v2::{
-        account::{self, AccountCall, AccountSeed},
-        approval::{Approval, ApprovalRequest, EnableData},
-        blob::{self, Format, Search},
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
-        judge::{self, Facts, Key, Path, Routing, Window},
-        merkle::{self, Tree},
-        signature::{self, DUMMY_SIGNATURE, Shown},
+    protocol::{
+        DUMMY_SIGNATURE,
+        kernel_v2::{
+            account::{self, AccountCall, AccountSeed},
+            approval::{Approval, ApprovalRequest, EnableData},
+            blob::{self, Format, Search},
+            generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
+            judge::{self, Facts, Key, Path, Routing, Window},
+            merkle::{self, Tree},
+            signature::{self, Shown},
+        },
     },
     secret::Secret,
 };

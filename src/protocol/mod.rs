@@ -1,6 +1,9 @@
 //! The families of session keys, pure: no I/O, no clock, no randomness, no async.
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::{
+    hex,
+    primitives::{Address, B256, Bytes, U256},
+};
 use serde::Serialize;
 
 pub mod kernel_v2;
@@ -29,3 +32,8 @@ pub struct Step {
     pub call: String,
     pub effect: String,
 }
+
+/// A 65-byte signature for gas estimation. Well-formed, so that recovery yields some address and the real cost shows.
+pub const DUMMY_SIGNATURE: [u8; 65] = hex!(
+    "fffffffffffffffffffffffffffffff0000000000000000000000000000000007aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1c"
+);

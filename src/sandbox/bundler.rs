@@ -13,30 +13,23 @@ use super::{
     node::{self, PRIORITY_FEE, log_jsons, quantity, receipt_json},
     rpc::{Params, RpcFault, RpcResult},
 };
-use crate::erc4337::{faults::code, v06::UserOperation};
-pub(super) use crate::protocol::kernel_v2::generation::ENTRY_POINT;
+pub(super) use crate::erc4337::v06::ENTRY_POINT;
+use crate::erc4337::{
+    faults::code,
+    v06::{
+        SolUserOperation, UserOperation, UserOperationEvent, UserOperationRevertReason, handleOpsCall,
+        simulateValidationCall, validateUserOpCall,
+    },
+};
 
 sol! {
-    struct PackedOp {
-        address sender; uint256 nonce; bytes initCode; bytes callData;
-        uint256 callGasLimit; uint256 verificationGasLimit; uint256 preVerificationGas;
-        uint256 maxFeePerGas; uint256 maxPriorityFeePerGas; bytes paymasterAndData; bytes signature;
-    }
     struct ReturnInfo {
         uint256 preOpGas; uint256 prefund; bool sigFailed; uint48 validAfter; uint48 validUntil; bytes paymasterContext;
     }
     struct StakeInfo { uint256 stake; uint256 unstakeDelaySec; }
 
-    function handleOps(PackedOp[] ops, address beneficiary);
-    function simulateValidation(PackedOp op);
-    function validateUserOp(PackedOp op, bytes32 userOpHash, uint256 missingFunds);
-
     error FailedOp(uint256 opIndex, string reason);
     error ValidationResult(ReturnInfo returnInfo, StakeInfo sender, StakeInfo factory, StakeInfo paymaster);
-
-    event UserOperationEvent(bytes32 indexed userOpHash, address indexed sender, address indexed paymaster,
-        uint256 nonce, bool success, uint256 actualGasCost, uint256 actualGasUsed);
-    event UserOperationRevertReason(bytes32 indexed userOpHash, address indexed sender, uint256 nonce, bytes revertReason);
 }
 
 /// Who sends the bundles and keeps the fees: the low 20 bytes of keccak256("keyleash sandbox: Bundler").
@@ -85,38 +78,6 @@ pub(super) fn operation(params: &Params<'_>) -> Result<UserOperation, RpcFault> 
     params.read(0, "UserOperation")
 }
 
-pub(super) fn packed(op: &UserOperation) -> PackedOp {
-    PackedOp {
-        sender: op.sender,
-        nonce: op.nonce,
-        initCode: op.init_code.clone(),
-        callData: op.call_data.clone(),
-        callGasLimit: op.call_gas_limit,
-        verificationGasLimit: op.verification_gas_limit,
-        preVerificationGas: op.pre_verification_gas,
-        maxFeePerGas: op.max_fee_per_gas,
-        maxPriorityFeePerGas: op.max_priority_fee_per_gas,
-        paymasterAndData: op.paymaster_and_data.clone(),
-        signature: op.signature.clone(),
-    }
-}
-
-fn unpacked(op: PackedOp) -> UserOperation {
-    UserOperation {
-        sender: op.sender,
-        nonce: op.nonce,
-        init_code: op.initCode,
-        call_data: op.callData,
-        call_gas_limit: op.callGasLimit,
-        verification_gas_limit: op.verificationGasLimit,
-        pre_verification_gas: op.preVerificationGas,
-        max_fee_per_gas: op.maxFeePerGas,
-        max_priority_fee_per_gas: op.maxPriorityFeePerGas,
-        paymaster_and_data: op.paymasterAndData,
-        signature: op.signature,
-    }
-}
-
 // Validating
 
 /// What the EntryPoint refused, in the words and with the code of a live bundler.
@@ -142,7 +103,7 @@ fn entry_point_refusal(output: &Bytes) -> RpcFault {
 
 /// The EntryPoint's own simulation.
 fn simulate(chain: &Chain, op: &UserOperation) -> Result<ReturnInfo, RpcFault> {
-    let call = simulateValidationCall { op: packed(op) }.abi_encode();
+    let call = simulateValidationCall { userOp: op.into() }.abi_encode();
     let outcome = chain.call(&Request::to(ENTRY_POINT, call))?;
     match ValidationResult::abi_decode(&outcome.output) {
         Ok(result) => Ok(result.returnInfo),
@@ -185,7 +146,7 @@ pub(super) fn send(chain: &mut Chain, params: &Params<'_>) -> RpcResult {
     let op = operation(params)?;
     check_limits(&op)?;
     check_validation(chain, &simulate(chain, &op)?)?;
-    let bundle = handleOpsCall { ops: vec![packed(&op)], beneficiary: BUNDLER }.abi_encode();
+    let bundle = handleOpsCall { ops: vec![(&op).into()], beneficiary: BUNDLER }.abi_encode();
     let request = Request::to(ENTRY_POINT, bundle).from(BUNDLER);
     // An operation that would sink the bundle is refused; nothing is mined of it.
     let dry = chain.call(&request)?;
@@ -247,7 +208,7 @@ fn run_call(scratch: &mut Chain, op: &UserOperation) -> Result<Outcome, RpcFault
         scratch.execute(&Request::to(Address::from_slice(factory), Bytes::copy_from_slice(call)))?;
     }
     let hash = op.hash(ENTRY_POINT, scratch.chain_id());
-    let validate = validateUserOpCall { op: packed(op), userOpHash: hash, missingFunds: U256::ZERO }.abi_encode();
+    let validate = validateUserOpCall { userOp: op.into(), userOpHash: hash, missingFunds: U256::ZERO }.abi_encode();
     scratch.execute(&Request::to(op.sender, validate).from(ENTRY_POINT))?;
     if op.call_data.is_empty() {
         return Ok(Outcome { success: true, output: Bytes::new(), logs: Vec::new(), gas_used: 0, created: None });
@@ -257,7 +218,7 @@ fn run_call(scratch: &mut Chain, op: &UserOperation) -> Result<Outcome, RpcFault
 
 /// Gas units for what the EntryPoint cannot measure: the call data of the bundle (EIP-2028 prices) and the overhead.
 fn pre_verification_gas(op: &UserOperation) -> u64 {
-    let data = packed(op).abi_encode();
+    let data = SolUserOperation::from(op).abi_encode();
     let bytes: u64 = data.iter().map(|byte| if *byte == 0 { 4 } else { 16 }).sum();
     let words = u64::try_from(data.len().div_ceil(32)).unwrap_or(u64::MAX);
     // gas fields that are not filled in yet will be: five words of which some bytes are not zero
@@ -282,7 +243,7 @@ pub(super) fn by_hash(chain: &Chain, params: &Params<'_>) -> RpcResult {
     let hash = params.hash(0)?;
     let Some(transaction) = included(chain, hash) else { return Ok(Value::Null) };
     let Ok(bundle) = handleOpsCall::abi_decode(&transaction.data) else { return Ok(Value::Null) };
-    let mut ops = bundle.ops.into_iter().map(unpacked);
+    let mut ops = bundle.ops.into_iter().map(UserOperation::from);
     let Some(op) = ops.find(|op| op.hash(ENTRY_POINT, chain.chain_id()) == hash) else { return Ok(Value::Null) };
     Ok(json!({
         "userOperation": op,

@@ -13,7 +13,10 @@ use super::{
     CHAIN_ID,
     evm::{Chain, ChainError, Request},
 };
-use crate::protocol::kernel_v2::generation::{ENTRY_POINT, KERNEL_FACTORY, KernelVersion};
+use crate::{
+    erc4337::v06::ENTRY_POINT,
+    protocol::kernel_v2::generation::{KERNEL_FACTORY, KernelVersion},
+};
 
 /// The sandbox's paymaster.
 pub const SPONSOR: Address = address!("Ff233fe6F968de02FA548f571a91a92098690436");

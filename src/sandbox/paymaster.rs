@@ -13,7 +13,7 @@ use super::{
     evm::Chain,
     rpc::{Params, RpcFault, RpcResult, SERVER_ERROR},
 };
-use crate::{erc4337::v06::UserOperation, protocol::kernel_v2::signature::DUMMY_SIGNATURE};
+use crate::{erc4337::v06::UserOperation, protocol::DUMMY_SIGNATURE};
 
 /// Seconds that a sponsorship holds.
 const VALIDITY: u64 = 600;

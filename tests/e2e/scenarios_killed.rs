@@ -14,12 +14,8 @@ use std::{
 
 use alloy::sol_types::SolCall;
 use keyleash::{
-    erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        blob,
-        generation::{ENTRY_POINT, KernelVersion},
-        signature::Mode,
-    },
+    erc4337::v06::{ENTRY_POINT, UserOperation},
+    protocol::kernel_v2::{blob, generation::KernelVersion, signature::Mode},
     secret::Secret,
 };
 use serde_json::json;

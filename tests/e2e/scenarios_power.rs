@@ -7,13 +7,13 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
         Call,
         kernel_v2::{
             account::{AccountCall, selector, setDefaultValidatorCall, setExecutionCall},
             approval::ApprovalRequest,
-            generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+            generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         },
     },
 };

@@ -7,9 +7,12 @@ use std::sync::{
 };
 
 use alloy::sol_types::{SolCall, SolValue};
-use keyleash::protocol::kernel_v2::{
-    generation::{ENTRY_POINT, Generation, KernelVersion},
-    signature::{Mode, Shown},
+use keyleash::{
+    erc4337::v06::ENTRY_POINT,
+    protocol::kernel_v2::{
+        generation::{Generation, KernelVersion},
+        signature::{Mode, Shown},
+    },
 };
 use serde_json::{Value, json};
 

@@ -14,9 +14,12 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use keyleash::protocol::kernel_v2::{
-    generation::{ENTRY_POINT, Generation, KernelVersion},
-    signature::{Mode, Shown},
+use keyleash::{
+    erc4337::v06::ENTRY_POINT,
+    protocol::kernel_v2::{
+        generation::{Generation, KernelVersion},
+        signature::{Mode, Shown},
+    },
 };
 use serde_json::{Value, json};
 

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, thread, time::Duration};
 
 use alloy::primitives::U256;
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::kernel_v2::{
-        generation::{ENTRY_POINT, Generation, KernelVersion},
+        generation::{Generation, KernelVersion},
         signature::{Mode, Shown},
     },
 };

@@ -6,14 +6,14 @@ use alloy::{
     sol_types::{SolCall, SolError, SolValue},
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed},
             approval::{Approval, ApprovalRequest, EnableData},
-            generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+            generation::{Generation, KERNEL_FACTORY, KernelVersion},
             signature::{Shown, proof_data},
         },
     },

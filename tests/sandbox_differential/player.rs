@@ -5,14 +5,14 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
-            generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+            generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
             signature::{self, Shown},
         },
     },

@@ -7,12 +7,12 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Permission, Scope},
     protocol::kernel_v2::{
         account::{AccountCall, AccountSeed, IMPLEMENTATION_SLOT, selector},
         approval::Approval,
-        generation::{ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+        generation::{Generation, KERNEL_FACTORY, KernelVersion},
         merkle::Tree,
     },
     sandbox::{CHAIN_ID, contracts::SPONSOR, evm::Request},

@@ -5,14 +5,14 @@ use alloy::{
     sol_types::{SolCall, SolValue},
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{ANY_PAYMASTER, Permission},
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed, selector},
             approval::Approval,
-            generation::{ECDSA_VALIDATOR, ENTRY_POINT, KERNEL_FACTORY, KernelVersion},
+            generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion},
         },
     },
     sandbox::{

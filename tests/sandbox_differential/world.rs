@@ -10,10 +10,10 @@ use alloy::{
     sol_types::{SolCall, SolError, SolEvent, SolValue},
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::kernel_v2::{
         account::AccountSeed,
-        generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+        generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, Generation, KernelVersion},
     },
     sandbox::{
         CHAIN_ID,

@@ -13,16 +13,14 @@ use alloy::{
 };
 use keyleash::sandbox::contracts;
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::Scope,
     protocol::{
         Call,
         kernel_v2::{
             account::{self, AccountCall, AccountSeed},
             approval::{Approval, ApprovalRequest, EnableData},
-            generation::{
-                DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion,
-            },
+            generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
             signature,
         },
     },

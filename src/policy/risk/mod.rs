@@ -27,9 +27,10 @@ use super::scope::{ANY_PAYMASTER, ANY_TARGET, Operation, Scope};
 use super::sentence;
 use crate::{
     abi::Function,
+    erc4337::v06::ENTRY_POINT,
     protocol::kernel_v2::{
         account::selector,
-        generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+        generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
     },
 };
 use arguments::Reading;

@@ -7,7 +7,7 @@ use alloy::{
 };
 
 use super::generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion};
-use crate::{erc4337::v06::UserOperation, protocol::Call};
+use crate::protocol::Call;
 
 /// ERC-1967 implementation slot.
 pub const IMPLEMENTATION_SLOT: B256 = b256!("360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc");
@@ -31,14 +31,6 @@ sol! {
     function setDefaultValidator(address defaultValidator, bytes data);
     function upgradeTo(address implementation);
     function disableMode(bytes4 mode);
-
-    struct SolUserOperation {
-        address sender; uint256 nonce; bytes initCode; bytes callData;
-        uint256 callGasLimit; uint256 verificationGasLimit; uint256 preVerificationGas;
-        uint256 maxFeePerGas; uint256 maxPriorityFeePerGas; bytes paymasterAndData; bytes signature;
-    }
-    function handleOps(SolUserOperation[] ops, address beneficiary);
-    function validateUserOp(SolUserOperation userOp, bytes32 userOpHash, uint256 missingFunds) returns (uint256);
 
     function enable(bytes enableData);
     function disable(bytes data);
@@ -320,33 +312,6 @@ pub fn close_route(selector: Selector, owner: Address) -> Bytes {
 pub fn restore_default_validator(owner: Address) -> Bytes {
     let data = Bytes::copy_from_slice(owner.as_slice());
     setDefaultValidatorCall { defaultValidator: ECDSA_VALIDATOR, data }.abi_encode().into()
-}
-
-/// `validateUserOp(userOp, hash, 0)`, as the EntryPoint calls the account: what it answers is the account's own verdict.
-pub fn validate_user_op(user_op: &UserOperation, hash: B256) -> Bytes {
-    validateUserOpCall { userOp: packed(user_op), userOpHash: hash, missingFunds: U256::ZERO }.abi_encode().into()
-}
-
-/// `EntryPoint.handleOps([userOp], beneficiary)`: what a bundler does, and anybody may.
-pub fn handle_ops(user_op: &UserOperation, beneficiary: Address) -> Bytes {
-    handleOpsCall { ops: vec![packed(user_op)], beneficiary }.abi_encode().into()
-}
-
-fn packed(user_op: &UserOperation) -> SolUserOperation {
-    let u = user_op.clone();
-    SolUserOperation {
-        sender: u.sender,
-        nonce: u.nonce,
-        initCode: u.init_code,
-        callData: u.call_data,
-        callGasLimit: u.call_gas_limit,
-        verificationGasLimit: u.verification_gas_limit,
-        preVerificationGas: u.pre_verification_gas,
-        maxFeePerGas: u.max_fee_per_gas,
-        maxPriorityFeePerGas: u.max_priority_fee_per_gas,
-        paymasterAndData: u.paymaster_and_data,
-        signature: u.signature,
-    }
 }
 
 /// Storage key of a permission's run counter: `keccak256(uint256 sessionNonce ‖ uint32 index)` per account (docs/kernel-v2.md#run-limits).

@@ -3,7 +3,6 @@
 use alloy::primitives::{Address, B256, address, b256};
 use serde::{Deserialize, Serialize};
 
-pub const ENTRY_POINT: Address = address!("5FF137D4b0FDCD49DcA30c7CF57E578a026d2789");
 pub const KERNEL_FACTORY: Address = address!("5de4839a76cf55d0c90e2061ef4386d962E15ae3");
 pub const ECDSA_VALIDATOR: Address = address!("d9AB5096a832b9ce79914329DAEE236f8Eea0390");
 pub const DETERMINISTIC_DEPLOYER: Address = address!("4e59b44847b379578588920ca78fbf26c0b4956c");

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     account::{AccountCall, Arguments, selector},
     approval::{ENABLE_DATA_LEN, EnableData, recover},
-    generation::{ENTRY_POINT, Generation},
+    generation::Generation,
 };
+use crate::erc4337::v06::ENTRY_POINT;
 use crate::erc4337::v06::UserOperation;
 use crate::policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule};
 use crate::protocol::Call;

@@ -4,10 +4,10 @@ use alloy::primitives::{Address, B256, Bytes, Selector};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::{AccountCall, enable_key, selector, validate_user_op},
+    account::{AccountCall, enable_key, selector},
     approval::{Approval, ApprovalRequest, EnableData},
-    generation::{ENTRY_POINT, Generation},
-    signature::{self, DUMMY_SIGNATURE},
+    generation::Generation,
+    signature,
     snapshot::Snapshot,
     status::may_return,
     witness::witness,
@@ -17,6 +17,10 @@ use crate::{
     erc4337::v06::UserOperation,
     policy::sentence,
     protocol::probe::{Probe, Waited},
+};
+use crate::{
+    erc4337::v06::{ENTRY_POINT, validate_user_op},
+    protocol::DUMMY_SIGNATURE,
 };
 
 /// What is tried: an approval on record, or what a validator holds and nobody here has the approval of.

@@ -66,11 +66,6 @@ pub fn normalized(signature: &[u8]) -> Result<[u8; 65], SignatureError> {
     Ok(out)
 }
 
-/// A 65-byte signature for gas estimation. Well-formed, so that recovery yields some address and the real cost shows.
-pub const DUMMY_SIGNATURE: [u8; 65] = hex!(
-    "fffffffffffffffffffffffffffffff0000000000000000000000000000000007aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1c"
-);
-
 /// Which validator judges the operation: the first four bytes of the signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

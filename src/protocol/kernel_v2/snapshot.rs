@@ -10,11 +10,12 @@ use alloy::{
 use super::{
     account::{IMPLEMENTATION_SLOT, PROXY_CODE_HASH, execution_status_key, selector},
     approval::EnableData,
-    generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KernelVersion},
+    generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
     judge::{self, ExecutionStatus, Routing, Window},
     revocation::{Nonces, SESSION_MODES},
     storage::{KERNEL_SLOT, SESSION_WORDS, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
 };
+use crate::erc4337::v06::ENTRY_POINT;
 use crate::policy::scope::Scope;
 use crate::protocol::query::{Answers, Query, Unread};
 

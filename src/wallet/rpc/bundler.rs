@@ -10,7 +10,6 @@ use std::{
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
-    sol,
     sol_types::SolEvent,
 };
 use serde_json::{Value, json};
@@ -23,15 +22,9 @@ use super::{
 };
 use crate::erc4337::{
     faults::{self, Fault, Revert},
-    v06::UserOperation,
+    v06::{UserOperation, UserOperationEvent, UserOperationRevertReason},
 };
 use crate::protocol::query::Log;
-
-sol! {
-    event UserOperationEvent(bytes32 indexed userOpHash, address indexed sender, address indexed paymaster,
-        uint256 nonce, bool success, uint256 actualGasCost, uint256 actualGasUsed);
-    event UserOperationRevertReason(bytes32 indexed userOpHash, address indexed sender, uint256 nonce, bytes revertReason);
-}
 
 /// Gas units, as a bundler or paymaster proposes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -374,7 +367,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        protocol::kernel_v2::generation::ENTRY_POINT,
+        erc4337::v06::ENTRY_POINT,
         wallet::rpc::{
             http::{Http, Patience},
             stub_server::{Canned, Reply, StubServer, canned, canned_alone, result, unknown_method},

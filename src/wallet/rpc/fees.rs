@@ -381,7 +381,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        protocol::kernel_v2::generation::ENTRY_POINT,
+        erc4337::v06::ENTRY_POINT,
         wallet::{
             coin::Coin,
             rpc::stub_server::{Canned, canned, unknown_method},

@@ -24,8 +24,7 @@ use super::{
 };
 use crate::protocol::query::LogQuery;
 use crate::{
-    erc4337::v06::UserOperation,
-    protocol::kernel_v2::generation::ENTRY_POINT,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     wallet::coin::{Coin, Limit},
 };
 

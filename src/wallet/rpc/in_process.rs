@@ -253,13 +253,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        erc4337::v06::UserOperation,
+        erc4337::v06::{ENTRY_POINT, UserOperation},
         protocol::{
-            Call as InnerCall,
+            Call as InnerCall, DUMMY_SIGNATURE,
             kernel_v2::{
                 account::{AccountCall, AccountSeed},
-                generation::{ENTRY_POINT, KernelVersion},
-                signature::{self, DUMMY_SIGNATURE},
+                generation::KernelVersion,
+                signature,
                 snapshot::{Moment, SnapshotRequest},
             },
             query::LogQuery,

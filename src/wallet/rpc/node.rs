@@ -22,11 +22,8 @@ use super::{
     transport::{Answers, Call, ChainError, Endpoint, RpcError, is_rate_limit},
 };
 use crate::{
-    erc4337::faults::Fault,
-    protocol::{
-        kernel_v2::generation::ENTRY_POINT,
-        query::{self, Log, LogQuery, Query, Read, Unread},
-    },
+    erc4337::{faults::Fault, v06::ENTRY_POINT},
+    protocol::query::{self, Log, LogQuery, Query, Read, Unread},
 };
 
 sol! {

@@ -14,7 +14,7 @@ use super::{
     fees::{FeeCeiling, Fees},
     transport::{Call, ChainError, Endpoint},
 };
-use crate::{erc4337::v06::UserOperation, protocol::kernel_v2::generation::ENTRY_POINT};
+use crate::erc4337::v06::{ENTRY_POINT, UserOperation};
 
 /// Most bytes of `paymasterAndData`: an address, a window and a signature take some 200.
 const MAX_PAYMASTER_DATA: usize = 4 * 1024;
@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        protocol::kernel_v2::generation::ENTRY_POINT,
+        erc4337::v06::ENTRY_POINT,
         wallet::{
             coin::{Coin, Limit},
             rpc::{

@@ -16,7 +16,7 @@ use crate::wallet::{
     sandbox_profile,
     usecase::network::{clear_text, in_the_clear},
 };
-use crate::{protocol::kernel_v2::generation::ENTRY_POINT, sandbox::CHAIN_ID};
+use crate::{erc4337::v06::ENTRY_POINT, sandbox::CHAIN_ID};
 
 /// The clients of one network, after its chain id was checked. Cheap to clone; clones share connections, and what was learned of
 /// each endpoint.

@@ -17,10 +17,7 @@ use tokio::time::sleep;
 
 use super::{refused, transaction::Landed};
 use crate::{
-    erc4337::{faults::Fault, v06::UserOperation},
-    protocol::kernel_v2::{account::handle_ops, generation::ENTRY_POINT, signature::DUMMY_SIGNATURE},
-};
-use crate::{
+    erc4337::v06::UserOperationEvent,
     protocol::query::LogQuery,
     wallet::{
         Wallet,
@@ -30,7 +27,7 @@ use crate::{
         records::model::{Carrier, Operation, Progress, Purpose, SignedTransaction},
         rpc::{
             At, CallRequest, ChainError, DEAR_GAS, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
-            bundler::{Bundler, Included, UserOperationEvent},
+            bundler::{Bundler, Included},
             check_data, first_nonce,
             node::{Purse, Receipt},
             outcome_in, quote,
@@ -41,6 +38,13 @@ use crate::{
             proof::{Proof, Watched, planned_at},
         },
     },
+};
+use crate::{
+    erc4337::{
+        faults::Fault,
+        v06::{ENTRY_POINT, UserOperation, handle_ops},
+    },
+    protocol::DUMMY_SIGNATURE,
 };
 
 /// How long a sent operation is followed before the wait is left to `status`.

@@ -19,11 +19,10 @@ use crate::wallet::{
     rpc::{At, CallRequest, first_nonce, services::Services},
 };
 use crate::{
-    erc4337::v06::UserOperation,
-    protocol::kernel_v2::{
-        account::{AccountCall, handle_ops},
-        generation::ENTRY_POINT,
-        signature::{self, DUMMY_SIGNATURE},
+    erc4337::v06::{ENTRY_POINT, UserOperation, handle_ops},
+    protocol::{
+        DUMMY_SIGNATURE,
+        kernel_v2::{account::AccountCall, signature},
     },
 };
 

@@ -15,8 +15,9 @@ use crate::wallet::{
     sandbox_profile,
 };
 use crate::{
+    erc4337::v06::ENTRY_POINT,
     policy::sentence,
-    protocol::kernel_v2::generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation, KERNEL_FACTORY, KernelVersion},
+    protocol::kernel_v2::generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
     sandbox::CHAIN_ID,
     text::clean,
 };

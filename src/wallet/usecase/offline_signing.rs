@@ -26,13 +26,13 @@ use crate::wallet::{
     },
 };
 use crate::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
         Call,
         kernel_v2::{
             account::AccountCall,
             approval::recover,
-            generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},
+            generation::{ECDSA_VALIDATOR, Generation},
             revocation, signature,
         },
     },

@@ -13,15 +13,6 @@ use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
 use super::second_node::{Replays, SecondNode, SecondView};
-use crate::protocol::{
-    kernel_v2::{
-        generation::ENTRY_POINT,
-        probe::{Before, Subject},
-        revocation::SESSION_MODES,
-        snapshot::Snapshot,
-    },
-    probe::{Probe, ProbeResult, Waited},
-};
 use crate::wallet::rpc::services::Services;
 use crate::wallet::{
     Wallet,
@@ -31,6 +22,17 @@ use crate::wallet::{
     records::model::{Account, Carrier},
     rpc::{At, CallRequest, outcome_in},
     submit::operation::OperationOutcome,
+};
+use crate::{
+    erc4337::v06::ENTRY_POINT,
+    protocol::{
+        kernel_v2::{
+            probe::{Before, Subject},
+            revocation::SESSION_MODES,
+            snapshot::Snapshot,
+        },
+        probe::{Probe, ProbeResult, Waited},
+    },
 };
 
 pub use crate::protocol::kernel_v2::probe::Evidence;

@@ -5,10 +5,13 @@ use alloy::{
     sol,
     sol_types::{Revert, SolCall, SolError, SolValue},
 };
-use keyleash::protocol::kernel_v2::{
-    account::IMPLEMENTATION_SLOT,
-    approval::EnableData,
-    generation::{ECDSA_VALIDATOR, ENTRY_POINT, Generation},
+use keyleash::{
+    erc4337::v06::ENTRY_POINT,
+    protocol::kernel_v2::{
+        account::IMPLEMENTATION_SLOT,
+        approval::EnableData,
+        generation::{ECDSA_VALIDATOR, Generation},
+    },
 };
 use serde_json::{Value, json};
 

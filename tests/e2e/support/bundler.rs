@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::{B256, U256};
-use keyleash::{erc4337::v06::UserOperation, protocol::kernel_v2::generation::ENTRY_POINT};
+use keyleash::erc4337::v06::{ENTRY_POINT, UserOperation};
 use serde_json::{Value, json};
 
 use super::{

@@ -10,7 +10,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolValue},
 };
-use keyleash::{erc4337::v06::UserOperation, protocol::kernel_v2::generation::ENTRY_POINT};
+use keyleash::erc4337::v06::{ENTRY_POINT, UserOperation};
 use serde_json::{Value, json};
 
 use super::{

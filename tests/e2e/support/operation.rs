@@ -7,12 +7,11 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
         Call,
         kernel_v2::{
             account::AccountCall,
-            generation::ENTRY_POINT,
             signature::{self, Mode, Shown},
         },
     },

@@ -9,8 +9,8 @@ use alloy::{
     sol_types::{SolCall, SolValue},
 };
 use keyleash::{
-    erc4337::v06::UserOperation,
-    protocol::kernel_v2::{generation::ENTRY_POINT, signature::DUMMY_SIGNATURE},
+    erc4337::v06::{ENTRY_POINT, UserOperation},
+    protocol::DUMMY_SIGNATURE,
 };
 use serde_json::{Map, Value, json};
 

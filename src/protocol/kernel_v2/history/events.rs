@@ -13,17 +13,14 @@ use super::{
     operations,
 };
 use crate::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{AccountDeployed, ENTRY_POINT, UserOperation, UserOperationEvent},
     protocol::{
-        kernel_v2::generation::{ECDSA_VALIDATOR, ENTRY_POINT},
+        kernel_v2::generation::ECDSA_VALIDATOR,
         query::{Log, LogQuery},
     },
 };
 
 sol! {
-    event UserOperationEvent(bytes32 indexed userOpHash, address indexed sender, address indexed paymaster, uint256 nonce,
-        bool success, uint256 actualGasCost, uint256 actualGasUsed);
-    event AccountDeployed(bytes32 indexed userOpHash, address indexed sender, address factory, address paymaster);
     event ExecutionChanged(bytes4 indexed selector, address indexed executor, address indexed validator);
     event Upgraded(address indexed implementation);
     event DefaultValidatorChanged(address indexed oldValidator, address indexed newValidator);

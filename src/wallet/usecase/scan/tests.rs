@@ -24,15 +24,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    erc4337::v06::UserOperation,
+    erc4337::v06::{ENTRY_POINT, UserOperation, UserOperationEvent},
     policy::scope::{ExecutionRule, Operation, Permission},
     protocol::{
         Call as AccountsCall,
         kernel_v2::{
             account::{AccountCall, AccountSeed, disable_key, enable_key, selector, set_execution},
             approval::{Approval, ApprovalRequest},
-            generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, ENTRY_POINT},
-            history::events::UserOperationEvent,
+            generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR},
             signature,
             snapshot::SnapshotRequest,
         },
