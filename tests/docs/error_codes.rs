@@ -22,7 +22,7 @@ const COMPUTED: [(&str, &str, &str, &str); 6] = [
     ("format!(vault.{},error.code())", "vault.", "VaultError", "code"),
     ("format!(chain.{},error.code())", "chain.", "ChainError", "code"),
     ("dear.code()", "", "TooDear", "code"),
-    ("denied.reason.code()", "", "Reason", "code"),
+    ("reason", "", "Reason", "code"),
     ("code", "", "Fault", "denial"),
     ("code", "", "", ""),
 ];

@@ -1,7 +1,6 @@
 //! Everything that the holder of an approval can try, and what the account's state says of it.
 
 use alloy::primitives::{Address, B256, Bytes, Selector};
-use serde::{Deserialize, Serialize};
 
 use super::{
     account::{AccountCall, enable_key, selector},
@@ -44,10 +43,8 @@ pub struct Before {
 }
 
 /// What the validator says of a key's address, as a proof keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
-    /// What the validator stores for the key's address: nothing after `disable`. An invalidation leaves it there, under a nonce
-    /// that is invalid.
     pub session_data: Option<EnableData>,
     pub last_nonce: String,
     pub invalid_nonce: String,

@@ -27,7 +27,8 @@ use crate::{
     erc4337::v06::ENTRY_POINT,
     protocol::{
         kernel_v2::{
-            probe::{Before, Subject},
+            approval::EnableData,
+            probe::{Before, Evidence, Subject},
             revocation::SESSION_MODES,
             snapshot::Snapshot,
         },
@@ -35,16 +36,17 @@ use crate::{
     },
 };
 
-pub use crate::protocol::kernel_v2::probe::Evidence;
-
 /// Evidence that a key can do nothing any more, read from the chain after the fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     pub key_id: String,
     pub block: u64,
     pub transaction_hash: B256,
-    #[serde(flatten)]
-    pub evidence: Evidence,
+    /// What the validator stores for the key's address: nothing after `disable`. An invalidation leaves it there, under a nonce
+    /// that is invalid.
+    pub session_data: Option<EnableData>,
+    pub last_nonce: String,
+    pub invalid_nonce: String,
     /// The refusals that the key's own approvals get now.
     pub replay: String,
     /// What the same attempts were answered before.
@@ -614,7 +616,9 @@ fn prove(
         Error::failed("revoke.not_proven", format!("the revocation of {} was mined, but {what}", target.label))
             .hint(NEEDS)
     };
-    let Some(evidence) = target.subjects.first().map(|subject| subject.evidence(picture)) else {
+    let Some(Evidence { session_data, last_nonce, invalid_nonce }) =
+        target.subjects.first().map(|subject| subject.evidence(picture))
+    else {
         return Err(not_proven("there was no approval of it to try before and after".into()));
     };
     if target.subjects.len() != controls.len() {
@@ -667,7 +671,9 @@ fn prove(
         key_id: target.id.clone(),
         block: picture.block,
         transaction_hash: mined.transaction,
-        evidence,
+        session_data,
+        last_nonce,
+        invalid_nonce,
         replay: grouped(tries.iter().map(|tried| (after(tried), tried.attempt.as_str()))),
         before: grouped(tries.iter().map(|tried| (tried.before.clone(), tried.attempt.as_str()))),
         before_block: controls.iter().map(|c| c.before.block).min().unwrap_or_default(),
@@ -704,7 +710,6 @@ mod tests {
     use crate::{
         erc4337::faults::Fault,
         protocol::kernel_v2::{
-            approval::EnableData,
             generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
             revocation::Nonces,
         },
@@ -722,6 +727,21 @@ mod tests {
         assert!(proof.can_return);
         assert_eq!(proof.ground, Ground::default());
         assert_eq!(proof.ground.words(7), "which node told it is not on record");
+        let again: Proof = serde_json::from_str(&serde_json::to_string(&proof).unwrap()).unwrap();
+        assert_eq!(again, proof);
+    }
+
+    #[test]
+    fn k5_a_proof_with_what_the_validator_still_stores_is_read_back_as_it_was_written() {
+        let enable = EnableData {
+            session_key: Address::repeat_byte(2),
+            merkle_root: B256::repeat_byte(1),
+            valid_after: 0,
+            valid_until: 0,
+            paymaster: Address::ZERO,
+            nonce: u128::MAX,
+        };
+        let proof = Proof { session_data: Some(enable), ..serde_json::from_str(OLD).unwrap() };
         let again: Proof = serde_json::from_str(&serde_json::to_string(&proof).unwrap()).unwrap();
         assert_eq!(again, proof);
     }

@@ -456,7 +456,9 @@ fn denial(key: &Key, refused: Refused) -> Error {
             Error::failed("account.kernel", "the account's Kernel version is not known, so the approval cannot be used")
         }
         Refused::NoProof => Error::failed("key.proof", "the permission to show is not in the key's scope"),
-        Refused::Denied { code, message } => Error::new(Class::Denied, code, format!("{}: {message}", key.label))
-            .hint("nothing was sent; `keyleash key show` says what the key may do"),
+        Refused::Denied { code: reason, message } => {
+            Error::new(Class::Denied, reason, format!("{}: {message}", key.label))
+                .hint("nothing was sent; `keyleash key show` says what the key may do")
+        }
     }
 }
