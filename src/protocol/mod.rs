@@ -2,6 +2,7 @@
 
 use alloy::primitives::B256;
 
+pub mod family;
 pub mod kernel_v2;
 pub mod query;
 pub mod status;
