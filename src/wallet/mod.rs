@@ -18,10 +18,6 @@ pub mod submit;
 mod tests;
 pub mod usecase;
 mod vault;
-// Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
-#[cfg(test)]
-#[path = "vault/tests.rs"]
-mod vault_tests;
 
 use std::{
     collections::BTreeMap,

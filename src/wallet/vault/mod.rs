@@ -23,6 +23,8 @@ mod private_files;
 mod sealed;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod upkeep;
 
 use std::{fmt, path::Path, str::FromStr};

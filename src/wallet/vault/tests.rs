@@ -1,4 +1,7 @@
-//! The vault as a whole, on sealed files. tests/vault_keyring puts it to a real keyring, kill -9 and other programs.
+//! The vault as a whole, on sealed files. `real_world` puts it to a real keyring, kill -9 and other programs.
+
+#[cfg(target_os = "linux")]
+mod real_world;
 
 use std::{
     fmt, fs,
@@ -13,7 +16,7 @@ use std::{
 use alloy::primitives::{Address, address};
 use zeroize::Zeroizing;
 
-use super::vault::{
+use super::{
     import,
     upkeep::{Finding, Verdict},
     *,
@@ -571,7 +574,7 @@ fn two_processes_and_many_threads_lose_nothing() {
         return;
     }
     let home = home();
-    let name = "wallet::vault_tests::two_processes_and_many_threads_lose_nothing";
+    let name = "wallet::vault::tests::two_processes_and_many_threads_lose_nothing";
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env("KEYLEASH_TEST_WRITER", home.path())
