@@ -7,6 +7,7 @@
 pub mod coin;
 pub mod demo;
 pub mod error;
+mod files;
 pub mod home;
 pub mod policy;
 pub mod records;
@@ -97,7 +98,7 @@ impl Wallet {
 
     fn open_with(home: Home, config: Config, passphrase: PassphraseSource) -> Result<Self> {
         let records = home.records_file();
-        match home::private_file(&records) {
+        match files::open(&records) {
             // It is there, and cannot be written to: whether it can be read is seen next.
             Err(_) if records.is_file() => {}
             made => drop(made.map_err(|e| home::io_error("open", &records, &e))?),

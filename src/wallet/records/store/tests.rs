@@ -16,7 +16,7 @@ use crate::{
         permission::Scope,
     },
     wallet::{
-        home::private_file,
+        files,
         records::model::{Carrier, Extent, Origin, Progress, Purpose, Seed, SignedTransaction},
         vault::SecretId,
     },
@@ -32,7 +32,7 @@ struct Records {
 
 fn records() -> Records {
     let folder = tempfile::tempdir().unwrap();
-    private_file(&folder.path().join("records.db")).unwrap();
+    files::open(&folder.path().join("records.db")).unwrap();
     Records { store: Store::open(&folder.path().join("records.db")).unwrap(), folder }
 }
 
@@ -344,7 +344,7 @@ fn records_of_a_newer_version_are_left_alone() {
 fn records_of(version: usize) -> (TempDir, [Key; 2], ApprovalRecord) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.db");
-    private_file(&path).unwrap();
+    files::open(&path).unwrap();
     let mut connection = Connection::open(path).unwrap();
     let keys = [key("a"), under("main2", key("b"))];
     let approval = approval(&keys[1], 1);
