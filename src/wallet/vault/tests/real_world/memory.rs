@@ -6,6 +6,8 @@ use std::{fs, io, os::unix::fs::FileExt, path::Path};
 use alloy::primitives::B256;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::wallet::submit::signer;
+
 use super::{
     ANVIL_0, ID, OTHER_ID,
     desktop::Desktop,
@@ -69,7 +71,9 @@ pub fn scan(vault: &Vault, in_files: &Vault, home: &Path, how: &str) -> Result<S
         }
         other => panic!("no such use: {other}"),
     };
-    secret.sign_hash(B256::repeat_byte(1)).unwrap();
+    // As use-cases sign: a future is one more place that a copy could stay in.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(signer::sign_operation(&secret, B256::repeat_byte(1))).unwrap();
     let alive = {
         // One of each kind, to show that they would be seen.
         let _hex = secret.to_hex();
