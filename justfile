@@ -17,9 +17,9 @@ e2e *ARGS:
     tests/e2e/setup
     cargo test --locked --test e2e {{ARGS}}
 
-# Pictures of screens and the JSON of every command, written anew: read the diff before it is committed.
+# Pictures of screens, help and manual, and the JSON of every command, written anew: read the diff before it is committed.
 snapshots:
-    INSTA_UPDATE=always cargo test --locked --lib tui
+    INSTA_UPDATE=always cargo test --locked --lib -- tui cli::man
     KEYLEASH_RECORD=1 cargo test --locked --test json_contract --test docs
 
 # The figures of the README.

@@ -16,6 +16,9 @@
 pub mod abi;
 pub mod cli;
 pub mod erc4337;
+#[cfg(test)]
+#[path = "../tests/support/mutate.rs"]
+mod mutate;
 pub mod policy;
 pub mod protocol;
 pub mod sandbox;

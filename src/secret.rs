@@ -1,9 +1,12 @@
 //! The one type that holds a private key: move-only, wiped on drop, without Debug, Clone, Display or Serialize.
 
 use alloy::{
-    primitives::{Address, B256, eip191_hash_message},
-    signers::{SignerSync, local::PrivateKeySigner},
+    consensus::SignableTransaction,
+    network::TxSigner,
+    primitives::{Address, B256, ChainId, Signature, eip191_hash_message},
+    signers::{Signer, SignerSync, local::PrivateKeySigner},
 };
+use async_trait::async_trait;
 use zeroize::{Zeroize, Zeroizing};
 
 /// A secp256k1 private key of 32 bytes, known to be valid.
@@ -79,12 +82,16 @@ impl Secret {
 
     /// Signs a 32-byte hash as it is (EIP-712 digests): `r ‖ s ‖ v`, v 27 or 28, s in the lower half.
     pub fn sign_hash(&self, hash: B256) -> Result<[u8; 65], alloy::signers::Error> {
-        self.with_signer(|signer| signer.sign_hash_sync(&hash)).map(|s| s.as_bytes())
+        self.signature(&hash).map(|s| s.as_bytes())
     }
 
     /// Signs a 32-byte hash as an EIP-191 personal message.
     pub fn sign_message_hash(&self, hash: B256) -> Result<[u8; 65], alloy::signers::Error> {
         self.sign_hash(eip191_hash_message(hash))
+    }
+
+    fn signature(&self, hash: &B256) -> alloy::signers::Result<Signature> {
+        self.with_signer(|signer| signer.sign_hash_sync(hash))
     }
 
     /// Builds a signer for one use. It wipes itself on drop, and is never stored: a moved signer leaves copies behind
@@ -95,6 +102,39 @@ impl Secret {
             // Checked when the Secret was made.
             Err(_) => unreachable!("a Secret holds a valid key"),
         }
+    }
+}
+
+/// Everything else that alloy's traits offer comes down to the hash. Nothing waits, so no signer outlives a call.
+#[async_trait]
+impl Signer for Secret {
+    async fn sign_hash(&self, hash: &B256) -> alloy::signers::Result<Signature> {
+        self.signature(hash)
+    }
+
+    fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Transactions come with theirs.
+    fn chain_id(&self) -> Option<ChainId> {
+        None
+    }
+
+    fn set_chain_id(&mut self, _: Option<ChainId>) {}
+}
+
+#[async_trait]
+impl TxSigner<Signature> for Secret {
+    fn address(&self) -> Address {
+        self.address
+    }
+
+    async fn sign_transaction(
+        &self,
+        transaction: &mut dyn SignableTransaction<Signature>,
+    ) -> alloy::signers::Result<Signature> {
+        self.signature(&transaction.signature_hash())
     }
 }
 

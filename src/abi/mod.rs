@@ -2,6 +2,9 @@
 //!
 //! Everything read here comes from outside (a paste, a file, an explorer), so it is bounded in size, depth and count,
 //! and the selector is always computed from the types, never taken from the source.
+//!
+//! Values are encoded by alloy; types and their reading are our own, because conditions need in one place what alloy's types keep apart: the word
+//! that each argument stands in, the names inside tuples, and how much an array multiplies out to.
 
 mod calldata;
 mod json;

@@ -95,7 +95,63 @@ const HELP: &str = "help";
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    /// What a person reads about every command: a change of it is looked at.
+    #[test]
+    fn help_and_manual_are_those_that_were_looked_at() {
+        let mut program = Cli::command().term_width(100);
+        program.build();
+        let mut help = program.render_long_help().to_string();
+        let mut commands = Vec::new();
+        every(&program, &mut commands);
+        for command in commands {
+            let name = command.get_bin_name().unwrap();
+            // What every command takes is said once.
+            let mut own = command.clone().mut_args(|argument| {
+                let everywhere = argument.is_global_set();
+                argument.hide(everywhere)
+            });
+            help += &format!("\n=== {name}\n\n{}", own.render_long_help());
+        }
+        insta::assert_snapshot!("help", help);
+        insta::assert_snapshot!("manual", page().unwrap().replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+    }
+
+    /// The words of a line as a shell takes them, as far as the README goes: double quotes, and comments.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
+        for c in line.chars() {
+            match c {
+                '"' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                '#' if word.is_none() && !quoted => break,
+                c if c.is_whitespace() && !quoted => words.extend(word.take()),
+                c => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    /// They need a live network, so they are not run; what they call exists.
+    #[test]
+    fn every_command_of_the_readme_is_one() {
+        let readme = include_str!("../../README.md").replace("\\\n", " ");
+        let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let lines: Vec<&str> = blocks.flat_map(str::lines).filter(|line| line.starts_with("keyleash ")).collect();
+        assert!(lines.len() > 12, "{lines:?}");
+        for line in lines {
+            let line = line.replace("0xTHE_BOTS_ADDRESS", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
+            if let Err(error) = Cli::try_parse_from(words(&line)) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
 
     fn every<'a>(command: &'a Command, found: &mut Vec<&'a Command>) {
         for further in command.get_subcommands().filter(|c| c.get_name() != "help") {

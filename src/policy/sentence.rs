@@ -2,9 +2,8 @@
 //!
 //! The sentences say what the deployed contracts do, not what field names promise (docs/kernel-v2.md#permissions).
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use alloy::primitives::{Address, B256, Selector, U256, utils::format_units};
+use jiff::{SignedDuration, civil};
 use thiserror::Error;
 
 use super::condition::{ReadBack, read_back};
@@ -113,6 +112,7 @@ const DAY: u64 = 24 * HOUR;
 const LIKELY_MILLISECONDS: u64 = 100_000_000_000;
 /// 9999-12-31T23:59:59Z, the last second RFC 3339 can write.
 const LAST_RFC3339_SECOND: u64 = 253_402_300_799;
+const EPOCH: civil::DateTime = civil::date(1970, 1, 1).at(0, 0, 0, 0);
 
 /// Why a text is no length of time.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -230,9 +230,20 @@ pub fn parse_time(text: &str) -> Result<u64, TimeError> {
     if date_time.contains('.') {
         return Err(TimeError::Fraction(shown()));
     }
-    let utc = humantime::parse_rfc3339_weak(date_time).map_err(|_| TimeError::NotATime(shown()))?;
-    let seconds = utc.duration_since(UNIX_EPOCH).map_err(|_| TimeError::TooEarly(shown()))?.as_secs();
-    seconds.checked_add_signed(-offset).ok_or_else(|| TimeError::TooEarly(shown()))
+    let date_time = date_and_time(date_time).ok_or_else(|| TimeError::NotATime(shown()))?;
+    let seconds = date_time.duration_since(EPOCH).as_secs().saturating_sub(offset);
+    u64::try_from(seconds).map_err(|_| TimeError::TooEarly(shown()))
+}
+
+/// What RFC 3339 has before the offset: no digit less, and none of the other forms that ISO 8601 knows.
+fn date_and_time(text: &str) -> Option<civil::DateTime> {
+    const SHAPE: &str = "0000-00-00T00:00:00";
+    let fits = |(byte, shape): (u8, u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b' '),
+        other => byte == other,
+    };
+    (text.len() == SHAPE.len() && text.bytes().zip(SHAPE.bytes()).all(fits)).then(|| text.parse().ok()).flatten()
 }
 
 /// Takes `Z` or `+hh:mm` off the end: what is before it, and the seconds it is ahead of UTC.
@@ -261,7 +272,7 @@ pub fn time(unix_seconds: u64) -> String {
     if unix_seconds > LAST_RFC3339_SECOND {
         return format!("unix second {unix_seconds} (after the year 9999)");
     }
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_seconds)).to_string()
+    format!("{}Z", EPOCH.saturating_add(SignedDuration::from_secs(unix_seconds.cast_signed())))
 }
 
 // --- scopes ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ use alloy::{
 };
 use serde::Serialize;
 
+pub mod family;
 pub mod kernel_v2;
 pub mod power;
 pub mod probe;

@@ -1,6 +1,9 @@
 //! The layout of text: cutting, padding and wrapping by the columns a terminal uses, and short forms of addresses and times.
 
+use std::sync::OnceLock;
+
 use alloy::primitives::{Address, U256};
+use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::{policy::sentence, text};
@@ -101,18 +104,60 @@ pub fn short_coins(wei: U256) -> String {
     }
 }
 
-/// The time of day, UTC: `14:02`.
-pub fn clock(unix_seconds: u64) -> String {
-    let minutes = unix_seconds / 60 % (24 * 60);
-    format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
+/// The zone that times are shown in; UTC until it is set.
+static ZONE: OnceLock<TimeZone> = OnceLock::new();
+
+/// Shows times as whoever looks reads a clock. Before the first frame, once.
+pub fn show_times_in(zone: TimeZone) {
+    let _ = ZONE.set(zone);
 }
 
-/// `2026-11-22 14:02 UTC`.
+fn zone() -> &'static TimeZone {
+    ZONE.get().unwrap_or(const { &TimeZone::UTC })
+}
+
+/// The time of day, with its zone: `14:02 UTC`, `15:02 CET`.
+pub fn clock(unix_seconds: u64) -> String {
+    local(zone(), unix_seconds)
+        .map_or_else(|| "after 9999".to_owned(), |t| format!("{} {}", t.strftime("%H:%M"), name(&t)))
+}
+
+/// `2026-11-22 14:02 UTC`, `2026-11-22 15:02 CET`. For tables.
 pub fn date(unix_seconds: u64) -> String {
-    let full = sentence::time(unix_seconds);
-    match (full.get(..10), full.get(11..16)) {
-        (Some(day), Some(time)) if full.ends_with('Z') => format!("{day} {time} UTC"),
-        _ => full,
+    date_in(zone(), unix_seconds)
+}
+
+/// The same, and in UTC besides where that is another time: what goes into a policy file, and what the chain has.
+pub fn full_date(unix_seconds: u64) -> String {
+    full_date_in(zone(), unix_seconds)
+}
+
+fn date_in(zone: &TimeZone, unix_seconds: u64) -> String {
+    match local(zone, unix_seconds) {
+        Some(time) => format!("{} {}", time.strftime("%Y-%m-%d %H:%M"), name(&time)),
+        None => sentence::time(unix_seconds),
+    }
+}
+
+fn full_date_in(zone: &TimeZone, unix_seconds: u64) -> String {
+    let shown = date_in(zone, unix_seconds);
+    let Some(there) = local(zone, unix_seconds).filter(|there| there.offset().seconds() != 0) else { return shown };
+    let utc = there.with_time_zone(TimeZone::UTC);
+    let form = if utc.date() == there.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    format!("{shown} ({} UTC)", utc.strftime(form))
+}
+
+/// `None` after the year 9999.
+fn local(zone: &TimeZone, unix_seconds: u64) -> Option<ZonedDateTime> {
+    let time = Timestamp::from_second(i64::try_from(unix_seconds).ok()?).ok()?;
+    Some(time.to_zoned_datetime(zone.clone()))
+}
+
+/// `CET`, `-03`.
+fn name(time: &ZonedDateTime) -> String {
+    match time.offset().seconds() {
+        0 => "UTC".to_owned(),
+        _ => time.strftime("%Z").to_string(),
     }
 }
 
@@ -169,5 +214,25 @@ mod tests {
         assert_eq!(short_coins(U256::ZERO), "0");
         assert_eq!(clock(50_520), "14:02 UTC");
         assert_eq!(date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(full_date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(date(u64::MAX), sentence::time(u64::MAX));
+    }
+
+    #[test]
+    fn times_are_those_of_a_zone_with_utc_beside_them() {
+        let of = |rule: &str| TimeZone::posix(rule).unwrap();
+        let (berlin, new_york) = (of("CET-1CEST,M3.5.0,M10.5.0/3"), of("EST5EDT,M3.2.0,M11.1.0"));
+        let winter = 1_795_356_120; // 2026-11-22 14:02 UTC
+        assert_eq!(date_in(&TimeZone::UTC, winter), "2026-11-22 14:02 UTC");
+        assert_eq!(full_date_in(&TimeZone::UTC, winter), "2026-11-22 14:02 UTC");
+        assert_eq!(date_in(&berlin, winter), "2026-11-22 15:02 CET");
+        assert_eq!(full_date_in(&berlin, winter), "2026-11-22 15:02 CET (14:02 UTC)");
+        let night = winter + 15 * 3_600;
+        assert_eq!(full_date_in(&new_york, night), "2026-11-23 00:02 EST (05:02 UTC)");
+        assert_eq!(full_date_in(&new_york, night - 3_600), "2026-11-22 23:02 EST (2026-11-23 04:02 UTC)");
+        let summer = winter - 150 * 86_400;
+        assert_eq!(date_in(&berlin, summer), "2026-06-25 16:02 CEST");
+        assert_eq!(date_in(&of("<-03>3"), winter), "2026-11-22 11:02 -03");
+        assert_eq!(full_date_in(&berlin, u64::MAX), sentence::time(u64::MAX));
     }
 }

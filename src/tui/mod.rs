@@ -87,6 +87,7 @@ pub fn run(options: Options) -> Result<u8> {
         .enable_all()
         .build()
         .map_err(|e| cannot("start", e))?;
+    format::show_times_in(jiff::tz::TimeZone::system());
     let mut guard = Guard::enter().map_err(|e| cannot("use this terminal", e))?;
     let ended = runtime.block_on(session(&mut guard, options)).map_err(|e| cannot("draw on this terminal", e));
     drop(guard);

@@ -7,8 +7,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use crossterm::{
+    clipboard::CopyToClipboard,
     cursor,
     event::{DisableBracketedPaste, EnableBracketedPaste},
     execute,
@@ -49,10 +49,7 @@ impl Guard {
 impl Guard {
     /// Asks the terminal to put the text on the clipboard (OSC 52). Whether it does cannot be known.
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
-        let encoded = BASE64_STANDARD.encode(text);
-        let out = self.terminal.backend_mut();
-        write!(out, "\x1b]52;c;{encoded}\x07")?;
-        Write::flush(out)
+        execute!(self.terminal.backend_mut(), CopyToClipboard::to_clipboard_from(text))
     }
 }
 

@@ -10,8 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -19,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::{Error, Result},
+    files::{self, Outlives},
     records::model::Network,
-    vault::{Backend, open_input},
+    vault::Backend,
 };
 use crate::text::clean;
 
@@ -79,7 +79,7 @@ impl Home {
 
     pub fn create_folders(&self) -> Result<()> {
         for folder in [&self.config, &self.data] {
-            private_folder(folder).map_err(|e| io_error("create the folder", folder, &e))?;
+            files::make_folder(folder).map_err(|e| io_error("create the folder", folder, &e))?;
         }
         Ok(())
     }
@@ -114,12 +114,12 @@ impl Home {
     pub(super) fn remove_leftovers(&self) {
         let found = |folder: &Path, of: &str| -> Vec<fs::DirEntry> {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.filter(|e| e.file_name().to_str().is_some_and(|name| is_temporary(name, of))).collect()
+            entries.filter(|e| e.file_name().to_str().and_then(files::becomes) == Some(of)).collect()
         };
         // Nothing depends on these files; what cannot be removed is there the next time.
         let of_config = found(&self.config, "config.toml");
         if !of_config.is_empty()
-            && let Ok(lock) = private_file(&self.config.join(".lock"))
+            && let Ok(lock) = files::open(&self.config.join(".lock"))
             && lock.try_lock().is_ok()
         {
             for entry in &of_config {
@@ -169,7 +169,7 @@ impl Home {
             .hint("name another folder with --home"));
         }
         self.create_folders()?;
-        let lock = private_file(&making).map_err(|e| io_error("open", &making, &e))?;
+        let lock = files::open(&making).map_err(|e| io_error("open", &making, &e))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
@@ -242,7 +242,7 @@ impl Home {
     /// Changes the config under a lock, so that two processes do not overwrite each other. Comments and order are kept.
     pub fn edit_config(&self, change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<()>) -> Result<()> {
         let lock_path = self.config.join(".lock");
-        let lock = private_file(&lock_path).map_err(|e| io_error("open", &lock_path, &e))?;
+        let lock = files::open(&lock_path).map_err(|e| io_error("open", &lock_path, &e))?;
         lock.lock().map_err(|e| io_error("lock", &lock_path, &e))?;
         let path = self.config_file();
         let text = if path.exists() { read_bounded(&path, MAX_CONFIG)? } else { String::new() };
@@ -292,14 +292,6 @@ pub struct Config {
 
 /// After so long a temporary file belongs to no process any more.
 const LEFTOVER: std::time::Duration = std::time::Duration::from_secs(60 * 60);
-
-/// `.name.<16 hex digits>.tmp`, as [`put_in_place`] names them.
-fn is_temporary(name: &str, of: &str) -> bool {
-    let random = name.strip_prefix('.').and_then(|rest| rest.strip_prefix(of)).and_then(|rest| rest.strip_prefix('.'));
-    random.and_then(|rest| rest.strip_suffix(".tmp")).is_some_and(|digits| {
-        digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
-}
 
 /// Others may add to such a folder, but not take away what is not theirs.
 #[cfg(unix)]
@@ -356,7 +348,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<String> {
     use io::Read;
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        open_input(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+        files::open_input(path)?.take(limit + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|e| io_error("read", path, &e))?;
@@ -373,33 +365,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<String> {
 
 /// Writes a file that must not be there yet: whole or not at all, and never over what came into its place meanwhile. Mode 0600.
 pub fn create(path: &Path, content: &[u8]) -> Result<()> {
-    let work = || -> io::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        match create_unnamed(folder, path, content) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {}
-            done => return done,
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder.join(format!(".{name}.{}.tmp", random_name()?));
-        let written = (|| {
-            let mut file = private_options().create_new(true).open(&temporary)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            // A second name is given only where nothing has it; a rename would take the place of what has.
-            match fs::hard_link(&temporary, path) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
-                    // Some file systems have no second names. Then the name is reserved first.
-                    drop(private_options().create_new(true).open(path)?);
-                    fs::rename(&temporary, path)
-                }
-                linked => linked,
-            }
-        })();
-        let _ = fs::remove_file(&temporary);
-        written?;
-        fs::File::open(folder)?.sync_all()
-    };
-    work().map_err(|e| match e.kind() {
+    files::create(path, content).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => {
             Error::usage("file.exists", format!("{} exists already; it was left alone", path.display()))
                 .hint("name another file")
@@ -408,90 +374,9 @@ pub fn create(path: &Path, content: &[u8]) -> Result<()> {
     })
 }
 
-/// The same with a file that has no name until it is whole: whatever ends this process, nothing of it is left.
-#[cfg(target_os = "linux")]
-fn create_unnamed(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-
-    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let mut file = fs::File::from(rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR)?);
-    file.write_all(content)?;
-    file.sync_all()?;
-    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
-    fs::File::open(folder)?.sync_all()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn create_unnamed(_: &Path, _: &Path, _: &[u8]) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 /// Replaces a file as a whole: a crash leaves the old or the new one, a power cut too. Mode 0600.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    put_in_place(path, content, true)
-}
-
-/// The same for play data, which a power cut may take: nobody waits for the disk.
-pub fn replace_play(path: &Path, content: &[u8]) -> Result<()> {
-    put_in_place(path, content, false)
-}
-
-fn put_in_place(path: &Path, content: &[u8], synced: bool) -> Result<()> {
-    let work = || -> io::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder.join(format!(".{name}.{}.tmp", random_name()?));
-        let written = (|| {
-            let mut file = private_options().create_new(true).open(&temporary)?;
-            file.write_all(content)?;
-            if synced {
-                file.sync_all()?;
-            }
-            fs::rename(&temporary, path)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written?;
-        if synced { fs::File::open(folder)?.sync_all() } else { Ok(()) }
-    };
-    work().map_err(|e| io_error("write", path, &e))
-}
-
-/// Opens or creates a file that only its owner can read.
-pub fn private_file(path: &Path) -> io::Result<fs::File> {
-    private_options().create(true).truncate(false).open(path)
-}
-
-fn private_options() -> fs::OpenOptions {
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options
-}
-
-/// Nobody who shares the folder can guess it and put a file or link of theirs in the way.
-fn random_name() -> io::Result<String> {
-    let mut bytes = [0u8; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(alloy::hex::encode(bytes))
-}
-
-fn private_folder(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt;
-        builder.mode(0o700);
-    }
-    builder.create(path)
+    files::replace(path, content, Outlives::PowerCut).map_err(|e| io_error("write", path, &e))
 }
 
 pub fn io_error(what: &str, path: &Path, error: &io::Error) -> Error {

@@ -7,6 +7,7 @@
 pub mod coin;
 pub mod demo;
 pub mod error;
+mod files;
 pub mod home;
 pub mod policy;
 pub mod records;
@@ -18,10 +19,6 @@ pub mod submit;
 mod tests;
 pub mod usecase;
 mod vault;
-// Beside the vault and not in it, so that tests/vault_keyring, which compiles the vault once more, does not run them again.
-#[cfg(test)]
-#[path = "vault/tests.rs"]
-mod vault_tests;
 
 use std::{
     collections::BTreeMap,
@@ -101,7 +98,7 @@ impl Wallet {
 
     fn open_with(home: Home, config: Config, passphrase: PassphraseSource) -> Result<Self> {
         let records = home.records_file();
-        match home::private_file(&records) {
+        match files::open(&records) {
             // It is there, and cannot be written to: whether it can be read is seen next.
             Err(_) if records.is_file() => {}
             made => drop(made.map_err(|e| home::io_error("open", &records, &e))?),

@@ -665,27 +665,10 @@ impl<'a> Table<'a> {
     fn only(&self, known: &[&str]) -> Result<()> {
         let Some(unknown) = self.map.keys().find(|k| !known.contains(&k.as_str())) else { return Ok(()) };
         let shown = clean(unknown, 40);
-        let nearest = known.iter().min_by_key(|k| distance(unknown, k)).copied().unwrap_or_default();
+        let nearest = known.iter().min_by_key(|k| strsim::levenshtein(&shown, k)).copied().unwrap_or_default();
         Err(Error::usage("policy.unknown_field", format!("{}: there is no such field", self.join(&shown)))
             .hint(format!("did you mean {nearest:?}? known here: {}", known.join(", "))))
     }
-}
-
-/// Edits between two names, for "did you mean".
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().take(64).collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let at = |row: &[usize], k: usize| row.get(k).copied().unwrap_or(usize::MAX / 2);
-            let replace = at(&row, j) + usize::from(x != y);
-            next.push(replace.min(at(&row, j + 1) + 1).min(at(&next, j) + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

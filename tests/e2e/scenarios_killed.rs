@@ -1,7 +1,7 @@
 //! kill -9 at every step of grant, revoke, import and vault moves, through the binary: nothing is lost, whatever left is on
 //! record, and the next start finds a whole profile. `strace` kills the process as it enters its n-th write, rename, unlink,
 //! sync or send, so the product needs no hooks. Only with KEYLEASH_LONG=1 (`tests/run --long`); a few points in CI are in
-//! tests/vault_keyring/crash.rs.
+//! src/wallet/vault/tests/real_world/crash.rs.
 
 use std::{
     collections::BTreeMap,

@@ -62,7 +62,7 @@ sol! {
     function getDisabledMode() returns (bytes4);
 }
 
-/// Most that anything may cost on a chain that assets/chains.json does not list (Part 6, 5).
+/// Most that anything may cost on a chain that src/wallet/coin.rs does not list (Part 6, 5).
 const CAP: u128 = ETHER / 20;
 /// Far above what is right here (a base fee of 1 gwei at most, tips of 1 gwei), far below what the lies offer.
 const CAP_PER_GAS: u128 = 30_000_000_000;

@@ -3,6 +3,8 @@
 use alloy::primitives::{Address, B256, address, b256};
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::family::Family;
+
 pub const KERNEL_FACTORY: Address = address!("5de4839a76cf55d0c90e2061ef4386d962E15ae3");
 pub const ECDSA_VALIDATOR: Address = address!("d9AB5096a832b9ce79914329DAEE236f8Eea0390");
 pub const DETERMINISTIC_DEPLOYER: Address = address!("4e59b44847b379578588920ca78fbf26c0b4956c");
@@ -17,6 +19,10 @@ pub enum Generation {
 
 impl Generation {
     pub const ALL: [Self; 3] = [Self::G1, Self::G2, Self::G3];
+
+    pub const fn family(self) -> Family {
+        Family::KernelV2
+    }
 
     pub const fn address(self) -> Address {
         match self {
@@ -80,6 +86,10 @@ pub enum KernelVersion {
 
 impl KernelVersion {
     pub const ALL: [Self; 4] = [Self::V0_2_1, Self::V0_2_2, Self::V0_2_3, Self::V0_2_4];
+
+    pub const fn family(self) -> Family {
+        Family::KernelV2
+    }
 
     /// What a new account is deployed with unless the owner says otherwise.
     pub const DEFAULT: Self = Self::V0_2_4;

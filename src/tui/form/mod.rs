@@ -1,4 +1,6 @@
 //! The editing state of one line of text: printable keys type, readline keys edit, a paste is one event.
+//!
+//! Our own, because `tui-input` takes every character that comes, knows no paste, and wipes nothing that was typed.
 
 pub mod page;
 pub mod secret;

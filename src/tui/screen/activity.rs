@@ -94,7 +94,7 @@ impl State {
             Row::Head(what(operation, data)),
             Row::Fact("account", format!("{name} {}", operation.account)),
             Row::Fact("network", operation.network.clone()),
-            Row::Fact("signed", format!("{} (this machine's clock)", format::date(operation.created_at))),
+            Row::Fact("signed", format!("{} (this machine's clock)", format::full_date(operation.created_at))),
             Row::Blank,
             Row::Head("What became of it".into()),
         ];

@@ -259,7 +259,7 @@ fn facts(key: &KeyView) -> Vec<Row> {
         rows.push(Row::Note(format!("digest {}", approval.digest)));
     }
     rows.push(match key.as_of {
-        Some(time) => Row::Fact("as of", format!("{}, the chain's time", format::date(time))),
+        Some(time) => Row::Fact("as of", format!("{}, the chain's time", format::full_date(time))),
         None => Row::Fact("as of", "no chain was asked yet".into()),
     });
     rows

@@ -172,7 +172,7 @@ fn key_rows(found: &FoundKey) -> Vec<Row> {
     };
     let used = match (&found.last_use, found.uses) {
         (Some(last), uses) => {
-            let when = last.time.map_or_else(|| format!("in block {}", last.block), format::date);
+            let when = last.time.map_or_else(|| format!("in block {}", last.block), format::full_date);
             let times = if uses == 1 { "once".to_owned() } else { format!("{uses} times") };
             format!("used {times}, last {when}")
         }

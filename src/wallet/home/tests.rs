@@ -220,7 +220,7 @@ fn k23_what_a_killed_process_left_is_gone_at_the_next_start_and_nothing_else() {
     }
 
     // While another process holds the lock, it may be writing them.
-    let lock = private_file(&place(".lock")).unwrap();
+    let lock = files::open(&place(".lock")).unwrap();
     lock.lock().unwrap();
     drop(open(&home));
     assert!(ours.exists());

@@ -5,10 +5,14 @@
 //!
 //! An account is (chain, address), and a network name is a way to reach its chain: whoever asks by a name gets what was recorded
 //! under every name of that chain.
+//!
+//! Accounts, keys and approvals say which family of session keys they are of. One of a family that this version does not know is
+//! left as it is: lists leave it out and say so, and whoever asks for it, or for all of an account, is refused.
 
 mod picture;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
@@ -17,76 +21,18 @@ use std::{
 
 use alloy::primitives::{Address, B256};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    migrations,
     model::{Account, Agent, ApprovalRecord, Key, Operation},
     notices::Notices,
 };
-use crate::text::clean;
-use crate::wallet::error::{Error, Kind, Result};
-
-/// Version of the schema below, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 3;
-
-const SCHEMA: &str = "
-CREATE TABLE account (
-    network TEXT NOT NULL, address BLOB NOT NULL, name TEXT NOT NULL, hidden INTEGER NOT NULL DEFAULT 0,
-    record TEXT NOT NULL, PRIMARY KEY (network, address)) STRICT;
-CREATE UNIQUE INDEX account_name ON account (name) WHERE hidden = 0;
-CREATE TABLE key (
-    id TEXT PRIMARY KEY, network TEXT NOT NULL, account BLOB NOT NULL, session_key BLOB NOT NULL, label TEXT NOT NULL,
-    hidden INTEGER NOT NULL DEFAULT 0, record TEXT NOT NULL) STRICT;
-CREATE INDEX key_account ON key (network, account);
-CREATE TABLE approval (
-    id INTEGER PRIMARY KEY, key_id TEXT NOT NULL REFERENCES key (id), digest BLOB NOT NULL UNIQUE,
-    record TEXT NOT NULL) STRICT;
-CREATE INDEX approval_key ON approval (key_id);
-CREATE TABLE agent (label TEXT PRIMARY KEY, address BLOB NOT NULL UNIQUE, record TEXT NOT NULL) STRICT;
-CREATE TABLE operation (
-    user_op_hash BLOB PRIMARY KEY, network TEXT NOT NULL, account BLOB NOT NULL, created_at INTEGER NOT NULL,
-    record TEXT NOT NULL) STRICT;
-CREATE TABLE proof (
-    id INTEGER PRIMARY KEY, key_id TEXT NOT NULL REFERENCES key (id), created_at INTEGER NOT NULL,
-    record TEXT NOT NULL) STRICT;
-";
-
-/// How far an account's history was read, and what it came to. New in version 2.
-const SCAN: &str = "
-CREATE TABLE scan (
-    network TEXT NOT NULL, account BLOB NOT NULL, record TEXT NOT NULL, PRIMARY KEY (network, account)) STRICT;
-";
-
-/// Which chain each row is of, and an approval that an earlier version recorded for two keys (its column names one, its record the
-/// other). New in version 3. A record that cannot be read is left as it is: it must not keep the others from being opened.
-const CHAINS: &str = "
-CREATE TABLE network_chain (network TEXT PRIMARY KEY, chain_id INTEGER NOT NULL, genesis BLOB NOT NULL) STRICT;
-ALTER TABLE account ADD COLUMN chain_id INTEGER;
-ALTER TABLE account ADD COLUMN genesis BLOB;
-ALTER TABLE key ADD COLUMN chain_id INTEGER;
-ALTER TABLE key ADD COLUMN genesis BLOB;
-ALTER TABLE operation ADD COLUMN chain_id INTEGER;
-ALTER TABLE operation ADD COLUMN genesis BLOB;
-ALTER TABLE scan ADD COLUMN chain_id INTEGER;
-ALTER TABLE scan ADD COLUMN genesis BLOB;
-ALTER TABLE approval ADD COLUMN also_key_id TEXT;
-UPDATE account SET chain_id = CASE WHEN json_valid(record) THEN
-    CASE WHEN typeof(json_extract(record, '$.chain_id')) = 'integer' THEN json_extract(record, '$.chain_id') END END;
-UPDATE key SET chain_id = CASE WHEN json_valid(record) THEN
-    CASE WHEN typeof(json_extract(record, '$.chain_id')) = 'integer' THEN json_extract(record, '$.chain_id') END END;
-UPDATE operation SET chain_id = coalesce(
-    (SELECT chain_id FROM account a WHERE a.network = operation.network AND a.address = operation.account),
-    (SELECT max(chain_id) FROM key k WHERE k.network = operation.network AND k.account = operation.account));
-UPDATE scan SET chain_id = coalesce(
-    (SELECT chain_id FROM account a WHERE a.network = scan.network AND a.address = scan.account),
-    (SELECT max(chain_id) FROM key k WHERE k.network = scan.network AND k.account = scan.account));
-UPDATE approval SET also_key_id = CASE WHEN json_valid(record) THEN
-    (SELECT id FROM key WHERE id = json_extract(approval.record, '$.key_id') AND id <> approval.key_id) END;
-CREATE INDEX account_place ON account (address, chain_id);
-CREATE INDEX key_place ON key (account, chain_id);
-CREATE INDEX operation_place ON operation (account, chain_id);
-CREATE INDEX approval_also ON approval (also_key_id) WHERE also_key_id IS NOT NULL;
-";
+use crate::{
+    protocol::family::Family,
+    text::clean,
+    wallet::error::{Error, Kind, Result},
+};
 
 /// Chain ids that many local chains have: which of them is meant is told by the hash of its block 0.
 pub const fn is_shared_id(chain_id: u64) -> bool {
@@ -156,7 +102,7 @@ impl Store {
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", synchronous)?;
             connection.pragma_update(None, "foreign_keys", true)?;
-            migrate(&mut connection)?;
+            migrations::run(&mut connection)?;
             Ok(connection)
         };
         let notices = Notices::default();
@@ -177,7 +123,7 @@ impl Store {
             return Err(failed());
         }
         let mut connection = picture::open(path).map_err(|_| failed())?;
-        migrate(&mut connection).map_err(|_| failed())?;
+        migrations::run(&mut connection).map_err(|_| failed())?;
         let read_only = Some(format!("the records in {} cannot be written ({error})", path.display()));
         Ok(Self { connection: Mutex::new(connection), read_only, notices, networks: RwLock::default() })
     }
@@ -224,7 +170,7 @@ impl Store {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| database(&e))?;
         let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
-        let write = Write { transaction, networks: &networks };
+        let write = Write { transaction, networks: &networks, notices: &self.notices };
         let out = work(&write)?;
         write.transaction.commit().map_err(|e| database(&e))?;
         Ok(out)
@@ -236,7 +182,7 @@ impl Store {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(|e| database(&e))?;
         let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
-        work(&Read { connection: &transaction, networks: &networks })
+        work(&Read { connection: &transaction, networks: &networks, notices: &self.notices })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -245,41 +191,21 @@ impl Store {
     }
 }
 
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        0..SCHEMA_VERSION => {
-            for (_, step) in (0..).zip([SCHEMA, SCAN, CHAINS]).filter(|(from, _)| *from >= version) {
-                transaction.execute_batch(step)?;
-            }
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.commit()
-        }
-        SCHEMA_VERSION => Ok(()),
-        newer => Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_SCHEMA),
-            Some(format!(
-                "the records were written by a newer keyleash (schema {newer}, this one knows {SCHEMA_VERSION})"
-            )),
-        )),
-    }
-}
-
 /// Queries over one consistent picture.
 pub struct Read<'a> {
     connection: &'a Connection,
     networks: &'a BTreeMap<String, u64>,
+    notices: &'a Notices,
 }
 
 impl Read<'_> {
     pub fn accounts(&self) -> Result<Vec<Account>> {
-        self.many("SELECT record, 'account ' || name FROM account WHERE hidden = 0 ORDER BY name", params![])
+        self.listed("SELECT record, 'account ' || name FROM account WHERE hidden = 0 ORDER BY name", params![])
     }
 
     /// Those taken off the list too.
     pub fn all_accounts(&self) -> Result<Vec<Account>> {
-        self.many("SELECT record, 'account ' || name FROM account ORDER BY name", params![])
+        self.listed("SELECT record, 'account ' || name FROM account ORDER BY name", params![])
     }
 
     pub fn account_by_name(&self, name: &str) -> Result<Option<Account>> {
@@ -377,12 +303,12 @@ impl Read<'_> {
     }
 
     pub fn keys(&self) -> Result<Vec<Key>> {
-        self.many("SELECT record, 'key ' || id FROM key WHERE hidden = 0 ORDER BY rowid", params![])
+        self.listed("SELECT record, 'key ' || id FROM key WHERE hidden = 0 ORDER BY rowid", params![])
     }
 
     /// Keys whose session key is on more than one record.
     pub fn keys_on_several_records(&self) -> Result<Vec<Key>> {
-        self.many(
+        self.listed(
             "SELECT record, 'key ' || id FROM key WHERE hidden = 0 AND session_key IN
              (SELECT session_key FROM key WHERE hidden = 0 GROUP BY session_key HAVING COUNT(*) > 1) ORDER BY rowid",
             params![],
@@ -519,11 +445,34 @@ impl Read<'_> {
         )
     }
 
+    /// Refuses where the records hold more than this version understands: for what is decided by what is *not* on record.
+    pub fn require_every_family_known(&self) -> Result<()> {
+        let sql = "SELECT record, 'account ' || name FROM account UNION ALL SELECT record, 'key ' || id FROM key
+                   UNION ALL SELECT record, 'approval of key ' || key_id FROM approval";
+        self.rows(sql, params![])?.iter().try_for_each(|(text, name)| require_known_family(text, name))
+    }
+
+    /// For lists: what is of an unknown family is left out, and that is said.
+    fn listed<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<T>> {
+        let mut listed = Vec::new();
+        for (text, name) in self.rows(sql, params)? {
+            match require_known_family(&text, &name) {
+                Ok(()) => listed.push(parse(&text, &name)?),
+                Err(unknown) => self.notices.add("records.family", unknown.message),
+            }
+        }
+        Ok(listed)
+    }
+
     fn many<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<T>> {
+        self.rows(sql, params)?.iter().map(|(text, name)| parse_known(text, name)).collect()
+    }
+
+    fn rows(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<(String, String)>> {
         let rows = || -> rusqlite::Result<Vec<(String, String)>> {
             self.connection.prepare_cached(sql)?.query_map(params, named_record)?.collect()
         };
-        rows().map_err(|e| database(&e))?.iter().map(|(text, name)| parse(text, name)).collect()
+        rows().map_err(|e| database(&e))
     }
 
     fn one<T: DeserializeOwned>(&self, sql: &str, params: impl rusqlite::Params) -> Result<Option<T>> {
@@ -532,7 +481,7 @@ impl Read<'_> {
             .prepare_cached(sql)
             .and_then(|mut s| s.query_row(params, named_record).optional())
             .map_err(|e| database(&e))?;
-        row.map(|(text, name)| parse(&text, &name)).transpose()
+        row.map(|(text, name)| parse_known(&text, &name)).transpose()
     }
 }
 
@@ -540,21 +489,26 @@ impl Read<'_> {
 pub struct Write<'a> {
     transaction: Transaction<'a>,
     networks: &'a BTreeMap<String, u64>,
+    notices: &'a Notices,
 }
 
 impl Write<'_> {
     pub fn read(&self) -> Read<'_> {
-        Read { connection: &self.transaction, networks: self.networks }
+        Read { connection: &self.transaction, networks: self.networks, notices: self.notices }
     }
 
     /// Adds the account, or brings a hidden one back.
     pub fn put_account(&self, account: &Account) -> Result<()> {
+        self.require_not_foreign(
+            "SELECT record, 'account ' || name FROM account WHERE network = ?1 AND address = ?2",
+            params![account.network, account.address.as_slice()],
+        )?;
         let chain_id = i64::try_from(account.chain_id).ok();
         let genesis = self.read().genesis_of(&account.network, chain_id)?;
         self.run(
             "INSERT INTO account (network, address, name, record, chain_id, genesis) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (network, address) DO UPDATE SET name = ?3, record = ?4, hidden = 0, chain_id = ?5, genesis = ?6",
-            params![account.network, account.address.as_slice(), account.name, json(account)?, chain_id, genesis],
+            params![account.network, account.address.as_slice(), account.name, tagged(account)?, chain_id, genesis],
         )
     }
 
@@ -566,6 +520,7 @@ impl Write<'_> {
     }
 
     pub fn put_key(&self, key: &Key) -> Result<()> {
+        self.require_not_foreign("SELECT record, 'key ' || id FROM key WHERE id = ?1", params![key.id])?;
         let chain_id = i64::try_from(key.chain_id).ok();
         let genesis = self.read().genesis_of(&key.network, chain_id)?;
         self.run(
@@ -577,7 +532,7 @@ impl Write<'_> {
                 key.account.as_slice(),
                 key.session_key.as_slice(),
                 key.label,
-                json(key)?,
+                tagged(key)?,
                 chain_id,
                 genesis
             ],
@@ -599,10 +554,14 @@ impl Write<'_> {
     /// approval would live and end together.
     pub fn put_approval(&self, approval: &ApprovalRecord) -> Result<()> {
         let digest = approval.digest();
+        self.require_not_foreign(
+            "SELECT record, 'approval of key ' || key_id FROM approval WHERE digest = ?1",
+            params![digest.as_slice()],
+        )?;
         let written = self.changed(
             "INSERT INTO approval (key_id, digest, record) VALUES (?1, ?2, ?3)
              ON CONFLICT (digest) DO UPDATE SET record = ?3 WHERE ?1 IN (key_id, also_key_id)",
-            params![approval.key_id, digest.as_slice(), json(approval)?],
+            params![approval.key_id, digest.as_slice(), tagged(approval)?],
         )?;
         if written > 0 {
             return Ok(());
@@ -689,6 +648,11 @@ impl Write<'_> {
         )
     }
 
+    /// What a newer version wrote is never written over. What cannot be read at all may be.
+    fn require_not_foreign(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+        self.read().rows(sql, params)?.iter().try_for_each(|(text, name)| require_known_family(text, name))
+    }
+
     fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<()> {
         self.changed(sql, params).map(|_| ())
     }
@@ -703,9 +667,79 @@ fn json(record: &impl Serialize) -> Result<String> {
         .map_err(|e| Error::failed("records.write", format!("a record could not be written as JSON: {e}")))
 }
 
+/// What is of one family or another.
+trait OfFamily: Serialize {
+    fn family(&self) -> Family;
+}
+
+impl OfFamily for Account {
+    fn family(&self) -> Family {
+        self.kernel.family()
+    }
+}
+
+impl OfFamily for Key {
+    fn family(&self) -> Family {
+        self.generation.family()
+    }
+}
+
+impl OfFamily for ApprovalRecord {
+    fn family(&self) -> Family {
+        self.request.validator.family()
+    }
+}
+
+/// A record as it is stored: its family, then what it is.
+fn tagged(record: &impl OfFamily) -> Result<String> {
+    #[derive(Serialize)]
+    struct Tagged<'a, T> {
+        family: &'static str,
+        #[serde(flatten)]
+        record: &'a T,
+    }
+    json(&Tagged { family: record.family().name(), record })
+}
+
+/// The family that a record says it is of, whatever else is in it. Those that say none are of the first one, or of no family.
+fn family_of(text: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Tag<'a> {
+        #[serde(default, borrow)]
+        family: Option<Cow<'a, str>>,
+    }
+    // Where `tagged` writes it, the rest need not be looked through.
+    if let Some((family, _)) = text.strip_prefix(r#"{"family":""#).and_then(|rest| rest.split_once('"'))
+        && Family::named(family).is_some()
+    {
+        return Some(Cow::Borrowed(family));
+    }
+    serde_json::from_str::<Tag<'_>>(text).ok()?.family
+}
+
+fn require_known_family(text: &str, name: &str) -> Result<()> {
+    match family_of(text) {
+        Some(family) if Family::named(&family).is_none() => Err(Error::failed(
+            "records.family",
+            format!(
+                "the record of {} is of the family {}, which this keyleash does not know; it is left as it is",
+                clean(name, 80),
+                clean(&family, 40)
+            ),
+        )
+        .hint("use the newer keyleash that wrote it")),
+        _ => Ok(()),
+    }
+}
+
 /// A record, and what to call it when it cannot be read. Every query answers both.
 fn named_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String)> {
     Ok((row.get(0)?, row.get(1)?))
+}
+
+fn parse_known<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+    require_known_family(text, name)?;
+    parse(text, name)
 }
 
 fn parse<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {

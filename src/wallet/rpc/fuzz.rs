@@ -1,17 +1,13 @@
 //! Tests only: every reader of node, bundler and paymaster, fed with answers that are nearly right (tests/fuzz_inputs.rs says how).
 
-#[allow(clippy::duplicate_mod, reason = "tests/vault_keyring compiles the vault without the rest of this crate")]
-#[path = "../../../tests/support/mutate.rs"]
-mod mutate;
-
 use crate::protocol::kernel_v2::snapshot::{Moment, SnapshotRequest};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use crate::mutate::{Rng, corpus, feed, inputs, mutate, mutated_text};
 use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
-use mutate::{Rng, corpus, feed, inputs, mutate, mutated_text};
 use serde_json::{Value, json};
 
 use super::Endpoint;

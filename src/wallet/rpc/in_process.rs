@@ -14,7 +14,7 @@ use std::{
 use super::transport::{Answering, Answers, Call, ChainError, Transport};
 use crate::{
     sandbox::rpc::{RpcFault, Service},
-    wallet::home::{private_file, replace_play},
+    wallet::files::{self, Outlives},
 };
 
 /// What errors call the sandbox.
@@ -119,7 +119,7 @@ impl Inner {
     /// Held until it is dropped.
     fn lock(file: &Path) -> Result<File, KeepError> {
         let path = file.with_extension("lock");
-        let lock = private_file(&path).and_then(|lock| lock.lock().map(|()| lock));
+        let lock = files::open(&path).and_then(|lock| lock.lock().map(|()| lock));
         lock.map_err(|error| trouble("lock", &path, &error))
     }
 
@@ -151,7 +151,7 @@ impl Inner {
 
     fn write(&self, file: &Path, service: &Service) -> Result<(), KeepError> {
         let text = format!("{}\n{}", service.revision(), service.to_json()?);
-        replace_play(file, text.as_bytes()).map_err(|error| KeepError::File {
+        files::replace(file, text.as_bytes(), Outlives::Process).map_err(|error| KeepError::File {
             what: "write",
             path: file.to_path_buf(),
             reason: error.to_string(),
@@ -165,7 +165,7 @@ impl Inner {
     /// `None` where one would have to wait for somebody.
     fn answer_at_once(&self, calls: &[Call]) -> Option<Answers> {
         let mut held = self.service.try_lock().ok()?;
-        let _lock = match self.file.as_deref().map(|file| private_file(&file.with_extension("lock"))) {
+        let _lock = match self.file.as_deref().map(|file| files::open(&file.with_extension("lock"))) {
             Some(opened) => {
                 let lock = opened.ok()?;
                 lock.try_lock().ok()?;

@@ -8,6 +8,9 @@
 //! Nothing an endpoint says is believed because it said it: every answer is read field by field (`answer`), bounded in
 //! size, compared with what we can compute ourselves, and every price is held under a ceiling (`fees`).
 //! The address of an endpoint often carries an API key; only its scheme, host and port are ever shown.
+//!
+//! Our own client, because alloy's HTTP transport reads answers of any size, repeats addresses with their keys in its errors, and has no place for
+//! the sandbox in this process.
 
 pub mod aggregate;
 pub mod answer;

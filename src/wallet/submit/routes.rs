@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
     refused,
-    signer::Signer,
+    signer::{Keyholder, sign_operation},
     transaction::{PreparedTransaction, Waiting},
 };
 use crate::wallet::records::model::SignedTransaction;
@@ -308,8 +308,8 @@ impl Wallet {
         tell: &Tell<'_>,
     ) -> Result<OperationOutcome> {
         tell("signing");
-        // The owner's key is dropped before anything is awaited: following an operation may take minutes.
-        let signed = sign(self.owner_signer(account)?.as_ref(), account, carriage)?;
+        // The owner's key is dropped as soon as it has signed: following an operation may take minutes.
+        let signed = sign(self.owner_signer(account)?.as_ref(), account, carriage).await?;
         match signed {
             Signed::Operation(prepared, signature) => {
                 self.execute_operation_telling(services, prepared, purpose, signature, true, tell).await
@@ -328,18 +328,18 @@ enum Signed {
     Transaction(SignedTransaction),
 }
 
-fn sign(signer: &dyn Signer, account: &Account, carriage: Carriage) -> Result<Signed> {
+async fn sign(owner: &dyn Keyholder, account: &Account, carriage: Carriage) -> Result<Signed> {
     match carriage {
         Carriage::Bundler(prepared) => {
-            let signature = signature::sudo(&signer.sign_message_hash(prepared.user_op_hash)?);
+            let signature = signature::sudo(&sign_operation(owner, prepared.user_op_hash).await?);
             Ok(Signed::Operation(prepared, signature))
         }
-        Carriage::Owner(transaction) => Ok(Signed::Transaction(transaction.sign(signer)?)),
+        Carriage::Owner(transaction) => Ok(Signed::Transaction(transaction.sign(owner).await?)),
         Carriage::HandleOps { operation, transaction } => {
-            let signature = signature::sudo(&signer.sign_message_hash(operation.user_op_hash)?);
+            let signature = signature::sudo(&sign_operation(owner, operation.user_op_hash).await?);
             let user_op = UserOperation { signature, ..operation.user_op };
             let transaction = PreparedTransaction { data: handle_ops(&user_op, account.owner), ..transaction };
-            let mut signed = transaction.sign(signer)?;
+            let mut signed = transaction.sign(owner).await?;
             signed.carries = Some(operation.user_op_hash);
             Ok(Signed::Transaction(signed))
         }

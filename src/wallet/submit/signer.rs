@@ -1,36 +1,139 @@
-//! The seam to whatever signs for a person: today a key from the vault. A hardware or cloud signer is another
+//! The seam to whatever signs for a person: today a key from the vault. A hardware or cloud signer of alloy is another
 //! implementation, chosen where an account's owner is looked up; no use-case names one.
+//!
+//! What is asked for says what it is - a message, typed data, a transaction - so that a device can show it. None signs a bare hash: devices refuse to.
 
-use alloy::primitives::{Address, B256};
+use alloy::{
+    consensus::SignableTransaction,
+    dyn_abi::TypedData,
+    network::TxSigner,
+    primitives::{Address, B256, Signature},
+    signers::Signer,
+};
+use serde_json::Value;
 
-use crate::secret::Secret;
 use crate::wallet::error::{Class, Error, Result};
 
-/// Signs as one address. Signatures are `r ‖ s ‖ v`, 65 bytes, v 27 or 28.
-pub(in crate::wallet) trait Signer {
-    fn address(&self) -> Address;
-
-    /// Over a 32-byte hash as it is: approvals (EIP-712 digests).
-    fn sign_hash(&self, hash: B256) -> Result<[u8; 65]>;
-
-    /// Over a 32-byte hash as an EIP-191 message: UserOperations.
-    fn sign_message_hash(&self, hash: B256) -> Result<[u8; 65]>;
+/// Whoever signs as one address.
+pub(in crate::wallet) trait Keyholder: Signer + TxSigner<Signature> + Send + Sync {
+    fn signs_as(&self) -> Address;
 }
 
-impl Signer for Secret {
-    fn address(&self) -> Address {
-        Secret::address(self)
+impl<T: Signer + TxSigner<Signature> + Send + Sync> Keyholder for T {
+    fn signs_as(&self) -> Address {
+        Signer::address(self)
     }
+}
 
-    fn sign_hash(&self, hash: B256) -> Result<[u8; 65]> {
-        Secret::sign_hash(self, hash).map_err(|e| refused(&e))
-    }
+/// A UserOperation: its hash as an EIP-191 message. `r ‖ s ‖ v`, v 27 or 28, s in the lower half, as the account wants it.
+pub(in crate::wallet) async fn sign_operation(keyholder: &dyn Keyholder, user_op_hash: B256) -> Result<[u8; 65]> {
+    as_account_wants(keyholder.sign_message(user_op_hash.as_slice()).await)
+}
 
-    fn sign_message_hash(&self, hash: B256) -> Result<[u8; 65]> {
-        Secret::sign_message_hash(self, hash).map_err(|e| refused(&e))
-    }
+/// An approval: EIP-712 typed data, in its JSON form. The signature is of the same shape.
+pub(in crate::wallet) async fn sign_typed_data(keyholder: &dyn Keyholder, typed_data: Value) -> Result<[u8; 65]> {
+    let typed_data: TypedData = serde_json::from_value(typed_data)
+        .map_err(|e| Error::new(Class::Vault, "vault.sign", format!("what is to be signed is no typed data: {e}")))?;
+    as_account_wants(keyholder.sign_dynamic_typed_data(&typed_data).await)
+}
+
+pub(in crate::wallet) async fn sign_transaction(
+    keyholder: &dyn Keyholder,
+    transaction: &mut dyn SignableTransaction<Signature>,
+) -> Result<Signature> {
+    keyholder.sign_transaction(transaction).await.map_err(|e| refused(&e))
+}
+
+fn as_account_wants(signed: alloy::signers::Result<Signature>) -> Result<[u8; 65]> {
+    signed.map(|signature| signature.normalized_s().as_bytes()).map_err(|e| refused(&e))
 }
 
 fn refused(error: &alloy::signers::Error) -> Error {
     Error::new(Class::Vault, "vault.sign", format!("the key could not sign: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::{
+        consensus::TxLegacy,
+        primitives::{ChainId, eip191_hash_message},
+        signers::{UnsupportedSignerOperation, local::PrivateKeySigner},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    /// What a device does: it shows what it signs, so it signs no bare hash; and its s may be in the upper half.
+    struct Device(PrivateKeySigner);
+
+    fn upper_half(signature: Signature) -> Signature {
+        const ORDER: alloy::primitives::U256 =
+            alloy::uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
+        Signature::new(signature.r(), ORDER - signature.s(), !signature.v())
+    }
+
+    #[async_trait::async_trait]
+    impl Signer for Device {
+        async fn sign_hash(&self, _: &B256) -> alloy::signers::Result<Signature> {
+            Err(alloy::signers::Error::UnsupportedOperation(UnsupportedSignerOperation::SignHash))
+        }
+
+        async fn sign_message(&self, message: &[u8]) -> alloy::signers::Result<Signature> {
+            self.0.sign_message(message).await.map(upper_half)
+        }
+
+        async fn sign_dynamic_typed_data(&self, payload: &TypedData) -> alloy::signers::Result<Signature> {
+            self.0.sign_dynamic_typed_data(payload).await.map(upper_half)
+        }
+
+        fn address(&self) -> Address {
+            Signer::address(&self.0)
+        }
+
+        fn chain_id(&self) -> Option<ChainId> {
+            None
+        }
+
+        fn set_chain_id(&mut self, _: Option<ChainId>) {}
+    }
+
+    #[async_trait::async_trait]
+    impl TxSigner<Signature> for Device {
+        fn address(&self) -> Address {
+            Signer::address(&self.0)
+        }
+
+        async fn sign_transaction(
+            &self,
+            transaction: &mut dyn SignableTransaction<Signature>,
+        ) -> alloy::signers::Result<Signature> {
+            self.0.sign_transaction(transaction).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_of_the_vault_and_a_device_that_signs_no_bare_hash_sign_the_same() {
+        let key = [7u8; 32];
+        let secret = Secret::from_bytes(&mut key.clone()).unwrap();
+        let device = Device(PrivateKeySigner::from_slice(&key).unwrap());
+        let typed = json!({
+            "types": { "EIP712Domain": [{ "name": "name", "type": "string" }], "Note": [{ "name": "text", "type": "string" }] },
+            "primaryType": "Note", "domain": { "name": "keyleash" }, "message": { "text": "a note" },
+        });
+        let digest = serde_json::from_value::<TypedData>(typed.clone()).unwrap().eip712_signing_hash().unwrap();
+        let hash = B256::repeat_byte(9);
+        for keyholder in [&secret as &dyn Keyholder, &device] {
+            assert_eq!(keyholder.signs_as(), secret.address());
+            let signed = sign_operation(keyholder, hash).await.unwrap();
+            assert_eq!(signed, secret.sign_hash(eip191_hash_message(hash)).unwrap());
+            let signed = sign_typed_data(keyholder, typed.clone()).await.unwrap();
+            assert_eq!(signed, secret.sign_hash(digest).unwrap());
+            let mut transaction = TxLegacy { chain_id: Some(1), gas_limit: 21_000, ..TxLegacy::default() };
+            let signed = sign_transaction(keyholder, &mut transaction).await.unwrap();
+            assert_eq!(signed.recover_address_from_prehash(&transaction.signature_hash()).unwrap(), secret.address());
+        }
+        let error = sign_typed_data(&secret, json!({ "primaryType": "Note" })).await.unwrap_err();
+        assert_eq!(error.code, "vault.sign");
+    }
 }

@@ -7,15 +7,18 @@ use std::time::Duration;
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope, TxLegacy},
     eips::{Encodable2718, eip2930::AccessList},
-    primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256},
+    primitives::{Address, B256, Bytes, TxKind, U256, keccak256},
 };
 use tokio::time::{Instant, sleep};
 
-use super::{refused, signer::Signer};
+use super::{
+    refused,
+    signer::{Keyholder, sign_transaction},
+};
 use crate::erc4337::faults::Fault;
 use crate::wallet::{
     coin::Coin,
-    error::{Class, Error, Result},
+    error::{Error, Result},
     records::model::SignedTransaction,
     rpc::{At, CallRequest, ChainError, FeeCeiling, Fees, Market, node::Receipt, services::Services},
 };
@@ -80,13 +83,18 @@ impl PreparedTransaction {
         }
     }
 
-    pub(in crate::wallet) fn sign(&self, signer: &dyn Signer) -> Result<SignedTransaction> {
-        let signature = Signature::from_raw_array(&signer.sign_hash(self.signing_hash())?).map_err(|e| {
-            Error::new(Class::Vault, "vault.sign", format!("the owner's signature cannot be used: {e}"))
-        })?;
+    pub(in crate::wallet) async fn sign(&self, owner: &dyn Keyholder) -> Result<SignedTransaction> {
         let envelope: TxEnvelope = match self.dynamic_fees {
-            true => self.eip1559().into_signed(signature).into(),
-            false => self.legacy().into_signed(signature).into(),
+            true => {
+                let mut transaction = self.eip1559();
+                let signature = sign_transaction(owner, &mut transaction).await?;
+                transaction.into_signed(signature).into()
+            }
+            false => {
+                let mut transaction = self.legacy();
+                let signature = sign_transaction(owner, &mut transaction).await?;
+                transaction.into_signed(signature).into()
+            }
         };
         let raw = Bytes::from(envelope.encoded_2718());
         Ok(SignedTransaction {

@@ -14,7 +14,7 @@ use crate::wallet::{
         label,
         model::{Account, Seed},
     },
-    submit::signer::Signer,
+    submit::signer::Keyholder,
     vault::{self, import::TextSource},
 };
 use crate::wallet::{records::label::check_name, rpc::services::Services};
@@ -309,7 +309,7 @@ impl Wallet {
     }
 
     /// Who signs for the owner now.
-    pub(in crate::wallet) fn owner_signer(&self, account: &Account) -> Result<Box<dyn Signer>> {
+    pub(in crate::wallet) fn owner_signer(&self, account: &Account) -> Result<Box<dyn Keyholder>> {
         let id = account.owner_secret.ok_or_else(|| {
             Error::new(
                 Class::Vault,

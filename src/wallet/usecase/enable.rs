@@ -19,7 +19,10 @@ use crate::wallet::{
     error::{Error, Result},
     records::model::{Account, Purpose},
     state::{self, State},
-    submit::operation::{OperationOutcome, Prepared},
+    submit::{
+        operation::{OperationOutcome, Prepared},
+        signer::sign_operation,
+    },
 };
 
 pub struct EnablePlan {
@@ -110,7 +113,7 @@ impl Wallet {
     }
 
     pub async fn execute_enable(&self, plan: EnablePlan, wait: bool) -> Result<Enabled> {
-        let signature = self.owner_signer(&plan.account)?.sign_message_hash(plan.prepared.user_op_hash)?;
+        let signature = sign_operation(self.owner_signer(&plan.account)?.as_ref(), plan.prepared.user_op_hash).await?;
         let purpose = plan.purpose();
         let operation =
             self.execute_operation(&plan.services, plan.prepared, purpose, signature::sudo(&signature), wait).await?;

@@ -14,6 +14,7 @@ use crate::wallet::{
     policy::{Policy, Resolved, ValidatorChoice, check_label},
     records::model::{Account, ApprovalRecord, Key, Origin},
     short_id, state,
+    submit::signer::{Keyholder, sign_typed_data},
 };
 use crate::{
     abi::Function,
@@ -74,6 +75,23 @@ impl GrantPlan {
     /// What the owner will sign, in order.
     pub fn requests(&self) -> Vec<ApprovalRequest> {
         self.approvals.requests(&self.resolved.scope)
+    }
+}
+
+/// A plan that is being carried out.
+struct Granting {
+    plan: GrantPlan,
+    key: Key,
+    /// The key was made for this grant.
+    fresh: bool,
+}
+
+impl Granting {
+    /// What is written down, before anybody signed it.
+    fn drafts(&self) -> Vec<ApprovalRecord> {
+        let draft =
+            |request| ApprovalRecord { key_id: self.key.id.clone(), request, signature: None, created_at: now() };
+        self.plan.requests().into_iter().map(draft).collect()
     }
 }
 
@@ -185,13 +203,30 @@ impl Wallet {
         check_findings(&plan.findings, accepted)?;
         self.still_true(&plan).await?;
         let owner = self.owner_signer(&plan.account)?;
-        self.record_grant(plan, |request| {
-            let signature = owner.sign_hash(request.digest())?;
-            if !request.is_signed_by(owner.address(), &signature) {
-                return Err(Error::failed("grant.signature", "the signature made does not verify; nothing was kept"));
+        let mut grant = self.begin_grant(plan)?;
+        let written = self.sign_and_write(&mut grant, owner.as_ref()).await;
+        drop(owner);
+        self.end_grant(grant, written)
+    }
+
+    async fn sign_and_write(&self, grant: &mut Granting, owner: &dyn Keyholder) -> Result<Vec<ApprovalRecord>> {
+        loop {
+            let mut approvals = grant.drafts();
+            for approval in &mut approvals {
+                // A device may be asked here, which takes as long as it takes: nobody else is kept from writing meanwhile.
+                let signature = sign_typed_data(owner, approval.request.typed_data()).await?;
+                if !approval.request.is_signed_by(owner.signs_as(), &signature) {
+                    return Err(Error::failed(
+                        "grant.signature",
+                        "the signature made does not verify; nothing was kept",
+                    ));
+                }
+                approval.signature = Some(Bytes::copy_from_slice(&signature));
             }
-            Ok(Some(Bytes::copy_from_slice(&signature)))
-        })
+            if self.write_grant(grant, &approvals)? {
+                return Ok(approvals);
+            }
+        }
     }
 
     /// What the plan relied on, read again: a person may have looked at it for long.
@@ -214,7 +249,16 @@ impl Wallet {
     /// Writes the plan down as a draft that waits for a signature from elsewhere.
     pub fn draft_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
         check_findings(&plan.findings, accepted)?;
-        self.record_grant(plan, |_| Ok(None))
+        let mut grant = self.begin_grant(plan)?;
+        let written = loop {
+            let drafts = grant.drafts();
+            match self.write_grant(&mut grant, &drafts) {
+                Ok(true) => break Ok(drafts),
+                Ok(false) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.end_grant(grant, written)
     }
 
     /// Takes the owner's signature over a draft, made elsewhere.
@@ -257,11 +301,8 @@ impl Wallet {
         Ok((view, approval_view(&approval, &standing)))
     }
 
-    fn record_grant(
-        &self,
-        mut plan: GrantPlan,
-        mut sign: impl FnMut(&ApprovalRequest) -> Result<Option<Bytes>>,
-    ) -> Result<Granted> {
+    /// The key as it will be on record, its private half in the vault where it was made here.
+    fn begin_grant(&self, mut plan: GrantPlan) -> Result<Granting> {
         let fresh = plan.fresh.is_some();
         let secret = match plan.fresh.take() {
             Some(fresh) => {
@@ -288,9 +329,14 @@ impl Wallet {
             created_at: now(),
             revoked_at: None,
         };
-        let written = self.store.write(|w| {
-            // Whoever wrote before us may have taken the nonce: the next one is as good, as long as nothing else that was shown is
-            // different now.
+        Ok(Granting { plan, key, fresh })
+    }
+
+    /// Writes all of it down, in one step that other processes see whole or not at all. `false`: the nonce that the approvals are
+    /// for was taken meanwhile. The next one is as good, as long as nothing else that was shown is different now.
+    fn write_grant(&self, grant: &mut Granting, approvals: &[ApprovalRecord]) -> Result<bool> {
+        let Granting { plan, key, .. } = grant;
+        self.store.write(|w| {
             let taken = w.read().approvals_of(&key.network, key.account)?;
             let shown = plan.approvals.first_nonce();
             let moved = plan.approvals.take_nonces(key.owner, taken.iter().map(taken_by), &plan.picture);
@@ -301,25 +347,23 @@ impl Wallet {
                         "grant.stale",
                         format!(
                             "approval nonce {shown} was taken meanwhile, and what there is to say about the account's other keys \
-                             has changed with it. Nothing was signed"
+                             has changed with it. Nothing was granted"
                         ),
                     )
                     .of(Kind::Stale)
                     .hint("run the command again"));
                 }
+                return Ok(false);
             }
-            let requests = plan.requests();
-            w.put_key(&key)?;
-            let mut approvals = Vec::with_capacity(requests.len());
-            for request in requests {
-                let approval =
-                    ApprovalRecord { key_id: key.id.clone(), signature: sign(&request)?, request, created_at: now() };
-                w.put_approval(&approval)?;
-                approvals.push(approval);
-            }
-            Ok(approvals)
-        });
-        if let (Err(_), true, Some(id)) = (&written, fresh, &secret) {
+            w.put_key(key)?;
+            approvals.iter().try_for_each(|approval| w.put_approval(approval))?;
+            Ok(true)
+        })
+    }
+
+    fn end_grant(&self, grant: Granting, written: Result<Vec<ApprovalRecord>>) -> Result<Granted> {
+        let Granting { plan, key, fresh } = grant;
+        if let (Err(_), true, Some(id)) = (&written, fresh, &key.secret) {
             // A key that was made for this grant is of no use without it; what cannot be removed is only spare.
             let _ = self.vault.remove(id);
         }

@@ -103,6 +103,10 @@ impl Wallet {
                 "without it nobody can sign for that here, and it cannot be brought back; confirm to remove it",
             ));
         }
+        if !even_if_used {
+            // Whether a record needs the secret cannot be told of one that is not understood.
+            self.store.read(|r| r.require_every_family_known())?;
+        }
         Ok(self.vault.remove(id)?)
     }
 
@@ -198,5 +202,24 @@ mod tests {
         wallet.remove_secret(&of_agent.id, true).unwrap();
         let missing = wallet.check_secrets().unwrap();
         assert!(missing[0].problem && missing[0].id == of_agent.id, "{missing:?}");
+    }
+
+    #[test]
+    fn what_a_record_that_is_not_understood_may_need_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        Wallet::init(&home, Backend::File).unwrap();
+        let mut wallet = Wallet::open(home, PassphraseSource::StandardInput).unwrap();
+        wallet.vault = Vault::for_tests(wallet.home.data());
+        let id = SecretId::random().unwrap();
+        wallet.vault.put(&id, &Secret::random().unwrap(), "of whom?").unwrap();
+        rusqlite::Connection::open(wallet.home.records_file())
+            .unwrap()
+            .execute_batch(
+                r#"INSERT INTO account (network, address, name, record) VALUES ('n', x'01', 'new', '{"family":"kernel-v9"}')"#,
+            )
+            .unwrap();
+        assert_eq!(wallet.remove_secret(&id, false).unwrap_err().code, "records.family");
+        wallet.remove_secret(&id, true).unwrap();
     }
 }

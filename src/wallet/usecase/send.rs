@@ -14,7 +14,7 @@ use crate::wallet::{
     records::model::{Account, Key, Purpose},
     submit::{
         operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
-        signer,
+        signer::{Keyholder, sign_operation},
     },
 };
 use crate::{
@@ -208,9 +208,12 @@ impl Wallet {
         tell("signing");
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
-            Signer::Owner(account) => (signature::sudo(&self.owner_signer(account)?.sign_message_hash(hash)?), None),
+            Signer::Owner(account) => {
+                (signature::sudo(&sign_operation(self.owner_signer(account)?.as_ref(), hash).await?), None)
+            }
             Signer::Session { key, envelope } => {
-                (envelope.assemble(&self.session_signer(key)?.sign_message_hash(hash)?), Some(key.id.clone()))
+                let signed = sign_operation(self.session_signer(key)?.as_ref(), hash).await?;
+                (envelope.assemble(&signed), Some(key.id.clone()))
             }
         };
         let purpose = Purpose::Send { key_id };
@@ -334,7 +337,7 @@ impl Wallet {
         Ok(self.store.read(|r| r.account(&key.network, key.account))?.and_then(|a| a.init_code()))
     }
 
-    fn session_signer(&self, key: &Key) -> Result<Box<dyn signer::Signer>> {
+    fn session_signer(&self, key: &Key) -> Result<Box<dyn Keyholder>> {
         let id = key.secret.ok_or_else(|| {
             Error::new(Class::Vault, "vault.no_session_key", format!("the private half of {} is not here", key.label))
         })?;

@@ -1,12 +1,8 @@
 //! Tests only: keystores that are nearly right (tests/fuzz_inputs.rs says how).
 
-#[allow(clippy::duplicate_mod, reason = "tests/vault_keyring compiles the vault without the rest of this crate")]
-#[path = "../../../tests/support/mutate.rs"]
-mod mutate;
-
 use std::cell::Cell;
 
-use mutate::{Rng, corpus, feed, inputs, mutate, mutated_text};
+use crate::mutate::{Rng, corpus, feed, inputs, mutate, mutated_text};
 use serde_json::Value;
 
 use super::keystore;

@@ -10,9 +10,9 @@ use zeroize::Zeroizing;
 use super::{
     PassphraseSource, VaultError, keystore, mnemonic,
     passphrase::{Question, unbuffered_stdin},
-    private_files::{open_input, read_bounded},
+    private_files::read_bounded,
 };
-use crate::secret::Secret;
+use crate::{secret::Secret, wallet::files::open_input};
 
 /// BIP-44, the first Ethereum account: what wallets show as "account 1".
 pub const DEFAULT_PATH: &str = "m/44'/60'/0'/0/0";

@@ -3,6 +3,9 @@
 //! Ours are written with scrypt N=2^17 r=8 p=1 (128 MiB for a moment) and open in geth and `cast wallet`. Those of others
 //! are read with scrypt or PBKDF2, within limits: the file chooses how much memory and time opening it takes, so what it
 //! asks for is judged before any of it is spent.
+//!
+//! Our own, because `eth-keystore` spends whatever a file asks for, wipes neither the derived key nor the private one, and writes
+//! files in place.
 
 use aes::cipher::{KeyIvInit, StreamCipher};
 use alloy::{

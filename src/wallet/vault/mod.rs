@@ -23,6 +23,8 @@ mod private_files;
 mod sealed;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod upkeep;
 
 use std::{fmt, path::Path, str::FromStr};
@@ -36,7 +38,6 @@ use index::Index;
 pub use index::{Entry, Step};
 use keyring::Keyring;
 pub use passphrase::{AskPassphrase, PassphraseSource, Question};
-pub use private_files::open_input;
 use private_files::{FolderLock, PrivateFolder};
 use sealed::SealedFiles;
 

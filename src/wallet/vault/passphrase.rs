@@ -8,7 +8,8 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{VaultError, private_files::open_input};
+use super::VaultError;
+use crate::wallet::files::open_input;
 
 /// The longest passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 1024;

@@ -1,18 +1,19 @@
-//! Files that only their owner may read, replaced as a whole or not at all, also when the process is killed in between.
+//! The folder of the vault: one writer at a time, each file replaced as a whole or not at all, also when the process is killed in
+//! between (`wallet::files`).
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use alloy::hex;
-
 use super::VaultError;
+use crate::wallet::files::{self, Outlives};
 
 const LOCK: &str = "lock";
-const TEMP_PREFIX: &str = ".new-";
+/// What earlier versions called their temporary files, before 16 hexadecimal digits.
+const EARLIER_PREFIX: &str = ".new-";
 /// How long others may hold the vault before we give up. Whoever seals a key holds it while scrypt runs, which takes
 /// seconds where processors are busy; a dozen that are started at once wait for each other, and whoever comes last must not take
 /// that for a lock that is never given back.
@@ -21,8 +22,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 /// The folder of the vault, 0700.
 pub struct PrivateFolder {
     path: PathBuf,
-    /// Whether what was written has to survive a power cut too, and not only the end of this process.
-    synced: bool,
+    outlives: Outlives,
 }
 
 /// While this lives, no other process changes the vault.
@@ -33,12 +33,12 @@ pub struct FolderLock {
 impl PrivateFolder {
     /// Touches nothing; the folder is made when something is first written.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, synced: true }
+        Self { path, outlives: Outlives::PowerCut }
     }
 
     /// For play keys: the system writes them to the disk when it likes.
     pub fn of_play_keys(path: PathBuf) -> Self {
-        Self { path, synced: false }
+        Self { path, outlives: Outlives::Process }
     }
 
     pub fn path(&self) -> &Path {
@@ -81,10 +81,7 @@ impl PrivateFolder {
         self.check_ours()?;
         self.make()?;
         let path = self.join(LOCK);
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
-        private(&mut options);
-        let file = options.open(&path).map_err(|e| VaultError::io("open", &path, e))?;
+        let file = files::open(&path).map_err(|e| VaultError::io("open", &path, e))?;
         let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
             match file.try_lock() {
@@ -102,19 +99,8 @@ impl PrivateFolder {
 
     /// Replaces the file `name` as a whole. The lock argument proves that nobody else is writing.
     pub fn replace(&self, _lock: &FolderLock, name: &str, content: &[u8]) -> Result<(), VaultError> {
-        let mut random = [0u8; 8];
-        getrandom::fill(&mut random).map_err(VaultError::NoRandomness)?;
-        let temp = self.join(&format!("{TEMP_PREFIX}{}", hex::encode(random)));
         let target = self.join(name);
-        let written = write_new(&temp, content, self.synced)
-            .map_err(|e| VaultError::io("write", &temp, e))
-            .and_then(|()| fs::rename(&temp, &target).map_err(|e| VaultError::io("replace", &target, e)));
-        if written.is_err() {
-            // What could not be written whole is of no use; the first error is the one to tell.
-            let _ = fs::remove_file(&temp);
-        }
-        written?;
-        self.sync()
+        files::replace(&target, content, self.outlives).map_err(|e| VaultError::io("write", &target, e))
     }
 
     /// Gives the file `from` the name `to`, which is lost if it was there.
@@ -152,18 +138,14 @@ impl PrivateFolder {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|e| VaultError::io("list", &self.path, e))?;
-            names.extend(entry.file_name().into_string().ok().filter(|name| !name.starts_with(TEMP_PREFIX)));
+            names.extend(entry.file_name().into_string().ok().filter(|name| !is_leftover(name)));
         }
         names.sort();
         Ok(names)
     }
 
     fn make(&self) -> Result<(), VaultError> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&self.path).map_err(|e| VaultError::io("make", &self.path, e))?;
+        files::make_folder(&self.path).map_err(|e| VaultError::io("make", &self.path, e))?;
         // It may have been there before, or the umask may be odd.
         #[cfg(unix)]
         {
@@ -183,7 +165,7 @@ impl PrivateFolder {
     fn remove_leftovers(&self) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
         for entry in entries.flatten() {
-            if is_leftover(&entry) {
+            if entry.file_name().to_str().is_some_and(is_leftover) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -192,36 +174,27 @@ impl PrivateFolder {
     /// At the start: removes leftovers where there are any and nobody is at work. Never waits, never makes anything.
     pub fn clear_leftovers(&self) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
-        if !entries.flatten().any(|entry| is_leftover(&entry)) || self.check_ours().is_err() {
+        if !entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_leftover))
+            || self.check_ours().is_err()
+        {
             return;
         }
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
-        private(&mut options);
-        if let Ok(lock) = options.open(self.join(LOCK))
+        if let Ok(lock) = files::open(&self.join(LOCK))
             && lock.try_lock().is_ok()
         {
             self.remove_leftovers();
         }
     }
 
-    /// A rename or removal is on the disk only when the folder is.
     fn sync(&self) -> Result<(), VaultError> {
-        if !self.synced {
-            return Ok(());
-        }
-        #[cfg(unix)]
-        File::open(&self.path)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| VaultError::io("sync", &self.path, e))?;
-        Ok(())
+        files::sync_folder(&self.path, self.outlives).map_err(|e| VaultError::io("sync", &self.path, e))
     }
 }
 
-/// Named as [`PrivateFolder::replace`] names what it writes.
-fn is_leftover(entry: &fs::DirEntry) -> bool {
+/// A file that did not come to be what it was to be.
+fn is_leftover(name: &str) -> bool {
     let hex = |digits: &str| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    entry.file_name().to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX)).is_some_and(hex)
+    files::becomes(name).is_some() || name.strip_prefix(EARLIER_PREFIX).is_some_and(hex)
 }
 
 /// Reads a whole regular file of at most `max` bytes.
@@ -239,41 +212,4 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, VaultError> {
     let mut content = Vec::with_capacity(usize::try_from(facts.len()).unwrap_or(0).saturating_add(1));
     File::open(path).map_err(failed)?.take(max + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > max { Err(too_long()) } else { Ok(content) }
-}
-
-/// Opens a file that a person named, to read it. A pipe that nobody writes into would keep us waiting for ever, and so would a
-/// terminal: of those, only the ones that were opened for us are read (`<(command)` in a shell, standard input).
-pub fn open_input(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
-    let ours = ["/dev/fd", "/proc/self/fd", "/dev/stdin"].iter().any(|place| path.starts_with(place));
-    if ours {
-        return File::open(path);
-    }
-    let file = options.open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        let what = "it is not a regular file; give a file, or `-` for standard input";
-        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
-    }
-}
-
-fn write_new(path: &Path, content: &[u8], synced: bool) -> io::Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    private(&mut options);
-    let mut file = options.open(path)?;
-    file.write_all(content)?;
-    if synced { file.sync_all() } else { Ok(()) }
-}
-
-/// 0600 from the first moment. On Windows the folder of the user's profile is what keeps others out.
-fn private(options: &mut fs::OpenOptions) {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    #[cfg(not(unix))]
-    let _ = options;
 }

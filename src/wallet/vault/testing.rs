@@ -1,5 +1,4 @@
 //! What tests may do to a vault that the product may not.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use zeroize::Zeroizing;
 

@@ -1,4 +1,7 @@
-//! The vault as a whole, on sealed files. tests/vault_keyring puts it to a real keyring, kill -9 and other programs.
+//! The vault as a whole, on sealed files. `real_world` puts it to a real keyring, kill -9 and other programs.
+
+#[cfg(target_os = "linux")]
+mod real_world;
 
 use std::{
     fmt, fs,
@@ -13,7 +16,7 @@ use std::{
 use alloy::primitives::{Address, address};
 use zeroize::Zeroizing;
 
-use super::vault::{
+use super::{
     import,
     upkeep::{Finding, Verdict},
     *,
@@ -463,13 +466,17 @@ fn everything_is_closed_to_other_users_whatever_was_there_before() {
 fn leftovers_of_a_killed_process_are_ignored_and_cleaned_up() {
     let home = home();
     let id = stored(home.path());
-    let leftover = home.path().join("vault/.new-0011223344556677");
-    fs::write(&leftover, "half a file").unwrap();
+    // As they are named now, and as they were.
+    let leftovers =
+        [".index.json.0011223344556677.tmp", ".new-0011223344556677"].map(|name| home.path().join("vault").join(name));
+    for leftover in &leftovers {
+        fs::write(leftover, "half a file").unwrap();
+    }
     assert_eq!(Vault::for_tests(home.path()).list().unwrap().len(), 1);
     Vault::for_tests(home.path()).get(&id).unwrap();
-    assert!(leftover.exists(), "readers change nothing");
+    assert!(leftovers.iter().all(|leftover| leftover.exists()), "readers change nothing");
     stored(home.path());
-    assert!(!leftover.exists());
+    assert!(leftovers.iter().all(|leftover| !leftover.exists()));
 }
 
 #[test]
@@ -571,7 +578,7 @@ fn two_processes_and_many_threads_lose_nothing() {
         return;
     }
     let home = home();
-    let name = "wallet::vault_tests::two_processes_and_many_threads_lose_nothing";
+    let name = "wallet::vault::tests::two_processes_and_many_threads_lose_nothing";
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env("KEYLEASH_TEST_WRITER", home.path())

@@ -730,16 +730,16 @@ impl Answers {
         let starts = self.start().map_or(now, |s| if let Start::At(t) = s { t.max(now) } else { now });
         let ends = match parse_duration(&self.window.text(Ask::After)) {
             Ok(seconds) if later => {
-                format!("ends {}, counted from its start", format::date(starts.saturating_add(seconds)))
+                format!("ends {}, counted from its start", format::full_date(starts.saturating_add(seconds)))
             }
-            Ok(seconds) => format!("ends {}, if it is signed now", format::date(starts.saturating_add(seconds))),
+            Ok(seconds) => format!("ends {}, if it is signed now", format::full_date(starts.saturating_add(seconds))),
             Err(_) => "24h, 7d, 90m, 1d 12h".into(),
         };
         self.window.hint(Ask::After, ends);
         for ask in [Ask::Until, Ask::From] {
             let hint = match moment(&self.window.text(ask)) {
-                Ok(t) if t > now => format!("{}: in {}", format::date(t), sentence::rough_duration(t - now)),
-                Ok(t) => format!("{}: that is over", format::date(t)),
+                Ok(t) if t > now => format!("{}: in {}", format::full_date(t), sentence::rough_duration(t - now)),
+                Ok(t) => format!("{}: that is over", format::full_date(t)),
                 Err(_) => "day and time in UTC, as in 2026-12-24 18:00".into(),
             };
             self.window.hint(ask, hint);

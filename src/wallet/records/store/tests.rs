@@ -16,7 +16,7 @@ use crate::{
         generation::{Generation, KernelVersion},
     },
     wallet::{
-        home::private_file,
+        files,
         records::model::{Carrier, Extent, Origin, Progress, Purpose, Seed, SignedTransaction},
         vault::SecretId,
     },
@@ -32,7 +32,7 @@ struct Records {
 
 fn records() -> Records {
     let folder = tempfile::tempdir().unwrap();
-    private_file(&folder.path().join("records.db")).unwrap();
+    files::open(&folder.path().join("records.db")).unwrap();
     Records { store: Store::open(&folder.path().join("records.db")).unwrap(), folder }
 }
 
@@ -341,15 +341,15 @@ fn records_of_a_newer_version_are_left_alone() {
 
 /// A record file as an earlier version left it: one account under two network names, a key under each, and one approval that was
 /// recorded for both; beside them a record that nobody can read.
-fn records_of(version: i64) -> (TempDir, [Key; 2], ApprovalRecord) {
+fn records_of(version: usize) -> (TempDir, [Key; 2], ApprovalRecord) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.db");
-    private_file(&path).unwrap();
-    let connection = Connection::open(path).unwrap();
+    files::open(&path).unwrap();
+    let mut connection = Connection::open(path).unwrap();
     let keys = [key("a"), under("main2", key("b"))];
     let approval = approval(&keys[1], 1);
     if version > 0 {
-        connection.execute_batch(SCHEMA).unwrap();
+        migrations::up_to(&mut connection, 1);
         for key in &keys {
             let row = params![key.id, key.network, ACCOUNT.as_slice(), OTHER.as_slice(), key.label, json(key).unwrap()];
             let sql =
@@ -373,10 +373,10 @@ fn records_of(version: i64) -> (TempDir, [Key; 2], ApprovalRecord) {
         connection.execute(sql, params![OTHER.as_slice()]).unwrap();
     }
     if version > 1 {
-        connection.execute_batch(SCAN).unwrap();
+        migrations::up_to(&mut connection, 2);
         connection.execute("INSERT INTO scan VALUES ('main2', ?1, '\"seen\"')", params![ACCOUNT.as_slice()]).unwrap();
     }
-    connection.pragma_update(None, "user_version", version).unwrap();
+    migrations::up_to(&mut connection, version);
     (folder, keys, approval)
 }
 
@@ -386,7 +386,7 @@ fn under(network: &str, key: Key) -> Key {
 
 #[test]
 fn records_of_every_earlier_version_are_upgraded_and_nothing_is_lost() {
-    for version in 0..SCHEMA_VERSION {
+    for version in 0..migrations::COUNT {
         let (folder, keys, approval) = records_of(version);
         let path = folder.path().join("records.db");
         drop(Store::open(&path).unwrap());
@@ -420,6 +420,100 @@ fn records_of_every_earlier_version_are_upgraded_and_nothing_is_lost() {
             .unwrap();
         store.write(|w| w.put_scan("local", ACCOUNT, &"again")).unwrap();
         assert_eq!(store.read(|r| r.scan::<String>("main2", ACCOUNT)).unwrap().as_deref(), Some("again"));
+    }
+}
+
+#[test]
+fn every_record_of_an_account_says_its_family() {
+    let records = records();
+    records
+        .store
+        .write(|w| {
+            w.put_account(&account("treasury", ACCOUNT))?;
+            w.put_key(&key("k1"))?;
+            w.put_approval(&approval(&key("k1"), u128::MAX))
+        })
+        .unwrap();
+    let connection = Connection::open(records.folder.path().join("records.db")).unwrap();
+    for table in ["account", "key", "approval"] {
+        let record: String =
+            connection.query_row(&format!("SELECT record FROM {table}"), [], |row| row.get(0)).unwrap();
+        assert!(record.starts_with(r#"{"family":"kernel-v2",""#), "{record}");
+    }
+}
+
+/// Records in which `table` holds one of a family that nobody knows yet, beside one that everybody knows.
+fn of_a_newer_family(table: &str) -> Records {
+    let records = records();
+    records
+        .store
+        .write(|w| {
+            w.put_account(&account("treasury", ACCOUNT))?;
+            w.put_account(&account("second", OTHER))?;
+            w.put_key(&key("k1"))?;
+            w.put_key(&key("k2"))?;
+            w.put_approval(&approval(&key("k1"), 1))
+        })
+        .unwrap();
+    records.tamper(&format!(
+        r#"UPDATE {table} SET record = '{{"what": "nobody", "family": "kernel-v9"}}' WHERE rowid = 1"#
+    ));
+    records
+}
+
+#[test]
+fn a_record_of_a_family_that_is_not_known_is_left_out_of_lists_told_and_never_written_over() {
+    let unknown = |error: &Error, what: &str| {
+        assert_eq!(error.code, "records.family", "{error}");
+        assert!(error.message.starts_with(&format!("the record of {what} is of the family kernel-v9,")), "{error}");
+        assert!(error.hint.contains("newer keyleash"), "{}", error.hint);
+    };
+    let told = |store: &Store| store.notices().take().into_iter().map(|remark| remark.code).collect::<Vec<_>>();
+    let row = |records: &Records, table: &str| -> String {
+        let connection = Connection::open(records.folder.path().join("records.db")).unwrap();
+        connection.query_row(&format!("SELECT record FROM {table} WHERE rowid = 1"), [], |row| row.get(0)).unwrap()
+    };
+
+    let records = of_a_newer_family("account");
+    let (store, before) = (records.again().unwrap(), row(&records, "account"));
+    let listed = store.read(|r| r.accounts()).unwrap();
+    assert_eq!(listed.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["second"]);
+    assert_eq!(told(&store), ["records.family"]);
+    unknown(&store.read(|r| r.account("local", ACCOUNT)).unwrap_err(), "account treasury");
+    unknown(&store.read(|r| r.account_by_name("treasury")).unwrap_err(), "account treasury");
+    unknown(&store.write(|w| w.put_account(&account("again", ACCOUNT))).unwrap_err(), "account treasury");
+    unknown(&store.read(|r| r.require_every_family_known()).unwrap_err(), "account treasury");
+    assert_eq!(row(&records, "account"), before);
+
+    let records = of_a_newer_family("key");
+    let (store, before) = (records.again().unwrap(), row(&records, "key"));
+    assert_eq!(store.read(|r| r.keys()).unwrap(), [key("k2")]);
+    assert_eq!(told(&store), ["records.family"]);
+    unknown(&store.read(|r| r.key("k1")).unwrap_err(), "key k1");
+    // What a revocation plans with must be all there is.
+    unknown(&store.read(|r| r.keys_of("local", ACCOUNT, true)).unwrap_err(), "key k1");
+    unknown(&store.write(|w| w.put_key(&key("k1"))).unwrap_err(), "key k1");
+    assert_eq!(row(&records, "key"), before);
+
+    let records = of_a_newer_family("approval");
+    let (store, before) = (records.again().unwrap(), row(&records, "approval"));
+    unknown(&store.read(|r| r.approvals("k1")).unwrap_err(), "approval of key k1");
+    unknown(&store.read(|r| r.approvals_of("local", ACCOUNT)).unwrap_err(), "approval of key k1");
+    unknown(&store.write(|w| w.put_approval(&approval(&key("k1"), 1))).unwrap_err(), "approval of key k1");
+    assert_eq!(row(&records, "approval"), before);
+}
+
+#[test]
+fn a_record_that_says_no_family_is_of_the_first() {
+    let records = records();
+    records.store.write(|w| w.put_key(&key("k1"))).unwrap();
+    for sql in [
+        "UPDATE key SET record = json_remove(record, '$.family')",
+        "UPDATE key SET record = json_set(record, '$.family', NULL)",
+        "UPDATE key SET record = json_set(json_remove(record, '$.family'), '$.family', 'kernel-v2')",
+    ] {
+        records.tamper(sql);
+        assert_eq!(records.store.read(|r| r.keys()).unwrap(), [key("k1")], "{sql}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{
+use super::{
     ANVIL_0_ADDRESS, anvil, memory,
     vault::{
         Backend, PassphraseSource, SecretId, Vault, VaultError,
@@ -30,7 +30,7 @@ pub fn worker(home: &Path, job: &str) -> Command {
 
 /// What to call this binary with, so that it does the job and nothing else.
 fn arguments() -> [&'static str; 5] {
-    ["--exact", "worker::job", "--nocapture", "--test-threads", "1"]
+    ["--exact", "wallet::vault::tests::real_world::worker::job", "--nocapture", "--test-threads", "1"]
 }
 
 pub fn what_it_says(output: &Output) -> String {
@@ -51,7 +51,7 @@ fn job() {
 fn run(home: &Path, words: &[&str]) -> Result<String, VaultError> {
     let vault = Vault::for_tests_in(home, Backend::Keyring);
     let in_files = Vault::for_tests(home);
-    let id = words.get(1).and_then(|word| word.parse::<SecretId>().ok()).unwrap_or_else(crate::id);
+    let id = words.get(1).and_then(|word| word.parse::<SecretId>().ok()).unwrap_or_else(super::id);
     Ok(match words[0] {
         "status" => format!("{:?}", vault.status(Backend::Keyring)),
         "put-keyring" => vault.put(&id, &anvil(), "treasury").map(|()| "done".to_owned())?,

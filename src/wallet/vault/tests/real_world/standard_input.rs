@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path, process::Stdio};
 
-use crate::{
+use super::{
     ANVIL_0, ANVIL_0_ADDRESS, ID,
     vault::Vault,
     worker::{what_it_says, worker},
@@ -18,7 +18,7 @@ fn with_input(home: &Path, job: &str, input: &str) -> String {
 #[test]
 fn the_passphrase_is_the_first_line_and_is_asked_once() {
     let home = tempfile::tempdir().unwrap();
-    Vault::for_tests(home.path()).put(&crate::id(), &crate::anvil(), "treasury").unwrap();
+    Vault::for_tests(home.path()).put(&super::id(), &super::anvil(), "treasury").unwrap();
     let job = format!("get-with-typed-passphrase {ID}");
     assert_eq!(with_input(home.path(), &job, "test\nrest\n"), format!("{ANVIL_0_ADDRESS}, left: \"rest\\n\""));
     assert!(with_input(home.path(), &job, "wrong\n").contains("wrong passphrase"));

@@ -2,8 +2,8 @@
 
 use std::{fs, time::Instant};
 
-pub use crate::session::Desktop;
-use crate::{
+pub use super::session::Desktop;
+use super::{
     ANVIL_0, anvil,
     session::{PROMISE, files_below},
     worker::{what_it_says, worker},

@@ -1,20 +1,5 @@
 //! The vault against the real world: a real gnome-keyring in all its moods, kill -9 at every step, `cast wallet`, and a scan
 //! of the process's own memory. Each test that needs a program which is not installed says `skipped: …` and passes.
-//!
-//! The vault is private to the crate, so that no front end can name it; this binary compiles its source once more.
-#![allow(
-    clippy::pedantic,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "tests fail loudly and read as specifications"
-)]
-#![cfg(target_os = "linux")]
-
-use keyleash::{secret, text};
 
 mod crash;
 mod desktop;
@@ -22,19 +7,18 @@ mod interop;
 mod memory;
 mod secret_service;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
-#[path = "../support/desktop.rs"]
+#[path = "../../../../../tests/support/desktop.rs"]
 mod session;
 mod standard_input;
-#[allow(dead_code, unused_imports, reason = "only the tests' part of it is used here")]
-#[path = "../../src/wallet/vault/mod.rs"]
-mod vault;
 mod worker;
 
 use std::io::Write;
 
+use crate::{
+    secret::Secret,
+    wallet::vault::{self, SecretId},
+};
 use alloy::primitives::{Address, address};
-use secret::Secret;
-use vault::SecretId;
 
 /// The first well-known key of anvil, in all tests the secret that must not get out.
 const ANVIL_0: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";

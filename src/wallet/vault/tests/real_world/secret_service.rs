@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use rustix::process::Signal;
 
-use crate::{
+use super::{
     ANVIL_0_ADDRESS, ID, OTHER_ID,
     desktop::Desktop,
     vault::{Step, Vault},

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{ID, desktop::Desktop, skipped, worker::worker};
+use super::{ID, desktop::Desktop, skipped, worker::worker};
 
 /// Every way in which these operations leave a mark outside of their own memory.
 const MARKS: [&str; 5] = ["/^rename", "/^unlink", "fsync", "/^(sendmsg|sendto)$", "/^(write|pwrite64)$"];

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{
+use super::{
     ANVIL_0, ANVIL_0_ADDRESS, ID, skipped,
     vault::{Backend, PassphraseSource, Vault, import},
 };
@@ -34,7 +34,7 @@ fn cast_opens_a_sealed_file() {
     let Some(cast) = cast() else { return };
     let (home, passphrase) = home();
     let vault = Vault::open(home.path(), Backend::File, PassphraseSource::File(passphrase.clone()));
-    vault.put(&crate::id(), &crate::anvil(), "treasury").unwrap();
+    vault.put(&super::id(), &super::anvil(), "treasury").unwrap();
     let file = home.path().join("vault").join(format!("{ID}.json"));
     let said = Command::new(cast)
         .args(["wallet", "address", "--keystore"])
