@@ -578,7 +578,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             if !taken {
                 model.notice = Some(match enabled.operation.success {
                     Some(true) => Notice::say("enabled on chain"),
-                    None if enabled.operation.phase == "sent" => Notice::trouble("sent, and not in a block yet"),
+                    None if enabled.operation.is_waiting() => Notice::trouble("sent, and not in a block yet"),
                     _ => Notice::trouble("enabling did not come about: t shows what became of it"),
                 });
             }

@@ -17,7 +17,12 @@ use crate::{
         coin::Coin,
         error::Error,
         state::State,
-        usecase::{account::AccountView, inventory::Difference, key::KeyView},
+        usecase::{
+            account::AccountView,
+            control::SOMEBODY_ELSE,
+            inventory::{Difference, PAUSED},
+            key::KeyView,
+        },
     },
 };
 
@@ -40,9 +45,6 @@ pub struct AccountRow {
     pub silent_since: Option<u64>,
 }
 
-/// The code of the finding that comes before all others: what is on record is not what decides over the account.
-const SOMEBODY_ELSE: &str = "somebody_else_decides";
-
 impl AccountRow {
     fn new(name: String, network: String, address: Address, view: Option<AccountView>) -> Self {
         Self { name, network, address, view, findings: Vec::new(), read_at: None, silent_since: None }
@@ -52,7 +54,7 @@ impl AccountRow {
         (self.network.clone(), self.address)
     }
 
-    /// That somebody else can decide over the account or act for it, if so.
+    /// That somebody else can decide over the account or act for it, if so: it comes before all other findings.
     pub fn critical(&self) -> impl Iterator<Item = &Difference> {
         self.findings.iter().filter(|f| f.code == SOMEBODY_ELSE)
     }
@@ -69,7 +71,7 @@ impl AccountRow {
         let mut rows: Vec<Row> = self.critical().map(|f| Row::Bad(f.message.clone())).collect();
         rows.extend(self.silence().map(Row::Caution));
         // The panic has its own words on every screen.
-        let others = self.findings.iter().filter(|f| f.code != SOMEBODY_ELSE && f.code != "paused");
+        let others = self.findings.iter().filter(|f| f.code != SOMEBODY_ELSE && f.code != PAUSED);
         rows.extend(others.map(|f| Row::Caution(f.message.clone())));
         rows
     }

@@ -6,7 +6,7 @@ use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
     rows::{changed_rows, cost_rows, operation_rows},
-    stages::{Moved, Stage, Stages, Words, is_stale},
+    stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
     tui::{
@@ -114,7 +114,7 @@ impl Screen for State {
                 self.stages.review(job, Review::new("enable", rows, &[]));
             }
             Report::Enabled(enabled) => self.stages.go(Stage::Done(result_rows(&self.what, enabled))),
-            Report::Failed(error) if self.stages.is_running() && is_stale(error) => {
+            Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
                 let (name, keys) = (format!("planning to enable {}", self.what), self.keys.clone());
                 self.stages.plan_again(name, cx, |job| Effect::PlanEnable { job, keys });

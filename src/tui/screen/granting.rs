@@ -7,7 +7,7 @@ use super::{
     Cx, View,
     handover::Handover,
     review::{self, Review},
-    stages::{Moved, Stage, Stages, Words, is_stale},
+    stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
     tui::{
@@ -129,7 +129,7 @@ impl Granting {
                 self.signed = Some(Box::new(Handover::new(&granted.key, rows)));
             }
             // Shown again as it is now, with what changed.
-            Report::Failed(error) if self.stages.is_running() && is_stale(error) => {
+            Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
                 let request = self.request.clone();
                 self.stages.plan_again(PLANNING, cx, |job| Effect::PlanGrant { job, request });

@@ -8,7 +8,7 @@ use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
     rows::{changed_rows, cost_rows, operation_rows},
-    stages::{Moved, Stage, Stages, Words, is_stale},
+    stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
     tui::{
@@ -21,7 +21,7 @@ use crate::{
     },
     wallet::{
         coin::Coin,
-        error::Class,
+        error::{Class, Kind},
         state::State as KeyState,
         submit::routes::{Via, Way},
         usecase::{
@@ -175,14 +175,14 @@ impl Screen for State {
             }
             Report::Revoked(revoked) => {
                 // Somebody was faster, and the whole of it was reverted.
-                if let Some(raced) = revoked.not_proven.as_ref().filter(|e| e.code == "revoke.raced") {
+                if let Some(raced) = revoked.not_proven.as_ref().filter(|e| e.kind == Kind::Raced) {
                     self.stages.went_stale(raced);
                     self.plan_again(cx);
                     return true;
                 }
                 self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
             }
-            Report::Failed(error) if sending && is_stale(error) => {
+            Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
                 self.plan_again(cx);
             }
@@ -333,7 +333,7 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
         Verdict::Done => done,
         Verdict::Remaining => format!("{done}, and that is proven; something else can still act"),
         Verdict::NotProven => format!("{what}: mined, but NOT PROVEN: treat as still active"),
-        Verdict::Failed if operation.phase == "refused" => format!("{not}: it was refused, and cannot happen any more"),
+        Verdict::Failed if operation.is_refused() => format!("{not}: it was refused, and cannot happen any more"),
         Verdict::Failed => format!("{not}: the operation failed"),
         Verdict::Waiting => format!("{what}: sent, and not in a block yet"),
     }));

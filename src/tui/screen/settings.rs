@@ -108,5 +108,5 @@ fn backend(view: &BackendView) -> Row {
     let reason = view.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
     let secrets = if view.secrets == 1 { "1 secret".to_owned() } else { format!("{} secrets", view.secrets) };
     let text = format!("{name}: {secrets}, {}{chosen}{reason}", view.state);
-    if view.chosen && matches!(view.state, "absent" | "frozen") { Row::Bad(text) } else { Row::Item(text) }
+    if view.chosen && !view.can_answer() { Row::Bad(text) } else { Row::Item(text) }
 }

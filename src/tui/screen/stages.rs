@@ -16,7 +16,10 @@ use crate::{
         message::{Effect, JobId, Notice},
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{error::Error, usecase::grant::Accepted},
+    wallet::{
+        error::{Error, Kind},
+        usecase::grant::Accepted,
+    },
 };
 
 #[derive(Debug)]
@@ -142,6 +145,11 @@ impl Stages {
         matches!(self.stage, Stage::Running(_))
     }
 
+    /// Whether what was confirmed did not hold any more, so that nothing was done and a new plan can be made.
+    pub fn is_stale(&self, error: &Error) -> bool {
+        self.is_running() && error.kind == Kind::Stale
+    }
+
     pub fn places(&self) -> Vec<Place> {
         match &self.stage {
             Stage::Review { review, .. } => review.places(),
@@ -252,9 +260,4 @@ impl Stages {
         };
         sheet::render_rows(frame, area, &self.rows(phase), self.scroll, view.theme);
     }
-}
-
-/// Whether what was confirmed does not hold any more, so that nothing was done and a new plan can be made.
-pub fn is_stale(error: &Error) -> bool {
-    error.code.rsplit('.').next() == Some("stale")
 }

@@ -12,6 +12,7 @@ use crate::{
     },
     wallet::{
         Question,
+        error::{Class, Error, Kind},
         state::State,
         submit::routes::Via,
         usecase::{grant::Holder, revoke::Wish},
@@ -155,7 +156,7 @@ fn the_form_keeps_what_was_typed_when_the_plan_fails() {
     assert_eq!((request.account.as_str(), request.policy), ("treasury", PolicySource::File("policy.toml".into())));
     assert!(matches!(request.holder, Holder::Agent(_)));
     assert_eq!(request.label.as_deref(), Some("bot"));
-    bench.report(job, Report::Failed(crate::wallet::error::Error::failed("file.io", "could not read policy.toml")));
+    bench.report(job, Report::Failed(Error::failed("file.io", "could not read policy.toml")));
     assert!(bench.text().contains("could not read policy.toml"), "{}", bench.text());
     assert!(bench.text().contains("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"), "{}", bench.text());
 }
@@ -335,7 +336,9 @@ fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
     let mut bench = reviewing(60);
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-    bench.report(job, Report::Failed(crate::wallet::error::Error::failed("plan.stale", "the nonce has moved on")));
+    // The code is for scripts; it decides nothing here.
+    let stale = Error::failed("any.code", "the nonce has moved on").of(Kind::Stale);
+    bench.report(job, Report::Failed(stale));
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
     let text = bench.text();
@@ -464,7 +467,7 @@ fn a_revocation_that_was_raced_is_planned_anew_with_the_reason() {
     let mut bench = reviewing(60);
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-    let raced = crate::wallet::error::Error::failed("revoke.raced", "somebody used a turn meanwhile: nothing changed");
+    let raced = Error::failed("any.code", "somebody used a turn meanwhile: nothing changed").of(Kind::Raced);
     let mut revoked = made_up::revoked();
     (revoked.proofs, revoked.not_proven) = (Vec::new(), Some(raced));
     bench.report(job, Report::Revoked(Box::new(revoked)));
@@ -479,7 +482,7 @@ fn where_the_bundler_fails_the_owners_own_transaction_is_planned_and_shown() {
     let mut bench = reviewing(60);
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-    let down = crate::wallet::error::Error::new(crate::wallet::error::Class::Chain, "chain.io", "the bundler is down");
+    let down = Error::new(Class::Chain, "chain.io", "the bundler is down");
     bench.report(job, Report::Failed(down));
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
     assert_eq!(intent.via, Via::Owner);
@@ -527,7 +530,7 @@ fn left_while_sending(revoked: crate::wallet::usecase::revoke::Revoked) -> Bench
 
 #[test]
 fn a3_a_notice_claims_what_the_screen_would_have_claimed_and_no_more() {
-    use crate::wallet::{error::Error, usecase::revoke::Remaining};
+    use crate::wallet::usecase::revoke::Remaining;
     let proven = made_up::revoked();
     let panic = crate::wallet::usecase::revoke::Revoked {
         proofs: Vec::new(),
@@ -642,7 +645,7 @@ fn a5_what_is_stopped_on_purpose_is_read_again_when_it_has_ended() {
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })));
 }
 
-fn head(bench: &mut Bench, block: Result<u64, crate::wallet::error::Error>) {
+fn head(bench: &mut Bench, block: Result<u64, Error>) {
     let job = bench.job(|e| matches!(e, Effect::Head { .. }));
     bench.report(job, Report::Head { network: "sepolia".into(), block });
 }
@@ -679,11 +682,7 @@ fn a6_home_follows_the_chain_without_a_word_and_reads_again_on_a_new_block_only(
 fn a6_what_is_old_is_marked_with_since_when_and_why() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.send(Msg::Clock(NOW + 10));
-    let down = crate::wallet::error::Error::new(
-        crate::wallet::error::Class::Chain,
-        "chain.io",
-        "https://sepolia.example: connection refused",
-    );
+    let down = Error::new(Class::Chain, "chain.io", "https://sepolia.example: connection refused");
     head(&mut bench, Err(down));
     let text = bench.text();
     assert!(text.contains("sepolia does not answer since 14:02 UTC"), "{text}");
@@ -706,7 +705,7 @@ fn a7_a_key_that_cannot_be_read_now_keeps_what_was_known_of_it_and_says_why() {
     let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
     let mut unread = made_up::keys().remove(0);
     (unread.state, unread.as_of) = (State::Unknown, None);
-    unread.unread = Some(crate::wallet::error::Error::failed("chain.io", "the node hung up"));
+    unread.unread = Some(Error::failed("chain.io", "the node hung up"));
     bench.report(job, Report::Keys(vec![unread]));
     assert!(bench.text().contains("mint-bot is active"), "{}", bench.text());
     assert!(bench.text().contains("the node hung up"), "{}", bench.text());

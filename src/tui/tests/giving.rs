@@ -14,7 +14,7 @@ use crate::{
     },
     wallet::{
         coin::Coin,
-        error::Error,
+        error::{Error, Kind},
         policy::End,
         sandbox_profile::DEMO,
         submit::operation::OperationOutcome,
@@ -218,7 +218,10 @@ fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
     bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(Vec::new()))));
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SignGrant { .. }));
-    bench.report(job, Report::Failed(Error::failed("grant.stale", "the account's turn has changed on chain")));
+    bench.report(
+        job,
+        Report::Failed(Error::failed("any.code", "the account's turn has changed on chain").of(Kind::Stale)),
+    );
     let again = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
     assert_ne!(again, job);
     bench.report(again, Report::GrantPlanned(Box::new(made_up::grant_preview(Vec::new()))));

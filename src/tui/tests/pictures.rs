@@ -5,7 +5,10 @@ use ratatui::style::Color;
 use super::{Bench, made_up};
 use crate::{
     tui::message::{Effect, Msg, Report},
-    wallet::{Question, error::Error},
+    wallet::{
+        Question,
+        error::{Error, Kind},
+    },
 };
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (60, 16)];
@@ -370,7 +373,8 @@ fn revoke() {
         let mut bench = reviewing_revoke(w, h);
         bench.keys("⇟⇟⇟y");
         let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-        bench.report(job, Report::Failed(Error::failed("plan.stale", "mint-bot was enabled since the plan was made")));
+        let stale = Error::failed("plan.stale", "mint-bot was enabled since the plan was made").of(Kind::Stale);
+        bench.report(job, Report::Failed(stale));
         let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
         bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
         bench

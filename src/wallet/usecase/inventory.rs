@@ -46,6 +46,9 @@ impl From<&Alarm> for Difference {
     }
 }
 
+/// The code of the finding that every session key is stopped.
+pub const PAUSED: &str = "paused";
+
 /// Most turns that are compared one by one.
 const MAX_TURNS: u128 = 10_000;
 
@@ -169,7 +172,7 @@ pub(in crate::wallet) fn differences(
     }
     match picture.disabled_mode & SESSION_MODES {
         0 => {}
-        SESSION_MODES => say("paused", "the account is paused: no session key can act until it is unpaused".into()),
+        SESSION_MODES => say(PAUSED, "the account is paused: no session key can act until it is unpaused".into()),
         0b01 => say(
             "half_paused",
             "enabled keys are stopped, but approvals that were never used can still be enabled".into(),
