@@ -42,19 +42,55 @@ enum Entry {
     Go,
 }
 
-/// Where the owner's key may come from, in the words of the form.
-const OWNERS: [&str; 5] =
-    ["make a new key", "a key in a file", "a keystore file", "a recovery phrase in a file", "not here: only watch"];
-/// Without the first: an account that exists has an owner.
-const OWNERS_OF_EXISTING: [&str; 4] =
-    ["not here: only watch", "a key in a file", "a keystore file", "a recovery phrase in a file"];
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    New,
+    Existing,
+    Network(String),
+    Owner(Owner),
+}
+
+/// Where the owner's key may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Fresh,
+    KeyFile,
+    Keystore,
+    PhraseFile,
+    Nobody,
+}
+
+impl Owner {
+    const OF_NEW: [Self; 5] = [Self::Fresh, Self::KeyFile, Self::Keystore, Self::PhraseFile, Self::Nobody];
+    /// An account that exists has an owner.
+    const OF_EXISTING: [Self; 4] = [Self::Nobody, Self::KeyFile, Self::Keystore, Self::PhraseFile];
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Fresh => "make a new key",
+            Self::KeyFile => "a key in a file",
+            Self::Keystore => "a keystore file",
+            Self::PhraseFile => "a recovery phrase in a file",
+            Self::Nobody => "not here: only watch",
+        }
+    }
+
+    const fn is_in_file(self) -> bool {
+        matches!(self, Self::KeyFile | Self::Keystore | Self::PhraseFile)
+    }
+}
+
+fn owners(of: &[Owner]) -> impl Iterator<Item = (&'static str, Answer)> {
+    of.iter().map(|owner| (owner.words(), Answer::Owner(*owner)))
+}
 
 #[derive(Debug, Default)]
 enum Step {
     #[default]
     List,
-    Form(Box<Form<Entry>>, Option<Error>),
-    Adding(Box<Form<Entry>>, JobId),
+    Form(Box<Form<Entry, Answer>>, Option<Error>),
+    Adding(Box<Form<Entry, Answer>>, JobId),
     /// Taking this account off the list.
     Removing(String, Box<Stages>),
 }
@@ -346,19 +382,28 @@ fn heading(columns: usize, theme: Theme) -> Vec<Line<'static>> {
     sheet::lay_out(&rows, columns, theme)
 }
 
-fn form(networks: &[&str]) -> Form<Entry> {
+fn form(networks: &[&str]) -> Form<Entry, Answer> {
     let mut form = Form::new(vec![
         Asked::choice(
             Entry::Kind,
             "account",
-            &["a new one", "one that exists"],
-            0,
+            [("a new one", Answer::New), ("one that exists", Answer::Existing)],
             "a new one has its address at once, and code with its first operation",
         ),
         Asked::text(Entry::Name, "name", "", "treasury", "for your eyes: letters, digits, - and _"),
-        Asked::choice(Entry::Network, "network", networks, 0, "the chain it is on"),
+        Asked::choice(
+            Entry::Network,
+            "network",
+            networks.iter().map(|name| (*name, Answer::Network((*name).to_owned()))),
+            "the chain it is on",
+        ),
         Asked::text(Entry::Address, "address", "", "0x…", "of the account itself; its owner is read from the chain"),
-        Asked::choice(Entry::Owner, "owner's key", &OWNERS, 0, "what signs for the account; it is kept in your vault"),
+        Asked::choice(
+            Entry::Owner,
+            "owner's key",
+            owners(&Owner::OF_NEW),
+            "what signs for the account; it is kept in your vault",
+        ),
         Asked::text(Entry::File, "file", "", "~/owner.key", "what is in the file is never shown"),
         Asked::text(
             Entry::OwnerAddress,
@@ -375,34 +420,25 @@ fn form(networks: &[&str]) -> Form<Entry> {
 }
 
 /// What is asked depends on what was answered.
-fn fit(form: &mut Form<Entry>) {
-    let exists = form.chosen(Entry::Kind) == 1;
-    let owners: &[&str] = if exists { &OWNERS_OF_EXISTING } else { &OWNERS };
-    if form.choice_of(Entry::Owner).is_some_and(|c| c.options.len() != owners.len()) {
-        let row = Asked::choice(
-            Entry::Owner,
-            "owner's key",
-            owners,
-            0,
-            "what signs for the account; it is kept in your vault",
-        );
-        if let Some(old) = form.get_mut(Entry::Owner) {
-            *old = row;
-        }
-    }
-    let owner = owner_words(form);
+fn fit(form: &mut Form<Entry, Answer>) {
+    let exists = form.is(Entry::Kind, &Answer::Existing);
+    form.offer(Entry::Owner, if exists { owners(&Owner::OF_EXISTING) } else { owners(&Owner::OF_NEW) });
+    let owner = owner(form);
     form.show(Entry::Address, exists);
-    form.show(Entry::File, owner.contains("file"));
-    form.show(Entry::OwnerAddress, !exists && owner.starts_with("not here"));
+    form.show(Entry::File, owner.is_in_file());
+    form.show(Entry::OwnerAddress, !exists && owner == Owner::Nobody);
     form.show(Entry::Index, !exists);
     form.settle();
 }
 
-fn owner_words(form: &Form<Entry>) -> String {
-    form.choice_of(Entry::Owner).map(|c| c.text().to_owned()).unwrap_or_default()
+fn owner(form: &Form<Entry, Answer>) -> Owner {
+    match form.chosen(Entry::Owner) {
+        Some(Answer::Owner(owner)) => *owner,
+        _ => Owner::Nobody,
+    }
 }
 
-fn check(form: &Form<Entry>, line: Entry) -> Result<(), String> {
+fn check(form: &Form<Entry, Answer>, line: Entry) -> Result<(), String> {
     let text = form.text(line);
     if form.get(line).is_none_or(|r| r.hidden) {
         return Ok(());
@@ -425,7 +461,7 @@ fn index(text: &str) -> Result<U256, String> {
 }
 
 /// What the form asks for, or nothing while something is wrong with it: then that is said where it is.
-fn submit(form: &mut Form<Entry>) -> Option<AccountRequest> {
+fn submit(form: &mut Form<Entry, Answer>) -> Option<AccountRequest> {
     let lines: Vec<Entry> = form.rows.iter().filter(|r| !r.hidden).map(|r| r.key).collect();
     for line in lines {
         if let Err(why) = check(form, line) {
@@ -433,18 +469,22 @@ fn submit(form: &mut Form<Entry>) -> Option<AccountRequest> {
             return None;
         }
     }
-    let exists = form.chosen(Entry::Kind) == 1;
+    let exists = form.is(Entry::Kind, &Answer::Existing);
     let file = form.text(Entry::File);
-    let owner = match owner_words(form).as_str() {
-        "make a new key" => OwnerFrom::Fresh,
-        "a key in a file" => OwnerFrom::KeyFile(file),
-        "a keystore file" => OwnerFrom::Keystore(file),
-        "a recovery phrase in a file" => OwnerFrom::PhraseFile(file),
-        _ => OwnerFrom::Nobody(address(&form.text(Entry::OwnerAddress)).ok().filter(|_| !exists)),
+    let owner = match owner(form) {
+        Owner::Fresh => OwnerFrom::Fresh,
+        Owner::KeyFile => OwnerFrom::KeyFile(file),
+        Owner::Keystore => OwnerFrom::Keystore(file),
+        Owner::PhraseFile => OwnerFrom::PhraseFile(file),
+        Owner::Nobody => OwnerFrom::Nobody(address(&form.text(Entry::OwnerAddress)).ok().filter(|_| !exists)),
+    };
+    let network = match form.chosen(Entry::Network) {
+        Some(Answer::Network(name)) => name.clone(),
+        _ => String::new(),
     };
     Some(AccountRequest {
         name: form.text(Entry::Name),
-        network: form.choice_of(Entry::Network).map(|c| c.text().to_owned()).unwrap_or_default(),
+        network,
         address: address(&form.text(Entry::Address)).ok().filter(|_| exists),
         owner,
         index: index(&form.text(Entry::Index)).unwrap_or_default(),
@@ -454,4 +494,42 @@ fn submit(form: &mut Form<Entry>) -> Option<AccountRequest> {
 fn address(text: &str) -> Result<Address, String> {
     let address = parse_address(text).map_err(|e| e.to_string())?;
     if address.is_zero() { Err("the zero address is nobody's".into()) } else { Ok(address) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_words_ask_for_the_same() {
+        for kind in [Answer::New, Answer::Existing] {
+            for owner in Owner::OF_NEW {
+                let asked_for = |reworded: bool| {
+                    let mut form = form(&["sepolia", "base"]);
+                    let settle = |form: &mut Form<Entry, Answer>| {
+                        if reworded {
+                            form.reword();
+                        }
+                        fit(form);
+                    };
+                    settle(&mut form);
+                    form.choose(Entry::Kind, &kind);
+                    settle(&mut form);
+                    form.choose(Entry::Owner, &Answer::Owner(owner));
+                    form.choose(Entry::Network, &Answer::Network("base".into()));
+                    settle(&mut form);
+                    form.fill(Entry::Name, "vault");
+                    form.fill(Entry::File, "owner.key");
+                    for line in [Entry::Address, Entry::OwnerAddress] {
+                        form.fill(line, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
+                    }
+                    submit(&mut form)
+                };
+                let plain = asked_for(false).expect("all of it is filled in");
+                assert_eq!(plain.network, "base");
+                assert_eq!(plain.address.is_some(), kind == Answer::Existing);
+                assert_eq!(Some(plain), asked_for(true));
+            }
+        }
+    }
 }

@@ -32,6 +32,15 @@ enum Ask {
     Go,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Pasted,
+    InFile,
+    /// Asks this network; none without a name.
+    Network(Option<String>),
+}
+
 #[derive(Debug)]
 enum Step {
     Form,
@@ -43,7 +52,7 @@ enum Step {
 
 #[derive(Debug)]
 pub struct State {
-    form: Form<Ask>,
+    form: Form<Ask, Answer>,
     /// Characters that were pasted and are held elsewhere.
     held: usize,
     raw: bool,
@@ -53,11 +62,17 @@ pub struct State {
 }
 
 pub fn open(networks: Vec<String>, _: &mut Cx<'_>) -> Box<dyn Screen> {
-    let asks: Vec<&str> = ["no chain"].into_iter().chain(networks.iter().map(String::as_str)).collect();
-    let at = usize::from(networks.len() == 1);
+    let only = if let [only] = networks.as_slice() { Some(only.clone()) } else { None };
+    let named = networks.into_iter().map(|name| (name.clone(), Answer::Network(Some(name))));
+    let asks = std::iter::once(("no chain".to_owned(), Answer::Network(None))).chain(named);
     let mut state = State {
         form: Form::new(vec![
-            Entry::choice(Ask::From, "where is it", &["I paste it", "in a file"], 0, ""),
+            Entry::choice(
+                Ask::From,
+                "where is it",
+                [("I paste it", Answer::Pasted), ("in a file", Answer::InFile)],
+                "",
+            ),
             Entry::text(
                 Ask::Paste,
                 "approval",
@@ -66,7 +81,8 @@ pub fn open(networks: Vec<String>, _: &mut Cx<'_>) -> Box<dyn Screen> {
                 "one long line; it is not shown, as it may carry a key",
             ),
             Entry::text(Ask::File, "file", "", "~/key.approval", "as `keyleash key export` or an SDK wrote it"),
-            Entry::choice(Ask::Network, "ask", &asks, at, "a chain tells whether it can still be enabled"),
+            Entry::choice(Ask::Network, "ask", asks, "a chain tells whether it can still be enabled")
+                .chosen(&Answer::Network(only)),
             Entry::text(
                 Ask::Label,
                 "call it",
@@ -89,7 +105,7 @@ pub fn open(networks: Vec<String>, _: &mut Cx<'_>) -> Box<dyn Screen> {
 
 impl State {
     fn fit(&mut self) {
-        let file = self.form.chosen(Ask::From) == 1;
+        let file = self.form.is(Ask::From, &Answer::InFile);
         self.form.show(Ask::Paste, !file);
         self.form.show(Ask::File, file);
         self.form.settle();
@@ -97,10 +113,10 @@ impl State {
 
     fn source(&self) -> Wrapped {
         let network = match self.form.chosen(Ask::Network) {
-            0 => None,
-            _ => self.form.choice_of(Ask::Network).map(|c| c.text().to_owned()),
+            Some(Answer::Network(name)) => name.clone(),
+            _ => None,
         };
-        let file = (self.form.chosen(Ask::From) == 1).then(|| self.form.text(Ask::File));
+        let file = self.form.is(Ask::From, &Answer::InFile).then(|| self.form.text(Ask::File));
         Wrapped { file, network }
     }
 

@@ -33,10 +33,17 @@ enum Ask {
     Go,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Account(String),
+    Agent,
+    NewKey,
+}
+
 #[derive(Debug)]
 pub struct State {
-    accounts: Vec<String>,
-    form: Form<Ask>,
+    form: Form<Ask, Answer>,
     failed: Option<Error>,
     granting: Option<Granting>,
 }
@@ -47,11 +54,10 @@ pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
     let account =
         account.and_then(|id| data.account(&id)).ok_or("there is no account yet: `keyleash account new` makes one")?;
     let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
-    let accounts: Vec<String> = own.map(|v| v.name.clone()).collect();
-    let names: Vec<&str> = accounts.iter().map(String::as_str).collect();
-    let at = accounts.iter().position(|name| *name == account.name).unwrap_or(0);
+    let accounts = own.map(|v| (v.name.clone(), Answer::Account(v.name.clone())));
     let mut form = Form::new(vec![
-        Entry::choice(Ask::Account, "for account", &names, at, "whose account the key may act for"),
+        Entry::choice(Ask::Account, "for account", accounts, "whose account the key may act for")
+            .chosen(&Answer::Account(account.name.clone())),
         Entry::text(
             Ask::Policy,
             "policy file",
@@ -62,8 +68,7 @@ pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
         Entry::choice(
             Ask::Holder,
             "used by",
-            &["an app or bot that has an address", "make a key for me to hand over"],
-            0,
+            [("an app or bot that has an address", Answer::Agent), ("make a key for me to hand over", Answer::NewKey)],
             "with an address, the private half never leaves the one who uses it",
         ),
         Entry::text(Ask::Agent, "its address", "", "0x…", "from whoever will use the key (the agent)"),
@@ -71,13 +76,20 @@ pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
         Entry::button(Ask::Go, "Review it"),
     ]);
     form.focus_on(Ask::Policy);
-    Ok(Box::new(State { accounts, form, failed: None, granting: None }))
+    Ok(Box::new(State { form, failed: None, granting: None }))
 }
 
 impl State {
     pub fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
-        let name = self.accounts.get(self.form.chosen(Ask::Account))?;
-        data.accounts.iter().find(|a| a.name == *name && a.view.is_some())
+        let name = self.account_name()?;
+        data.accounts.iter().find(|a| a.name == name && a.view.is_some())
+    }
+
+    fn account_name(&self) -> Option<&str> {
+        match self.form.chosen(Ask::Account) {
+            Some(Answer::Account(name)) => Some(name),
+            _ => None,
+        }
     }
 
     fn check(&self, ask: Ask) -> Result<(), String> {
@@ -93,7 +105,7 @@ impl State {
     }
 
     fn holder(&self) -> Result<Holder, String> {
-        if self.form.chosen(Ask::Holder) == 1 {
+        if self.form.is(Ask::Holder, &Answer::NewKey) {
             return Ok(Holder::NewKey);
         }
         match parse_address(&self.form.text(Ask::Agent)) {
@@ -110,10 +122,7 @@ impl State {
                 return;
             }
         }
-        let (Some(account), Ok(holder)) = (self.accounts.get(self.form.chosen(Ask::Account)).cloned(), self.holder())
-        else {
-            return;
-        };
+        let (Some(account), Ok(holder)) = (self.account_name().map(str::to_owned), self.holder()) else { return };
         let label = self.form.text(Ask::Label);
         let request = GrantRequest {
             account,
@@ -156,7 +165,7 @@ impl Screen for State {
                 self.form.mark(ask, wrong);
             }
             Did::Turned(_) => {
-                self.form.show(Ask::Agent, self.form.chosen(Ask::Holder) == 0);
+                self.form.show(Ask::Agent, self.form.is(Ask::Holder, &Answer::Agent));
                 self.form.settle();
             }
             Did::Nothing => {}

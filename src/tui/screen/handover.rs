@@ -27,30 +27,36 @@ enum Ask {
     Done,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    For(Format),
+    WithSecret,
+    WithoutSecret,
+}
+
 #[derive(Debug)]
 pub struct Handover {
     key_id: String,
     label: String,
     heading: Vec<Row>,
-    form: Form<Ask>,
+    form: Form<Ask, Answer>,
     job: Option<JobId>,
     /// What came of the last button.
     said: Vec<Row>,
 }
 
-const FORMATS: [(&str, Format); 2] =
-    [("ZeroDev SDK 4 (@zerodev/sdk)", Format::V4), ("@zerodev/session-key 5", Format::V5)];
+const FORMATS: [(&str, Answer); 2] =
+    [("ZeroDev SDK 4 (@zerodev/sdk)", Answer::For(Format::V4)), ("@zerodev/session-key 5", Answer::For(Format::V5))];
 
 impl Handover {
     pub fn new(key: &KeyView, heading: Vec<Row>) -> Self {
-        let formats: Vec<&str> = FORMATS.iter().map(|(words, _)| *words).collect();
         let mut form = Form::new(vec![
-            Entry::choice(Ask::For, "written for", &formats, 0, "keyleash reads both"),
+            Entry::choice(Ask::For, "written for", FORMATS, "keyleash reads both"),
             Entry::choice(
                 Ask::Secret,
                 "the key itself",
-                &["goes along in the file", "stays here"],
-                0,
+                [("goes along in the file", Answer::WithSecret), ("stays here", Answer::WithoutSecret)],
                 "in the file it is a bearer secret: whoever reads the file can act. The clipboard never gets it",
             ),
             Entry::text(
@@ -100,7 +106,10 @@ impl Handover {
     }
 
     fn format(&self) -> Format {
-        FORMATS.get(self.form.chosen(Ask::For)).map_or(Format::V4, |(_, format)| *format)
+        match self.form.chosen(Ask::For) {
+            Some(Answer::For(format)) => *format,
+            _ => Format::V4,
+        }
     }
 
     fn check(&mut self, ask: Ask) {
@@ -114,7 +123,8 @@ impl Handover {
             self.form.refuse(Ask::File, "name the file".into());
             return;
         }
-        let with_secret = self.form.get(Ask::Secret).is_some_and(|r| !r.hidden) && self.form.chosen(Ask::Secret) == 0;
+        let with_secret =
+            self.form.get(Ask::Secret).is_some_and(|r| !r.hidden) && self.form.is(Ask::Secret, &Answer::WithSecret);
         let job = cx.jobs.start_change(format!("writing the approval of {}", self.label));
         let (key, format) = (self.key_id.clone(), self.format());
         cx.effects.push(Effect::Export { job, key, format, with_secret, file });

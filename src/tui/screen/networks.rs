@@ -42,6 +42,14 @@ enum Entry {
     Go,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Urls,
+    Project,
+    Asked(PaymasterKind),
+}
+
 const PAYMASTERS: [PaymasterKind; 3] = [PaymasterKind::Erc7677, PaymasterKind::Pimlico, PaymasterKind::Zerodev];
 
 #[derive(Debug, Default)]
@@ -50,8 +58,8 @@ enum Step {
     List,
     /// The chosen network, with what a check found, on the whole screen.
     Look(Scroll),
-    Form(Box<Form<Entry>>, Option<Error>),
-    Adding(Box<Form<Entry>>, JobId),
+    Form(Box<Form<Entry, Answer>>, Option<Error>),
+    Adding(Box<Form<Entry, Answer>>, JobId),
     /// Forgetting how this network is reached.
     Removing(String, Box<Stages>),
 }
@@ -362,15 +370,14 @@ fn scroll_by(scroll: &mut Scroll, command: Command, rows: &[Row], cx: &Cx<'_>) -
     scroll.command(command, lines, usize::from(cx.body.height))
 }
 
-fn form() -> Form<Entry> {
+fn form() -> Form<Entry, Answer> {
     let mut form = Form::new(vec![
         Asked::text(Entry::Name, "name", "", "sepolia", "for your eyes: letters, digits, - and _"),
         Asked::text(Entry::Chain, "chain number", "", "11155111", "the chain id; every answer is checked against it"),
         Asked::choice(
             Entry::Kind,
             "reached through",
-            &["addresses of your own", "a ZeroDev project"],
-            0,
+            [("addresses of your own", Answer::Urls), ("a ZeroDev project", Answer::Project)],
             "a ZeroDev project is node, bundler and sponsor in one",
         ),
         Asked::text(Entry::Project, "project id", "", "", "as ZeroDev's dashboard shows it"),
@@ -380,8 +387,7 @@ fn form() -> Form<Entry> {
         Asked::choice(
             Entry::PaymasterKind,
             "sponsor's kind",
-            &PAYMASTERS.map(PaymasterKind::name),
-            0,
+            PAYMASTERS.map(|kind| (kind.name(), Answer::Asked(kind))),
             "which way it is asked: erc7677 is the standard",
         ),
         Asked::button(Entry::Go, "Add it, and check it"),
@@ -391,8 +397,8 @@ fn form() -> Form<Entry> {
 }
 
 /// What is asked depends on what was answered.
-fn fit(form: &mut Form<Entry>) {
-    let zerodev = form.chosen(Entry::Kind) == 1;
+fn fit(form: &mut Form<Entry, Answer>) {
+    let zerodev = form.is(Entry::Kind, &Answer::Project);
     form.show(Entry::Project, zerodev);
     for line in [Entry::Rpc, Entry::Bundler, Entry::Paymaster, Entry::PaymasterKind] {
         form.show(line, !zerodev);
@@ -400,7 +406,7 @@ fn fit(form: &mut Form<Entry>) {
     form.settle();
 }
 
-fn check(form: &Form<Entry>, line: Entry) -> Result<(), String> {
+fn check(form: &Form<Entry, Answer>, line: Entry) -> Result<(), String> {
     if form.get(line).is_none_or(|r| r.hidden) {
         return Ok(());
     }
@@ -424,7 +430,7 @@ fn check(form: &Form<Entry>, line: Entry) -> Result<(), String> {
 }
 
 /// What the form asks for, or nothing while something is wrong with it: then that is said where it is.
-fn submit(form: &mut Form<Entry>) -> Option<NetworkRequest> {
+fn submit(form: &mut Form<Entry, Answer>) -> Option<NetworkRequest> {
     let lines: Vec<Entry> = form.rows.iter().filter(|r| !r.hidden).map(|r| r.key).collect();
     for line in lines {
         if let Err(why) = check(form, line) {
@@ -433,10 +439,13 @@ fn submit(form: &mut Form<Entry>) -> Option<NetworkRequest> {
         }
     }
     let given = |line| Some(form.text(line)).filter(|t| !t.is_empty());
-    let reached = if form.chosen(Entry::Kind) == 1 {
+    let reached = if form.is(Entry::Kind, &Answer::Project) {
         Reached::Zerodev(form.text(Entry::Project))
     } else {
-        let kind = PAYMASTERS.get(form.chosen(Entry::PaymasterKind)).copied().unwrap_or(PaymasterKind::Erc7677);
+        let kind = match form.chosen(Entry::PaymasterKind) {
+            Some(Answer::Asked(kind)) => *kind,
+            _ => PaymasterKind::Erc7677,
+        };
         Reached::Urls {
             rpc: form.text(Entry::Rpc),
             bundler: given(Entry::Bundler),

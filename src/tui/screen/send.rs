@@ -77,7 +77,8 @@ pub struct State {
     functions: Vec<Option<Function>>,
     /// The function that the argument lines are for.
     function: Option<Function>,
-    form: Form<Ask>,
+    /// A permission is chosen by its place among those of the key.
+    form: Form<Ask, usize>,
     judging: Option<Arc<Judging>>,
     verdict: Option<Result<Verdict, String>>,
     failed: Option<Error>,
@@ -146,16 +147,9 @@ impl State {
         let permission = self.permissions.get(chosen);
         let mut rows = Vec::new();
         if self.permissions.len() > 1 {
-            let options: Vec<String> =
-                self.permissions.iter().zip(&self.functions).map(|(p, f)| name_of(p, f.as_ref())).collect();
-            let options: Vec<&str> = options.iter().map(String::as_str).collect();
-            rows.push(Entry::choice(
-                Ask::Permission,
-                "what",
-                &options,
-                chosen,
-                "what this key may call; ←→ for the others",
-            ));
+            let options = self.permissions.iter().zip(&self.functions).map(|(p, f)| name_of(p, f.as_ref())).zip(0..);
+            let hint = "what this key may call; ←→ for the others";
+            rows.push(Entry::choice(Ask::Permission, "what", options, hint).chosen(&chosen));
         }
         let target = permission.map(|p| p.target).filter(|t| *t != ANY_TARGET);
         let to = target.map(|t| t.to_string()).unwrap_or_default();
@@ -262,7 +256,7 @@ impl State {
             return Next::Back;
         }
         match self.form.command(command) {
-            Did::Turned(Ask::Permission) => self.build(self.form.chosen(Ask::Permission)),
+            Did::Turned(Ask::Permission) => self.build(self.form.chosen(Ask::Permission).copied().unwrap_or(0)),
             Did::Left(left) => {
                 let wrong = self.call().err().filter(|(ask, _)| *ask == left).map(|(_, why)| why);
                 self.form.mark(left, wrong);
@@ -479,7 +473,7 @@ fn culprit(function: &Function, arguments: &[String]) -> usize {
 }
 
 /// A line for each argument, filled in where only one value is allowed.
-fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -> Vec<Entry<Ask>> {
+fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -> Vec<Entry<Ask, usize>> {
     let Some(function) = function else { return Vec::new() };
     let readings = permission.map(|p| read_back(Some(function), &p.rules)).unwrap_or_default();
     let mut rows = Vec::new();

@@ -20,7 +20,7 @@ use ratatui::{
 };
 
 use self::{
-    answers::{Answers, Ask, Giver, Page, PermissionForm},
+    answers::{Answer, Answers, Ask, Giver, Page, PermissionForm},
     templates::Start,
 };
 use super::{
@@ -92,7 +92,7 @@ impl State {
         data.accounts.iter().find(|a| a.name == *name && a.view.is_some())
     }
 
-    fn form(&self) -> Option<&crate::tui::form::page::Form<Ask>> {
+    fn form(&self) -> Option<&crate::tui::form::page::Form<Ask, Answer>> {
         let (_, answers) = self.answers.as_ref()?;
         answers.form(self.page?)
     }
