@@ -604,10 +604,17 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             effects.push(model.load());
         }
         Report::AccountRemoved(name) => {
-            model.notice = Some(Notice::say(format!("{name} is off the list; its approvals stay on record")));
+            if !taken {
+                model.notice = Some(Notice::say(format!("{name} is off the list; its approvals stay on record")));
+            }
             effects.push(model.load());
         }
         Report::NetworkAdded(name) => model.notice = Some(Notice::say(format!("{name} is a network here now"))),
+        Report::NetworkRemoved(name) => {
+            if !taken {
+                model.notice = Some(Notice::say(format!("{name} is forgotten")));
+            }
+        }
         Report::Saved(file) => model.notice = Some(Notice::say(format!("written to {}", file.display()))),
         Report::Operations(_) | Report::Networks(_) | Report::Checked(_) | Report::Vault(_) => {}
         Report::GrantPlanned(_) | Report::RevokePlanned(_) | Report::EnablePlanned(_) => {

@@ -287,6 +287,7 @@ pub enum Report {
     Checked(Vec<Probe>),
     /// Under this name.
     NetworkAdded(String),
+    NetworkRemoved(String),
     AccountAdded(Box<AccountView>),
     AccountRemoved(String),
     HomeReady,

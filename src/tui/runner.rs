@@ -370,9 +370,8 @@ impl Runner {
                 Ok(Report::NetworkAdded(name))
             }),
             Effect::RemoveNetwork { job, name } => self.start(job, move |shared| async move {
-                let wallet = shared.wallet()?;
-                wallet.remove_network(&name)?;
-                Ok(Report::Networks(wallet.networks()))
+                shared.wallet()?.remove_network(&name)?;
+                Ok(Report::NetworkRemoved(name))
             }),
             Effect::AddAccount { job, request } => {
                 self.start(job, move |shared| async move { add_account(&shared, request).await });

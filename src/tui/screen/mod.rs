@@ -1,8 +1,8 @@
 //! The screens: one file each with its state, what keys do to it, and how it is drawn.
 //!
 //! A new screen is its file, with an `open`, and its line in `routes.rs` (and Rust's `mod` line here). No screen knows another:
-//! it says where to go, as a [`Route`]. What several of them need is beside them: `review.rs`, `stages.rs`, `granting.rs`,
-//! `handover.rs`, `rows.rs`.
+//! it says where to go, as a [`Route`]. What several of them need is beside them: `review.rs`, `stages.rs`, `list_forms.rs`,
+//! `granting.rs`, `handover.rs`, `rows.rs`.
 
 mod accounts;
 mod activity;
@@ -17,6 +17,7 @@ mod handover;
 pub mod help;
 mod home;
 mod inspect;
+mod list_forms;
 mod networks;
 pub mod palette;
 pub mod review;

@@ -99,10 +99,10 @@ impl Stages {
     }
 
     /// For what needs no plan: nothing of it leaves this machine.
-    pub fn unplanned(verb: &'static str, rows: Vec<Row>) -> Self {
+    pub fn unplanned(words: Words, verb: &'static str, rows: Vec<Row>) -> Self {
         let review = Box::new(Review::new(verb, rows, &[]));
         let stage = Stage::Review { plan: None, review };
-        Self { stage, words: Words::default(), scroll: Scroll::default(), stale: None }
+        Self { stage, words, scroll: Scroll::default(), stale: None }
     }
 
     /// Asks for another plan in place of the one there was.

@@ -759,3 +759,26 @@ fn r36_somebody_else_who_decides_comes_first_in_red_and_is_readable_in_full() {
         assert!(words(&bench).contains(&message), "the review: {}", bench.text());
     }
 }
+
+#[test]
+fn what_is_taken_off_a_list_is_told_on_the_screen_or_by_the_notice_and_a_refusal_with_its_reason() {
+    let removing = || {
+        let mut bench = Bench::at_home(80, 24, true);
+        bench.keys("m↓dy");
+        let job = bench.job(|e| matches!(e, Effect::RemoveAccount { name, .. } if name == "game"));
+        (bench, job)
+    };
+    let (mut bench, job) = removing();
+    assert!(bench.text().contains("Taking game off the list"), "{}", bench.text());
+    bench.report(job, Report::AccountRemoved("game".into()));
+    assert!(bench.text().contains("its approvals stay on record") && bench.model.notice.is_none(), "{}", bench.text());
+    bench.keys("↵");
+    assert!(bench.text().contains("▸ "), "back on the list: {}", bench.text());
+    let (mut bench, job) = removing();
+    bench.keys("⎋⎋");
+    bench.report(job, Report::AccountRemoved("game".into()));
+    assert!(bench.model.notice.as_ref().is_some_and(|n| n.text.starts_with("game is off the list")));
+    let (mut bench, job) = removing();
+    bench.report(job, Report::Failed(Error::failed("records.busy", "another program writes the records")));
+    assert!(bench.text().contains("another program writes the records"), "{}", bench.text());
+}
