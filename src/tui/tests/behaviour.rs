@@ -320,6 +320,20 @@ fn panic_is_two_keys_from_home() {
 }
 
 #[test]
+fn on_the_narrowest_screen_the_question_is_whole_and_so_is_what_has_to_be_done_first() {
+    let words = |bench: &Bench| bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut bench = Bench::at_home(40, 10, true);
+    bench.keys("!");
+    let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+    bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
+    assert!(words(&bench).contains("there is more below: scroll to the end to go on"), "{}", bench.text());
+    bench.keys("G");
+    assert!(words(&bench).contains("y to switch them all off, Esc to go back"), "{}", bench.text());
+    bench.keys("y");
+    assert!(sends(&bench));
+}
+
+#[test]
 fn where_panic_is_on_the_same_key_lifts_it() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.refreshed("treasury", |account| account.paused = Some(true));

@@ -130,8 +130,8 @@ impl Watch {
             Act::Clock(by) => bench.send(Msg::Clock(bench.model.now.saturating_add(by))),
             Act::Draw => {
                 bench.draw();
-                // A narrow screen may cut the end of the sentence.
-                self.offered = bench.text().contains("y to ") && bench.text().contains(", Esc to");
+                let text = bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
+                self.offered = text.contains(" y to ") && text.contains(", Esc to go back");
             }
         }
         let acts = |e: &Effect| {
