@@ -32,7 +32,7 @@ use crate::{
         keymap::{Command, Place},
         keys::GONE,
         message::{Effect, JobId, Report, SendView},
-        widget::sheet::{self, Row, Scroll},
+        widget::sheet::{self, Row},
     },
     wallet::{
         coin::Coin,
@@ -57,12 +57,11 @@ enum Ask {
 }
 
 enum Step {
-    Reading(JobId),
+    /// What the key may do now is being read, or could not be.
+    Reading(Box<Stages>),
     Form,
     /// The form is answered: its call is planned, reviewed and sent.
     Call(Box<Stages>),
-    /// The key cannot be used here at all.
-    Failed(Error),
 }
 
 pub struct State {
@@ -83,7 +82,6 @@ pub struct State {
     verdict: Option<Result<Verdict, String>>,
     failed: Option<Error>,
     step: Step,
-    scroll: Scroll,
 }
 
 /// As a session key whose private half is here.
@@ -93,11 +91,19 @@ pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
         return Err(format!("{} is held by somebody else: its private half is not here", key.label));
     }
     let functions = key.functions.iter().map(|f| f.as_deref().and_then(|f| Function::parse(f).ok())).collect();
-    let job = cx.jobs.start(format!("reading what {} may do now", key.label), false);
-    cx.effects.push(Effect::ReadJudging { job, key: key.key_id.clone() });
+    let (id, who) = (key.key_id.clone(), format!("the session key {}", key.label));
+    let words = Words {
+        planning: vec![
+            Row::Head(format!("Send as {who}")),
+            Row::Text("Reading from the chain what the key may do now…".into()),
+        ],
+        ..Words::default()
+    };
+    let name = format!("reading what {} may do now", key.label);
+    let stages = Stages::plan(words, name, cx, |job| Effect::ReadJudging { job, key: id });
     let mut state = State {
         actor: Actor::Key(key.key_id.clone()),
-        who: format!("the session key {}", key.label),
+        who,
         account: key.account,
         network: key.network.clone(),
         coin: cx.data.coin_of(&key.network),
@@ -108,8 +114,7 @@ pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
         judging: None,
         verdict: None,
         failed: None,
-        step: Step::Reading(job),
-        scroll: Scroll::default(),
+        step: Step::Reading(Box::new(stages)),
     };
     state.build(0);
     Ok(Box::new(state))
@@ -135,7 +140,6 @@ pub fn open_as_owner(account: AccountId, cx: &mut Cx<'_>) -> Opened {
         verdict: None,
         failed: None,
         step: Step::Form,
-        scroll: Scroll::default(),
     };
     state.build(0);
     Ok(Box::new(state))
@@ -294,14 +298,10 @@ impl State {
         data.accounts.iter().find(|a| a.address == self.account && a.network == self.network)
     }
 
-    fn rows(&self) -> Vec<Row> {
-        match &self.step {
-            Step::Reading(_) => vec![
-                Row::Head(format!("Send as {}", self.who)),
-                Row::Text("Reading from the chain what the key may do now…".into()),
-            ],
-            Step::Failed(error) => failure_rows("Nothing more can be said", error),
-            Step::Form | Step::Call(_) => Vec::new(),
+    fn stages(&mut self) -> Option<&mut Stages> {
+        match &mut self.step {
+            Step::Reading(stages) | Step::Call(stages) => Some(stages),
+            Step::Form => None,
         }
     }
 
@@ -333,23 +333,25 @@ impl Screen for State {
     fn places(&self) -> Vec<Place> {
         match &self.step {
             Step::Form => self.form.places(),
-            Step::Call(stages) => stages.places(),
-            Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
-            Step::Reading(_) => vec![Place::Sheet],
+            Step::Reading(stages) | Step::Call(stages) => stages.places(),
         }
     }
 
     fn field(&mut self) -> Option<&mut Field> {
         match &mut self.step {
             Step::Form => self.form.field(),
-            Step::Call(stages) => stages.field(),
-            _ => None,
+            Step::Reading(stages) | Step::Call(stages) => stages.field(),
         }
     }
 
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match &mut self.step {
             Step::Form => return self.in_form(command, cx),
+            Step::Reading(stages) => {
+                if stages.command(command, cx) != Moved::Stay {
+                    return Next::Back;
+                }
+            }
             Step::Call(stages) => match stages.command(command, cx) {
                 Moved::Stay => {}
                 Moved::Undone => {
@@ -362,11 +364,6 @@ impl Screen for State {
                     stages.run(name, true, cx, |job, plan| Effect::SendCall { job, plan });
                 }
             },
-            _ if command == Command::Back => return Next::Back,
-            _ => {
-                let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
-                self.scroll.command(command, lines, usize::from(cx.body.height));
-            }
         }
         Next::Stay
     }
@@ -380,28 +377,22 @@ impl Screen for State {
     }
 
     fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Step::Call(stages) = &mut self.step {
+        if let Some(stages) = self.stages() {
             stages.resized();
         }
     }
 
     fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Step::Call(stages) = &mut self.step {
+        if let Some(stages) = self.stages() {
             stages.drawn(cx);
         }
     }
 
     fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        let waits = match &self.step {
-            Step::Reading(waiting) => *waiting == job,
-            Step::Call(stages) => stages.waits_for(job),
-            Step::Form | Step::Failed(_) => false,
-        };
-        if !waits {
+        if self.stages().is_none_or(|stages| !stages.waits_for(job)) {
             return false;
         }
         *cx.notice = None;
-        self.scroll = Scroll::default();
         match (report, &mut self.step) {
             (Report::Judging(judging), _) => {
                 self.judging.clone_from(judging);
@@ -413,25 +404,22 @@ impl Screen for State {
                 stages.review(job, Review::new("send", rows, &[]));
             }
             (Report::Sent(outcome), Step::Call(stages)) => stages.go(Stage::Done(result_rows(outcome))),
-            (Report::Failed(error), Step::Call(stages)) if stages.is_running() => {
-                stages.go(Stage::Failed("Nothing more can be said".into(), error.clone()));
-            }
             // Back to the form, with everything that was typed.
-            (Report::Failed(error), Step::Call(_)) => {
+            (Report::Failed(error), Step::Call(stages)) if !stages.is_running() => {
                 self.failed = Some(error.clone());
                 self.step = Step::Form;
             }
-            (Report::Failed(error), _) => self.step = Step::Failed(error.clone()),
+            (Report::Failed(error), Step::Reading(stages) | Step::Call(stages)) => {
+                stages.go(Stage::Failed("Nothing more can be said".into(), error.clone()));
+            }
             _ => return false,
         }
         true
     }
 
     fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        match &self.step {
-            Step::Reading(job) => jobs.cancel(*job, effects),
-            Step::Call(stages) => stages.leave(jobs, effects),
-            Step::Form | Step::Failed(_) => {}
+        if let Some(stages) = self.stages() {
+            stages.leave(jobs, effects);
         }
     }
 
@@ -442,7 +430,7 @@ impl Screen for State {
     fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         let theme = view.theme;
         match &self.step {
-            Step::Call(stages) => stages.render(view, frame, area),
+            Step::Reading(stages) | Step::Call(stages) => stages.render(view, frame, area),
             Step::Form => {
                 let columns = sheet::columns(area);
                 let heading = [
@@ -452,9 +440,6 @@ impl Screen for State {
                 ];
                 let heading = sheet::lay_out(&heading, columns, theme);
                 self.form.render(frame, area, heading, sheet::lay_out(&self.word(), columns, theme), theme);
-            }
-            Step::Reading(_) | Step::Failed(_) => {
-                sheet::render_rows(frame, area, &self.rows(), self.scroll, theme);
             }
         }
     }
