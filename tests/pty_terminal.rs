@@ -206,7 +206,7 @@ fn a_passphrase_is_asked_for_on_the_screen_again_when_it_was_wrong_and_is_never_
     session.keys("y");
     session.wait_for("Passphrase of the vault");
     session.keys("not this one\r");
-    session.wait_for("That was not it");
+    session.wait_for("Wrong passphrase");
     session.keys(PASSPHRASE);
     session.wait_for(&"•".repeat(PASSPHRASE.len()));
     session.keys("\r");

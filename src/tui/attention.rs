@@ -27,7 +27,7 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
         return None;
     }
     if key.state == State::Damaged {
-        return Some(Attention { urgent: true, words: "has a damaged record: treat it as live".to_owned() });
+        return Some(Attention { urgent: true, words: "has a damaged record: treat it as active".to_owned() });
     }
     let mut words = Vec::new();
     if key.discovered {
@@ -44,7 +44,7 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
         words.push(format!("has {} more risks", ids.len() - NAMED));
     }
     if key.state == State::Expiring {
-        words.push("ends in less than a day".to_owned());
+        words.push("expires in less than a day".to_owned());
     }
     let urgent = key.risks.iter().any(|f| f.severity == Severity::Critical);
     (!words.is_empty()).then(|| Attention { urgent, words: join(&words) })

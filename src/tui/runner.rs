@@ -138,7 +138,7 @@ impl Shared {
     /// A sandbox home with something to look at. What is left of one that failed halfway is cleared away.
     async fn make_sandbox(&self, job: JobId) -> Result<Wallet> {
         let wallet = Wallet::init_sandbox(&self.sandbox_home)?;
-        self.report(job, Report::Phase("accounts and keys to look at"));
+        self.report(job, Report::Phase("creating demo accounts and keys"));
         if let Err(error) = wallet.seed_sandbox().await {
             drop(wallet);
             self.sandbox_home.clear_sandbox()?;
@@ -403,8 +403,8 @@ impl Runner {
     }
 
     fn no_plan(&self, job: JobId) {
-        let error = Error::failed("plan.gone", "the plan that was shown is not there any more; nothing was done")
-            .hint("go back and look at it again");
+        let error = Error::failed("plan.gone", "the plan you reviewed is gone; nothing was done")
+            .hint("go back and review it again");
         self.shared.report(job, Report::Failed(error));
     }
 
@@ -429,8 +429,8 @@ impl Runner {
                 Ok(Some(Ok(report))) => report,
                 Ok(Some(Err(error))) => Report::Failed(error),
                 Err(_) => Report::Failed(
-                    Error::failed("internal", "keyleash has a fault: this job broke off")
-                        .hint("look at the state of things before you try again"),
+                    Error::failed("internal", "Internal error: the job panicked. Please report it.")
+                        .hint("check what was done before you try again"),
                 ),
             };
             shared.report(job, report);
@@ -590,8 +590,8 @@ fn save(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(|e| io_error("make", folder, &e))?;
     let free = (1..1000).map(|n| folder.join(format!("{name}-{n}.txt"))).find(|f| !f.exists());
     let file = free.ok_or_else(|| {
-        Error::failed("file.many", format!("{} holds very many files of that name", folder.display()))
-            .hint("remove some of them")
+        Error::failed("file.many", format!("{} has too many files of that name", folder.display()))
+            .hint("delete some of them")
     })?;
     replace(&file, text.as_bytes())?;
     Ok(file)

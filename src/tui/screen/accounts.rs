@@ -60,11 +60,11 @@ impl Owner {
 
     const fn words(self) -> &'static str {
         match self {
-            Self::Fresh => "make a new key",
-            Self::KeyFile => "a key in a file",
-            Self::Keystore => "a keystore file",
-            Self::PhraseFile => "a recovery phrase in a file",
-            Self::Nobody => "not here: only watch",
+            Self::Fresh => "generate a new key",
+            Self::KeyFile => "from a key file",
+            Self::Keystore => "from a keystore file",
+            Self::PhraseFile => "from a recovery phrase file",
+            Self::Nobody => "none (watch-only)",
         }
     }
 
@@ -115,7 +115,7 @@ impl Listing for Accounts {
     }
 
     fn empty(&self) -> &'static str {
-        "none yet: n makes one, or adds one that exists"
+        "no account yet; press n to create or add one"
     }
 
     fn column_heads(&self, columns: usize) -> Option<String> {
@@ -126,7 +126,7 @@ impl Listing for Accounts {
         let Some(account) = view.data.accounts.get(at) else { return String::new() };
         let keys = view.data.shelf(at).map_or(0, |s| s.keys.len()).to_string();
         let owner = match &account.view {
-            None => "somebody else",
+            None => "someone else",
             Some(view) if view.watch_only => "watch-only",
             Some(_) => "you",
         };
@@ -164,7 +164,7 @@ impl Listing for Accounts {
         }
         match report {
             Report::Networks(networks) if networks.is_empty() => {
-                *cx.notice = Some(Notice::trouble("there is no network yet: Esc, then w adds one"));
+                *cx.notice = Some(Notice::trouble("no network yet; press Esc, then w to add one"));
                 Heard::Taken
             }
             Report::Networks(networks) => {
@@ -198,8 +198,8 @@ impl Listing for Accounts {
     fn adding(&self) -> Vec<Row> {
         vec![
             Row::Head("Adding the account".into()),
-            Row::Text("Taking the owner's key in, and reading the account from its chain…".into()),
-            Row::Dim("Nothing is sent. Esc goes back to the list; this goes on.".into()),
+            Row::Text("Importing the owner's key and reading the account from its chain…".into()),
+            Row::Dim("Nothing is sent. Esc returns to the list; this continues.".into()),
         ]
     }
 
@@ -211,22 +211,22 @@ impl Listing for Accounts {
 
     fn removal(&self, cx: &mut Cx<'_>) -> Option<Removal> {
         let Some(view) = &self.row(cx.data)?.view else {
-            let why = "this one is here because of keys you hold; it is not on your list";
+            let why = "shown because you hold keys for it; it is not in your list";
             *cx.notice = Some(Notice::trouble(why));
             return None;
         };
         let name = view.name.clone();
         Some(Removal {
             review: removal_rows(view),
-            verb: "take it off the list",
-            running: vec![Row::Head(format!("Taking {name} off the list…"))],
+            verb: "remove it from the list",
+            running: vec![Row::Head(format!("Removing {name}…"))],
             done: vec![
-                Row::Head(format!("{name} is off the list")),
-                Row::Item("its approvals stay on record; adding the account again brings them back".into()),
+                Row::Head(format!("{name} removed from the list")),
+                Row::Item("its approvals stay on record, and return when you add the account again".into()),
             ],
-            failed: format!("{name} is still on the list"),
+            failed: format!("{name} was not removed"),
             request: Request {
-                name: format!("taking {name} off the list"),
+                name: format!("removing {name}"),
                 effect: Box::new(|job| Effect::RemoveAccount { job, name }),
             },
         })
@@ -251,10 +251,10 @@ fn facts(row: &AccountRow) -> Vec<Row> {
     let mut rows: Vec<Row> = row.notes();
     let symbol = Coin::of(view.chain_id).symbol();
     let coins = |wei: Option<U256>| wei.map(|w| format!("{} {symbol}", format::short_coins(w)));
-    let kernel = view.kernel_version.map_or_else(|| "not known".to_owned(), |v| format!("Kernel {v}"));
+    let kernel = view.kernel_version.map_or_else(|| "unknown version".to_owned(), |v| format!("Kernel {v}"));
     let deployed = match view.deployed {
-        Some(true) => "has code on chain",
-        Some(false) => "no code yet: the first operation deploys it",
+        Some(true) => "deployed",
+        Some(false) => "not deployed yet; its first operation deploys it",
         None => "not read yet",
     };
     rows.extend([
@@ -264,23 +264,23 @@ fn facts(row: &AccountRow) -> Vec<Row> {
     ]);
     if let Some(balance) = coins(view.balance) {
         let deposit = coins(view.deposit.filter(|d| !d.is_zero()));
-        let deposit = deposit.map_or_else(String::new, |d| format!(", and {d} prepaid for gas (EntryPoint deposit)"));
+        let deposit = deposit.map_or_else(String::new, |d| format!(", plus {d} EntryPoint deposit"));
         rows.push(Row::Fact("balance", format!("{balance}{deposit}")));
     }
     if view.paused == Some(true) {
-        rows.push(Row::Bad("panic is on: no session key of this account can act".into()));
+        rows.push(Row::Bad("paused: no session key of this account can act".into()));
     }
     rows
 }
 
 fn removal_rows(view: &AccountView) -> Vec<Row> {
     let mut rows = vec![
-        Row::Head(format!("Take {} off the list?", view.name)),
+        Row::Head(format!("Remove {} from the list?", view.name)),
         Row::Fact("account", view.address.to_string()),
         Row::Fact("network", view.network.clone()),
         Row::Blank,
-        Row::Item("nothing is sent: the account and its keys on chain stay as they are".into()),
-        Row::Item("its approvals stay on record; adding the account again brings them back".into()),
+        Row::Item("nothing is sent; the account and its keys stay as they are on chain".into()),
+        Row::Item("its approvals stay on record, and return when you add the account again".into()),
     ];
     if !view.watch_only {
         rows.push(Row::Item("its owner's key stays in your vault".into()));
@@ -293,32 +293,27 @@ fn form(networks: &[&str]) -> Form<Entry, Answer> {
         Asked::choice(
             Entry::Kind,
             "account",
-            [("a new one", Answer::New), ("one that exists", Answer::Existing)],
-            "a new one has its address at once, and code with its first operation",
+            [("new", Answer::New), ("existing", Answer::Existing)],
+            "a new account has its address at once and is deployed by its first operation",
         ),
-        Asked::text(Entry::Name, "name", "", "treasury", "for your eyes: letters, digits, - and _"),
+        Asked::text(Entry::Name, "name", "", "treasury", "a local name: letters, digits, - and _"),
         Asked::choice(
             Entry::Network,
             "network",
             networks.iter().map(|name| (*name, Answer::Network((*name).to_owned()))),
-            "the chain it is on",
+            "the network it is on",
         ),
         Asked::text(Entry::Address, "address", "", "0x…", "of the account itself; its owner is read from the chain"),
-        Asked::choice(
-            Entry::Owner,
-            "owner's key",
-            owners(&Owner::OF_NEW),
-            "what signs for the account; it is kept in your vault",
-        ),
-        Asked::text(Entry::File, "file", "", "~/owner.key", "what is in the file is never shown"),
+        Asked::choice(Entry::Owner, "owner's key", owners(&Owner::OF_NEW), "signs for the account; kept in your vault"),
+        Asked::text(Entry::File, "file", "", "~/owner.key", "its contents are never shown"),
         Asked::text(
             Entry::OwnerAddress,
             "owner's address",
             "",
             "0x…",
-            "whose account it is; nothing can be signed here",
+            "the account's owner; nothing can be signed here",
         ),
-        Asked::text(Entry::Index, "number", "", "0", "tells the accounts of one owner apart (index)"),
+        Asked::text(Entry::Index, "index", "", "0", "distinguishes several accounts of one owner"),
         Asked::button(Entry::Go, "Add it"),
     ]);
     fit(&mut form);
@@ -350,10 +345,10 @@ fn check(form: &Form<Entry, Answer>, line: Entry) -> Result<(), String> {
         return Ok(());
     }
     match line {
-        Entry::Name if text.is_empty() => Err("give it a name".into()),
+        Entry::Name if text.is_empty() => Err("enter a name".into()),
         Entry::Name => check_name("the account's name", &text).map_err(|e| e.message),
         Entry::Address | Entry::OwnerAddress => address(&text).map(|_| ()),
-        Entry::File if text.is_empty() => Err("name the file".into()),
+        Entry::File if text.is_empty() => Err("enter a file name".into()),
         Entry::Index => index(&text).map(|_| ()),
         _ => Ok(()),
     }
@@ -363,7 +358,7 @@ fn index(text: &str) -> Result<U256, String> {
     if text.is_empty() {
         return Ok(U256::ZERO);
     }
-    text.parse().map_err(|_| "expected a whole number; most owners have only number 0".to_owned())
+    text.parse().map_err(|_| "expected a whole number; most owners only use 0".to_owned())
 }
 
 /// What a form without anything wrong asks for.
@@ -389,7 +384,7 @@ fn request(form: &Form<Entry, Answer>) -> Option<AccountRequest> {
 
 fn address(text: &str) -> Result<Address, String> {
     let address = parse_address(text).map_err(|e| e.to_string())?;
-    if address.is_zero() { Err("the zero address is nobody's".into()) } else { Ok(address) }
+    if address.is_zero() { Err("the zero address cannot be used".into()) } else { Ok(address) }
 }
 
 #[cfg(test)]

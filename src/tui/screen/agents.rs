@@ -32,7 +32,7 @@ pub struct Agents {
 }
 
 pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
-    let job = cx.jobs.start("reading the keys made here", false);
+    let job = cx.jobs.start("reading the keys you hold", false);
     cx.effects.push(Effect::ReadAgents { job });
     Box::new(ListForms::new(Agents { reading: Some(job), ..Agents::default() }))
 }
@@ -41,7 +41,7 @@ impl Listing for Agents {
     type Line = Ask;
     type Answer = ();
 
-    const TITLE: &'static str = "keys made here";
+    const TITLE: &'static str = "keys you hold";
     const PLACE: Place = Place::Agents;
 
     fn count(&self, _: &Data) -> usize {
@@ -60,16 +60,16 @@ impl Listing for Agents {
         match (self.reading, self.unreadable) {
             (Some(_), _) => "reading…",
             (None, true) => "the list could not be read",
-            (None, false) => "none yet: n makes one",
+            (None, false) => "none yet; press n to create one",
         }
     }
 
     fn intro(&self) -> Vec<Row> {
         vec![
-            Row::Head("Keys made here for others' accounts".into()),
+            Row::Head("Session keys you hold for other people's accounts".into()),
             Row::Dim(
-                "The private half stays in your vault. Give the address to the account's owner, and take in the approval \
-                 that comes back."
+                "The private key stays in your vault. Give the address to the account's owner, and import the approval \
+                 they send back."
                     .into(),
             ),
             Row::Blank,
@@ -92,16 +92,16 @@ impl Listing for Agents {
         match command {
             Command::Add => {
                 return Act::Form(Form::new(vec![
-                    Entry::text(Ask::Label, "call it", "", "my-bot", "a name for your eyes only"),
-                    Entry::button(Ask::Go, "Make the key"),
+                    Entry::text(Ask::Label, "label", "", "my-bot", "a local name"),
+                    Entry::button(Ask::Go, "Create the key"),
                 ]));
             }
             Command::Copy => match self.agents.get(self.at) {
                 Some(agent) => {
                     cx.effects.push(Effect::Copy { text: agent.address.to_string() });
-                    *cx.notice = Some(Notice::say(format!("{} sent to the terminal's clipboard", agent.address)));
+                    *cx.notice = Some(Notice::say(format!("copied {}, if your terminal allows it", agent.address)));
                 }
-                None => *cx.notice = Some(Notice::trouble("there is no key yet: n makes one")),
+                None => *cx.notice = Some(Notice::trouble("no key yet; press n to create one")),
             },
             Command::Approval => {
                 return Act::Go(Next::Open(Route::Approval { networks: self.networks.clone() }));
@@ -138,27 +138,27 @@ impl Listing for Agents {
 
     fn check(form: &Form<Ask>, line: Ask) -> Result<(), String> {
         match line {
-            Ask::Label => check_label("the name", &form.text(Ask::Label)).map(|_| ()).map_err(|e| e.message),
+            Ask::Label => check_label("the label", &form.text(Ask::Label)).map(|_| ()).map_err(|e| e.message),
             Ask::Go => Ok(()),
         }
     }
 
     fn request(form: &Form<Ask>) -> Option<Request> {
-        let label = check_label("the name", &form.text(Ask::Label)).ok()?;
+        let label = check_label("the label", &form.text(Ask::Label)).ok()?;
         let effect = Box::new(|job| Effect::NewAgent { job, label });
-        Some(Request { name: "making a key".into(), effect })
+        Some(Request { name: "creating a key".into(), effect })
     }
 
     fn adding(&self) -> Vec<Row> {
         vec![
-            Row::Head("Making the key…".into()),
-            Row::Dim("Nothing is sent. Esc goes back to the list; this goes on.".into()),
+            Row::Head("Creating the key…".into()),
+            Row::Dim("Nothing is sent. Esc returns to the list; this continues.".into()),
         ]
     }
 
     fn added(&mut self, report: &Report, cx: &mut Cx<'_>) -> bool {
         let Report::AgentMade(agent) = report else { return false };
-        let text = format!("{} is made: y copies its address, for the account's owner", agent.label);
+        let text = format!("{} created; y copies its address for the account's owner", agent.label);
         *cx.notice = Some(Notice::say(text));
         true
     }

@@ -64,33 +64,22 @@ pub struct State {
 pub fn open(networks: Vec<String>, _: &mut Cx<'_>) -> Box<dyn Screen> {
     let only = if let [only] = networks.as_slice() { Some(only.clone()) } else { None };
     let named = networks.into_iter().map(|name| (name.clone(), Answer::Network(Some(name))));
-    let asks = std::iter::once(("no chain".to_owned(), Answer::Network(None))).chain(named);
+    let asks = std::iter::once(("no network".to_owned(), Answer::Network(None))).chain(named);
     let mut state = State {
         form: Form::new(vec![
-            Entry::choice(
-                Ask::From,
-                "where is it",
-                [("I paste it", Answer::Pasted), ("in a file", Answer::InFile)],
-                "",
-            ),
+            Entry::choice(Ask::From, "source", [("paste", Answer::Pasted), ("file", Answer::InFile)], ""),
             Entry::text(
                 Ask::Paste,
                 "approval",
                 "",
                 "paste it now",
-                "one long line; it is not shown, as it may carry a key",
+                "one long line; not shown, because it may contain a private key",
             ),
-            Entry::text(Ask::File, "file", "", "~/key.approval", "as `keyleash key export` or an SDK wrote it"),
-            Entry::choice(Ask::Network, "ask", asks, "a chain tells whether it can still be enabled")
+            Entry::text(Ask::File, "file", "", "~/key.approval", "written by `keyleash key export` or an SDK"),
+            Entry::choice(Ask::Network, "check on", asks, "the chain says whether it can still be enabled")
                 .chosen(&Answer::Network(only)),
-            Entry::text(
-                Ask::Label,
-                "call it",
-                "",
-                "a name, if you take it in",
-                "for your eyes only; a key made here keeps its name",
-            ),
-            Entry::button(Ask::Go, "Look at it"),
+            Entry::text(Ask::Label, "label", "", "optional", "a local name; a key you hold already keeps its own"),
+            Entry::button(Ask::Go, "Inspect"),
         ]),
         held: 0,
         raw: false,
@@ -124,13 +113,13 @@ impl State {
         self.failed = None;
         let source = self.source();
         if source.file.as_ref().is_some_and(String::is_empty) {
-            return self.form.refuse(Ask::File, "name the file".into());
+            return self.form.refuse(Ask::File, "enter a file name".into());
         }
         if source.file.is_none() && self.held == 0 {
-            return self.form.refuse(Ask::Paste, "nothing was pasted here yet".into());
+            return self.form.refuse(Ask::Paste, "paste the approval first".into());
         }
         if let (false, Err(error)) =
-            (self.form.text(Ask::Label).is_empty(), check_label("the name", &self.form.text(Ask::Label)))
+            (self.form.text(Ask::Label).is_empty(), check_label("the label", &self.form.text(Ask::Label)))
         {
             return self.form.refuse(Ask::Label, error.message);
         }
@@ -143,13 +132,13 @@ impl State {
         if let Some(error) = found.iter().find_map(Inspection::unverified) {
             *cx.notice = Some(match found.iter().any(|f| f.kernel_v3.is_some()) {
                 true => Notice::failure(&error),
-                false => Notice::trouble("it is not verified: no owner's signature over this scope was found"),
+                false => Notice::trouble("not verified: no owner's signature over this scope was found"),
             });
             self.step = Step::Shown(found);
             return;
         }
         let label = Some(self.form.text(Ask::Label)).filter(|l| !l.is_empty());
-        let job = cx.jobs.start_change("taking the approval in");
+        let job = cx.jobs.start_change("importing the approval");
         cx.effects.push(Effect::TakeIn { job, source: self.source(), label });
         self.step = Step::TakingIn(job, found);
     }
@@ -159,8 +148,8 @@ impl State {
             Step::Form => Vec::new(),
             Step::Reading(_) => vec![Row::Head("Reading the approval…".into())],
             Step::TakingIn(..) => vec![
-                Row::Head("Taking it in…".into()),
-                Row::Dim("Esc goes back; this goes on, and the key is on the list then.".into()),
+                Row::Head("Importing…".into()),
+                Row::Dim("Esc goes back; this continues, and the key will be in the list.".into()),
             ],
             Step::Taken(_, rows) => rows.clone(),
             Step::Shown(found) => {
@@ -237,15 +226,15 @@ impl Screen for State {
             (Report::TakenIn { keys, warnings }, _) => {
                 let Some(key) = keys.last() else { return true };
                 let mut rows = vec![
-                    Row::Head(format!("{} is taken in", key.label)),
+                    Row::Head(format!("{} imported", key.label)),
                     Row::Good(format!("{}: {}", key.state, key.state_reason)),
                 ];
                 rows.extend(warnings.iter().map(|w| Row::Caution(w.clone())));
                 rows.push(Row::Blank);
                 let next = if key.has_secret {
-                    "s uses it; it is on the list of the account now"
+                    "press s to use it; it is listed under its account now"
                 } else {
-                    "its private half is not here: only the one who holds it can use it"
+                    "its private key is not here: only its holder can use it"
                 };
                 rows.push(Row::Way(next.into()));
                 self.step = Step::Taken(key.key_id.clone(), rows);
@@ -277,14 +266,14 @@ impl Screen for State {
     fn held(&mut self, characters: usize) {
         self.held = characters;
         self.form.mark(Ask::Paste, None);
-        self.form.hint(Ask::Paste, "↵ and on to \"Look at it\"; pasting again replaces it");
+        self.form.hint(Ask::Paste, "press ↵ to continue; pasting again replaces it");
         if let Some(row) = self.form.get_mut(Ask::Paste) {
-            row.example(&format!("{characters} characters are here"));
+            row.example(&format!("{characters} characters pasted"));
         }
     }
 
     fn heading(&self, _: &View<'_>) -> Heading {
-        Heading::titled("an approval")
+        Heading::titled("approval")
     }
 
     fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
@@ -295,16 +284,16 @@ impl Screen for State {
         }
         let columns = sheet::columns(area);
         let heading = [
-            Row::Head("Look at an approval".into()),
+            Row::Head("Inspect an approval".into()),
             Row::Dim(
-                "What it allows, who signed it, and whether it still can be used. Looking takes nothing in.".into(),
+                "What it allows, who signed it, and whether it can still be used. Nothing is imported yet.".into(),
             ),
             Row::Blank,
         ];
         let mut footing = Vec::new();
         if let Some(error) = &self.failed {
             footing.push(Row::Blank);
-            footing.extend(failure_rows("It cannot be read", error));
+            footing.extend(failure_rows("The approval cannot be read", error));
         }
         let heading = sheet::lay_out(&heading, columns, theme);
         self.form.render(frame, area, heading, sheet::lay_out(&footing, columns, theme), theme);
@@ -327,7 +316,7 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
     }
     rows.push(Row::Text(format!("{}: {}", found.state, found.state_reason)));
     if found.has_secret {
-        rows.push(Row::Bad("it carries the session key itself: whoever reads it can act".into()));
+        rows.push(Row::Bad("it contains the private key: whoever reads it can act".into()));
     }
     rows.push(Row::Blank);
     rows.push(Row::Head("What it allows".into()));
@@ -344,18 +333,18 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
     rows.push(Row::Blank);
     rows.push(match found.session_key {
         Some(key) => Row::Fact("session key", key.to_string()),
-        None => Row::Fact("session key", "not known: the text does not say".into()),
+        None => Row::Fact("session key", "unknown: the text does not say".into()),
     });
     if let Some(chain) = found.chain_id {
         rows.push(Row::Fact("chain", chain.to_string()));
     }
     if let Some(nonce) = &found.nonce {
-        rows.push(Row::Fact("turn", format!("{nonce} (nonce), opens {}", found.selector)));
+        rows.push(Row::Fact("nonce", format!("{nonce}, enables {}", found.selector)));
     }
     if let (Some(kernel), Some(validator)) = (found.kernel_version, found.validator) {
         rows.push(Row::Fact("made for", format!("Kernel {kernel}, validator {validator} {}", validator.address())));
     }
-    rows.push(Row::Fact("written as", found.format.clone()));
+    rows.push(Row::Fact("format", found.format.clone()));
     rows.extend(found.assumptions.iter().map(|a| Row::Dim(format!("assumed: {a}"))));
     if let Some(digest) = found.digest {
         rows.push(Row::Text("digest (EIP-712)".into()));

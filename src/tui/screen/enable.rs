@@ -57,7 +57,7 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
     let before = keys.first().filter(|_| keys.len() == 1).map(|key| waits_for(key, cx.data)).unwrap_or_default();
     let what = match (keys.as_slice(), before.len()) {
         ([only], 0) => only.label.clone(),
-        ([only], n) => format!("{} and the {n} that must come first", only.label),
+        ([only], n) => format!("{} and {n} queued before it", only.label),
         (several, _) => format!("{} keys", several.len()),
     };
     let keys: Vec<String> = before.iter().chain(&keys).map(|k| k.key_id.clone()).collect();
@@ -145,7 +145,7 @@ fn plan_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
         Row::Head(format!("Enable {what} on chain now")),
         Row::Fact("account", format!("{} {}", preview.account, preview.address)),
         Row::Fact("network", preview.network.clone()),
-        Row::Dim("Not needed in general: a key is enabled by its first use.".into()),
+        Row::Dim("Usually not needed: a key is enabled by its first use.".into()),
         Row::Blank,
         Row::Head("What is sent".into()),
     ];

@@ -52,28 +52,28 @@ pub struct State {
 pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
     let data = cx.data;
     let account =
-        account.and_then(|id| data.account(&id)).ok_or("there is no account yet: `keyleash account new` makes one")?;
+        account.and_then(|id| data.account(&id)).ok_or("no account yet; create one with `keyleash account new`")?;
     let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
     let accounts = own.map(|v| (v.name.clone(), Answer::Account(v.name.clone())));
     let mut form = Form::new(vec![
-        Entry::choice(Ask::Account, "for account", accounts, "whose account the key may act for")
+        Entry::choice(Ask::Account, "for account", accounts, "the account the key may act for")
             .chosen(&Answer::Account(account.name.clone())),
         Entry::text(
             Ask::Policy,
             "policy file",
             "",
             "~/policy.toml",
-            "a .toml or .json file that says what the key may do (~/ is your home)",
+            "a .toml or .json file with what the key may do; ~/ works",
         ),
         Entry::choice(
             Ask::Holder,
             "used by",
-            [("an app or bot that has an address", Answer::Agent), ("make a key for me to hand over", Answer::NewKey)],
-            "with an address, the private half never leaves the one who uses it",
+            [("an app or bot with its own address", Answer::Agent), ("a new key that you hand over", Answer::NewKey)],
+            "with its own address, the private key never leaves its holder",
         ),
-        Entry::text(Ask::Agent, "its address", "", "0x…", "from whoever will use the key (the agent)"),
-        Entry::text(Ask::Label, "call it", "", "the policy's label", "a name for your eyes only"),
-        Entry::button(Ask::Go, "Review it"),
+        Entry::text(Ask::Agent, "its address", "", "0x…", "of the key's holder (the agent)"),
+        Entry::text(Ask::Label, "label", "", "the policy's label", "a local name"),
+        Entry::button(Ask::Go, "Review"),
     ]);
     form.focus_on(Ask::Policy);
     Ok(Box::new(State { form, failed: None, granting: None }))
@@ -94,7 +94,7 @@ impl State {
 
     fn check(&self, ask: Ask) -> Result<(), String> {
         match ask {
-            Ask::Policy if self.form.text(Ask::Policy).is_empty() => Err("name the policy file".into()),
+            Ask::Policy if self.form.text(Ask::Policy).is_empty() => Err("enter the policy file".into()),
             Ask::Agent => self.holder().map(|_| ()),
             Ask::Label => match self.form.text(Ask::Label).as_str() {
                 "" => Ok(()),
@@ -220,8 +220,8 @@ impl Screen for State {
         }
         let columns = sheet::columns(area);
         let heading = [
-            Row::Head("Give a session key from a policy file".into()),
-            Row::Dim("Creating a key sends nothing and costs nothing.".into()),
+            Row::Head("Grant a session key from a policy file".into()),
+            Row::Dim("Granting sends nothing and costs nothing.".into()),
             Row::Blank,
         ];
         let footing = match &self.failed {

@@ -52,22 +52,22 @@ const FORMATS: [(&str, Answer); 2] =
 impl Handover {
     pub fn new(key: &KeyView, heading: Vec<Row>) -> Self {
         let mut form = Form::new(vec![
-            Entry::choice(Ask::For, "written for", FORMATS, "keyleash reads both"),
+            Entry::choice(Ask::For, "format", FORMATS, "keyleash reads both"),
             Entry::choice(
                 Ask::Secret,
-                "the key itself",
-                [("goes along in the file", Answer::WithSecret), ("stays here", Answer::WithoutSecret)],
-                "in the file it is a bearer secret: whoever reads the file can act. The clipboard never gets it",
+                "private key",
+                [("include it in the file", Answer::WithSecret), ("keep it here", Answer::WithoutSecret)],
+                "whoever reads it in the file can act. It never goes to the clipboard",
             ),
             Entry::text(
                 Ask::File,
                 "file",
                 &format!("~/{}.approval", file_name(&key.label)),
                 "~/key.approval",
-                "only you can read it; ~/ is your home",
+                "readable only by you; ~/ works",
             ),
             Entry::button(Ask::Write, "Write the file"),
-            Entry::button(Ask::Copy, "Copy it to the clipboard"),
+            Entry::button(Ask::Copy, "Copy to the clipboard"),
             Entry::button(Ask::Done, "Done"),
         ]);
         form.show(Ask::Secret, key.has_secret);
@@ -114,13 +114,13 @@ impl Handover {
 
     fn check(&mut self, ask: Ask) {
         let missing = ask == Ask::File && self.form.text(Ask::File).is_empty();
-        self.form.mark(ask, missing.then(|| "name the file".to_owned()));
+        self.form.mark(ask, missing.then(|| "enter a file name".to_owned()));
     }
 
     fn write(&mut self, cx: &mut Cx<'_>) {
         let file = self.form.text(Ask::File);
         if file.is_empty() {
-            self.form.refuse(Ask::File, "name the file".into());
+            self.form.refuse(Ask::File, "enter a file name".into());
             return;
         }
         let with_secret =
@@ -142,19 +142,20 @@ impl Handover {
                 self.form.focus_on(Ask::Done);
                 let mut rows = vec![Row::Good(format!("written to {file}"))];
                 if *with_secret {
-                    rows.push(Row::Caution("the file carries the key: send it on a safe way, then delete it".into()));
+                    rows.push(Row::Caution(
+                        "the file contains the private key: send it over a secure channel, then delete it".into(),
+                    ));
                 }
                 rows.push(Row::Way(
-                    "who gets it: `keyleash agent import FILE`, or the SDK's deserializeSessionKeyParams".into(),
+                    "its holder imports it with `keyleash agent import FILE`, or the SDK's deserializeSessionKeyParams"
+                        .into(),
                 ));
                 rows
             }
             Report::ApprovalText(texts) => {
                 cx.effects.push(Effect::Copy { text: texts.join("\n") });
-                *cx.notice = Some(Notice::say("sent to the terminal's clipboard; not every terminal takes it"));
-                vec![Row::Good(
-                    "sent to the clipboard, without the key; if nothing arrives there, write the file".into(),
-                )]
+                *cx.notice = Some(Notice::say("copied, if your terminal allows it"));
+                vec![Row::Good("copied without the private key; if the clipboard stays empty, write the file".into())]
             }
             Report::Failed(error) => {
                 let mut rows = vec![Row::Bad(error.message.clone())];

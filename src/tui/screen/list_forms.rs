@@ -251,7 +251,7 @@ impl Request {
 impl Removing {
     fn new(removal: Removal) -> Self {
         let Removal { review, verb, request, running, done, failed } = removal;
-        let words = Words { running, meanwhile: "Esc goes back to the list; this goes on.", ..Words::default() };
+        let words = Words { running, meanwhile: "Esc returns to the list; this continues.", ..Words::default() };
         Self { stages: Stages::unplanned(words, verb, review), request: Some(request), done, failed }
     }
 }

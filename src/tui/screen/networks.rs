@@ -102,25 +102,25 @@ impl Networks {
             Row::Fact("node", network.rpc.clone()),
         ];
         rows.extend(network.second_rpc.clone().map(|second| Row::Fact("second node", second)));
-        let none = || "none: nothing can be sent".to_owned();
+        let none = || "none: no UserOperation can be sent".to_owned();
         rows.push(Row::Fact("bundler", network.bundler.clone().unwrap_or_else(none)));
         rows.push(Row::Fact(
-            "sponsor",
+            "paymaster",
             match (&network.paymaster, network.paymaster_kind) {
-                (Some(url), Some(kind)) => format!("{url} (paymaster, {})", kind.name()),
-                (Some(url), None) => format!("{url} (paymaster)"),
+                (Some(url), Some(kind)) => format!("{url} ({})", kind.name()),
+                (Some(url), None) => url.clone(),
                 (None, _) => "none: accounts pay their own gas".to_owned(),
             },
         ));
         rows.push(Row::Blank);
         match self.checked.as_ref().filter(|(name, _)| *name == network.name).map(|(_, checked)| checked) {
-            None => rows.push(Row::Dim("c checks that all of it answers, and is the right chain".into())),
+            None => rows.push(Row::Dim("press c to check every endpoint".into())),
             Some(Checked::Waiting(_)) => rows.push(Row::Dim("checking…".into())),
             Some(Checked::Found(probes)) => rows.extend(probes.iter().map(|p| {
                 let line = format!("{}: {}", p.what, p.detail);
                 if p.ok { Row::Good(line) } else { Row::Bad(line) }
             })),
-            Some(Checked::Failed(error)) => rows.extend(failure_rows("The check broke off", error)),
+            Some(Checked::Failed(error)) => rows.extend(failure_rows("The check failed", error)),
         }
         rows
     }
@@ -149,7 +149,7 @@ impl Listing for Networks {
         match (self.reading, self.unreadable) {
             (Some(_), _) => "reading…",
             (None, true) => "the list could not be read",
-            (None, false) => "none yet: n adds one",
+            (None, false) => "none yet; press n to add one",
         }
     }
 
@@ -180,9 +180,8 @@ impl Listing for Networks {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Act<Entry, Answer> {
         match command {
             Command::Add if cx.data.sandbox => {
-                *cx.notice = Some(Notice::trouble(
-                    "this home is a sandbox and knows no live network: `keyleash --home DIR` makes a live one",
-                ));
+                *cx.notice =
+                    Some(Notice::trouble("this profile is a sandbox; create a live one with `keyleash --home DIR`"));
                 Act::Stay
             }
             Command::Add => Act::Form(form()),
@@ -270,19 +269,19 @@ impl Listing for Networks {
         let name = network.name.clone();
         Some(Removal {
             review: vec![
-                Row::Head(format!("Forget how {name} is reached?")),
+                Row::Head(format!("Remove the network {name}?")),
                 Row::Fact("chain", network.chain_id.to_string()),
                 Row::Fact("node", network.rpc.clone()),
                 Row::Blank,
-                Row::Item("refused while accounts or keys on your lists are on it".into()),
-                Row::Item("its addresses are forgotten, with the service keys that are in them".into()),
+                Row::Item("not possible while accounts or keys in your lists use it".into()),
+                Row::Item("its URLs are deleted, with the API keys in them".into()),
             ],
-            verb: "forget it",
-            running: vec![Row::Head(format!("Forgetting {name}…"))],
-            done: vec![Row::Head(format!("{name} is forgotten"))],
-            failed: format!("{name} is still on the list"),
+            verb: "remove it",
+            running: vec![Row::Head(format!("Removing {name}…"))],
+            done: vec![Row::Head(format!("{name} removed"))],
+            failed: format!("{name} was not removed"),
             request: Request {
-                name: format!("forgetting {name}"),
+                name: format!("removing {name}"),
                 effect: Box::new(|job| Effect::RemoveNetwork { job, name }),
             },
         })
@@ -296,25 +295,25 @@ fn cells(columns: usize, [name, chain, node]: [&str; 3]) -> String {
 
 fn form() -> Form<Entry, Answer> {
     let mut form = Form::new(vec![
-        Asked::text(Entry::Name, "name", "", "sepolia", "for your eyes: letters, digits, - and _"),
-        Asked::text(Entry::Chain, "chain number", "", "11155111", "the chain id; every answer is checked against it"),
+        Asked::text(Entry::Name, "name", "", "sepolia", "a local name: letters, digits, - and _"),
+        Asked::text(Entry::Chain, "chain id", "", "11155111", "every endpoint is checked against it"),
         Asked::choice(
             Entry::Kind,
-            "reached through",
-            [("addresses of your own", Answer::Urls), ("a ZeroDev project", Answer::Project)],
-            "a ZeroDev project is node, bundler and sponsor in one",
+            "endpoints",
+            [("your own URLs", Answer::Urls), ("a ZeroDev project", Answer::Project)],
+            "a ZeroDev project is node, bundler and paymaster in one",
         ),
-        Asked::text(Entry::Project, "project id", "", "", "as ZeroDev's dashboard shows it"),
-        Asked::text(Entry::Rpc, "node", "", "https://…", "the chain's JSON-RPC address"),
-        Asked::text(Entry::Bundler, "bundler", "", "https://…", "what sends operations; empty = none, only looking"),
-        Asked::text(Entry::Paymaster, "sponsor", "", "https://…", "a paymaster that pays gas for you; empty = none"),
+        Asked::text(Entry::Project, "project id", "", "", "from the ZeroDev dashboard"),
+        Asked::text(Entry::Rpc, "node", "", "https://…", "JSON-RPC URL of the chain"),
+        Asked::text(Entry::Bundler, "bundler", "", "https://…", "sends UserOperations; empty = none"),
+        Asked::text(Entry::Paymaster, "paymaster", "", "https://…", "sponsors gas; empty = none"),
         Asked::choice(
             Entry::PaymasterKind,
-            "sponsor's kind",
+            "paymaster API",
             PAYMASTERS.map(|kind| (kind.name(), Answer::Asked(kind))),
-            "which way it is asked: erc7677 is the standard",
+            "erc7677 is the standard",
         ),
-        Asked::button(Entry::Go, "Add it, and check it"),
+        Asked::button(Entry::Go, "Add and check"),
     ]);
     fit(&mut form);
     form
@@ -337,16 +336,16 @@ fn check(form: &Form<Entry, Answer>, line: Entry) -> Result<(), String> {
     let text = form.text(line);
     let url = |text: &str| match text.starts_with("https://") || text.starts_with("http://") {
         true => Ok(()),
-        false => Err("expected an address that begins with https:// or http://".to_owned()),
+        false => Err("expected a URL that begins with https:// or http://".to_owned()),
     };
     match line {
-        Entry::Name if text.is_empty() => Err("give it a name".into()),
+        Entry::Name if text.is_empty() => Err("enter a name".into()),
         Entry::Name => check_name("the network's name", &text).map_err(|e| e.message),
         Entry::Chain => match text.parse::<u64>() {
             Ok(1..) => Ok(()),
-            _ => Err("expected the chain's number, for example 1 or 11155111".into()),
+            _ => Err("expected a chain id, for example 1 or 11155111".into()),
         },
-        Entry::Project if text.is_empty() => Err("give the project's id".into()),
+        Entry::Project if text.is_empty() => Err("enter the project id".into()),
         Entry::Rpc => url(&text),
         Entry::Bundler | Entry::Paymaster if !text.is_empty() => url(&text),
         _ => Ok(()),

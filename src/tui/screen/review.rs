@@ -27,8 +27,8 @@ use crate::{
 pub const QUIET: u64 = 700;
 
 /// What has to be done before it can be confirmed.
-const SCROLL: &str = "▼ there is more below: scroll to the end to go on";
-const TYPE_FIRST: &str = "Tab, then type the phrase, to go on";
+const SCROLL: &str = "▼ more below: scroll to the end to continue";
+const TYPE_FIRST: &str = "press Tab and type the phrase to continue";
 const TYPE_IT: &str = "type it word for word, then ↵";
 
 /// A phrase that must be typed, word for word, to accept a finding.
@@ -82,7 +82,9 @@ impl Review {
                 Consequence::Block(wanted) => {
                     phrases.push(Phrase { id: finding.id, wanted, field: Field::default() });
                 }
-                Consequence::Refuse => refused = Some(format!("{}: this is never signed; Esc goes back", finding.id)),
+                Consequence::Refuse => {
+                    refused = Some(format!("{}: keyleash never signs this; Esc goes back", finding.id))
+                }
             }
         }
         Self {
@@ -146,13 +148,13 @@ impl Review {
             return Answer::NotYet(why.clone());
         }
         if held || self.drawn.is_none_or(|drawn| at.since(drawn) < QUIET) {
-            return not_yet("that came too soon after it was shown: read it, then press y once");
+            return not_yet("too soon after it was shown: read it, then press y once");
         }
         if !self.read_to_end {
-            return not_yet("there is more below: scroll to the end first");
+            return not_yet("more below: scroll to the end first");
         }
         if let Some(missing) = self.phrases.iter().find(|p| !p.is_typed()) {
-            return Answer::NotYet(format!("{} needs its phrase first: Tab, then type it", missing.id));
+            return Answer::NotYet(format!("{} requires its phrase: press Tab and type it", missing.id));
         }
         let accepted = self.phrases.iter().map(|p| (p.id.to_owned(), p.wanted.to_owned())).collect();
         Answer::Confirmed(accepted)

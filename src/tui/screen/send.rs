@@ -88,7 +88,7 @@ pub struct State {
 pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
     let key = cx.data.key(&key).ok_or(GONE)?;
     if !key.has_secret {
-        return Err(format!("{} is held by somebody else: its private half is not here", key.label));
+        return Err(format!("{} is held by someone else: its private key is not here", key.label));
     }
     let functions = key.functions.iter().map(|f| f.as_deref().and_then(|f| Function::parse(f).ok())).collect();
     let (id, who) = (key.key_id.clone(), format!("the session key {}", key.label));
@@ -122,7 +122,7 @@ pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
 
 /// As the owner of an account.
 pub fn open_as_owner(account: AccountId, cx: &mut Cx<'_>) -> Opened {
-    let account = cx.data.account(&account).ok_or("this account is not on the list any more")?;
+    let account = cx.data.account(&account).ok_or("this account is no longer in the list")?;
     let Some(view) = account.view.as_ref().filter(|v| !v.watch_only) else {
         return Err(format!("{}: its owner's key is not here", account.name));
     };
@@ -157,8 +157,11 @@ impl State {
         }
         let target = permission.map(|p| p.target).filter(|t| *t != ANY_TARGET);
         let to = target.map(|t| t.to_string()).unwrap_or_default();
-        let to_hint =
-            if target.is_some() { "the contract that the key may call" } else { "the contract, or who gets the coins" };
+        let to_hint = if target.is_some() {
+            "the contract that the key may call"
+        } else {
+            "the contract, or the recipient of the coins"
+        };
         let to_name = if permission.is_some() { "contract" } else { "to" };
         rows.push(Entry::text(Ask::To, to_name, &to, "0x…", to_hint));
         self.function = match permission {
@@ -171,10 +174,10 @@ impl State {
         } else if self.function.is_none() {
             rows.push(Entry::text(
                 Ask::Data,
-                "call data",
+                "calldata",
                 "",
                 "0x…",
-                "the function's name is not known here: the whole call as hex",
+                "the function is unknown here: the full calldata as hex",
             ));
         }
         rows.extend(argument_rows(self.function.as_ref(), permission));
@@ -185,8 +188,8 @@ impl State {
                 format!("{limit} (0.1 {}, 5 gwei, or wei)", self.coin.unit())
             },
         );
-        rows.push(Entry::text(Ask::Value, &format!("{} with it", self.coin.symbol()), "0", "0", &limit));
-        rows.push(Entry::button(Ask::Go, "Review it"));
+        rows.push(Entry::text(Ask::Value, &format!("{} to send", self.coin.symbol()), "0", "0", &limit));
+        rows.push(Entry::button(Ask::Go, "Review"));
         self.form = Form::new(rows);
         self.judge();
     }
@@ -210,7 +213,7 @@ impl State {
 
     fn call(&self) -> Result<Call, (Ask, String)> {
         let to = match self.form.text(Ask::To).as_str() {
-            "" => return Err((Ask::To, "which address?".into())),
+            "" => return Err((Ask::To, "enter an address".into())),
             text => parse_address(text).map_err(|e| (Ask::To, e.to_string()))?,
         };
         let value = match self.form.text(Ask::Value).as_str() {
@@ -238,7 +241,7 @@ impl State {
             if text.is_empty() && input.ty.canonical() != "string" {
                 return Err((
                     Ask::Argument(i),
-                    format!("a value of type {} is missing", format::clean(&input.ty.to_string())),
+                    format!("enter a value of type {}", format::clean(&input.ty.to_string())),
                 ));
             }
             let me = text == "me" && input.ty.canonical() == "address";
@@ -282,7 +285,7 @@ impl State {
         let words = Words {
             planning: vec![
                 Row::Head(format!("Send as {}", self.who)),
-                Row::Text("Trying it out, and working out the most it can cost…".into()),
+                Row::Text("Simulating, and computing the maximum cost…".into()),
                 Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
             ],
             running: vec![Row::Head(format!("Sending as {}", self.who))],
@@ -290,7 +293,7 @@ impl State {
             meanwhile: SENT,
             copyable: false,
         };
-        let stages = Stages::plan(words, "working out the operation", cx, |job| Effect::PlanSend { job, intent });
+        let stages = Stages::plan(words, "preparing the operation", cx, |job| Effect::PlanSend { job, intent });
         self.step = Step::Call(Box::new(stages));
     }
 
@@ -309,11 +312,11 @@ impl State {
     fn word(&self) -> Vec<Row> {
         let mut rows = vec![Row::Blank];
         match (&self.failed, &self.verdict) {
-            (Some(error), _) => rows.extend(failure_rows("That did not work; nothing was sent", error)),
+            (Some(error), _) => rows.extend(failure_rows("Failed; nothing was sent", error)),
             (None, Some(Ok(verdict))) => {
-                rows.push(Row::Good("allowed: the chain would take this call from the key".into()));
+                rows.push(Row::Good("allowed: the chain would accept this call from the key".into()));
                 if verdict.enables {
-                    rows.push(Row::Item("it is the key's first use: it is enabled in the same operation".into()));
+                    rows.push(Row::Item("first use of the key: it is enabled in the same operation".into()));
                 }
                 if verdict.deploys {
                     rows.push(Row::Item("the account is deployed in the same operation".into()));
@@ -321,7 +324,7 @@ impl State {
             }
             (None, Some(Err(why))) => rows.push(Row::Bad(format!("not allowed: {why}"))),
             (None, None) if self.judging.is_some() => {
-                rows.push(Row::Dim("whether it is allowed is said here as soon as it is filled in".into()));
+                rows.push(Row::Dim("fill in the form to see whether the call is allowed".into()));
             }
             (None, None) => {}
         }
@@ -409,8 +412,11 @@ impl Screen for State {
                 self.failed = Some(error.clone());
                 self.step = Step::Form;
             }
-            (Report::Failed(error), Step::Reading(stages) | Step::Call(stages)) => {
-                stages.go(Stage::Failed("Nothing more can be said".into(), error.clone()));
+            (Report::Failed(error), Step::Reading(stages)) => {
+                stages.go(Stage::Failed("What the key may do could not be read".into(), error.clone()));
+            }
+            (Report::Failed(error), Step::Call(stages)) => {
+                stages.go(Stage::Failed("Sending did not complete".into(), error.clone()));
             }
             _ => return false,
         }
@@ -499,7 +505,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
         Row::Fact("account", view.account.to_string()),
         Row::Fact("network", format!("{} (chain {})", view.network, view.chain_id)),
         Row::Blank,
-        Row::Head("What is done".into()),
+        Row::Head("Calls".into()),
     ];
     for call in &view.calls {
         let value = match call.value.is_zero() {
@@ -513,9 +519,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
                     rows.push(Row::Note(format!("{} = {}", argument.name, argument.value)));
                 }
                 if !decoded.canonical {
-                    rows.push(Row::Bad(
-                        "the bytes are not what an encoder writes: a contract may read them otherwise".into(),
-                    ));
+                    rows.push(Row::Bad("non-standard ABI encoding: a contract may decode it differently".into()));
                 }
             }
             None if call.data.is_empty() => rows.push(Row::Item(format!("sends {value} to {}", call.to))),
@@ -533,7 +537,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
     }
     rows.extend(view.replaces.map(|earlier| {
         Row::Caution(format!(
-            "takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
+            "reuses the nonce of {earlier}, which does the same and is still pending: only one of the two can be mined"
         ))
     }));
     rows.extend(review::findings(&view.findings));
@@ -541,17 +545,13 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
     rows.push(Row::Head("What it costs".into()));
     rows.push(Row::Item(format!("at most {}", coin.amount(view.max_cost))));
     rows.push(Row::Item(match view.paymaster {
-        Some(paymaster) => format!("paid by the sponsor (paymaster) {paymaster}"),
+        Some(paymaster) => format!("paid by the paymaster {paymaster}"),
         None => "paid by the account".to_owned(),
     }));
-    rows.push(Row::Note(format!(
-        "fees from {}; nothing here may cost more than {}",
-        view.fee_source,
-        coin.amount(view.ceiling)
-    )));
+    rows.push(Row::Note(format!("fees from {}; cost ceiling {}", view.fee_source, coin.amount(view.ceiling))));
     rows.push(Row::Blank);
-    rows.push(Row::Head("What is signed".into()));
-    rows.push(Row::Text("the operation with the hash".into()));
+    rows.push(Row::Head("To be signed".into()));
+    rows.push(Row::Text("UserOperation hash".into()));
     rows.push(Row::Note(view.user_op_hash.to_string()));
     rows
 }
@@ -560,18 +560,18 @@ fn result_rows(outcome: &OperationOutcome) -> Vec<Row> {
     let at = outcome.block.map_or_else(String::new, |b| format!(" at block {b}"));
     let mut rows = vec![match outcome.success {
         Some(true) => Row::Head("Done".into()),
-        Some(false) => Row::Head("It was mined, but the call itself failed".into()),
+        Some(false) => Row::Head("Mined, but the call failed".into()),
         None => Row::Head("Sent, and not in a block yet".into()),
     }];
     match outcome.success {
-        Some(true) => rows.push(Row::Good(format!("the call was made{at}"))),
+        Some(true) => rows.push(Row::Good(format!("the call succeeded{at}"))),
         Some(false) => {
             let reason = outcome.revert_reason.as_deref().unwrap_or("no reason given");
             rows.push(Row::Bad(format!("reason: {reason}")));
-            rows.push(Row::Way("the gas is spent, and a run of a limited key too".into()));
+            rows.push(Row::Way("the gas is spent, and so is one run of a limited key".into()));
         }
         None if outcome.note.is_some() => rows.extend(outcome.note.iter().map(|note| Row::Caution(note.clone()))),
-        None => rows.push(Row::Caution("it is found again at the next start, and with `keyleash status`".into())),
+        None => rows.push(Row::Caution("it is picked up at the next start, or with `keyleash status`".into())),
     }
     rows.push(Row::Blank);
     if let Some(cost) = outcome.gas_cost {

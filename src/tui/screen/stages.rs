@@ -55,7 +55,7 @@ impl Words {
         Self {
             planning: vec![
                 Row::Head(title.clone()),
-                Row::Text("Working out what has to be sent, and the most it can cost…".into()),
+                Row::Text("Planning the calls and their maximum cost…".into()),
                 Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
             ],
             running: vec![Row::Head(title)],
@@ -67,7 +67,7 @@ impl Words {
 }
 
 /// What leaving the screen means once something was sent.
-pub const SENT: &str = "Esc goes back; this goes on, and is found again after a restart.";
+pub const SENT: &str = "Esc goes back; this continues, and is picked up again after a restart.";
 
 /// What became of a command.
 #[derive(Debug, PartialEq, Eq)]

@@ -208,7 +208,7 @@ fn quitting_with_an_operation_on_its_way_says_so_first() {
     let mut bench = reviewing(40);
     bench.keys("y⎋q");
     assert!(!bench.asked_for.contains(&Effect::Quit));
-    assert!(bench.text().contains("on its way"), "{}", bench.text());
+    assert!(bench.text().contains("in flight"), "{}", bench.text());
     bench.keys("q");
     assert!(bench.asked_for.contains(&Effect::Quit));
 }
@@ -314,7 +314,7 @@ fn panic_is_two_keys_from_home() {
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
     assert_eq!((intent.account.as_str(), &intent.wish), ("treasury", &Wish::Panic));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
-    assert!(bench.text().contains("y to switch them all off"), "all of it is in sight: {}", bench.text());
+    assert!(bench.text().contains("y to pause them all"), "all of it is in sight: {}", bench.text());
     bench.keys("y");
     assert!(sends(&bench));
 }
@@ -326,9 +326,9 @@ fn on_the_narrowest_screen_the_question_is_whole_and_so_is_what_has_to_be_done_f
     bench.keys("!");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
-    assert!(words(&bench).contains("there is more below: scroll to the end to go on"), "{}", bench.text());
+    assert!(words(&bench).contains("more below: scroll to the end to continue"), "{}", bench.text());
     bench.keys("G");
-    assert!(words(&bench).contains("y to switch them all off, Esc to go back"), "{}", bench.text());
+    assert!(words(&bench).contains("y to pause them all, Esc to go back"), "{}", bench.text());
     bench.keys("y");
     assert!(sends(&bench));
 }
@@ -339,7 +339,7 @@ fn where_panic_is_on_the_same_key_lifts_it() {
     bench.refreshed("treasury", |account| account.paused = Some(true));
     bench.choose("mint-bot");
     bench.keys(" ");
-    assert!(bench.text().contains("! lifts the panic and keeps them"), "{}", bench.text());
+    assert!(bench.text().contains("! unpauses and keeps them"), "{}", bench.text());
     bench.keys("!");
     let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
     assert_eq!(intent.wish, Wish::LiftPanic { keep: vec!["k1".into()] });
@@ -356,7 +356,7 @@ fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
     bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
     let text = bench.text();
-    for words in ["did not come about", "the nonce has moved on", "costs at most", "y to revoke"] {
+    for words in ["could not be executed", "the nonce has moved on", "costs at most", "y to revoke"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     bench.asked_for.clear();
@@ -413,7 +413,7 @@ fn a_network_is_asked_for_by_its_parts_or_by_a_project() {
 fn page_down_goes_on_from_any_line_of_a_form_and_says_what_is_missing() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("wn⇟");
-    assert!(bench.text().contains("give it a name"), "{}", bench.text());
+    assert!(bench.text().contains("enter a name"), "{}", bench.text());
     bench.keys("base⇥8453⇥→⇥my-project⇟");
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::AddNetwork { .. })), "{}", bench.text());
 }
@@ -439,7 +439,7 @@ fn waiting_for_what_sends_nothing_can_be_stopped_and_for_what_sends_it_cannot() 
     bench.keys("y⎋t");
     let sending = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
     bench.keys("d");
-    assert!(bench.text().contains("cannot be called back"), "{}", bench.text());
+    assert!(bench.text().contains("cannot be cancelled"), "{}", bench.text());
     assert!(!bench.asked_for.contains(&Effect::Cancel { job: sending }));
     let waiting = bench.model.jobs.start("checking arbitrum", false);
     bench.draw();
@@ -633,7 +633,7 @@ fn a5_what_a_job_came_to_is_told_whoever_has_left() {
     let job = bench.job(|e| matches!(e, Effect::NewAgent { .. }));
     assert!(!bench.asked_for.contains(&Effect::Cancel { job }), "what changes records goes on");
     bench.report(job, Report::AgentMade(Box::new(AgentView { label: "bot".into(), address: made_up::TREASURY })));
-    assert!(bench.text().contains("bot is made: its address is"), "{}", bench.text());
+    assert!(bench.text().contains("bot created; its address is"), "{}", bench.text());
     // A scan goes on, and is looked at again instead of being begun anew.
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("u⎋");
@@ -758,7 +758,7 @@ fn r36_somebody_else_who_decides_comes_first_in_red_and_is_readable_in_full() {
         assert!(bench.text().contains("▸ game"), "it is first on the list: {}", bench.text());
         assert!(words(&bench).contains(&message), "home: {}", bench.text());
         let first = words(&bench).find(&message).unwrap();
-        assert!(first < words(&bench).find("turn 3 was used").unwrap(), "before what matters less");
+        assert!(first < words(&bench).find("nonce 3 was used").unwrap(), "before what matters less");
         let red = bench.buffer().content.iter().filter(|c| c.fg == ratatui::style::Color::Red).count();
         assert_eq!(red > message.len() / 2, colour);
         insta::assert_snapshot!(format!("home_taken_over_{colour}"), bench.text());
@@ -783,7 +783,7 @@ fn what_is_taken_off_a_list_is_told_on_the_screen_or_by_the_notice_and_a_refusal
         (bench, job)
     };
     let (mut bench, job) = removing();
-    assert!(bench.text().contains("Taking game off the list"), "{}", bench.text());
+    assert!(bench.text().contains("Removing game"), "{}", bench.text());
     bench.report(job, Report::AccountRemoved("game".into()));
     assert!(bench.text().contains("its approvals stay on record") && bench.model.notice.is_none(), "{}", bench.text());
     bench.keys("↵");
@@ -791,7 +791,7 @@ fn what_is_taken_off_a_list_is_told_on_the_screen_or_by_the_notice_and_a_refusal
     let (mut bench, job) = removing();
     bench.keys("⎋⎋");
     bench.report(job, Report::AccountRemoved("game".into()));
-    assert!(bench.model.notice.as_ref().is_some_and(|n| n.text.starts_with("game is off the list")));
+    assert!(bench.model.notice.as_ref().is_some_and(|n| n.text.starts_with("game removed from the list")));
     let (mut bench, job) = removing();
     bench.report(job, Report::Failed(Error::failed("records.busy", "another program writes the records")));
     assert!(bench.text().contains("another program writes the records"), "{}", bench.text());

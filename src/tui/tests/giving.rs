@@ -178,7 +178,7 @@ fn a_second_permission_is_added_and_taken_away() {
 fn what_is_missing_is_said_at_its_line_and_nothing_is_asked_for() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("n↓↓↵⇟");
-    assert!(bench.text().contains("! the address of the app's or bot's key"), "{}", bench.text());
+    assert!(bench.text().contains("! enter the address of the app's or bot's key"), "{}", bench.text());
     bench.paste("0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
     bench.keys("⇟⇟");
     assert!(bench.text().contains("! which contract may it call?"), "{}", bench.text());
@@ -327,7 +327,7 @@ fn the_owner_names_the_function_and_gets_a_line_for_each_argument() {
 fn a_key_that_is_held_elsewhere_is_not_used_here() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("/mint-bot↵s");
-    assert!(bench.text().contains("held by somebody else"), "{}", bench.text());
+    assert!(bench.text().contains("held by someone else"), "{}", bench.text());
 }
 
 fn agents(width: u16, height: u16) -> Bench {
@@ -438,7 +438,7 @@ fn a_key_shows_its_approval_as_text_and_how_often_it_was_used() {
     key.permissions[0].execution_rule.runs = 24;
     key.uses = vec![Some(3)];
     bench.report(job, Report::Keys(vec![key]));
-    assert!(bench.text().contains("used 3 of 24 times so far"), "{}", bench.text());
+    assert!(bench.text().contains("used 3 of 24 times"), "{}", bench.text());
     bench.keys("a");
     let job = bench.job(|e| matches!(e, Effect::ReadApproval { .. }));
     bench.report(job, Report::ApprovalText(vec!["eyJzaWciOiIweCJ9".into()]));
@@ -456,7 +456,7 @@ fn a10_the_wizards_sentences_are_those_of_the_accounts_own_validator() {
         bench.keys("n↓↓↵⇥→⇟any⇥⇥");
         bench.paste("ping()");
         for _ in 0..4 {
-            if bench.text().contains("So far the key") || bench.text().contains("zero address") {
+            if bench.text().contains("So far, the key") || bench.text().contains("zero address") {
                 break;
             }
             bench.keys("⇟");

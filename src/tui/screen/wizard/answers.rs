@@ -143,7 +143,7 @@ impl Source {
     fn words(self) -> String {
         match self {
             Self::Own => "one of its functions".into(),
-            Self::Signature => "a signature that I have".into(),
+            Self::Signature => "a signature you enter".into(),
             Self::Standard(name) => format!("a standard: {}", name.to_uppercase().replace("ERC", "ERC-")),
             Self::File => "an ABI file".into(),
         }
@@ -182,14 +182,14 @@ impl PermissionForm {
                     Ask::Source,
                     "function",
                     Control::Cells(vec![Cell::Choice(Choice::default())]),
-                    "where its description comes from; ←→ for the others",
+                    "where its signature comes from; ←→ for the others",
                 ),
                 Row::text(
                     Ask::Signature,
                     "signature",
                     "",
                     "transfer(address to, uint256 amount)",
-                    "paste it whole, with the types of its arguments; names help",
+                    "paste it in full, with argument types; names help",
                 ),
                 Row::text(Ask::AbiFile, "ABI file", "", "~/MyContract.json", "a JSON ABI, or a build artifact"),
                 Row::new(Ask::Function, "which one", Control::List(Choice::default()), ""),
@@ -199,21 +199,15 @@ impl PermissionForm {
             limits: Form::new(vec![
                 Row::text(
                     Ask::Value,
-                    "coins with a call",
+                    "max value",
                     "0",
                     "0",
-                    "the most that may go along with each single call (value limit): 0, coins as in 0.1 eth, 5 gwei, or wei",
+                    "the most each call may send (value limit): 0, 0.1 eth, 5 gwei, or wei",
                 ),
-                Row::text(
-                    Ask::Runs,
-                    "how many times",
-                    "",
-                    "as often as it likes",
-                    "3 = three calls in all; empty = no limit",
-                ),
-                Row::text(Ask::Every, "at most every", "", "without a pause", "1h, 30m, 1d; empty = no pause needed"),
+                Row::text(Ask::Runs, "max calls", "", "unlimited", "3 = three calls in total; empty = unlimited"),
+                Row::text(Ask::Every, "min interval", "", "none", "time between calls: 1h, 30m, 1d; empty = none"),
                 Row::button(Ask::Next, "Next"),
-                Row::button(Ask::Add, "Allow something else too"),
+                Row::button(Ask::Add, "Add another permission"),
                 Row::button(Ask::Remove, "Remove this permission"),
             ]),
             file: None,
@@ -254,7 +248,7 @@ impl PermissionForm {
             Source::Standard(name) => Interface::known(name).map_err(|e| e.to_string()),
             Source::File => match &self.file {
                 Some((name, interface)) if *name == self.function.text(Ask::AbiFile) => Ok(interface.clone()),
-                _ => Err("↵ on the ABI file reads it".into()),
+                _ => Err("press ↵ on the ABI file to read it".into()),
             },
             Source::Signature => Err("there is only the signature".into()),
         }
@@ -314,7 +308,9 @@ impl PermissionForm {
                 }
                 Function::parse(&text).map_err(|e| (Ask::Signature, e.to_string()))
             }
-            Source::File if self.function.text(Ask::AbiFile).is_empty() => Err((Ask::AbiFile, "name the file".into())),
+            Source::File if self.function.text(Ask::AbiFile).is_empty() => {
+                Err((Ask::AbiFile, "enter a file name".into()))
+            }
             source => {
                 let row = if source == Source::File { Ask::AbiFile } else { Ask::Source };
                 // Of an interface that is there; the list keeps those of the one before until it is looked at again.
@@ -359,7 +355,7 @@ impl PermissionForm {
             let can_go_on = |r: &Row<Ask, Answer>| r.open > 1 && comparison(r.control.choice()) != Some(Condition::Eq);
             if self.arguments.rows.get(first + count - 1).is_some_and(can_go_on) && count < MOST_CONDITIONS {
                 let mut row = condition_row(Ask::Arg(i, count), "and", word.ty);
-                "one more condition on it, for a range".clone_into(&mut row.hint);
+                "one more condition, for a range".clone_into(&mut row.hint);
                 self.arguments.rows.insert(first + count, row);
             }
         }
@@ -440,7 +436,7 @@ impl PermissionForm {
         let runs = match runs.as_str() {
             "" => None,
             text => match text.parse::<u64>() {
-                Ok(0) => return Err((Ask::Runs, "0 would mean without limit; leave it empty if you mean that".into())),
+                Ok(0) => return Err((Ask::Runs, "0 would mean unlimited; leave it empty if you mean that".into())),
                 Ok(runs) => Some(runs),
                 Err(_) => return Err((Ask::Runs, "expected a whole number, as in 3".into())),
             },
@@ -559,7 +555,7 @@ fn condition_row(key: Ask, label: &str, ty: &AbiType) -> Row<Ask, Answer> {
         AbiType::Uint(_) => "a whole number, in the smallest unit (wei, or the token's)",
         AbiType::Int(_) => "a whole number that may be negative: only \"is\" and \"is not\" are sound",
         AbiType::FixedBytes(_) | AbiType::Function => "0x and all its bytes",
-        _ => "of any length, so a condition cannot see its value: leave it at \"anything\"",
+        _ => "dynamic length, so a condition cannot check its value: leave it at \"anything\"",
     };
     let cells = vec![Cell::Choice(comparisons(ty)), Cell::text("", example)];
     Row {
@@ -576,7 +572,7 @@ fn raw_row(n: usize) -> Row<Ask, Answer> {
         Cell::text("", "0x and 64 digits, or a number"),
     ];
     let label = if n == 0 { "raw word" } else { "and" };
-    let hint = "for experts, where the ABI cannot say it: compares the 32 bytes at this byte of the arguments";
+    let hint = "for experts, where the ABI cannot express it: compares the 32 bytes at this offset of the arguments";
     Row { open: 1, ..Row::new(Ask::Raw(n), label, Control::Cells(cells), hint) }
 }
 
@@ -630,41 +626,46 @@ impl Answers {
                     Ask::Holder,
                     "used by",
                     [
-                        ("an app or bot that has an address", Answer::Agent),
-                        ("make a key for me to hand over", Answer::NewKey),
+                        ("an app or bot with its own address", Answer::Agent),
+                        ("a new key that you hand over", Answer::NewKey),
                     ],
-                    "with an address, the private half never leaves the one who uses it",
+                    "with its own address, the private key never leaves its holder",
                 )
                 .chosen(&holder),
-                Row::text(Ask::Agent, "its address", "", "0x…", "from whoever will use the key (the agent)"),
-                Row::text(Ask::Label, "call it", "", "mint-bot", "a name for your eyes only"),
+                Row::text(Ask::Agent, "its address", "", "0x…", "of the key's holder (the agent)"),
+                Row::text(Ask::Label, "label", "", "mint-bot", "a local name"),
                 Row::button(Ask::Next, "Next"),
             ]),
             permissions: vec![PermissionForm::new(sandbox)],
             window: Form::new(vec![
                 Row::choice(
                     Ask::Ends,
-                    "it ends",
+                    "expires",
                     [
-                        ("after a while", Answer::Ends(Ending::After)),
+                        ("after some time", Answer::Ends(Ending::After)),
                         ("at a date", Answer::Ends(Ending::At)),
                         ("never", Answer::Ends(Ending::Never)),
                     ],
-                    "a key that never ends must be taken back by hand",
+                    "a key that never expires must be revoked by hand",
                 ),
                 Row::text(Ask::After, "after", "24h", "24h", ""),
                 Row::text(Ask::Until, "on", "", "2026-12-24 18:00", ""),
-                Row::choice(Ask::Starts, "it starts", [("at once", Answer::AtOnce), ("at a date", Answer::AtDate)], ""),
+                Row::choice(
+                    Ask::Starts,
+                    "starts",
+                    [("immediately", Answer::AtOnce), ("at a date", Answer::AtDate)],
+                    "",
+                ),
                 Row::text(Ask::From, "on", "", "2026-12-01 08:00", ""),
-                Row::choice(Ask::Gas, "gas is paid by", gas, ""),
-                Row::text(Ask::Sponsor, "its address", "", "0x…", "the sponsor's contract (paymaster)"),
+                Row::choice(Ask::Gas, "gas payer", gas, ""),
+                Row::text(Ask::Sponsor, "its address", "", "0x…", "the paymaster's contract"),
                 Row::choice(
                     Ask::Calls,
                     "calls",
-                    [("one at a time", Answer::OneCall), ("several at once too", Answer::SeveralCalls)],
-                    "several at once needs executeBatch, which is opened for the whole account",
+                    [("one at a time", Answer::OneCall), ("one or several at once", Answer::SeveralCalls)],
+                    "batches need executeBatch, which is enabled for the whole account",
                 ),
-                Row::button(Ask::Next, "Review it"),
+                Row::button(Ask::Next, "Review"),
             ]),
             givers,
             sandbox,
@@ -734,9 +735,9 @@ impl Answers {
                 let made_here = self.who.is(Ask::Holder, &Answer::NewKey);
                 self.who.show(Ask::Agent, !made_here);
                 let hint = if made_here {
-                    "its private half goes into your vault, and to its user in a file"
+                    "its private key goes into your vault, and to its holder in a file"
                 } else {
-                    "the private half never leaves the one who uses it"
+                    "the private key never leaves its holder"
                 };
                 self.who.hint(Ask::Holder, hint);
                 self.who.settle();
@@ -773,24 +774,24 @@ impl Answers {
         self.window.hint(
             Ask::Ends,
             if ending == Ending::Never {
-                "it must be taken back by hand (revoked) when it is no longer needed"
+                "it must be revoked by hand when no longer needed"
             } else {
-                "afterwards the chain refuses it, without anything to do"
+                "afterwards the chain refuses it; nothing has to be done"
             },
         );
         let starts = self.start().map_or(now, |s| if let Start::At(t) = s { t.max(now) } else { now });
         let ends = match parse_duration(&self.window.text(Ask::After)) {
             Ok(seconds) if later => {
-                format!("ends {}, counted from its start", format::date(starts.saturating_add(seconds)))
+                format!("expires {}, counted from its start", format::date(starts.saturating_add(seconds)))
             }
-            Ok(seconds) => format!("ends {}, if it is signed now", format::date(starts.saturating_add(seconds))),
+            Ok(seconds) => format!("expires {}, if signed now", format::date(starts.saturating_add(seconds))),
             Err(_) => "24h, 7d, 90m, 1d 12h".into(),
         };
         self.window.hint(Ask::After, ends);
         for ask in [Ask::Until, Ask::From] {
             let hint = match moment(&self.window.text(ask)) {
                 Ok(t) if t > now => format!("{}: in {}", format::date(t), sentence::rough_duration(t - now)),
-                Ok(t) => format!("{}: that is over", format::date(t)),
+                Ok(t) => format!("{}: in the past", format::date(t)),
                 Err(_) => "day and time in UTC, as in 2026-12-24 18:00".into(),
             };
             self.window.hint(ask, hint);
@@ -798,12 +799,10 @@ impl Answers {
         self.window.hint(
             Ask::Gas,
             match payer {
-                Gas::Sandbox => "the sandbox's sponsor (paymaster) pays; your account's coins stay out of reach",
-                Gas::Exactly => "only this sponsor (paymaster) may pay; your account's coins stay out of reach",
-                Gas::AnySponsor => {
-                    "any sponsor (paymaster): the chain does not really enforce it, so your coins are at risk"
-                }
-                Gas::Anyone => "the key can spend your account's coins as gas",
+                Gas::Sandbox => "the sandbox's paymaster pays; the key cannot spend your coins on gas",
+                Gas::Exactly => "only this paymaster may pay; the key cannot spend your coins on gas",
+                Gas::AnySponsor => "any paymaster: not really enforced on chain, so your coins are at risk",
+                Gas::Anyone => "the key can spend your coins on gas",
             },
         );
         self.window.settle();
@@ -819,12 +818,12 @@ impl Answers {
     fn end(&self, now: u64) -> Result<End, (Ask, String)> {
         match self.ending() {
             Ending::After => match parse_duration(&self.window.text(Ask::After)) {
-                Ok(0) => Err((Ask::After, "the key would end as it begins; give it a longer time".into())),
+                Ok(0) => Err((Ask::After, "the key would expire at once; enter a longer time".into())),
                 Ok(seconds) => Ok(End::After(seconds)),
                 Err(e) => Err((Ask::After, e.to_string())),
             },
             Ending::At => match moment(&self.window.text(Ask::Until)) {
-                Ok(t) if t <= now => Err((Ask::Until, "that is over already".into())),
+                Ok(t) if t <= now => Err((Ask::Until, "this is in the past".into())),
                 Ok(t) => Ok(End::At(t)),
                 Err(why) => Err((Ask::Until, why)),
             },
@@ -838,10 +837,10 @@ impl Answers {
             Gas::AnySponsor => Ok(ANY_PAYMASTER),
             Gas::Anyone => Ok(Address::ZERO),
             Gas::Exactly => match self.window.text(Ask::Sponsor).as_str() {
-                "" => Err("which sponsor pays? Or choose another answer above".into()),
+                "" => Err("enter the paymaster, or choose another gas payer above".into()),
                 text => match parse_address(text) {
                     Ok(a) if a.is_zero() || a == ANY_PAYMASTER => {
-                        Err("this address stands for \"anyone\" or \"any sponsor\": choose that above if you mean it"
+                        Err("this address means \"anyone\" or \"any paymaster\": choose that above if you mean it"
                             .into())
                     }
                     parsed => parsed.map_err(|e| e.to_string()),
@@ -855,7 +854,7 @@ impl Answers {
             return Ok(Holder::NewKey);
         }
         match self.who.text(Ask::Agent).as_str() {
-            "" => Err("the address of the app's or bot's key".into()),
+            "" => Err("enter the address of the app's or bot's key".into()),
             text => match parse_address(text) {
                 Ok(a) if a.is_zero() => Err("the zero address cannot hold a key".into()),
                 parsed => parsed.map(Holder::Agent).map_err(|e| e.to_string()),
@@ -869,7 +868,7 @@ impl Answers {
 
     /// What is wrong with one answer.
     pub fn check(&self, page: Page, ask: Ask, now: u64) -> Result<(), String> {
-        let at = |i: usize| self.permissions.get(i).ok_or_else(|| "this permission is gone".to_owned());
+        let at = |i: usize| self.permissions.get(i).ok_or_else(|| "this permission no longer exists".to_owned());
         let here = |found: (Ask, String)| if found.0 == ask { Err(found.1) } else { Ok(()) };
         match (page, ask) {
             (Page::Who, Ask::Agent) => self.holder().map(|_| ()),
@@ -971,10 +970,10 @@ impl Answers {
 
 const fn gas_words(gas: Gas) -> &'static str {
     match gas {
-        Gas::Sandbox => "the sandbox's sponsor",
-        Gas::Exactly => "one sponsor",
-        Gas::AnySponsor => "any sponsor",
-        Gas::Anyone => "anyone, my account too",
+        Gas::Sandbox => "the sandbox's paymaster",
+        Gas::Exactly => "one paymaster",
+        Gas::AnySponsor => "any paymaster",
+        Gas::Anyone => "anyone, your account too",
     }
 }
 
@@ -989,7 +988,7 @@ fn moment(text: &str) -> Result<u64, String> {
         format!("{day_and_time}Z"),
     ];
     match tries.iter().find_map(|t| parse_time(t).ok()) {
-        Some(0) => Err("a time after 1970".into()),
+        Some(0) => Err("expected a time after 1970".into()),
         Some(t) => Ok(t),
         None => Err(match parse_time(text) {
             Err(TimeError::NotATime(_) | TimeError::Empty) | Ok(_) => {

@@ -65,8 +65,8 @@ pub struct State {
 pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
     let data = cx.data;
     let account =
-        account.and_then(|id| data.account(&id)).ok_or("there is no account yet: `keyleash account new` makes one")?;
-    let view = account.view.as_ref().ok_or("this account is somebody else's: only its owner can give keys")?;
+        account.and_then(|id| data.account(&id)).ok_or("no account yet; create one with `keyleash account new`")?;
+    let view = account.view.as_ref().ok_or("this account is someone else's; only its owner can grant keys")?;
     if view.watch_only {
         return Err(format!("{} is watch-only: use `keyleash grant --unsigned` and sign elsewhere", view.name));
     }
@@ -261,9 +261,9 @@ impl State {
 
     fn menu(&self, frame: &mut Frame<'_>, area: Rect, columns: usize, theme: Theme) {
         let rows = [
-            Row::Head("Give a session key".into()),
-            Row::Text(format!("A key that may act for {}, and only as far as you allow.", self.account)),
-            Row::Dim("Creating it sends nothing and costs nothing.".into()),
+            Row::Head("Grant a session key".into()),
+            Row::Text(format!("A key that may act for {}, only within the scope you set.", self.account)),
+            Row::Dim("Granting sends nothing and costs nothing.".into()),
             Row::Blank,
             Row::Text("What is it for?".into()),
         ];
@@ -306,7 +306,7 @@ impl State {
             Err(why) => return vec![Row::Blank, Row::Bad(why)],
         };
         let mut rows = vec![Row::Blank];
-        rows.extend((!sentences.is_empty()).then(|| Row::Dim("So far the key".into())));
+        rows.extend((!sentences.is_empty()).then(|| Row::Dim("So far, the key".into())));
         rows.extend(sentences.into_iter().map(Row::Item));
         rows
     }
@@ -437,9 +437,7 @@ fn heading(page: Page, answers: &Answers) -> Vec<Row> {
         function.map_or_else(String::new, |f| format!(" of {}", f.signature()))
     };
     let (step, what, more) = match page {
-        Page::Who => {
-            (1, "who will use this key".to_owned(), "Creating a key sends nothing and costs nothing.".to_owned())
-        }
+        Page::Who => (1, "who will use this key".to_owned(), "Granting sends nothing and costs nothing.".to_owned()),
         Page::Function(i) => (
             2,
             format!("what it may call{}", which(i)),
@@ -458,10 +456,8 @@ fn heading(page: Page, answers: &Answers) -> Vec<Row> {
             };
             (3, format!("with which arguments{}", which(i)), more)
         }
-        Page::Limits(i) => {
-            (4, format!("how much and how often{}", which(i)), format!("For each call{}.", of_function(i)))
-        }
-        Page::Window => (5, "for how long, and who pays".to_owned(), "Times are the chain's, in UTC.".to_owned()),
+        Page::Limits(i) => (4, format!("limits{}", which(i)), format!("For each call{}.", of_function(i))),
+        Page::Window => (5, "for how long, and who pays".to_owned(), "Times are chain time, in UTC.".to_owned()),
     };
     vec![Row::Head(format!("Step {step} of 6 · {what}")), Row::Dim(more), Row::Blank]
 }

@@ -26,7 +26,7 @@ impl Start {
                 ("An automation watcher", "a bot may repay your loan within limits, when it comes close to liquidation")
             }
             Self::Blank => ("Something else", "you choose the contract, the function and the limits"),
-            Self::File => ("From a policy file", "a .toml or .json file that says it all"),
+            Self::File => ("From a policy file", "a .toml or .json file with the whole policy"),
         }
     }
 
