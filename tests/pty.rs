@@ -89,7 +89,7 @@ fn panic_is_two_keys_from_home_and_lifting_it_ends_what_would_come_back() {
     let mut session = sandbox();
     session.keys("!");
     session.wait_for("y to pause them all");
-    confirm(&mut session, "switched off, and that is proven");
+    confirm(&mut session, "are paused, and that is proven");
     session.keys("\x1b");
     session.wait_for("paused, no session key can act");
     session.keys("!");
@@ -97,7 +97,7 @@ fn panic_is_two_keys_from_home_and_lifting_it_ends_what_would_come_back() {
     session.wait_for("scroll to the end");
     session.keys("G");
     session.wait_for("y to unpause");
-    confirm(&mut session, "the panic is lifted");
+    confirm(&mut session, "all session keys of treasury are unpaused");
     session.keys("\x1b");
     session.wait_for("rebalancer  revoked");
     session.keys("q");

@@ -212,8 +212,8 @@ fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof
 #[test]
 fn an_agents_key_is_made_here_given_power_by_the_owner_and_used() {
     let mut session = sandbox();
-    walk(&mut session, &[("a", "none yet"), ("n", "call it"), ("my-bot", "my-bot"), ("\r", "▸ [ Make the key ]")]);
-    walk(&mut session, &[("\r", "my-bot is made")]);
+    walk(&mut session, &[("a", "none yet"), ("n", "▸ label"), ("my-bot", "my-bot"), ("\r", "▸ [ Create the key ]")]);
+    walk(&mut session, &[("\r", "my-bot created")]);
     let screen = session.screen();
     let at = screen.find("0x").unwrap();
     let address = screen[at..at + 42].to_owned();
@@ -254,9 +254,9 @@ fn an_agents_key_is_made_here_given_power_by_the_owner_and_used() {
     let text = std::fs::read_to_string(&file).unwrap();
     walk(&mut session, &[("i", "paste it now")]);
     session.keys(&format!("\x1b[200~{text}\x1b[201~"));
-    walk(&mut session, &[("", "characters are here"), (GO_ON, "✓ signed by the account's owner")]);
+    walk(&mut session, &[("", "characters pasted"), (GO_ON, "✓ signed by the account's owner")]);
     assert!(!session.screen().contains(&text[..40]));
-    walk(&mut session, &[("t", "is taken in"), (ESC, "▸ game ")]);
+    walk(&mut session, &[("t", "mint-session imported"), (ESC, "▸ game ")]);
     session.keys("q");
     assert_eq!(session.end(), 0);
 }
