@@ -11,10 +11,6 @@
 )]
 #![cfg(all(target_os = "linux", feature = "tui"))]
 
-/// The guard of the terminal front end, which is private to it: this binary compiles its source once more.
-#[allow(dead_code, reason = "only entering and leaving are used here")]
-#[path = "../src/tui/terminal.rs"]
-mod guard;
 #[path = "support/terminal.rs"]
 mod terminal;
 
@@ -34,6 +30,7 @@ use keyleash::{
         evm::Chain,
         rpc::{RpcFault, Service},
     },
+    tui::terminal::Guard,
 };
 use ratatui::widgets::Paragraph;
 use serde_json::{Value, json};
@@ -54,7 +51,7 @@ fn panicking(thread: &str) -> Session {
 #[test]
 fn a_program_that_panics() {
     let Ok(thread) = std::env::var(PANICS) else { return };
-    let mut guard = guard::Guard::enter().unwrap();
+    let mut guard = Guard::enter().unwrap();
     let mut draw = |text: &str| {
         guard.terminal.draw(|frame| frame.render_widget(Paragraph::new(text), frame.area())).unwrap();
     };

@@ -25,7 +25,9 @@ mod message;
 mod runner;
 mod screen;
 mod signals;
-mod terminal;
+/// For the test of its guard, which is a program of its own.
+#[doc(hidden)]
+pub mod terminal;
 mod theme;
 mod widget;
 
