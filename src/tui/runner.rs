@@ -1,19 +1,18 @@
 //! What the terminal front end asks of the wallet. The only file here that touches it.
 //!
-//! Each job runs on a thread of its own: the wallet may wait for a passphrase, a disk or a chain, and nothing else waits with
-//! it. Plans stay here - they may hold a fresh key - and the model knows them by the number of the job that made them.
+//! Each job is a task of the runtime. Where the vault waits for a person, a keyring or a key derivation, it lets the other tasks
+//! go on. Plans stay here - they may hold a fresh key - and the model knows them by the number of the job that made them.
 
 use std::{
     collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
 use tokio::{
-    runtime::Handle,
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
+    task::{JoinError, JoinHandle},
 };
 use zeroize::Zeroizing;
 
@@ -74,7 +73,7 @@ impl Reply {
     }
 }
 
-/// Asks on the screen, and holds the vault's thread until there is an answer.
+/// Asks on the screen, and holds the vault until there is an answer.
 struct AskOnScreen(UnboundedSender<Event>);
 
 impl AskPassphrase for AskOnScreen {
@@ -411,23 +410,17 @@ impl Runner {
     fn start<W, F>(&mut self, job: JobId, work: W)
     where
         W: FnOnce(Arc<Shared>) -> F + Send + 'static,
-        F: Future<Output = Result<Report>>,
+        F: Future<Output = Result<Report>> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
         let (running, cancelled) = oneshot::channel::<()>();
         self.running.insert(job, running);
-        let handle = Handle::current();
-        tokio::task::spawn_blocking(move || {
-            let task = async {
-                tokio::select! {
-                    ended = work(Arc::clone(&shared)) => Some(ended),
-                    _ = cancelled => None,
-                }
-            };
-            let report = match catch_unwind(AssertUnwindSafe(|| handle.block_on(task))) {
-                Ok(None) => Report::Stopped,
-                Ok(Some(Ok(report))) => report,
-                Ok(Some(Err(error))) => Report::Failed(error),
+        let task = tokio::spawn(work(Arc::clone(&shared)));
+        tokio::spawn(async move {
+            let report = match ended(task, cancelled).await {
+                Ok(Ok(report)) => report,
+                Ok(Err(error)) => Report::Failed(error),
+                Err(error) if error.is_cancelled() => Report::Stopped,
                 Err(_) => Report::Failed(
                     Error::failed("internal", "Internal error: the job panicked. Please report it.")
                         .hint("check what was done before you try again"),
@@ -436,6 +429,15 @@ impl Runner {
             shared.report(job, report);
         });
     }
+}
+
+/// What a job came to. One that is stopped is waited for until it has really ended, and if it was done by then, that is said.
+async fn ended<T>(mut task: JoinHandle<T>, cancelled: oneshot::Receiver<()>) -> std::result::Result<T, JoinError> {
+    tokio::select! {
+        ended = &mut task => return ended,
+        _ = cancelled => task.abort(),
+    }
+    task.await
 }
 
 fn intent(request: GrantRequest, coin: Coin) -> Result<GrantIntent> {
@@ -595,4 +597,63 @@ fn save(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     })?;
     replace(&file, text.as_bytes())?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    fn runner() -> (Runner, UnboundedReceiver<Event>) {
+        let folder = std::env::temp_dir().join("keyleash-no-home");
+        let (tell, heard) = unbounded_channel();
+        (Runner::new(Home::at(&folder), Home::at(&folder), None, tell), heard)
+    }
+
+    async fn last_word(heard: &mut UnboundedReceiver<Event>) -> Report {
+        match tokio::time::timeout(Duration::from_secs(20), heard.recv()).await {
+            Ok(Some(Event::Job(1, report))) => report,
+            _ => panic!("the job has said nothing"),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_job_that_panics_is_told_as_a_fault() {
+        let (mut runner, mut heard) = runner();
+        runner.start(1, |_| async { panic!("it fell over") });
+        let Report::Failed(error) = last_word(&mut heard).await else { panic!("it has not failed") };
+        assert_eq!(error.code, "internal");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_job_that_is_stopped_says_so_once_it_has_ended() {
+        let (mut runner, mut heard) = runner();
+        let (dropped, mut gone) = oneshot::channel::<()>();
+        runner.start(1, |_| async move {
+            let _held = dropped;
+            std::future::pending().await
+        });
+        runner.run(Effect::Cancel { job: 1 });
+        assert!(matches!(last_word(&mut heard).await, Report::Stopped));
+        assert_eq!(gone.try_recv(), Err(oneshot::error::TryRecvError::Closed), "nothing of it is left");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_job_that_has_done_its_work_when_it_is_stopped_says_what_it_came_to() {
+        let (mut runner, mut heard) = runner();
+        let (begun, at_work) = oneshot::channel();
+        let (let_go, wait) = std::sync::mpsc::channel();
+        runner.start(1, move |_| async move {
+            begun.send(()).unwrap();
+            // Not at a point where it can be stopped.
+            tokio::task::block_in_place(|| wait.recv()).unwrap();
+            Ok(Report::SandboxReady)
+        });
+        at_work.await.unwrap();
+        runner.run(Effect::Cancel { job: 1 });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let_go.send(()).unwrap();
+        assert!(matches!(last_word(&mut heard).await, Report::SandboxReady));
+    }
 }
