@@ -518,7 +518,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
                 model.notice = Some(Notice::say(format!("{} created; its address is {}", agent.label, agent.address)));
             }
         }
-        Report::TakenIn { keys, .. } => {
+        Report::ApprovalImported { keys, .. } => {
             if let Some(key) = keys.last().filter(|_| !taken) {
                 model.notice = Some(Notice::say(format!("{} imported", key.label)));
             }

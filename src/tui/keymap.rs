@@ -31,12 +31,12 @@ pub enum Command {
     Revoke,
     Raw,
     Send,
-    /// Keys made here for others' accounts.
+    /// Session keys held for other people's accounts.
     Agents,
     /// An approval that is pasted or in a file.
     Approval,
-    /// Hands an approval over: a file, or the clipboard.
-    Deliver,
+    /// Exports an approval: to a file, or the clipboard.
+    Export,
     /// The serialized approval.
     Text,
     Copy,
@@ -52,7 +52,7 @@ pub enum Command {
     Order,
     RevokeAll,
     /// Switches all session keys of the account off, or on again.
-    Panic,
+    Pause,
     Enable,
     Accounts,
     Networks,
@@ -109,12 +109,12 @@ pub enum Place {
     List,
     /// What kind of key to give.
     Menu,
-    /// Keys made here for others' accounts.
+    /// Session keys held for other people's accounts.
     Agents,
     /// An approval that was read.
     Approval,
-    /// Imported approval.
-    Taken,
+    /// An approval that was imported.
+    Imported,
     Review,
     /// A review that wants a phrase typed.
     Blocked,
@@ -147,7 +147,7 @@ impl Place {
         Self::Menu,
         Self::Agents,
         Self::Approval,
-        Self::Taken,
+        Self::Imported,
         Self::Review,
         Self::Blocked,
         Self::Phrase,
@@ -179,7 +179,7 @@ impl Place {
             Self::Menu => "Menus",
             Self::Agents => "Keys you hold",
             Self::Approval => "Approval details",
-            Self::Taken => "Imported approval",
+            Self::Imported => "Imported approval",
             Self::Review => "Reviews before anything is signed or sent",
             Self::Blocked => "Reviews that require a phrase",
             Self::Phrase => "Typing a phrase",
@@ -264,7 +264,7 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Home, &[Key::char('x')], "x", Command::Revoke, "revoke").about("revoke the selected or marked keys"),
     shown(Place::Home, &[Key::char('s')], "s", Command::Send, "send")
         .about("send a call as the selected key, or as the owner of the selected account"),
-    shown(Place::Home, &[Key::char('!')], "!", Command::Panic, "pause")
+    shown(Place::Home, &[Key::char('!')], "!", Command::Pause, "pause")
         .about("pause all session keys of the account, or unpause"),
     shown(Place::Home, &[Key::char('/')], "/", Command::Filter, "filter")
         .about("filter by label, state, address or function"),
@@ -303,7 +303,7 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Inspect, &[Key::char('e')], "e", Command::Enable, "enable")
         .about("enable it now instead of with its first use"),
     shown(Place::Inspect, &[Key::char('s')], "s", Command::Send, "send"),
-    shown(Place::Inspect, &[Key::char('d')], "d", Command::Deliver, "export")
+    shown(Place::Inspect, &[Key::char('d')], "d", Command::Export, "export")
         .about("export the approval to a file or the clipboard"),
     shown(Place::Inspect, &[Key::char('c')], "c", Command::Raw, "raw conditions")
         .about("the conditions as they are compared on chain"),
@@ -327,7 +327,7 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Agents, &[Key::char('i')], "i", Command::Approval, "import"),
     shown(Place::Approval, &[Key::char('t')], "t", Command::Open, "import"),
     shown(Place::Approval, &[Key::char('c')], "c", Command::Raw, "raw conditions"),
-    shown(Place::Taken, &[Key::char('s')], "s", Command::Send, "use"),
+    shown(Place::Imported, &[Key::char('s')], "s", Command::Send, "use"),
     shown(Place::Form, ENTER, "↵", Command::Open, "next"),
     shown(Place::Form, TAB, "Tab", Command::Next, "next field"),
     shown(Place::Form, &[code(KeyCode::PageDown)], "PgDn", Command::PageDown, "continue"),
@@ -428,7 +428,7 @@ mod tests {
             Command::Grant,
             Command::Revoke,
             Command::RevokeAll,
-            Command::Panic,
+            Command::Pause,
             Command::Enable,
             Command::Send,
             Command::Remove,

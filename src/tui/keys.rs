@@ -9,7 +9,7 @@ use crate::wallet::{
 /// Why nothing can be done with a key that is not there.
 pub const GONE: &str = "this key is no longer on record";
 
-/// Why these keys cannot be taken back from here, if they cannot.
+/// Why these keys cannot be revoked from here, if they cannot.
 pub fn why_not_revoke(keys: &[&KeyView], data: &Data) -> Option<String> {
     if keys.is_empty() {
         return Some("select a key to revoke first".into());
@@ -25,7 +25,7 @@ pub fn why_not_revoke(keys: &[&KeyView], data: &Data) -> Option<String> {
     }
 }
 
-/// Why nothing can be taken back for this account, not even by calls that are sent from elsewhere.
+/// Why nothing can be revoked for this account, not even by calls that are sent from elsewhere.
 pub fn why_not_revoke_all(account: Option<&AccountRow>) -> Option<String> {
     match account.map(|a| (a, a.view.as_ref())) {
         None => Some("no account yet; press m to add one".into()),

@@ -1,4 +1,4 @@
-//! The terminal front end: see every key, give one, take one back.
+//! The terminal front end: view, grant and revoke session keys.
 //!
 //! ```text
 //!  input ─┐                          ┌─ view → terminal

@@ -17,8 +17,8 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::message::{
-    AccountRequest, Effect, EnablePreview, GrantPreview, GrantRequest, JobId, OwnerFrom, PolicySource, Reached, Report,
-    RevokePreview, SendView, Wrapped,
+    AccountRequest, ApprovalSource, Effect, EnablePreview, GrantPreview, GrantRequest, JobId, OwnerFrom, PolicySource,
+    Reached, Report, RevokePreview, SendView,
 };
 use crate::{
     abi::Interface,
@@ -92,12 +92,12 @@ enum Plan {
 }
 
 /// The plans that are under review.
-type Desk = Arc<Mutex<HashMap<JobId, Plan>>>;
+type PendingPlans = Arc<Mutex<HashMap<JobId, Plan>>>;
 
 /// Starts jobs and reports what they say.
 pub struct Runner {
     shared: Arc<Shared>,
-    desk: Desk,
+    plans: PendingPlans,
     /// Dropping one stops the wait for its job.
     running: HashMap<JobId, oneshot::Sender<()>>,
     /// What was pasted where it may be a secret.
@@ -172,7 +172,12 @@ impl Runner {
             tell,
             readers: Semaphore::new(READERS),
         };
-        Self { shared: Arc::new(shared), desk: Desk::default(), running: HashMap::new(), held: Held::default() }
+        Self {
+            shared: Arc::new(shared),
+            plans: PendingPlans::default(),
+            running: HashMap::new(),
+            held: Held::default(),
+        }
     }
 
     /// Keeps a pasted text that may be a secret until it is asked for.
@@ -223,13 +228,13 @@ impl Runner {
                 Ok(Report::SandboxReady)
             }),
             Effect::PlanGrant { job, request } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
                     let coin = wallet.coin_of_account(&request.account);
                     let plan = wallet.plan_grant(intent(request, coin)?).await?;
                     let preview = Box::new(grant_preview(&plan));
-                    lock(&desk).insert(job, Plan::Grant(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Grant(Box::new(plan)));
                     Ok(Report::GrantPlanned(preview))
                 });
             }
@@ -251,16 +256,16 @@ impl Runner {
                 Ok(Report::Judging(Some(Arc::new(shared.wallet()?.judging(&key).await?))))
             }),
             Effect::PlanSend { job, intent } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let plan = shared.wallet()?.plan_send(intent).await?;
                     let view = Box::new(send_view(&plan));
-                    lock(&desk).insert(job, Plan::Send(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Send(Box::new(plan)));
                     Ok(Report::SendPlanned(view))
                 });
             }
             Effect::SendCall { job, plan } => {
-                let Some(Plan::Send(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Send(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
                     let tell = |phase| shared.report(job, Report::Phase(phase));
@@ -278,7 +283,7 @@ impl Runner {
             Effect::InspectApproval { job, source } => {
                 let held = lock(&self.held).clone();
                 self.start(job, move |shared| async move {
-                    let text = wrapped(&source, held)?;
+                    let text = approval_text(&source, held)?;
                     let wallet = shared.wallet()?;
                     let options = InspectOptions { network: source.network, ..InspectOptions::default() };
                     let mut found = Vec::new();
@@ -288,11 +293,11 @@ impl Runner {
                     Ok(Report::Inspected(found))
                 });
             }
-            Effect::TakeIn { job, source, label } => {
+            Effect::ImportApproval { job, source, label } => {
                 // Taken now: the screen may be left, and what was pasted given up, before the job has begun.
                 let held = lock(&self.held).clone();
                 self.start(job, move |shared| async move {
-                    let text = wrapped(&source, held)?;
+                    let text = approval_text(&source, held)?;
                     let wallet = shared.wallet()?;
                     let (mut keys, mut warnings) = (Vec::new(), Vec::new());
                     for one in texts(&text) {
@@ -301,27 +306,27 @@ impl Runner {
                         keys.push(key);
                         warnings.extend(said);
                     }
-                    Ok(Report::TakenIn { keys, warnings })
+                    Ok(Report::ApprovalImported { keys, warnings })
                 });
             }
             Effect::DropHeld => *lock(&self.held) = None,
             Effect::SignGrant { job, plan, accepted } => {
-                let Some(Plan::Grant(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Grant(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     Ok(Report::Granted(Box::new(shared.wallet()?.execute_grant(*plan, &accepted).await?)))
                 });
             }
             Effect::PlanRevoke { job, intent } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let plan = shared.wallet()?.plan_revoke(intent).await?;
                     let preview = Box::new(revoke_preview(&plan)?);
-                    lock(&desk).insert(job, Plan::Revoke(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Revoke(Box::new(plan)));
                     Ok(Report::RevokePlanned(preview))
                 });
             }
             Effect::SendRevoke { job, plan } => {
-                let Some(Plan::Revoke(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Revoke(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
                     let tell = |phase| shared.report(job, Report::Phase(phase));
@@ -329,16 +334,16 @@ impl Runner {
                 });
             }
             Effect::PlanEnable { job, keys } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let plan = shared.wallet()?.plan_enable(&keys, None).await?;
                     let preview = Box::new(enable_preview(&plan));
-                    lock(&desk).insert(job, Plan::Enable(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Enable(Box::new(plan)));
                     Ok(Report::EnablePlanned(preview))
                 });
             }
             Effect::SendEnable { job, plan } => {
-                let Some(Plan::Enable(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Enable(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     Ok(Report::Enabled(Box::new(shared.wallet()?.execute_enable(*plan, true).await?)))
                 });
@@ -391,7 +396,7 @@ impl Runner {
                 save(&folder, &name, &text).map(Report::Saved)
             }),
             Effect::Forget { plan } => {
-                lock(&self.desk).remove(&plan);
+                lock(&self.plans).remove(&plan);
             }
             Effect::Cancel { job } => {
                 self.running.remove(&job);
@@ -455,7 +460,7 @@ fn intent(request: GrantRequest, coin: Coin) -> Result<GrantIntent> {
 }
 
 /// The text of an approval from elsewhere. It may carry a private key.
-fn wrapped(source: &Wrapped, held: Option<Zeroizing<String>>) -> Result<Zeroizing<String>> {
+fn approval_text(source: &ApprovalSource, held: Option<Zeroizing<String>>) -> Result<Zeroizing<String>> {
     match &source.file {
         Some(file) => Ok(Zeroizing::new(read_bounded(&expand_home(file), MAX_APPROVAL)?)),
         None => {

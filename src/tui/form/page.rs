@@ -189,7 +189,7 @@ impl<K, V> Row<K, V> {
 
 /// What a key did to the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Did<K> {
+pub enum FormEvent<K> {
     Nothing,
     /// The focus went on from this line.
     Left(K),
@@ -352,8 +352,8 @@ impl<K: Copy + PartialEq, V: PartialEq> Form<K, V> {
         if chooses { vec![Place::Choice, Place::Form] } else { vec![Place::Form] }
     }
 
-    pub fn command(&mut self, command: Command) -> Did<K> {
-        let Some(here) = self.focus() else { return Did::Nothing };
+    pub fn command(&mut self, command: Command) -> FormEvent<K> {
+        let Some(here) = self.focus() else { return FormEvent::Nothing };
         let row = self.row;
         if let Some(Row { control: Control::List(list), wrong, .. }) = self.rows.get_mut(row) {
             let last = list.options.len().saturating_sub(1);
@@ -369,7 +369,7 @@ impl<K: Copy + PartialEq, V: PartialEq> Form<K, V> {
             if let Some(to) = to {
                 list.at = to;
                 *wrong = None;
-                return Did::Turned(here);
+                return FormEvent::Turned(here);
             }
         }
         match command {
@@ -377,17 +377,17 @@ impl<K: Copy + PartialEq, V: PartialEq> Form<K, V> {
                 if let Some(Cell::Choice(choice)) = self.cell_mut() {
                     choice.turn(command == Command::Right);
                     self.edited();
-                    return Did::Turned(here);
+                    return FormEvent::Turned(here);
                 }
-                return Did::Nothing;
+                return FormEvent::Nothing;
             }
             // On with the page, from wherever one is.
             Command::PageDown => {
                 let button = self.rows.iter().find(|r| r.control.is_button() && !r.hidden).map(|r| r.key);
-                return button.map_or(Did::Nothing, Did::Pressed);
+                return button.map_or(FormEvent::Nothing, FormEvent::Pressed);
             }
             Command::Open if matches!(self.rows.get(row).map(|r| &r.control), Some(Control::Button)) => {
-                return Did::Pressed(here);
+                return FormEvent::Pressed(here);
             }
             Command::Open | Command::Next => self.next_cell(),
             Command::Previous => self.cell_before(),
@@ -395,7 +395,7 @@ impl<K: Copy + PartialEq, V: PartialEq> Form<K, V> {
             Command::Up => self.step(false),
             _ => {}
         }
-        if self.row == row { Did::Nothing } else { Did::Left(here) }
+        if self.row == row { FormEvent::Nothing } else { FormEvent::Left(here) }
     }
 
     fn next_cell(&mut self) {
@@ -608,9 +608,9 @@ mod tests {
         let mut form = form();
         for key in 0..3 {
             assert_eq!(form.focus(), Some(key));
-            assert_eq!(form.command(Command::Open), Did::Left(key));
+            assert_eq!(form.command(Command::Open), FormEvent::Left(key));
         }
-        assert_eq!(form.command(Command::Open), Did::Pressed(3));
+        assert_eq!(form.command(Command::Open), FormEvent::Pressed(3));
     }
 
     #[test]
@@ -630,13 +630,13 @@ mod tests {
     fn in_a_list_the_arrows_move_the_choice_and_leave_at_its_ends() {
         let mut form = form();
         form.focus_on(2);
-        assert_eq!(form.command(Command::Down), Did::Turned(2));
+        assert_eq!(form.command(Command::Down), FormEvent::Turned(2));
         form.command(Command::Down);
         assert!(form.is(2, &'c'));
-        assert_eq!(form.command(Command::Down), Did::Left(2));
+        assert_eq!(form.command(Command::Down), FormEvent::Left(2));
         form.focus_on(2);
         form.command(Command::First);
-        assert_eq!(form.command(Command::Up), Did::Left(2));
+        assert_eq!(form.command(Command::Up), FormEvent::Left(2));
     }
 
     #[test]
@@ -664,9 +664,9 @@ mod tests {
             ),
             Row::button(1, "Next"),
         ]);
-        assert_eq!(form.command(Command::Right), Did::Turned(0));
+        assert_eq!(form.command(Command::Right), FormEvent::Turned(0));
         assert!(form.field().is_none());
-        assert_eq!(form.command(Command::Next), Did::Nothing);
+        assert_eq!(form.command(Command::Next), FormEvent::Nothing);
         assert!(form.field().is_some());
         form.refuse(0, "what is it compared with?".into());
         form.edited();

@@ -124,7 +124,7 @@ impl Listing for Accounts {
 
     fn line(&self, at: usize, columns: usize, view: &View<'_>) -> String {
         let Some(account) = view.data.accounts.get(at) else { return String::new() };
-        let keys = view.data.shelf(at).map_or(0, |s| s.keys.len()).to_string();
+        let keys = view.data.account_keys_at(at).map_or(0, |s| s.keys.len()).to_string();
         let owner = match &account.view {
             None => "someone else",
             Some(view) if view.watch_only => "watch-only",

@@ -1,4 +1,4 @@
-//! The agent's side: keys made here for others' accounts. The private half stays in the vault; the address is given away.
+//! The agent's side: session keys held for other people's accounts. The private key stays in the vault; its address goes to the owner.
 
 use super::{
     Cx, Next, Route, Screen, View,

@@ -1,4 +1,4 @@
-//! An approval that comes from elsewhere: pasted or in a file, looked at, and - when it is for a key made here - taken in.
+//! An approval that comes from elsewhere: pasted or in a file, inspected, and - when it is for a key held here - imported.
 //!
 //! It may carry a private key, so the pasted text never comes here: the loop holds it, and this screen knows how long it is.
 
@@ -12,11 +12,11 @@ use crate::{
     tui::{
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         jobs::Jobs,
         keymap::{Command, Place},
-        message::{Effect, JobId, Notice, Report, Wrapped},
+        message::{ApprovalSource, Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, policy::check_label, usecase::inspect::Inspection},
@@ -46,8 +46,8 @@ enum Step {
     Form,
     Reading(JobId),
     Shown(Vec<Inspection>),
-    TakingIn(JobId, Vec<Inspection>),
-    Taken(String, Vec<Row>),
+    Importing(JobId, Vec<Inspection>),
+    Imported(String, Vec<Row>),
 }
 
 #[derive(Debug)]
@@ -100,13 +100,13 @@ impl State {
         self.form.settle();
     }
 
-    fn source(&self) -> Wrapped {
+    fn source(&self) -> ApprovalSource {
         let network = match self.form.chosen(Ask::Network) {
             Some(Answer::Network(name)) => name.clone(),
             _ => None,
         };
         let file = self.form.is(Ask::From, &Answer::InFile).then(|| self.form.text(Ask::File));
-        Wrapped { file, network }
+        ApprovalSource { file, network }
     }
 
     fn look(&mut self, cx: &mut Cx<'_>) {
@@ -128,7 +128,7 @@ impl State {
         self.step = Step::Reading(job);
     }
 
-    fn take_in(&mut self, found: Vec<Inspection>, cx: &mut Cx<'_>) {
+    fn import(&mut self, found: Vec<Inspection>, cx: &mut Cx<'_>) {
         if let Some(error) = found.iter().find_map(Inspection::unverified) {
             *cx.notice = Some(match found.iter().any(|f| f.kernel_v3.is_some()) {
                 true => Notice::failure(&error),
@@ -139,19 +139,19 @@ impl State {
         }
         let label = Some(self.form.text(Ask::Label)).filter(|l| !l.is_empty());
         let job = cx.jobs.start_change("importing the approval");
-        cx.effects.push(Effect::TakeIn { job, source: self.source(), label });
-        self.step = Step::TakingIn(job, found);
+        cx.effects.push(Effect::ImportApproval { job, source: self.source(), label });
+        self.step = Step::Importing(job, found);
     }
 
     fn rows(&self) -> Vec<Row> {
         match &self.step {
             Step::Form => Vec::new(),
             Step::Reading(_) => vec![Row::Head("Reading the approval…".into())],
-            Step::TakingIn(..) => vec![
+            Step::Importing(..) => vec![
                 Row::Head("Importing…".into()),
                 Row::Dim("Esc goes back; this continues, and the key will be in the list.".into()),
             ],
-            Step::Taken(_, rows) => rows.clone(),
+            Step::Imported(_, rows) => rows.clone(),
             Step::Shown(found) => {
                 let mut rows = Vec::new();
                 for one in found {
@@ -169,8 +169,8 @@ impl Screen for State {
         match &self.step {
             Step::Form => self.form.places(),
             Step::Shown(_) => vec![Place::Approval, Place::Sheet],
-            Step::Taken(..) => vec![Place::Taken, Place::Outcome, Place::Sheet],
-            Step::Reading(_) | Step::TakingIn(..) => vec![Place::Sheet],
+            Step::Imported(..) => vec![Place::Imported, Place::Outcome, Place::Sheet],
+            Step::Reading(_) | Step::Importing(..) => vec![Place::Sheet],
         }
     }
 
@@ -185,9 +185,9 @@ impl Screen for State {
         match &mut self.step {
             Step::Form if command == Command::Back => return Next::Back,
             Step::Form => match self.form.command(command) {
-                Did::Pressed(_) => self.look(cx),
-                Did::Turned(_) => self.fit(),
-                Did::Left(_) | Did::Nothing => {}
+                FormEvent::Pressed(_) => self.look(cx),
+                FormEvent::Turned(_) => self.fit(),
+                FormEvent::Left(_) | FormEvent::Nothing => {}
             },
             Step::Reading(job) if command == Command::Back => {
                 cx.jobs.cancel(*job, cx.effects);
@@ -196,12 +196,12 @@ impl Screen for State {
             Step::Shown(_) if command == Command::Back => self.step = Step::Form,
             Step::Shown(found) if command == Command::Open => {
                 let found = std::mem::take(found);
-                self.take_in(found, cx);
+                self.import(found, cx);
             }
-            Step::Taken(key, _) if command == Command::Send => {
+            Step::Imported(key, _) if command == Command::Send => {
                 return Next::Open(Route::SendAsKey { key: key.clone() });
             }
-            Step::Taken(..) | Step::TakingIn(..) if command == Command::Back => return Next::Back,
+            Step::Imported(..) | Step::Importing(..) if command == Command::Back => return Next::Back,
             _ if command == Command::Raw => self.raw = !self.raw,
             _ => {
                 let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
@@ -216,14 +216,14 @@ impl Screen for State {
     }
 
     fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if !matches!(self.step, Step::Reading(waiting) | Step::TakingIn(waiting, _) if waiting == job) {
+        if !matches!(self.step, Step::Reading(waiting) | Step::Importing(waiting, _) if waiting == job) {
             return false;
         }
         *cx.notice = None;
         self.scroll = Scroll::default();
         match (report, std::mem::replace(&mut self.step, Step::Form)) {
             (Report::Inspected(found), _) => self.step = Step::Shown(found.clone()),
-            (Report::TakenIn { keys, warnings }, _) => {
+            (Report::ApprovalImported { keys, warnings }, _) => {
                 let Some(key) = keys.last() else { return true };
                 let mut rows = vec![
                     Row::Head(format!("{} imported", key.label)),
@@ -237,9 +237,9 @@ impl Screen for State {
                     "its private key is not here: only its holder can use it"
                 };
                 rows.push(Row::Way(next.into()));
-                self.step = Step::Taken(key.key_id.clone(), rows);
+                self.step = Step::Imported(key.key_id.clone(), rows);
             }
-            (Report::Failed(error), Step::TakingIn(_, found)) => {
+            (Report::Failed(error), Step::Importing(_, found)) => {
                 *cx.notice = Some(Notice::failure(error));
                 self.step = Step::Shown(found);
             }

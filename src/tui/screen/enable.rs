@@ -36,14 +36,14 @@ pub struct State {
     shown: Option<Box<EnablePreview>>,
 }
 
-/// The keys whose turns come before that of a key that is queued: it cannot be enabled without them.
+/// The keys whose nonces come before that of a key that is queued: it cannot be enabled without them.
 fn waits_for<'a>(key: &KeyView, data: &'a Data) -> Vec<&'a KeyView> {
-    let turn = |k: &KeyView| k.nonce.parse::<u128>().ok();
+    let nonce = |k: &KeyView| k.nonce.parse::<u128>().ok();
     let Some(account) = data.account_of(key).filter(|_| key.state == KeyState::Queued) else { return Vec::new() };
     let before = |k: &&KeyView| {
         k.validator == key.validator
             && matches!(k.state, KeyState::Pending | KeyState::Queued)
-            && turn(k).zip(turn(key)).is_some_and(|(one, other)| one < other)
+            && nonce(k).zip(nonce(key)).is_some_and(|(one, other)| one < other)
     };
     data.keys_of(account).filter(before).collect()
 }

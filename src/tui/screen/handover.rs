@@ -8,7 +8,7 @@ use crate::{
     tui::{
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         keymap::{Command, Place},
         message::{Effect, JobId, Notice, Report},
@@ -92,14 +92,14 @@ impl Handover {
             return Next::Back;
         }
         match self.form.command(command) {
-            Did::Pressed(Ask::Done) => return Next::Back,
-            Did::Pressed(Ask::Write) if self.job.is_none() => self.write(cx),
-            Did::Pressed(Ask::Copy) if self.job.is_none() => {
+            FormEvent::Pressed(Ask::Done) => return Next::Back,
+            FormEvent::Pressed(Ask::Write) if self.job.is_none() => self.write(cx),
+            FormEvent::Pressed(Ask::Copy) if self.job.is_none() => {
                 let job = cx.jobs.start(format!("reading the approval of {}", self.label), false);
                 cx.effects.push(Effect::ReadApproval { job, key: self.key_id.clone(), format: self.format() });
                 self.job = Some(job);
             }
-            Did::Left(ask) => self.check(ask),
+            FormEvent::Left(ask) => self.check(ask),
             _ => {}
         }
         Next::Stay

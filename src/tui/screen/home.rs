@@ -120,7 +120,7 @@ impl State {
     /// The keys of the chosen account that the filter lets through, as places in the data.
     fn list(&self, data: &Data) -> Listed {
         let (account, filter) = (self.account_at(data), self.filter.text().to_lowercase());
-        let keys = data.shelf(account).map(|s| s.keys.as_slice()).unwrap_or_default();
+        let keys = data.account_keys_at(account).map(|s| s.keys.as_slice()).unwrap_or_default();
         let mut keys: Vec<usize> =
             keys.iter().copied().filter(|i| filter.is_empty() || data.matches(*i, &filter)).collect();
         let key = |i: usize| data.keys.get(i);
@@ -183,7 +183,7 @@ impl State {
             Command::RevokeAll => {
                 return Next::Open(Route::RevokeAll { account: self.account_id(cx.data), wish: Wish::All });
             }
-            Command::Panic => {
+            Command::Pause => {
                 let paused = self.account(cx.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
                 // What is marked is kept when everything else that would come back is ended.
                 let keep: Vec<String> = self.marked.iter().cloned().collect();
@@ -308,7 +308,7 @@ impl State {
         let shown = view.data.accounts.iter().enumerate().skip(self.top_account).take(usize::from(inner.height));
         let lines: Vec<Line<'_>> = shown
             .map(|(i, account)| {
-                let (count, worst) = view.data.shelf(i).map_or((0, None), |s| (s.keys.len(), s.worst));
+                let (count, worst) = view.data.account_keys_at(i).map_or((0, None), |s| (s.keys.len(), s.worst));
                 let tail = format!(" {count:>3} {:<2}", marks(worst));
                 let name = format::fit(&format::clean(&account.name), columns.saturating_sub(2 + tail.len()));
                 let style = choice_style(theme, i == chosen, focused);
@@ -382,7 +382,7 @@ impl Screen for State {
                 [] => Some("select a pending key first".into()),
                 keys => why_not_enable(keys, data),
             },
-            Command::Panic | Command::RevokeAll => why_not_revoke_all(account),
+            Command::Pause | Command::RevokeAll => why_not_revoke_all(account),
             Command::Scan => why_not_scan(account),
             Command::Mark | Command::Open if self.pane == Pane::Keys && self.key(data).is_none() => {
                 Some("no session key here".into())
@@ -455,9 +455,9 @@ impl Screen for State {
         if account.view.as_ref().is_some_and(|v| v.paused == Some(true)) {
             return ("paused, no session key can act: ! unpauses".into(), theme.bad());
         }
-        let shelf = view.data.shelf_of(account);
-        let (looks, urgent) = shelf.map_or((0, false), |s| (s.looks, s.worst == Some(true)));
-        let first = shelf.and_then(|s| s.keys.first()).and_then(|i| view.data.keys.get(*i));
+        let account_keys = view.data.account_keys_of(account);
+        let (looks, urgent) = account_keys.map_or((0, false), |s| (s.looks, s.worst == Some(true)));
+        let first = account_keys.and_then(|s| s.keys.first()).and_then(|i| view.data.keys.get(*i));
         match (looks, first.and_then(|key| attention(key).map(|look| (key, look)))) {
             (1.., Some((key, look))) => {
                 let count = if looks == 1 {

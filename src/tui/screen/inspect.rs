@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// The approval as it is handed over, without the private half.
+    /// The approval, without the private key.
     fn text(&mut self, cx: &mut Cx<'_>) {
         if !self.text.is_empty() {
             self.text.clear();
@@ -152,7 +152,7 @@ impl Screen for State {
             Command::Revoke => return Next::Open(Route::Revoke { keys: vec![self.key_id.clone()] }),
             Command::Enable => return Next::Open(Route::Enable { keys: vec![self.key_id.clone()] }),
             Command::Send => return Next::Open(Route::SendAsKey { key: self.key_id.clone() }),
-            Command::Deliver => return Next::Open(Route::Deliver { key: self.key_id.clone() }),
+            Command::Export => return Next::Open(Route::Export { key: self.key_id.clone() }),
             Command::Copy => {
                 if let Some(key) = cx.data.key(&self.key_id) {
                     cx.effects.push(Effect::Copy { text: key.session_key.to_string() });

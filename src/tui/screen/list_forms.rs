@@ -13,7 +13,7 @@ use crate::{
         data::Data,
         form::{
             Field,
-            page::{Did, Form},
+            page::{Form, FormEvent},
         },
         jobs::Jobs,
         keymap::{Command, Place},
@@ -286,10 +286,10 @@ impl<T: Listing> Screen for ListForms<T> {
                 }
             }
             Step::Form(form, _) => match form.command(command) {
-                Did::Nothing => {}
-                Did::Left(line) => form.mark(line, T::check(form, line).err()),
-                Did::Turned(_) => T::fit(form),
-                Did::Pressed(_) => self.submit(cx),
+                FormEvent::Nothing => {}
+                FormEvent::Left(line) => form.mark(line, T::check(form, line).err()),
+                FormEvent::Turned(_) => T::fit(form),
+                FormEvent::Pressed(_) => self.submit(cx),
             },
             // It goes on: records may have changed already, and what it comes to belongs to the view.
             Step::Adding(..) if command == Command::Back => self.step = Step::List,

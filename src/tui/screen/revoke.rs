@@ -1,4 +1,4 @@
-//! Taking power back: one key, several, all of an account, or all at once by switching session keys off (panic), and on again.
+//! Revoking: one key, several, all of an account; and pausing all at once, or unpausing.
 //! The plan in words, the most it can cost, a fresh confirmation, progress, and the proof. A plan that went stale while it was
 //! read is made again and shown with what changed.
 
@@ -37,7 +37,7 @@ pub struct State {
     pub account: String,
     wish: Wish,
     via: Via,
-    /// The owner's key is not here: the calls are for somebody else to send.
+    /// The owner's key is not here: the calls are for the owner's wallet to send.
     elsewhere: bool,
     /// The keys by name: "mint-bot", "3 keys".
     what: String,
@@ -63,7 +63,7 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
     Ok(start(account, Wish::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx))
 }
 
-/// For all keys of an account: taken back, switched off, or on again.
+/// For all keys of an account: revoked, paused, or unpaused.
 pub fn open_all(account: Option<AccountId>, wish: Wish, cx: &mut Cx<'_>) -> Opened {
     let account = account.and_then(|id| cx.data.account(&id));
     if let Some(why) = why_not_revoke_all(account) {
@@ -186,8 +186,8 @@ impl Screen for State {
                 self.stages.went_stale(error);
                 self.plan_again(cx);
             }
-            // The next way, where the bundler fails. Should it still do its part: taking back twice is taking back. A lift is
-            // not tried again: one that lands late could end a later panic.
+            // The next way, where the bundler fails. Should it still do its part: revoking twice is revoking. Unpausing is
+            // not tried again: one that lands late could undo a later pause.
             Report::Failed(error) if sending && error.class == Class::Chain && self.was_by_bundler() => {
                 self.stages.went_stale(error);
                 self.via = Via::Owner;
@@ -243,7 +243,7 @@ fn verb(wish: &Wish) -> &'static str {
     }
 }
 
-/// That somebody else can act for the account: ending keys does not change that.
+/// That someone else can act for the account: revoking keys does not change that.
 fn critical_rows(account: &str, data: &Data) -> Vec<Row> {
     let row = data.accounts.iter().find(|a| a.name == account);
     let mut rows: Vec<Row> =
@@ -291,7 +291,7 @@ fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
     rows
 }
 
-/// The calls for somebody else to send, whole.
+/// The calls for the owner's wallet to send, in full.
 fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Row> {
     let mut rows = step_rows(title, preview);
     rows.push(Row::Blank);

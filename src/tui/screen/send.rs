@@ -25,7 +25,7 @@ use crate::{
         data::{AccountId, AccountRow, Data},
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         format,
         jobs::Jobs,
@@ -84,7 +84,7 @@ pub struct State {
     step: Step,
 }
 
-/// As a session key whose private half is here.
+/// As a session key whose private key is here.
 pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
     let key = cx.data.key(&key).ok_or(GONE)?;
     if !key.has_secret {
@@ -263,13 +263,13 @@ impl State {
             return Next::Back;
         }
         match self.form.command(command) {
-            Did::Turned(Ask::Permission) => self.build(self.form.chosen(Ask::Permission).copied().unwrap_or(0)),
-            Did::Left(left) => {
+            FormEvent::Turned(Ask::Permission) => self.build(self.form.chosen(Ask::Permission).copied().unwrap_or(0)),
+            FormEvent::Left(left) => {
                 let wrong = self.call().err().filter(|(ask, _)| *ask == left).map(|(_, why)| why);
                 self.form.mark(left, wrong);
             }
-            Did::Pressed(_) => self.submit(cx),
-            Did::Turned(_) | Did::Nothing => {}
+            FormEvent::Pressed(_) => self.submit(cx),
+            FormEvent::Turned(_) | FormEvent::Nothing => {}
         }
         Next::Stay
     }

@@ -204,7 +204,7 @@ fn live(mute: &Mute, home: &Home) {
 
 fn watched(runtime: &Runtime, home: &Home) {
     let wallet = Wallet::open(home.clone(), PassphraseSource::StandardInput).unwrap();
-    let owner = OwnerSource::Address(super::made_up::TREASURY);
+    let owner = OwnerSource::Address(super::fixtures::TREASURY);
     let kernel = crate::protocol::kernel_v2::generation::KernelVersion::DEFAULT;
     // The record is written before the chain is asked, which takes its time.
     let made = wallet.new_account("vault", "local", owner, kernel, alloy::primitives::U256::ZERO);

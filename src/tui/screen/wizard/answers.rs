@@ -576,7 +576,7 @@ fn raw_row(n: usize) -> Row<Ask, Answer> {
     Row { open: 1, ..Row::new(Ask::Raw(n), label, Control::Cells(cells), hint) }
 }
 
-/// An account that may give keys.
+/// An account that can grant keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Giver {
     pub name: String,

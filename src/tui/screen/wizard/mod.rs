@@ -1,4 +1,4 @@
-//! Giving a key, step by step: who uses it, what it may call, with which arguments, how often, for how long, who pays.
+//! Granting a key, step by step: who uses it, what it may call, with which arguments, how often, for how long, who pays.
 //!
 //! ```text
 //!  Step 3 of 6 · limits on the arguments of mint(address to)
@@ -25,14 +25,14 @@ use self::{
 };
 use super::{
     Cx, Heading, Next, Opened, Route, Screen, View,
-    granting::{self, Granting},
+    grant_flow::{self, GrantFlow},
     rows::failure_rows,
 };
 use crate::{
     protocol::kernel_v2::generation::Generation,
     tui::{
         data::{AccountId, AccountRow, Data},
-        form::{Field, page::Did},
+        form::{Field, page::FormEvent},
         format,
         jobs::Jobs,
         keymap::{Command, Place},
@@ -55,7 +55,7 @@ pub struct State {
     answers: Option<(Start, Answers)>,
     /// Missing while the menu is shown.
     page: Option<Page>,
-    granting: Option<Granting>,
+    granting: Option<GrantFlow>,
     failed: Option<Error>,
     /// The ABI file that is being read, for which permission.
     reading: Option<(JobId, usize, String)>,
@@ -106,7 +106,7 @@ impl State {
             Command::Open => {
                 let start = Start::ALL.get(self.start).copied().unwrap_or(Start::Blank);
                 if start == Start::File {
-                    return Next::Open(Route::Grant { account: self.account(cx.data).map(AccountRow::id) });
+                    return Next::Open(Route::GrantFromFile { account: self.account(cx.data).map(AccountRow::id) });
                 }
                 // Chosen again, the form is as it was left.
                 if self.answers.as_ref().is_none_or(|(before, _)| *before != start) {
@@ -155,9 +155,9 @@ impl State {
         let Some(form) = answers.form_mut(page) else { return };
         let did = form.command(command);
         match did {
-            Did::Nothing => {}
-            Did::Turned(_) => answers.settle(page, now),
-            Did::Left(left) => {
+            FormEvent::Nothing => {}
+            FormEvent::Turned(_) => answers.settle(page, now),
+            FormEvent::Left(left) => {
                 let wrong = answers.check(page, left, now).err();
                 if let Some(form) = answers.form_mut(page) {
                     form.mark(left, wrong);
@@ -167,13 +167,13 @@ impl State {
                     self.read_file(page, cx);
                 }
             }
-            Did::Pressed(Ask::Add) => {
+            FormEvent::Pressed(Ask::Add) => {
                 if self.passes(page, now) {
                     self.add_permission(page, cx);
                 }
             }
-            Did::Pressed(Ask::Remove) => self.remove_permission(page, cx),
-            Did::Pressed(_) => {
+            FormEvent::Pressed(Ask::Remove) => self.remove_permission(page, cx),
+            FormEvent::Pressed(_) => {
                 if let Page::Function(_) = page
                     && self.read_file(page, cx)
                 {
@@ -232,7 +232,7 @@ impl State {
             holder,
             label: answers.label(),
         };
-        self.granting = Some(Granting::start(request, cx));
+        self.granting = Some(GrantFlow::start(request, cx));
     }
 
     fn add_permission(&mut self, page: Page, cx: &Cx<'_>) {
@@ -332,9 +332,9 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if let Some(granting) = &mut self.granting {
             match granting.command(command, cx) {
-                granting::Next::Stay => {}
-                granting::Next::Form => self.granting = None,
-                granting::Next::Leave => return Next::Back,
+                grant_flow::Next::Stay => {}
+                grant_flow::Next::Form => self.granting = None,
+                grant_flow::Next::Leave => return Next::Back,
             }
             return Next::Stay;
         }

@@ -541,7 +541,7 @@ pub fn paused() -> Paused {
     }
 }
 
-/// A key whose private half is here.
+/// A key whose private key is here.
 pub fn key_of_mine() -> KeyView {
     let mut key = keys().remove(0);
     key.has_secret = true;

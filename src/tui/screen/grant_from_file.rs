@@ -1,10 +1,10 @@
-//! Giving a key from a policy file: a short form, and then the way that the wizard goes too.
+//! Granting a key from a policy file: a short form, and then the steps of the wizard's end.
 
 use ratatui::{Frame, layout::Rect};
 
 use super::{
     Cx, Heading, Next, Opened, Screen, View,
-    granting::{self, Granting},
+    grant_flow::{self, GrantFlow},
     rows::failure_rows,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         data::{AccountId, AccountRow, Data},
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         jobs::Jobs,
         keymap::{Command, Place},
@@ -45,7 +45,7 @@ enum Answer {
 pub struct State {
     form: Form<Ask, Answer>,
     failed: Option<Error>,
-    granting: Option<Granting>,
+    granting: Option<GrantFlow>,
 }
 
 /// The form for an account, or a word on why there can be none.
@@ -130,13 +130,13 @@ impl State {
             holder,
             label: (!label.is_empty()).then_some(label),
         };
-        self.granting = Some(Granting::start(request, cx));
+        self.granting = Some(GrantFlow::start(request, cx));
     }
 }
 
 impl Screen for State {
     fn places(&self) -> Vec<Place> {
-        self.granting.as_ref().map_or_else(|| self.form.places(), Granting::places)
+        self.granting.as_ref().map_or_else(|| self.form.places(), GrantFlow::places)
     }
 
     fn field(&mut self) -> Option<&mut Field> {
@@ -149,9 +149,9 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if let Some(granting) = &mut self.granting {
             match granting.command(command, cx) {
-                granting::Next::Stay => {}
-                granting::Next::Form => self.granting = None,
-                granting::Next::Leave => return Next::Back,
+                grant_flow::Next::Stay => {}
+                grant_flow::Next::Form => self.granting = None,
+                grant_flow::Next::Leave => return Next::Back,
             }
             return Next::Stay;
         }
@@ -159,16 +159,16 @@ impl Screen for State {
             return Next::Back;
         }
         match self.form.command(command) {
-            Did::Pressed(_) => self.submit(cx),
-            Did::Left(ask) => {
+            FormEvent::Pressed(_) => self.submit(cx),
+            FormEvent::Left(ask) => {
                 let wrong = self.check(ask).err();
                 self.form.mark(ask, wrong);
             }
-            Did::Turned(_) => {
+            FormEvent::Turned(_) => {
                 self.form.show(Ask::Agent, self.form.is(Ask::Holder, &Answer::Agent));
                 self.form.settle();
             }
-            Did::Nothing => {}
+            FormEvent::Nothing => {}
         }
         Next::Stay
     }

@@ -1,5 +1,5 @@
-//! From an answered form to a signed approval: the plan, its review, the signature, and handing it over. Both ways of
-//! giving a key - the wizard and a policy file - go this one way.
+//! From an answered form to a signed approval: the plan, its review, the signature, and exporting it. The wizard
+//! and a policy file both end here.
 
 use ratatui::{Frame, layout::Rect};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub struct Granting {
+pub struct GrantFlow {
     request: GrantRequest,
     stages: Stages,
     /// What was signed is handed over.
@@ -41,7 +41,7 @@ pub enum Next {
 /// What a plan is called while it is made.
 const PLANNING: &str = "preparing the approval";
 
-impl Granting {
+impl GrantFlow {
     pub fn start(request: GrantRequest, cx: &mut Cx<'_>) -> Self {
         let words = Words {
             planning: vec![
@@ -181,8 +181,8 @@ fn plan_rows(step: &str, preview: &GrantPreview, changed: Option<String>) -> Vec
     rows.extend(review::checked(&preview.checked));
     rows.push(Row::Blank);
     rows.push(Row::Head("What is signed (EIP-712 digest)".into()));
-    for (function, turn, digest) in &preview.digests {
-        rows.push(Row::Text(format!("nonce {turn}, enables {function}")));
+    for (function, nonce, digest) in &preview.digests {
+        rows.push(Row::Text(format!("nonce {nonce}, enables {function}")));
         rows.push(Row::Note(digest.to_string()));
     }
     rows
