@@ -25,7 +25,7 @@ fn an_empty_home_offers_the_sandbox_and_q_leaves_the_terminal_as_it_was() {
     session.wait_for("Try it in the sandbox");
     assert!(contains(&session.raw(), b"\x1b[?1049h"));
     session.keys("?");
-    session.wait_for("give a new session key");
+    session.wait_for("grant a new session key");
     session.keys("\x1b");
     session.wait_for("Try it in the sandbox");
     session.keys("q");
@@ -79,7 +79,7 @@ fn from_an_empty_home_to_a_revoked_key() {
     session.keys("t");
     session.wait_for("revoke mint-bot");
     session.keys("\r");
-    session.wait_for("done: the call went through");
+    session.wait_for("done: the call succeeded");
     session.keys("q");
     assert_eq!(session.end(), 0);
 }
@@ -88,16 +88,16 @@ fn from_an_empty_home_to_a_revoked_key() {
 fn panic_is_two_keys_from_home_and_lifting_it_ends_what_would_come_back() {
     let mut session = sandbox();
     session.keys("!");
-    session.wait_for("y to switch them all off");
-    confirm(&mut session, "switched off, and that is proven");
+    session.wait_for("y to pause them all");
+    confirm(&mut session, "are paused, and that is proven");
     session.keys("\x1b");
-    session.wait_for("panic is on");
+    session.wait_for("paused, no session key can act");
     session.keys("!");
-    session.wait_for("Lift the panic");
+    session.wait_for("Unpause all session keys");
     session.wait_for("scroll to the end");
     session.keys("G");
-    session.wait_for("y to lift the panic");
-    confirm(&mut session, "the panic is lifted");
+    session.wait_for("y to unpause");
+    confirm(&mut session, "all session keys of treasury are unpaused");
     session.keys("\x1b");
     session.wait_for("rebalancer  revoked");
     session.keys("q");
@@ -129,7 +129,7 @@ fn a_paste_of_a_hostile_name_and_of_an_address_in_lines_fills_the_form_and_submi
     session.keys("n");
     session.wait_for("Add an account");
     session.keys("\x1b[C");
-    session.wait_for("one that exists");
+    session.wait_for("existing");
     session.keys("\t");
     paste(&mut session, "old\u{202e}\u{7}-one\r\n\r\n");
     session.wait_for("old-one");
@@ -149,9 +149,9 @@ fn a_paste_of_a_hostile_name_and_of_an_address_in_lines_fills_the_form_and_submi
 fn the_palette_finds_what_to_do_and_looks_for_unknown_keys() {
     let mut session = sandbox();
     session.keys(":unknown");
-    session.wait_for("▸ u      look for unknown keys");
+    session.wait_for("▸ u      scan the account's history");
     session.keys("\r");
-    session.wait_for("every turn is explained");
+    session.wait_for("every nonce is accounted for");
     session.keys("\x1b");
     session.wait_for("Session keys");
     session.keys(",");

@@ -110,7 +110,7 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
     choose_account(&mut session, "game");
     choose_key(&mut session, "session");
     walk(&mut session, &[("s", "✓ allowed"), (GO_ON, "Send this as"), ("G", "y to send")]);
-    confirm(&mut session, "✓ the call was made");
+    confirm(&mut session, "✓ the call succeeded");
     walk(
         &mut session,
         &[
@@ -119,7 +119,7 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
             (DOWN, "▸ An automation watcher"),
             (DOWN, "▸ Something else"),
             ("\r", "Step 1 of 6"),
-            ("\t\trange-bot", "call it range-bot"),
+            ("\t\trange-bot", "label range-bot"),
             (GO_ON, "Step 2 of 6"),
             (RIGHT, "‹ the sandbox's dollar (a token) ›"),
             ("\t\t", "▸ which one 1 of 3"),
@@ -133,14 +133,14 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
             (&format!("\t{}", RIGHT.repeat(4)), "▸ and ‹ at most ›"),
             ("\t500", "‹ at most › 500"),
             (GO_ON, "amount is at least 10 and amount is at most 500"),
-            ("\t\t\t\t", "▸ [ Allow something else too ]"),
+            ("\t\t\t\t", "▸ [ Add another permission ]"),
             ("\r", "permission 2 of 2"),
             (GO_ON, "Step 3 of 6"),
             (RIGHT, "▸ to ‹ is ›"),
             ("\tme", "‹ is › me"),
             (GO_ON, "may call mint(address to) on"),
             (GO_ON, "Step 5 of 6"),
-            (GO_ON, "give range-bot this power?"),
+            (GO_ON, "Grant range-bot this scope?"),
             ("G", "y to sign"),
         ],
     );
@@ -153,20 +153,20 @@ fn a_key_with_two_permissions_and_a_range_is_given_used_refused_and_taken_back()
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     walk(&mut session, &[("\r", "Session keys ── 2"), ("", "range-bot pending")]);
     choose_key(&mut session, "range-bot");
-    walk(&mut session, &[("s", "as soon as it is filled in")]);
+    walk(&mut session, &[("s", "fill in the form to see")]);
     // What is fixed is filled in; the judge says of the rest whether it is allowed.
     walk(
         &mut session,
         &[
             ("\t\t\t501", "expected that amount is at most 500, found 501"),
             ("\x155", "expected that amount is at least 10, found 5"),
-            (GO_ON, "That did not work; nothing was sent"),
+            (GO_ON, "Failed; nothing was sent"),
         ],
     );
     session.keys(ESC);
-    walk(&mut session, &[("", "▸ range-bot"), ("s", "as soon as it is filled in"), ("\t\t\t20", "✓ allowed")]);
+    walk(&mut session, &[("", "▸ range-bot"), ("s", "fill in the form to see"), ("\t\t\t20", "✓ allowed")]);
     walk(&mut session, &[(GO_ON, "enables the key on chain"), ("G", "y to send")]);
-    confirm(&mut session, "✓ the call was made");
+    confirm(&mut session, "✓ the call succeeded");
     walk(&mut session, &[("\r", "▸ range-bot expiring"), ("x", "Revoke range-bot"), ("G", "y to revoke")]);
     confirm(&mut session, "revoked, and that is proven");
     session.keys("q");
@@ -186,7 +186,7 @@ fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof
             (GO_ON, "‹ is › me"),
             (GO_ON, "may call mint(address to)"),
             (GO_ON, "Step 5 of 6"),
-            (GO_ON, "give mint-session this power?"),
+            (GO_ON, "Grant mint-session this scope?"),
             ("G", "y to sign"),
         ],
     );
@@ -198,7 +198,7 @@ fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof
     // A key whose turn it is: inside, then outside.
     choose_key(&mut session, "mint-bot");
     walk(&mut session, &[("s", "✓ allowed"), (GO_ON, "Send this as"), ("G", "y to send")]);
-    confirm(&mut session, "✓ the call was made");
+    confirm(&mut session, "✓ the call succeeded");
     walk(&mut session, &[("\r", "▸ mint-bot"), ("s", "✓ allowed")]);
     session.keys("\t\x15");
     session.keys("0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
@@ -212,8 +212,8 @@ fn a_minting_session_is_given_used_inside_refused_outside_and_revoked_with_proof
 #[test]
 fn an_agents_key_is_made_here_given_power_by_the_owner_and_used() {
     let mut session = sandbox();
-    walk(&mut session, &[("a", "none yet"), ("n", "call it"), ("my-bot", "my-bot"), ("\r", "▸ [ Make the key ]")]);
-    walk(&mut session, &[("\r", "my-bot is made")]);
+    walk(&mut session, &[("a", "none yet"), ("n", "▸ label"), ("my-bot", "my-bot"), ("\r", "▸ [ Create the key ]")]);
+    walk(&mut session, &[("\r", "my-bot created")]);
     let screen = session.screen();
     let at = screen.find("0x").unwrap();
     let address = screen[at..at + 42].to_owned();
@@ -241,7 +241,7 @@ fn an_agents_key_is_made_here_given_power_by_the_owner_and_used() {
             (GO_ON, "‹ is › me"),
             (GO_ON, "may call mint(address to)"),
             (GO_ON, "Step 5 of 6"),
-            (GO_ON, "give mint-session this power?"),
+            (GO_ON, "Grant mint-session this scope?"),
             ("G", "y to sign"),
         ],
     );
@@ -254,9 +254,9 @@ fn an_agents_key_is_made_here_given_power_by_the_owner_and_used() {
     let text = std::fs::read_to_string(&file).unwrap();
     walk(&mut session, &[("i", "paste it now")]);
     session.keys(&format!("\x1b[200~{text}\x1b[201~"));
-    walk(&mut session, &[("", "characters are here"), (GO_ON, "✓ signed by the account's owner")]);
+    walk(&mut session, &[("", "characters pasted"), (GO_ON, "✓ signed by the account's owner")]);
     assert!(!session.screen().contains(&text[..40]));
-    walk(&mut session, &[("t", "is taken in"), (ESC, "▸ game ")]);
+    walk(&mut session, &[("t", "mint-session imported"), (ESC, "▸ game ")]);
     session.keys("q");
     assert_eq!(session.end(), 0);
 }

@@ -11,10 +11,6 @@
 )]
 #![cfg(all(target_os = "linux", feature = "tui"))]
 
-/// The guard of the terminal front end, which is private to it: this binary compiles its source once more.
-#[allow(dead_code, reason = "only entering and leaving are used here")]
-#[path = "../src/tui/terminal.rs"]
-mod guard;
 #[path = "support/terminal.rs"]
 mod terminal;
 
@@ -34,6 +30,7 @@ use keyleash::{
         evm::Chain,
         rpc::{RpcFault, Service},
     },
+    tui::terminal::Guard,
 };
 use ratatui::widgets::Paragraph;
 use serde_json::{Value, json};
@@ -54,7 +51,7 @@ fn panicking(thread: &str) -> Session {
 #[test]
 fn a_program_that_panics() {
     let Ok(thread) = std::env::var(PANICS) else { return };
-    let mut guard = guard::Guard::enter().unwrap();
+    let mut guard = Guard::enter().unwrap();
     let mut draw = |text: &str| {
         guard.terminal.draw(|frame| frame.render_widget(Paragraph::new(text), frame.area())).unwrap();
     };
@@ -206,7 +203,7 @@ fn a_passphrase_is_asked_for_on_the_screen_again_when_it_was_wrong_and_is_never_
     session.keys("y");
     session.wait_for("Passphrase of the vault");
     session.keys("not this one\r");
-    session.wait_for("That was not it");
+    session.wait_for("Wrong passphrase");
     session.keys(PASSPHRASE);
     session.wait_for(&"•".repeat(PASSPHRASE.len()));
     session.keys("\r");

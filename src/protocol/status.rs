@@ -106,6 +106,9 @@ impl KeyStatus {
     }
 }
 
+/// The code of the finding that every session key is stopped.
+pub const PAUSED: &str = "paused";
+
 /// Something that the owner should know about the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {

@@ -178,7 +178,7 @@ impl Model {
             }
         }
         if !foreign.is_empty() {
-            let job = self.jobs.start("reading keys for others' accounts", false);
+            let job = self.jobs.start("reading keys for other people's accounts", false);
             effects.push(Effect::ReadKeys { job, keys: foreign });
         }
     }
@@ -330,18 +330,18 @@ fn in_palette(model: &mut Model, command: Command, at: Moment, effects: &mut Vec
 /// Asks the terminal to copy. It never says whether it did, so a file is offered too.
 fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(copyable) = model.screen().copyable(&model.data) else {
-        model.notice = Some(Notice::say("there is nothing to copy here"));
+        model.notice = Some(Notice::say("nothing to copy here"));
         return;
     };
     // Some terminals never do, and none says so.
-    let text = format!("copied, if the terminal allows it; Y writes it to a file ({})", copyable.what);
+    let text = format!("copied, if your terminal allows it; Y writes it to a file ({})", copyable.what);
     model.notice = Some(Notice::say(text));
     effects.push(Effect::Copy { text: copyable.text });
 }
 
 fn save(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(copyable) = model.screen().copyable(&model.data) else {
-        model.notice = Some(Notice::say("there is nothing to write to a file here"));
+        model.notice = Some(Notice::say("nothing to save here"));
         return;
     };
     let job = model.jobs.start_change(format!("writing {} to a file", copyable.what));
@@ -351,7 +351,7 @@ fn save(model: &mut Model, effects: &mut Vec<Effect>) {
 /// Quitting while something is in flight says so once; it is found again at the next start.
 fn quit(model: &mut Model, effects: &mut Vec<Effect>) {
     let warning =
-        "an operation is on its way: it goes on without us and is found again at the next start; q again quits";
+        "an operation is in flight: it continues without keyleash and is picked up at the next start; q again quits";
     let in_flight = model.jobs.list.iter().any(|j| j.sends);
     if in_flight && model.notice.as_ref().is_none_or(|n| n.text != warning) {
         model.notice = Some(Notice::trouble(warning));
@@ -402,7 +402,7 @@ fn on_clock(model: &mut Model, now: u64, effects: &mut Vec<Effect>) {
         }
     }
     if !due.is_empty() {
-        let job = model.jobs.start("reading keys whose time has come", false);
+        let job = model.jobs.start("refreshing keys whose window has changed", false);
         effects.push(Effect::ReadKeys { job, keys: due });
     }
     if follows(model) {
@@ -472,7 +472,7 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
     if known && matches!(report, Report::Stopped) {
         // It may have changed records before it was stopped.
         effects.push(model.load());
-        let error = Error::failed("job.stopped", "it was stopped; what it had done by then stays on record");
+        let error = Error::failed("job.stopped", "stopped; what was done by then stays on record");
         report = Report::Failed(error);
     }
     if !report.is_progress() {
@@ -510,17 +510,17 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         | Report::Inspected(_) => {}
         Report::Exported { file, .. } => {
             if !taken {
-                model.notice = Some(Notice::say(format!("the approval is written to {file}")));
+                model.notice = Some(Notice::say(format!("approval written to {file}")));
             }
         }
         Report::AgentMade(agent) => {
             if !taken {
-                model.notice = Some(Notice::say(format!("{} is made: its address is {}", agent.label, agent.address)));
+                model.notice = Some(Notice::say(format!("{} created; its address is {}", agent.label, agent.address)));
             }
         }
-        Report::TakenIn { keys, .. } => {
+        Report::ApprovalImported { keys, .. } => {
             if let Some(key) = keys.last().filter(|_| !taken) {
-                model.notice = Some(Notice::say(format!("{} is taken in", key.label)));
+                model.notice = Some(Notice::say(format!("{} imported", key.label)));
             }
             model.data.merge(keys, model.now);
             effects.push(model.load());
@@ -528,8 +528,8 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         Report::Sent(outcome) => {
             if !taken {
                 model.notice = Some(match outcome.success {
-                    Some(true) => Notice::say("the call was made"),
-                    Some(false) => Notice::trouble("the operation was mined, but its call failed"),
+                    Some(true) => Notice::say("the call succeeded"),
+                    Some(false) => Notice::trouble("the operation was mined, but the call failed"),
                     None => Notice::trouble("sent, and not in a block yet"),
                 });
             }
@@ -578,8 +578,8 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
             if !taken {
                 model.notice = Some(match enabled.operation.success {
                     Some(true) => Notice::say("enabled on chain"),
-                    None if enabled.operation.phase == "sent" => Notice::trouble("sent, and not in a block yet"),
-                    _ => Notice::trouble("enabling did not come about: t shows what became of it"),
+                    None if enabled.operation.is_waiting() => Notice::trouble("sent, and not in a block yet"),
+                    _ => Notice::trouble("enabling failed; press t for details"),
                 });
             }
             effects.push(model.load());
@@ -593,21 +593,28 @@ fn on_report(model: &mut Model, job: JobId, mut report: Report, effects: &mut Ve
         Report::Scanned(scan) => {
             if !taken {
                 let new = scan.keys.iter().filter(|k| !k.known).count();
-                let all = if scan.complete { "" } else { "; there may be more that are not known" };
+                let all = if scan.complete { "" } else { "; there may be more" };
                 let text = format!("{}: {} keys found, {new} of them new here{all}", scan.account, scan.keys.len());
                 model.notice = Some(if scan.complete { Notice::say(text) } else { Notice::trouble(text) });
             }
             effects.push(model.load());
         }
         Report::AccountAdded(view) => {
-            model.notice = Some(Notice::say(format!("{} is on the list", view.name)));
+            model.notice = Some(Notice::say(format!("account {} added", view.name)));
             effects.push(model.load());
         }
         Report::AccountRemoved(name) => {
-            model.notice = Some(Notice::say(format!("{name} is off the list; its approvals stay on record")));
+            if !taken {
+                model.notice = Some(Notice::say(format!("{name} removed from the list; its approvals stay on record")));
+            }
             effects.push(model.load());
         }
-        Report::NetworkAdded(name) => model.notice = Some(Notice::say(format!("{name} is a network here now"))),
+        Report::NetworkAdded(name) => model.notice = Some(Notice::say(format!("network {name} added"))),
+        Report::NetworkRemoved(name) => {
+            if !taken {
+                model.notice = Some(Notice::say(format!("network {name} removed")));
+            }
+        }
         Report::Saved(file) => model.notice = Some(Notice::say(format!("written to {}", file.display()))),
         Report::Operations(_) | Report::Networks(_) | Report::Checked(_) | Report::Vault(_) => {}
         Report::GrantPlanned(_) | Report::RevokePlanned(_) | Report::EnablePlanned(_) => {

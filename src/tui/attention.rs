@@ -1,4 +1,4 @@
-//! Which keys need a look first, and why in a few words: the grave ones among what could go wrong with a key (kernel::risk).
+//! Which keys need attention first, and why in a few words: the severe findings about a key (policy::risk).
 
 use alloy::primitives::Address;
 
@@ -29,7 +29,7 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
         return None;
     }
     if key.state == State::Damaged {
-        return Some(Attention { urgent: true, words: "has a damaged record: treat it as live".to_owned() });
+        return Some(Attention { urgent: true, words: "has a damaged record: treat it as active".to_owned() });
     }
     let mut words = Vec::new();
     if key.discovered {
@@ -46,7 +46,7 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
         words.push(format!("has {} more risks", ids.len() - NAMED));
     }
     if key.state == State::Expiring {
-        words.push("ends in less than a day".to_owned());
+        words.push("expires in less than a day".to_owned());
     }
     let urgent = key.risks.iter().any(|f| f.severity == Severity::Critical);
     (!words.is_empty()).then(|| Attention { urgent, words: join(&words) })
@@ -77,11 +77,11 @@ fn join(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{tui::tests::made_up, wallet::state::Alarm};
+    use crate::{tui::tests::fixtures, wallet::state::Alarm};
 
     #[test]
     fn k6_a_revoked_key_that_can_come_back_is_urgent_whatever_else_it_may_do() {
-        let mut key = crate::tui::tests::made_up::keys().remove(0);
+        let mut key = crate::tui::tests::fixtures::keys().remove(0);
         let alarm = Alarm { id: "R37", code: "revoked_can_return", message: "R37".into() };
         key.alarms = vec![alarm];
         let look = attention(&key).unwrap();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a2_a_key_needs_a_look_for_what_its_assessment_found_and_says_the_rules() {
-        let keys = made_up::keys();
+        let keys = fixtures::keys();
         let look = |label: &str| attention(keys.iter().find(|k| k.label == label).unwrap());
         let rebalancer = look("rebalancer").unwrap();
         assert!(rebalancer.urgent);

@@ -17,7 +17,12 @@ use crate::{
         coin::Coin,
         error::Error,
         state::State,
-        usecase::{account::AccountView, inventory::Difference, key::KeyView},
+        usecase::{
+            account::AccountView,
+            control::SOMEBODY_ELSE,
+            inventory::{Difference, PAUSED},
+            key::KeyView,
+        },
     },
 };
 
@@ -30,7 +35,7 @@ pub struct AccountRow {
     pub name: String,
     pub network: String,
     pub address: Address,
-    /// Missing when the account is somebody else's.
+    /// Missing when the account is someone else's.
     pub view: Option<AccountView>,
     /// What the owner should know about it, as it was read last.
     pub findings: Vec<Difference>,
@@ -39,9 +44,6 @@ pub struct AccountRow {
     /// Since when it could not be read, local unix seconds.
     pub silent_since: Option<u64>,
 }
-
-/// The code of the finding that comes before all others: what is on record is not what decides over the account.
-const SOMEBODY_ELSE: &str = "somebody_else_decides";
 
 impl AccountRow {
     fn new(name: String, network: String, address: Address, view: Option<AccountView>) -> Self {
@@ -52,7 +54,7 @@ impl AccountRow {
         (self.network.clone(), self.address)
     }
 
-    /// That somebody else can decide over the account or act for it, if so.
+    /// That someone else can decide for the account or act for it, if so: it comes before all other findings.
     pub fn critical(&self) -> impl Iterator<Item = &Difference> {
         self.findings.iter().filter(|f| f.code == SOMEBODY_ELSE)
     }
@@ -69,7 +71,7 @@ impl AccountRow {
         let mut rows: Vec<Row> = self.critical().map(|f| Row::Bad(f.message.clone())).collect();
         rows.extend(self.silence().map(Row::Caution));
         // The panic has its own words on every screen.
-        let others = self.findings.iter().filter(|f| f.code != SOMEBODY_ELSE && f.code != "paused");
+        let others = self.findings.iter().filter(|f| f.code != SOMEBODY_ELSE && f.code != PAUSED);
         rows.extend(others.map(|f| Row::Caution(f.message.clone())));
         rows
     }
@@ -77,10 +79,10 @@ impl AccountRow {
 
 /// What to tell about the keys of one account without looking at each of them again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Shelf {
+pub struct AccountKeys {
     /// Places in [`Data::keys`], what needs a look first.
     pub keys: Vec<usize>,
-    /// How many keys need a look. They come first.
+    /// How many keys need attention. They come first.
     pub looks: usize,
     /// Whether one of them is urgent; missing when none needs a look.
     pub worst: Option<bool>,
@@ -100,7 +102,7 @@ pub struct Data {
     /// Everything here is play.
     pub sandbox: bool,
     /// One for each account.
-    shelves: Vec<Shelf>,
+    account_keys: Vec<AccountKeys>,
     /// What the filter looks at, one for each key, in lower case.
     search: Vec<String>,
     places: HashMap<String, usize>,
@@ -121,18 +123,18 @@ impl Data {
 
     pub fn keys_of<'a>(&'a self, account: &AccountRow) -> impl Iterator<Item = &'a KeyView> {
         let at = self.accounts.iter().position(|a| a.address == account.address && a.network == account.network);
-        let shelf = at.and_then(|at| self.shelves.get(at));
-        shelf.into_iter().flat_map(|s| &s.keys).filter_map(|i| self.keys.get(*i))
+        let account_keys = at.and_then(|at| self.account_keys.get(at));
+        account_keys.into_iter().flat_map(|s| &s.keys).filter_map(|i| self.keys.get(*i))
     }
 
     /// The keys of the account at this place of the list, counted and sorted.
-    pub fn shelf(&self, account: usize) -> Option<&Shelf> {
-        self.shelves.get(account)
+    pub fn account_keys_at(&self, account: usize) -> Option<&AccountKeys> {
+        self.account_keys.get(account)
     }
 
-    pub fn shelf_of(&self, account: &AccountRow) -> Option<&Shelf> {
+    pub fn account_keys_of(&self, account: &AccountRow) -> Option<&AccountKeys> {
         let at = self.accounts.iter().position(|a| a.address == account.address && a.network == account.network)?;
-        self.shelves.get(at)
+        self.account_keys.get(at)
     }
 
     pub fn key(&self, id: &str) -> Option<&KeyView> {
@@ -248,31 +250,34 @@ impl Data {
         self.search = self.keys.iter().map(searched).collect();
         let owner_of: HashMap<(&str, Address), usize> =
             self.accounts.iter().enumerate().map(|(i, a)| ((a.network.as_str(), a.address), i)).collect();
-        let mut shelves = vec![Shelf::default(); self.accounts.len()];
+        let mut account_keys = vec![AccountKeys::default(); self.accounts.len()];
         let mut urgency = Vec::with_capacity(self.keys.len());
         for (i, key) in self.keys.iter().enumerate() {
             let look = attention(key);
             urgency.push(rank(key, look.as_ref()));
             let at = owner_of.get(&(key.network.as_str(), key.account));
-            let Some(shelf) = at.and_then(|at| shelves.get_mut(*at)) else { continue };
-            shelf.keys.push(i);
-            shelf.as_of = shelf.as_of.max(key.as_of);
+            let Some(account_keys) = at.and_then(|at| account_keys.get_mut(*at)) else { continue };
+            account_keys.keys.push(i);
+            account_keys.as_of = account_keys.as_of.max(key.as_of);
             if let Some(look) = look {
-                shelf.looks += 1;
-                shelf.worst = shelf.worst.max(Some(look.urgent));
+                account_keys.looks += 1;
+                account_keys.worst = account_keys.worst.max(Some(look.urgent));
             }
         }
-        for (row, shelf) in self.accounts.iter().zip(&mut shelves) {
+        for (row, account_keys) in self.accounts.iter().zip(&mut account_keys) {
             if row.critical().next().is_some() {
-                shelf.worst = Some(true);
+                account_keys.worst = Some(true);
             }
             let end = |i: usize| self.keys.get(i).map(|k| if k.valid_until == 0 { u64::MAX } else { k.valid_until });
-            shelf.keys.sort_by_key(|i| (urgency.get(*i).copied(), end(*i)));
+            account_keys.keys.sort_by_key(|i| (urgency.get(*i).copied(), end(*i)));
         }
-        // Accounts that somebody else has power over come first, then those where something needs a look; the others stay as they are on record.
-        let mut rows: Vec<(AccountRow, Shelf)> = std::mem::take(&mut self.accounts).into_iter().zip(shelves).collect();
-        rows.sort_by_key(|(row, shelf)| std::cmp::Reverse((row.critical().next().is_some(), shelf.worst)));
-        (self.accounts, self.shelves) = rows.into_iter().unzip();
+        // Accounts that someone else controls come first, then those where a key needs attention; the others keep the order of the records.
+        let mut rows: Vec<(AccountRow, AccountKeys)> =
+            std::mem::take(&mut self.accounts).into_iter().zip(account_keys).collect();
+        rows.sort_by_key(|(row, account_keys)| {
+            std::cmp::Reverse((row.critical().next().is_some(), account_keys.worst))
+        });
+        (self.accounts, self.account_keys) = rows.into_iter().unzip();
     }
 }
 
@@ -295,11 +300,11 @@ fn searched(key: &KeyView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::tests::made_up;
+    use crate::tui::tests::fixtures;
 
     fn data() -> Data {
         let mut data = Data::default();
-        data.load(made_up::accounts(), made_up::keys());
+        data.load(fixtures::accounts(), fixtures::keys());
         data
     }
 
@@ -309,9 +314,9 @@ mod tests {
         let treasury = data.accounts.first().unwrap();
         let labels: Vec<&str> = data.keys_of(treasury).map(|k| k.label.as_str()).collect();
         assert_eq!(labels, ["watcher", "anything", "rebalancer", "mint-bot", "late", "old-agent"]);
-        let shelf = data.shelf(0).unwrap();
-        assert_eq!((shelf.looks, shelf.worst), (3, Some(true)));
-        assert_eq!(data.shelf(2), Some(&Shelf::default()));
+        let account_keys = data.account_keys_at(0).unwrap();
+        assert_eq!((account_keys.looks, account_keys.worst), (3, Some(true)));
+        assert_eq!(data.account_keys_at(2), Some(&AccountKeys::default()));
     }
 
     #[test]
@@ -326,11 +331,11 @@ mod tests {
     #[test]
     fn what_is_read_again_takes_its_old_place() {
         let mut data = data();
-        let mut key = made_up::keys().remove(2);
+        let mut key = fixtures::keys().remove(2);
         key.state = State::Revoked;
         data.merge(vec![key], 0);
-        assert_eq!(data.keys.len(), made_up::keys().len());
+        assert_eq!(data.keys.len(), fixtures::keys().len());
         assert_eq!(data.key("k3").unwrap().state, State::Revoked);
-        assert_eq!(data.shelf(0).unwrap().looks, 2);
+        assert_eq!(data.account_keys_at(0).unwrap().looks, 2);
     }
 }

@@ -154,9 +154,9 @@ fn footer(places: &[Place], frame: &mut Frame<'_>, area: Rect, theme: Theme) {
 fn question(asked: Asked, frame: &mut Frame<'_>, body: Rect, theme: Theme) {
     let text = match asked.question {
         Question::Unlock => "Passphrase of the vault",
-        Question::UnlockAgain => "That was not it. Passphrase of the vault",
-        Question::Choose => "Choose a passphrase for the vault (there is no way to recover it)",
-        Question::Repeat => "The same passphrase again",
+        Question::UnlockAgain => "Wrong passphrase. Passphrase of the vault",
+        Question::Choose => "Choose a passphrase for the vault (it cannot be recovered)",
+        Question::Repeat => "Repeat the passphrase",
         Question::Import => "Passphrase of the keystore",
     };
     let inner = usize::from(body.width).saturating_sub(4);
@@ -165,7 +165,7 @@ fn question(asked: Asked, frame: &mut Frame<'_>, body: Rect, theme: Theme) {
     let dots = asked.typed.min(inner.saturating_sub(3));
     let row = lines.len();
     lines.push(Line::raw(format!("> {}", "•".repeat(dots))));
-    lines.push(Line::styled("↵ go on   Esc cancel", theme.dim()));
+    lines.push(Line::styled("↵ continue   Esc cancel", theme.dim()));
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(body.height);
     // At the bottom: what the passphrase is wanted for stays in sight.
     let area = Rect { y: body.bottom() - height, height, ..body };

@@ -13,7 +13,7 @@ pub const fn over(state: KeyState) -> bool {
 /// What the key may call, in a few letters.
 pub fn may_call(key: &KeyView) -> String {
     match key.permissions.as_slice() {
-        [] if key.partial_root.is_some() => "not known".to_owned(),
+        [] if key.partial_root.is_some() => "unknown".to_owned(),
         [] => "EVERYTHING".to_owned(),
         [only] => match key.functions.first() {
             Some(Some(signature)) => format::clean(&short_signature(signature)),

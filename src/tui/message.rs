@@ -93,7 +93,7 @@ pub enum Effect {
         job: JobId,
         file: String,
     },
-    /// The serialized approvals of a key, without its private half.
+    /// The serialized approvals of a key, without its private key.
     ReadApproval {
         job: JobId,
         key: String,
@@ -121,7 +121,7 @@ pub enum Effect {
         job: JobId,
         plan: JobId,
     },
-    /// The keys made here for others' accounts.
+    /// The session keys held here for other people's accounts.
     ReadAgents {
         job: JobId,
     },
@@ -132,12 +132,12 @@ pub enum Effect {
     /// Reads an approval from elsewhere; nothing is written.
     InspectApproval {
         job: JobId,
-        source: Wrapped,
+        source: ApprovalSource,
     },
     /// Verifies an approval from elsewhere and keeps it.
-    TakeIn {
+    ImportApproval {
         job: JobId,
-        source: Wrapped,
+        source: ApprovalSource,
         label: Option<String>,
     },
     /// What was pasted is not wanted any more.
@@ -175,7 +175,7 @@ pub enum Effect {
         job: JobId,
         operation: B256,
     },
-    /// Recovers the keys of an account from its history, and takes in those that are new.
+    /// Recovers the keys of an account from its history, and records those that are new.
     Scan {
         job: JobId,
         account: String,
@@ -255,7 +255,7 @@ pub enum Report {
     Granted(Box<Granted>),
     /// A JSON ABI that was read.
     Abi(Box<Interface>),
-    /// The serialized approvals of a key, without its private half.
+    /// The serialized approvals of a key, without its private key.
     ApprovalText(Vec<String>),
     /// An approval was written to a file.
     Exported {
@@ -272,7 +272,7 @@ pub enum Report {
     },
     AgentMade(Box<AgentView>),
     Inspected(Vec<Inspection>),
-    TakenIn {
+    ApprovalImported {
         keys: Vec<KeyView>,
         warnings: Vec<String>,
     },
@@ -287,6 +287,7 @@ pub enum Report {
     Checked(Vec<Probe>),
     /// Under this name.
     NetworkAdded(String),
+    NetworkRemoved(String),
     AccountAdded(Box<AccountView>),
     AccountRemoved(String),
     HomeReady,
@@ -385,7 +386,7 @@ pub enum PolicySource {
 
 /// Where an approval from elsewhere is, and which network is asked about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrapped {
+pub struct ApprovalSource {
     /// Missing: what was pasted last and is held here.
     pub file: Option<String>,
     /// Missing: no chain is asked.
@@ -428,7 +429,7 @@ pub struct GrantPreview {
     pub warnings: Vec<String>,
     pub findings: Vec<Finding>,
     pub checked: Checked,
-    /// Account function, turn and EIP-712 digest of each signature.
+    /// Account function, nonce and EIP-712 digest of each signature.
     pub digests: Vec<(&'static str, u128, B256)>,
 }
 
@@ -446,7 +447,7 @@ pub struct RevokePreview {
     pub passed_over: Vec<PassedOver>,
     /// Missing when nothing is sent from here.
     pub price: Option<Price>,
-    /// What somebody else is to send then.
+    /// What the owner's wallet is to send then.
     pub calls: Vec<PrintedCall>,
     /// Kernel 0.2.1: so many operations more, one after the other.
     pub further: usize,

@@ -1,4 +1,4 @@
-//! The terminal front end: see every key, give one, take one back.
+//! The terminal front end: view, grant and revoke session keys.
 //!
 //! ```text
 //!  input ─┐                          ┌─ view → terminal
@@ -25,7 +25,9 @@ mod message;
 mod runner;
 mod screen;
 mod signals;
-mod terminal;
+/// For the test of its guard, which is a program of its own.
+#[doc(hidden)]
+pub mod terminal;
 mod theme;
 mod widget;
 

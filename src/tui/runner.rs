@@ -1,25 +1,24 @@
 //! What the terminal front end asks of the wallet. The only file here that touches it.
 //!
-//! Each job runs on a thread of its own: the wallet may wait for a passphrase, a disk or a chain, and nothing else waits with
-//! it. Plans stay here - they may hold a fresh key - and the model knows them by the number of the job that made them.
+//! Each job is a task of the runtime. Where the vault waits for a person, a keyring or a key derivation, it lets the other tasks
+//! go on. Plans stay here - they may hold a fresh key - and the model knows them by the number of the job that made them.
 
 use std::{
     collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
 use tokio::{
-    runtime::Handle,
     sync::{Semaphore, mpsc::UnboundedSender, oneshot},
+    task::{JoinError, JoinHandle},
 };
 use zeroize::Zeroizing;
 
 use super::message::{
-    AccountRequest, Effect, EnablePreview, GrantPreview, GrantRequest, JobId, OwnerFrom, PolicySource, Reached, Report,
-    RevokePreview, SendView, Wrapped,
+    AccountRequest, ApprovalSource, Effect, EnablePreview, GrantPreview, GrantRequest, JobId, OwnerFrom, PolicySource,
+    Reached, Report, RevokePreview, SendView,
 };
 use crate::{
     abi::Interface,
@@ -74,7 +73,7 @@ impl Reply {
     }
 }
 
-/// Asks on the screen, and holds the vault's thread until there is an answer.
+/// Asks on the screen, and holds the vault until there is an answer.
 struct AskOnScreen(UnboundedSender<Event>);
 
 impl AskPassphrase for AskOnScreen {
@@ -93,12 +92,12 @@ enum Plan {
 }
 
 /// The plans that are under review.
-type Desk = Arc<Mutex<HashMap<JobId, Plan>>>;
+type PendingPlans = Arc<Mutex<HashMap<JobId, Plan>>>;
 
 /// Starts jobs and reports what they say.
 pub struct Runner {
     shared: Arc<Shared>,
-    desk: Desk,
+    plans: PendingPlans,
     /// Dropping one stops the wait for its job.
     running: HashMap<JobId, oneshot::Sender<()>>,
     /// What was pasted where it may be a secret.
@@ -138,7 +137,7 @@ impl Shared {
     /// A sandbox home with something to look at. What is left of one that failed halfway is cleared away.
     async fn make_sandbox(&self, job: JobId) -> Result<Wallet> {
         let wallet = Wallet::init_sandbox(&self.sandbox_home)?;
-        self.report(job, Report::Phase("accounts and keys to look at"));
+        self.report(job, Report::Phase("creating demo accounts and keys"));
         if let Err(error) = wallet.seed_sandbox().await {
             drop(wallet);
             self.sandbox_home.clear_sandbox()?;
@@ -173,7 +172,12 @@ impl Runner {
             tell,
             readers: Semaphore::new(READERS),
         };
-        Self { shared: Arc::new(shared), desk: Desk::default(), running: HashMap::new(), held: Held::default() }
+        Self {
+            shared: Arc::new(shared),
+            plans: PendingPlans::default(),
+            running: HashMap::new(),
+            held: Held::default(),
+        }
     }
 
     /// Keeps a pasted text that may be a secret until it is asked for.
@@ -224,13 +228,13 @@ impl Runner {
                 Ok(Report::SandboxReady)
             }),
             Effect::PlanGrant { job, request } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
                     let coin = wallet.coin_of_account(&request.account);
                     let plan = wallet.plan_grant(intent(request, coin)?).await?;
                     let preview = Box::new(grant_preview(&plan));
-                    lock(&desk).insert(job, Plan::Grant(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Grant(Box::new(plan)));
                     Ok(Report::GrantPlanned(preview))
                 });
             }
@@ -252,16 +256,16 @@ impl Runner {
                 Ok(Report::Judging(Some(Arc::new(shared.wallet()?.judging(&key).await?))))
             }),
             Effect::PlanSend { job, intent } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let plan = shared.wallet()?.plan_send(intent).await?;
                     let view = Box::new(send_view(&plan));
-                    lock(&desk).insert(job, Plan::Send(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Send(Box::new(plan)));
                     Ok(Report::SendPlanned(view))
                 });
             }
             Effect::SendCall { job, plan } => {
-                let Some(Plan::Send(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Send(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
                     let tell = |phase| shared.report(job, Report::Phase(phase));
@@ -279,7 +283,7 @@ impl Runner {
             Effect::InspectApproval { job, source } => {
                 let held = lock(&self.held).clone();
                 self.start(job, move |shared| async move {
-                    let text = wrapped(&source, held)?;
+                    let text = approval_text(&source, held)?;
                     let wallet = shared.wallet()?;
                     let options = InspectOptions { network: source.network, ..InspectOptions::default() };
                     let mut found = Vec::new();
@@ -289,11 +293,11 @@ impl Runner {
                     Ok(Report::Inspected(found))
                 });
             }
-            Effect::TakeIn { job, source, label } => {
+            Effect::ImportApproval { job, source, label } => {
                 // Taken now: the screen may be left, and what was pasted given up, before the job has begun.
                 let held = lock(&self.held).clone();
                 self.start(job, move |shared| async move {
-                    let text = wrapped(&source, held)?;
+                    let text = approval_text(&source, held)?;
                     let wallet = shared.wallet()?;
                     let (mut keys, mut warnings) = (Vec::new(), Vec::new());
                     for one in texts(&text) {
@@ -302,27 +306,27 @@ impl Runner {
                         keys.push(key);
                         warnings.extend(said);
                     }
-                    Ok(Report::TakenIn { keys, warnings })
+                    Ok(Report::ApprovalImported { keys, warnings })
                 });
             }
             Effect::DropHeld => *lock(&self.held) = None,
             Effect::SignGrant { job, plan, accepted } => {
-                let Some(Plan::Grant(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Grant(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     Ok(Report::Granted(Box::new(shared.wallet()?.execute_grant(*plan, &accepted).await?)))
                 });
             }
             Effect::PlanRevoke { job, intent } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let plan = shared.wallet()?.plan_revoke(intent).await?;
                     let preview = Box::new(revoke_preview(&plan)?);
-                    lock(&desk).insert(job, Plan::Revoke(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Revoke(Box::new(plan)));
                     Ok(Report::RevokePlanned(preview))
                 });
             }
             Effect::SendRevoke { job, plan } => {
-                let Some(Plan::Revoke(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Revoke(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
                     let tell = |phase| shared.report(job, Report::Phase(phase));
@@ -330,16 +334,16 @@ impl Runner {
                 });
             }
             Effect::PlanEnable { job, keys } => {
-                let desk = Arc::clone(&self.desk);
+                let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
                     let plan = shared.wallet()?.plan_enable(&keys, None).await?;
                     let preview = Box::new(enable_preview(&plan));
-                    lock(&desk).insert(job, Plan::Enable(Box::new(plan)));
+                    lock(&plans).insert(job, Plan::Enable(Box::new(plan)));
                     Ok(Report::EnablePlanned(preview))
                 });
             }
             Effect::SendEnable { job, plan } => {
-                let Some(Plan::Enable(plan)) = lock(&self.desk).remove(&plan) else { return self.no_plan(job) };
+                let Some(Plan::Enable(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     Ok(Report::Enabled(Box::new(shared.wallet()?.execute_enable(*plan, true).await?)))
                 });
@@ -370,9 +374,8 @@ impl Runner {
                 Ok(Report::NetworkAdded(name))
             }),
             Effect::RemoveNetwork { job, name } => self.start(job, move |shared| async move {
-                let wallet = shared.wallet()?;
-                wallet.remove_network(&name)?;
-                Ok(Report::Networks(wallet.networks()))
+                shared.wallet()?.remove_network(&name)?;
+                Ok(Report::NetworkRemoved(name))
             }),
             Effect::AddAccount { job, request } => {
                 self.start(job, move |shared| async move { add_account(&shared, request).await });
@@ -393,7 +396,7 @@ impl Runner {
                 save(&folder, &name, &text).map(Report::Saved)
             }),
             Effect::Forget { plan } => {
-                lock(&self.desk).remove(&plan);
+                lock(&self.plans).remove(&plan);
             }
             Effect::Cancel { job } => {
                 self.running.remove(&job);
@@ -404,39 +407,42 @@ impl Runner {
     }
 
     fn no_plan(&self, job: JobId) {
-        let error = Error::failed("plan.gone", "the plan that was shown is not there any more; nothing was done")
-            .hint("go back and look at it again");
+        let error = Error::failed("plan.gone", "the plan you reviewed is gone; nothing was done")
+            .hint("go back and review it again");
         self.shared.report(job, Report::Failed(error));
     }
 
     fn start<W, F>(&mut self, job: JobId, work: W)
     where
         W: FnOnce(Arc<Shared>) -> F + Send + 'static,
-        F: Future<Output = Result<Report>>,
+        F: Future<Output = Result<Report>> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
         let (running, cancelled) = oneshot::channel::<()>();
         self.running.insert(job, running);
-        let handle = Handle::current();
-        tokio::task::spawn_blocking(move || {
-            let task = async {
-                tokio::select! {
-                    ended = work(Arc::clone(&shared)) => Some(ended),
-                    _ = cancelled => None,
-                }
-            };
-            let report = match catch_unwind(AssertUnwindSafe(|| handle.block_on(task))) {
-                Ok(None) => Report::Stopped,
-                Ok(Some(Ok(report))) => report,
-                Ok(Some(Err(error))) => Report::Failed(error),
+        let task = tokio::spawn(work(Arc::clone(&shared)));
+        tokio::spawn(async move {
+            let report = match ended(task, cancelled).await {
+                Ok(Ok(report)) => report,
+                Ok(Err(error)) => Report::Failed(error),
+                Err(error) if error.is_cancelled() => Report::Stopped,
                 Err(_) => Report::Failed(
-                    Error::failed("internal", "keyleash has a fault: this job broke off")
-                        .hint("look at the state of things before you try again"),
+                    Error::failed("internal", "Internal error: the job panicked. Please report it.")
+                        .hint("check what was done before you try again"),
                 ),
             };
             shared.report(job, report);
         });
     }
+}
+
+/// What a job came to. One that is stopped is waited for until it has really ended, and if it was done by then, that is said.
+async fn ended<T>(mut task: JoinHandle<T>, cancelled: oneshot::Receiver<()>) -> std::result::Result<T, JoinError> {
+    tokio::select! {
+        ended = &mut task => return ended,
+        _ = cancelled => task.abort(),
+    }
+    task.await
 }
 
 fn intent(request: GrantRequest, coin: Coin) -> Result<GrantIntent> {
@@ -454,7 +460,7 @@ fn intent(request: GrantRequest, coin: Coin) -> Result<GrantIntent> {
 }
 
 /// The text of an approval from elsewhere. It may carry a private key.
-fn wrapped(source: &Wrapped, held: Option<Zeroizing<String>>) -> Result<Zeroizing<String>> {
+fn approval_text(source: &ApprovalSource, held: Option<Zeroizing<String>>) -> Result<Zeroizing<String>> {
     match &source.file {
         Some(file) => Ok(Zeroizing::new(read_bounded(&expand_home(file), MAX_APPROVAL)?)),
         None => {
@@ -591,9 +597,68 @@ fn save(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(|e| io_error("make", folder, &e))?;
     let free = (1..1000).map(|n| folder.join(format!("{name}-{n}.txt"))).find(|f| !f.exists());
     let file = free.ok_or_else(|| {
-        Error::failed("file.many", format!("{} holds very many files of that name", folder.display()))
-            .hint("remove some of them")
+        Error::failed("file.many", format!("{} has too many files of that name", folder.display()))
+            .hint("delete some of them")
     })?;
     replace(&file, text.as_bytes())?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    fn runner() -> (Runner, UnboundedReceiver<Event>) {
+        let folder = std::env::temp_dir().join("keyleash-no-home");
+        let (tell, heard) = unbounded_channel();
+        (Runner::new(Home::at(&folder), Home::at(&folder), None, tell), heard)
+    }
+
+    async fn last_word(heard: &mut UnboundedReceiver<Event>) -> Report {
+        match tokio::time::timeout(Duration::from_secs(20), heard.recv()).await {
+            Ok(Some(Event::Job(1, report))) => report,
+            _ => panic!("the job has said nothing"),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_job_that_panics_is_told_as_a_fault() {
+        let (mut runner, mut heard) = runner();
+        runner.start(1, |_| async { panic!("it fell over") });
+        let Report::Failed(error) = last_word(&mut heard).await else { panic!("it has not failed") };
+        assert_eq!(error.code, "internal");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_job_that_is_stopped_says_so_once_it_has_ended() {
+        let (mut runner, mut heard) = runner();
+        let (dropped, mut gone) = oneshot::channel::<()>();
+        runner.start(1, |_| async move {
+            let _held = dropped;
+            std::future::pending().await
+        });
+        runner.run(Effect::Cancel { job: 1 });
+        assert!(matches!(last_word(&mut heard).await, Report::Stopped));
+        assert_eq!(gone.try_recv(), Err(oneshot::error::TryRecvError::Closed), "nothing of it is left");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_job_that_has_done_its_work_when_it_is_stopped_says_what_it_came_to() {
+        let (mut runner, mut heard) = runner();
+        let (begun, at_work) = oneshot::channel();
+        let (let_go, wait) = std::sync::mpsc::channel();
+        runner.start(1, move |_| async move {
+            begun.send(()).unwrap();
+            // Not at a point where it can be stopped.
+            tokio::task::block_in_place(|| wait.recv()).unwrap();
+            Ok(Report::SandboxReady)
+        });
+        at_work.await.unwrap();
+        runner.run(Effect::Cancel { job: 1 });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let_go.send(()).unwrap();
+        assert!(matches!(last_word(&mut heard).await, Report::SandboxReady));
+    }
 }

@@ -12,7 +12,7 @@ use super::{
     revocation::SESSION_MODES,
     snapshot::Snapshot,
 };
-use crate::protocol::status::Difference;
+use crate::protocol::status::{Difference, PAUSED};
 
 /// Most turns that are compared one by one.
 const MAX_TURNS: u128 = 10_000;
@@ -69,7 +69,7 @@ pub fn differences(on_record: &OnRecord<'_>, picture: &Snapshot) -> Vec<Differen
     }
     match picture.disabled_mode & SESSION_MODES {
         0 => {}
-        SESSION_MODES => say("paused", "the account is paused: no session key can act until it is unpaused".into()),
+        SESSION_MODES => say(PAUSED, "the account is paused: no session key can act until it is unpaused".into()),
         0b01 => say(
             "half_paused",
             "enabled keys are stopped, but approvals that were never used can still be enabled".into(),

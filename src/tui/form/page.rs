@@ -1,7 +1,8 @@
 //! A form on one page: lines that are filled in, each with one hint or error beneath it.
 //!
 //! A line has cells: texts that scroll, choices of a few answers. Longer lists open in place, and buttons go on. What the
-//! lines mean is the screen's business: it names them by a key of its own, and checks a line when it is left.
+//! lines mean is the screen's business: it names them by a key of its own, gives each answer a value, and checks a line when
+//! it is left. What an answer says is for people only: nothing is decided by its words or its place.
 
 use ratatui::{
     Frame,
@@ -23,20 +24,42 @@ const LIST: usize = 7;
 /// Widest column for the names of lines.
 const WIDEST_LABEL: usize = 22;
 
-/// One of a few answers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Choice {
-    pub options: Vec<String>,
-    pub at: usize,
+/// One of a few answers: what each says, and what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice<V> {
+    options: Vec<(String, V)>,
+    at: usize,
 }
 
-impl Choice {
-    pub fn new(options: &[&str], at: usize) -> Self {
-        Self { options: options.iter().map(|o| (*o).to_owned()).collect(), at }
+impl<V> Default for Choice<V> {
+    fn default() -> Self {
+        Self { options: Vec::new(), at: 0 }
+    }
+}
+
+impl<V> Choice<V> {
+    pub fn new<S: Into<String>>(options: impl IntoIterator<Item = (S, V)>) -> Self {
+        Self { options: options.into_iter().map(|(words, value)| (words.into(), value)).collect(), at: 0 }
     }
 
     pub fn text(&self) -> &str {
-        self.options.get(self.at).map_or("", String::as_str)
+        self.options.get(self.at).map_or("", |(words, _)| words)
+    }
+
+    pub fn value(&self) -> Option<&V> {
+        self.options.get(self.at).map(|(_, value)| value)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.options.iter().map(|(_, value)| value)
+    }
+
+    pub fn choose(&mut self, wanted: &V)
+    where
+        V: PartialEq,
+    {
+        let place = self.options.iter().position(|(_, value)| value == wanted);
+        self.at = place.unwrap_or(self.at);
     }
 
     fn turn(&mut self, forward: bool) {
@@ -47,7 +70,7 @@ impl Choice {
 
 /// What can be filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cell {
+pub enum Cell<V> {
     Text {
         field: Field,
         /// What an empty field says about what belongs there.
@@ -55,33 +78,58 @@ pub enum Cell {
         /// Columns it takes; 0 = what is left.
         room: usize,
     },
-    Choice(Choice),
+    Choice(Choice<V>),
 }
 
-impl Cell {
+impl<V> Cell<V> {
     pub fn text(text: &str, example: &str) -> Self {
         Self::Text { field: Field::new(text), example: example.to_owned(), room: 0 }
-    }
-
-    pub fn choice(options: &[&str], at: usize) -> Self {
-        Self::Choice(Choice::new(options, at))
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Control {
-    Cells(Vec<Cell>),
+pub enum Control<V> {
+    Cells(Vec<Cell<V>>),
     /// Many answers, one a line.
-    List(Choice),
+    List(Choice<V>),
     Button,
+}
+
+impl<V> Control<V> {
+    /// The first choice, or the list.
+    pub fn choice(&self) -> Option<&Choice<V>> {
+        match self {
+            Self::List(choice) => Some(choice),
+            Self::Cells(cells) => cells.iter().find_map(|c| match c {
+                Cell::Choice(choice) => Some(choice),
+                Cell::Text { .. } => None,
+            }),
+            Self::Button => None,
+        }
+    }
+
+    fn choice_mut(&mut self) -> Option<&mut Choice<V>> {
+        match self {
+            Self::List(choice) => Some(choice),
+            Self::Cells(cells) => cells.iter_mut().find_map(|c| match c {
+                Cell::Choice(choice) => Some(choice),
+                Cell::Text { .. } => None,
+            }),
+            Self::Button => None,
+        }
+    }
+
+    const fn is_button(&self) -> bool {
+        matches!(self, Self::Button)
+    }
 }
 
 /// One line of the form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row<K> {
+pub struct Row<K, V> {
     pub key: K,
     pub label: String,
-    pub control: Control,
+    pub control: Control<V>,
     pub hint: String,
     /// What is wrong with it; shown instead of the hint until it is edited.
     pub wrong: Option<String>,
@@ -91,8 +139,8 @@ pub struct Row<K> {
     pub open: usize,
 }
 
-impl<K> Row<K> {
-    pub fn new(key: K, label: &str, control: Control, hint: &str) -> Self {
+impl<K, V> Row<K, V> {
+    pub fn new(key: K, label: &str, control: Control<V>, hint: &str) -> Self {
         let open = usize::MAX;
         Self { key, label: label.to_owned(), control, hint: hint.to_owned(), wrong: None, hidden: false, open }
     }
@@ -101,8 +149,19 @@ impl<K> Row<K> {
         Self::new(key, label, Control::Cells(vec![Cell::text(text, example)]), hint)
     }
 
-    pub fn choice(key: K, label: &str, options: &[&str], at: usize, hint: &str) -> Self {
-        Self::new(key, label, Control::Cells(vec![Cell::choice(options, at)]), hint)
+    /// The first of the options is chosen, unless [`Row::chosen`] says another.
+    pub fn choice<S: Into<String>>(key: K, label: &str, options: impl IntoIterator<Item = (S, V)>, hint: &str) -> Self {
+        Self::new(key, label, Control::Cells(vec![Cell::Choice(Choice::new(options))]), hint)
+    }
+
+    pub fn chosen(mut self, value: &V) -> Self
+    where
+        V: PartialEq,
+    {
+        if let Some(choice) = self.control.choice_mut() {
+            choice.choose(value);
+        }
+        self
     }
 
     pub fn button(key: K, label: &str) -> Self {
@@ -130,7 +189,7 @@ impl<K> Row<K> {
 
 /// What a key did to the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Did<K> {
+pub enum FormEvent<K> {
     Nothing,
     /// The focus went on from this line.
     Left(K),
@@ -140,14 +199,14 @@ pub enum Did<K> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Form<K> {
-    pub rows: Vec<Row<K>>,
+pub struct Form<K, V = ()> {
+    pub rows: Vec<Row<K, V>>,
     row: usize,
     cell: usize,
 }
 
-impl<K: Copy + PartialEq> Form<K> {
-    pub const fn new(rows: Vec<Row<K>>) -> Self {
+impl<K: Copy + PartialEq, V: PartialEq> Form<K, V> {
+    pub const fn new(rows: Vec<Row<K, V>>) -> Self {
         Self { rows, row: 0, cell: 0 }
     }
 
@@ -168,11 +227,11 @@ impl<K: Copy + PartialEq> Form<K> {
         self.cell = 0;
     }
 
-    pub fn get(&self, key: K) -> Option<&Row<K>> {
+    pub fn get(&self, key: K) -> Option<&Row<K, V>> {
         self.rows.iter().find(|r| r.key == key)
     }
 
-    pub fn get_mut(&mut self, key: K) -> Option<&mut Row<K>> {
+    pub fn get_mut(&mut self, key: K) -> Option<&mut Row<K, V>> {
         self.rows.iter_mut().find(|r| r.key == key)
     }
 
@@ -199,36 +258,42 @@ impl<K: Copy + PartialEq> Form<K> {
         }
     }
 
-    pub fn choose(&mut self, key: K, at: usize) {
-        if let Some(choice) = self.choice_mut(key) {
-            choice.at = at.min(choice.options.len().saturating_sub(1));
+    /// Chooses the answer that means this, where it is offered.
+    pub fn choose(&mut self, key: K, value: &V) {
+        if let Some(choice) = self.get_mut(key).and_then(|r| r.control.choice_mut()) {
+            choice.choose(value);
         }
     }
 
-    pub fn choice_mut(&mut self, key: K) -> Option<&mut Choice> {
-        match &mut self.get_mut(key)?.control {
-            Control::List(choice) => Some(choice),
-            Control::Cells(cells) => cells.iter_mut().find_map(|c| match c {
-                Cell::Choice(choice) => Some(choice),
-                Cell::Text { .. } => None,
-            }),
-            Control::Button => None,
+    /// Offers these answers. Where they mean the same as those before, what was chosen stays.
+    pub fn offer<S: Into<String>>(&mut self, key: K, options: impl IntoIterator<Item = (S, V)>) {
+        let Some(choice) = self.get_mut(key).and_then(|r| r.control.choice_mut()) else { return };
+        let offered = Choice::new(options);
+        if !choice.values().eq(offered.values()) {
+            *choice = offered;
         }
     }
 
-    /// Which answer a line gives: its first choice, or its list.
-    pub fn chosen(&self, key: K) -> usize {
-        self.choice_of(key).map_or(0, |c| c.at)
+    /// What the answer of a line means: of its first choice, or its list.
+    pub fn chosen(&self, key: K) -> Option<&V> {
+        self.choice_of(key).and_then(Choice::value)
     }
 
-    pub fn choice_of(&self, key: K) -> Option<&Choice> {
-        match &self.get(key)?.control {
-            Control::List(choice) => Some(choice),
-            Control::Cells(cells) => cells.iter().find_map(|c| match c {
-                Cell::Choice(choice) => Some(choice),
-                Cell::Text { .. } => None,
-            }),
-            Control::Button => None,
+    pub fn is(&self, key: K, value: &V) -> bool {
+        self.chosen(key) == Some(value)
+    }
+
+    pub fn choice_of(&self, key: K) -> Option<&Choice<V>> {
+        self.get(key)?.control.choice()
+    }
+
+    /// For tests: every answer says something else, and means the same.
+    #[cfg(test)]
+    pub fn reword(&mut self) {
+        for choice in self.rows.iter_mut().filter_map(|r| r.control.choice_mut()) {
+            for (i, (words, _)) in choice.options.iter_mut().enumerate() {
+                *words = format!("answer {i}");
+            }
         }
     }
 
@@ -263,7 +328,7 @@ impl<K: Copy + PartialEq> Form<K> {
         }
     }
 
-    fn cell_mut(&mut self) -> Option<&mut Cell> {
+    fn cell_mut(&mut self) -> Option<&mut Cell<V>> {
         match &mut self.rows.get_mut(self.row)?.control {
             Control::Cells(cells) => cells.get_mut(self.cell),
             Control::List(_) | Control::Button => None,
@@ -287,8 +352,8 @@ impl<K: Copy + PartialEq> Form<K> {
         if chooses { vec![Place::Choice, Place::Form] } else { vec![Place::Form] }
     }
 
-    pub fn command(&mut self, command: Command) -> Did<K> {
-        let Some(here) = self.focus() else { return Did::Nothing };
+    pub fn command(&mut self, command: Command) -> FormEvent<K> {
+        let Some(here) = self.focus() else { return FormEvent::Nothing };
         let row = self.row;
         if let Some(Row { control: Control::List(list), wrong, .. }) = self.rows.get_mut(row) {
             let last = list.options.len().saturating_sub(1);
@@ -304,7 +369,7 @@ impl<K: Copy + PartialEq> Form<K> {
             if let Some(to) = to {
                 list.at = to;
                 *wrong = None;
-                return Did::Turned(here);
+                return FormEvent::Turned(here);
             }
         }
         match command {
@@ -312,17 +377,17 @@ impl<K: Copy + PartialEq> Form<K> {
                 if let Some(Cell::Choice(choice)) = self.cell_mut() {
                     choice.turn(command == Command::Right);
                     self.edited();
-                    return Did::Turned(here);
+                    return FormEvent::Turned(here);
                 }
-                return Did::Nothing;
+                return FormEvent::Nothing;
             }
             // On with the page, from wherever one is.
             Command::PageDown => {
-                let button = self.rows.iter().find(|r| r.control == Control::Button && !r.hidden).map(|r| r.key);
-                return button.map_or(Did::Nothing, Did::Pressed);
+                let button = self.rows.iter().find(|r| r.control.is_button() && !r.hidden).map(|r| r.key);
+                return button.map_or(FormEvent::Nothing, FormEvent::Pressed);
             }
             Command::Open if matches!(self.rows.get(row).map(|r| &r.control), Some(Control::Button)) => {
-                return Did::Pressed(here);
+                return FormEvent::Pressed(here);
             }
             Command::Open | Command::Next => self.next_cell(),
             Command::Previous => self.cell_before(),
@@ -330,7 +395,7 @@ impl<K: Copy + PartialEq> Form<K> {
             Command::Up => self.step(false),
             _ => {}
         }
-        if self.row == row { Did::Nothing } else { Did::Left(here) }
+        if self.row == row { FormEvent::Nothing } else { FormEvent::Left(here) }
     }
 
     fn next_cell(&mut self) {
@@ -415,13 +480,13 @@ impl<K: Copy + PartialEq> Form<K> {
 
     fn lay_out(&self, columns: usize, all_hints: bool, theme: Theme) -> Laid {
         let shown = || self.rows.iter().enumerate().filter(|(_, r)| !r.hidden);
-        let widest = shown().filter(|(_, r)| r.control != Control::Button).map(|(_, r)| format::width(&r.label)).max();
+        let widest = shown().filter(|(_, r)| !r.control.is_button()).map(|(_, r)| format::width(&r.label)).max();
         let label = widest.unwrap_or(0).min(WIDEST_LABEL).min(columns / 3) + 2;
         let mut laid = Laid { lines: Vec::new(), from: 0, to: 0, cursor: None };
         let mut after_button = false;
         for (i, row) in shown() {
             let here = i == self.row;
-            let button = row.control == Control::Button;
+            let button = row.control.is_button();
             if button && !after_button {
                 laid.lines.push(Line::default());
             }
@@ -449,7 +514,7 @@ impl<K: Copy + PartialEq> Form<K> {
         laid
     }
 
-    fn row(&self, row: &Row<K>, here: bool, label: usize, columns: usize, theme: Theme, laid: &mut Laid) {
+    fn row(&self, row: &Row<K, V>, here: bool, label: usize, columns: usize, theme: Theme, laid: &mut Laid) {
         let mark = if here { "▸ " } else { "  " };
         let name = format::fit(&format::clean(&row.label), label);
         let name = Span::styled(format!("{mark}{name}"), if here { theme.head() } else { theme.plain() });
@@ -484,7 +549,7 @@ impl<K: Copy + PartialEq> Form<K> {
                 }
                 laid.lines.push(Line::from(vec![name, Span::styled(count, theme.dim())]));
                 let top = list.at.saturating_sub(LIST / 2).min(list.options.len().saturating_sub(LIST));
-                for (i, option) in list.options.iter().enumerate().skip(top).take(LIST) {
+                for (i, (option, _)) in list.options.iter().enumerate().skip(top).take(LIST) {
                     let mark = if i == list.at { "  ▸ " } else { "    " };
                     let style = if i == list.at { theme.selected() } else { theme.plain() };
                     let text = format::cut(&format::clean(option), columns.saturating_sub(4));
@@ -504,7 +569,7 @@ struct Laid {
 }
 
 /// A cell's text, how it is drawn, and the cursor's column in it.
-fn cell_text(cell: &Cell, focused: bool, room: usize, theme: Theme) -> (String, Style, Option<usize>) {
+fn cell_text<V>(cell: &Cell<V>, focused: bool, room: usize, theme: Theme) -> (String, Style, Option<usize>) {
     match cell {
         Cell::Choice(choice) => {
             let text = format::cut(&format!("‹ {} ›", format::clean(choice.text())), room);
@@ -529,11 +594,11 @@ fn cell_text(cell: &Cell, focused: bool, room: usize, theme: Theme) -> (String, 
 mod tests {
     use super::*;
 
-    fn form() -> Form<u8> {
+    fn form() -> Form<u8, char> {
         Form::new(vec![
             Row::text(0, "name", "", "a name", "for your eyes"),
-            Row::choice(1, "kind", &["one", "two"], 0, ""),
-            Row::new(2, "pick", Control::List(Choice::new(&["a", "b", "c"], 0)), ""),
+            Row::choice(1, "kind", [("one", '1'), ("two", '2')], ""),
+            Row::new(2, "pick", Control::List(Choice::new([("first", 'a'), ("second", 'b'), ("third", 'c')])), ""),
             Row::button(3, "Next"),
         ])
     }
@@ -543,9 +608,9 @@ mod tests {
         let mut form = form();
         for key in 0..3 {
             assert_eq!(form.focus(), Some(key));
-            assert_eq!(form.command(Command::Open), Did::Left(key));
+            assert_eq!(form.command(Command::Open), FormEvent::Left(key));
         }
-        assert_eq!(form.command(Command::Open), Did::Pressed(3));
+        assert_eq!(form.command(Command::Open), FormEvent::Pressed(3));
     }
 
     #[test]
@@ -565,24 +630,43 @@ mod tests {
     fn in_a_list_the_arrows_move_the_choice_and_leave_at_its_ends() {
         let mut form = form();
         form.focus_on(2);
-        assert_eq!(form.command(Command::Down), Did::Turned(2));
+        assert_eq!(form.command(Command::Down), FormEvent::Turned(2));
         form.command(Command::Down);
-        assert_eq!(form.chosen(2), 2);
-        assert_eq!(form.command(Command::Down), Did::Left(2));
+        assert!(form.is(2, &'c'));
+        assert_eq!(form.command(Command::Down), FormEvent::Left(2));
         form.focus_on(2);
         form.command(Command::First);
-        assert_eq!(form.command(Command::Up), Did::Left(2));
+        assert_eq!(form.command(Command::Up), FormEvent::Left(2));
+    }
+
+    #[test]
+    fn other_answers_begin_at_the_first_and_the_same_keep_what_was_chosen() {
+        let mut form = form();
+        form.choose(2, &'b');
+        form.offer(2, [("one", 'a'), ("two", 'b'), ("three", 'c')]);
+        assert!(form.is(2, &'b'));
+        form.offer(2, [("two", 'b'), ("four", 'd')]);
+        assert!(form.is(2, &'b'));
+        form.offer(2, [("four", 'd'), ("two", 'b')]);
+        assert!(form.is(2, &'d'));
+        form.choose(2, &'x');
+        assert!(form.is(2, &'d'), "what is not offered cannot be chosen");
     }
 
     #[test]
     fn tab_visits_every_cell_of_a_line_and_what_is_wrong_goes_when_it_is_edited() {
         let mut form = Form::new(vec![
-            Row::new(0u8, "amount", Control::Cells(vec![Cell::choice(&["any", "is"], 0), Cell::text("", "")]), ""),
+            Row::new(
+                0u8,
+                "amount",
+                Control::Cells(vec![Cell::Choice(Choice::new([("any", false), ("is", true)])), Cell::text("", "")]),
+                "",
+            ),
             Row::button(1, "Next"),
         ]);
-        assert_eq!(form.command(Command::Right), Did::Turned(0));
+        assert_eq!(form.command(Command::Right), FormEvent::Turned(0));
         assert!(form.field().is_none());
-        assert_eq!(form.command(Command::Next), Did::Nothing);
+        assert_eq!(form.command(Command::Next), FormEvent::Nothing);
         assert!(form.field().is_some());
         form.refuse(0, "what is it compared with?".into());
         form.edited();

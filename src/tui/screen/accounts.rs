@@ -1,36 +1,28 @@
 //! Accounts: the list, the form for a new or an existing one, and taking one off the list.
 
 use alloy::primitives::{Address, U256};
-use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
+use ratatui::layout::Rect;
 
 use super::{
-    Cx, Heading, Next, Screen, View,
-    rows::failure_rows,
-    stages::{Moved, Stages},
+    Cx, Screen, View,
+    list_forms::{Act, Heard, ListForms, Listing, Removal, Request},
 };
 use crate::{
     abi::parse_address,
     tui::{
         data::{AccountId, AccountRow, Data},
-        form::{
-            Field,
-            page::{Did, Form, Row as Asked},
-        },
+        form::page::{Form, Row as Asked},
         format,
         keymap::{Command, Place},
         message::{AccountRequest, Effect, JobId, Notice, OwnerFrom, Report},
-        theme::Theme,
-        widget::{
-            list::moved,
-            sheet::{self, Row, Scroll},
-        },
+        widget::sheet::Row,
     },
-    wallet::{coin::Coin, error::Error, records::label::check_name, usecase::account::AccountView},
+    wallet::{coin::Coin, records::label::check_name, usecase::account::AccountView},
 };
 
 /// The lines of the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Entry {
+pub enum Entry {
     Kind,
     Name,
     Network,
@@ -42,260 +34,215 @@ enum Entry {
     Go,
 }
 
-/// Where the owner's key may come from, in the words of the form.
-const OWNERS: [&str; 5] =
-    ["make a new key", "a key in a file", "a keystore file", "a recovery phrase in a file", "not here: only watch"];
-/// Without the first: an account that exists has an owner.
-const OWNERS_OF_EXISTING: [&str; 4] =
-    ["not here: only watch", "a key in a file", "a keystore file", "a recovery phrase in a file"];
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    New,
+    Existing,
+    Network(String),
+    Owner(Owner),
+}
 
-#[derive(Debug, Default)]
-enum Step {
-    #[default]
-    List,
-    Form(Box<Form<Entry>>, Option<Error>),
-    Adding(Box<Form<Entry>>, JobId),
-    /// Taking this account off the list.
-    Removing(String, Box<Stages>),
+/// Where the owner's key may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    Fresh,
+    KeyFile,
+    Keystore,
+    PhraseFile,
+    Nobody,
+}
+
+impl Owner {
+    const OF_NEW: [Self; 5] = [Self::Fresh, Self::KeyFile, Self::Keystore, Self::PhraseFile, Self::Nobody];
+    /// An account that exists has an owner.
+    const OF_EXISTING: [Self; 4] = [Self::Nobody, Self::KeyFile, Self::Keystore, Self::PhraseFile];
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Fresh => "generate a new key",
+            Self::KeyFile => "from a key file",
+            Self::Keystore => "from a keystore file",
+            Self::PhraseFile => "from a recovery phrase file",
+            Self::Nobody => "none (watch-only)",
+        }
+    }
+
+    const fn is_in_file(self) -> bool {
+        matches!(self, Self::KeyFile | Self::Keystore | Self::PhraseFile)
+    }
+}
+
+fn owners(of: &[Owner]) -> impl Iterator<Item = (&'static str, Answer)> {
+    of.iter().map(|owner| (owner.words(), Answer::Owner(*owner)))
 }
 
 #[derive(Debug, Default)]
-pub struct State {
+pub struct Accounts {
     chosen: Option<AccountId>,
-    step: Step,
     /// Waits for the networks before the form opens.
     asking: Option<JobId>,
 }
 
 pub fn open(_: &mut Cx<'_>) -> Box<dyn Screen> {
-    Box::new(State::default())
+    Box::new(ListForms::new(Accounts::default()))
 }
 
-impl State {
-    fn at(&self, data: &Data) -> usize {
-        let Some((network, address)) = &self.chosen else { return 0 };
-        data.accounts.iter().position(|a| a.network == *network && a.address == *address).unwrap_or(0)
+impl Accounts {
+    fn row<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
+        data.accounts.get(self.chosen(data))
+    }
+}
+
+impl Listing for Accounts {
+    type Line = Entry;
+    type Answer = Answer;
+
+    const TITLE: &'static str = "accounts";
+    const PLACE: Place = Place::Accounts;
+
+    fn count(&self, data: &Data) -> usize {
+        data.accounts.len()
     }
 
-    fn in_list(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        match command {
-            Command::Back => return Next::Back,
-            Command::Add => {
-                // The form offers the networks there are.
-                let job = cx.jobs.start("reading the networks", false);
-                self.asking = Some(job);
-                cx.effects.push(Effect::Networks { job });
-            }
-            Command::Remove => match cx.data.accounts.get(self.at(cx.data)).map(|a| a.view.as_ref()) {
-                Some(Some(view)) => {
-                    let stages = Stages::unplanned("take it off the list", removal_rows(view));
-                    self.step = Step::Removing(view.name.clone(), Box::new(stages));
-                }
-                Some(None) => {
-                    *cx.notice =
-                        Some(Notice::trouble("this one is here because of keys you hold; it is not on your list"));
-                }
-                None => {}
-            },
-            command => {
-                let page = usize::from(cx.body.height).saturating_sub(1).max(1);
-                let to = moved(command, self.at(cx.data), cx.data.accounts.len(), page);
-                self.chosen = cx.data.accounts.get(to).map(AccountRow::id);
-            }
-        }
-        Next::Stay
+    fn chosen(&self, data: &Data) -> usize {
+        let chosen = self.chosen.as_ref();
+        chosen.and_then(|id| data.accounts.iter().position(|a| a.id() == *id)).unwrap_or(0)
     }
 
-    fn list(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
-        let theme = view.theme;
-        let accounts = &view.data.accounts;
-        let columns = usize::from(area.width).saturating_sub(2);
-        let at = self.at(view.data);
-        let facts = accounts.get(at).map(facts).unwrap_or_default();
-        // What matters is read in full; the list gives way, and keeps what is chosen in sight.
-        let wanted = sheet::lay_out(&facts, sheet::columns(area), theme).len().max(9);
-        let detail = area.height.saturating_sub(4).min(u16::try_from(wanted).unwrap_or(u16::MAX));
-        let (list, below) = (
+    fn choose(&mut self, at: usize, data: &Data) {
+        self.chosen = data.accounts.get(at).map(AccountRow::id);
+    }
+
+    fn empty(&self) -> &'static str {
+        "no account yet; press n to create or add one"
+    }
+
+    fn column_heads(&self, columns: usize) -> Option<String> {
+        Some(cells(columns, ["account", "network", "address", "keys", "owner"]))
+    }
+
+    fn line(&self, at: usize, columns: usize, view: &View<'_>) -> String {
+        let Some(account) = view.data.accounts.get(at) else { return String::new() };
+        let keys = view.data.account_keys_at(at).map_or(0, |s| s.keys.len()).to_string();
+        let owner = match &account.view {
+            None => "someone else",
+            Some(view) if view.watch_only => "watch-only",
+            Some(_) => "you",
+        };
+        let (name, network) = (format::clean(&account.name), format::clean(&account.network));
+        cells(columns, [&name, &network, &format::short_address(account.address), &keys, owner])
+    }
+
+    fn facts(&self, data: &Data) -> Vec<Row> {
+        self.row(data).map(facts).unwrap_or_default()
+    }
+
+    /// What matters is read in full; the list gives way, and keeps what is chosen in sight.
+    fn split(&self, area: Rect, facts: usize, _: &Data) -> (Rect, Rect) {
+        let detail = area.height.saturating_sub(4).min(u16::try_from(facts.max(9)).unwrap_or(u16::MAX));
+        (
             Rect { height: area.height - detail, ..area },
             Rect { y: area.y + area.height - detail, height: detail, ..area },
-        );
-        let height = usize::from(list.height).saturating_sub(1);
-        let top = (at + 1).saturating_sub(height.max(1));
-        let cells = |name: &str, network: &str, address: &str, keys: &str, owner: &str| {
-            let wide = columns.saturating_sub(16 + 12 + 14 + 7);
-            format!(
-                "{} {} {} {} {}",
-                format::fit(name, 15),
-                format::fit(network, 11),
-                format::fit(address, 13),
-                format::fit(keys, 6),
-                format::fit(owner, wide.saturating_sub(3))
-            )
-        };
-        let mut lines =
-            vec![Line::styled(format!("   {}", cells("account", "network", "address", "keys", "owner")), theme.dim())];
-        for (i, account) in accounts.iter().enumerate().skip(top).take(height) {
-            let keys = view.data.shelf(i).map_or(0, |s| s.keys.len());
-            let owner = match &account.view {
-                None => "somebody else",
-                Some(view) if view.watch_only => "watch-only",
-                Some(_) => "you",
-            };
-            let (mark, style) = if i == at { ("▸", theme.selected()) } else { (" ", theme.plain()) };
-            let address = format::short_address(account.address);
-            let row = cells(
-                &format::clean(&account.name),
-                &format::clean(&account.network),
-                &address,
-                &keys.to_string(),
-                owner,
-            );
-            lines.push(Line::styled(format!(" {mark} {row}"), style));
-        }
-        if accounts.is_empty() {
-            lines.push(Line::styled("   none yet: n makes one, or adds one that exists", theme.dim()));
-        }
-        frame.render_widget(Paragraph::new(lines), list);
-        if !facts.is_empty() {
-            sheet::render_rows(frame, below, &facts, Scroll::default(), theme);
-        }
-    }
-}
-
-impl Screen for State {
-    fn places(&self) -> Vec<Place> {
-        match &self.step {
-            Step::List => vec![Place::Accounts, Place::List],
-            Step::Form(form, _) => form.places(),
-            Step::Adding(..) => vec![Place::Sheet],
-            Step::Removing(_, stages) => stages.places(),
-        }
+        )
     }
 
-    fn field(&mut self) -> Option<&mut Field> {
-        match &mut self.step {
-            Step::Form(form, _) => form.field(),
-            _ => None,
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Act<Entry, Answer> {
+        if command != Command::Add {
+            return Act::NotMine;
         }
+        // The form offers the networks there are.
+        let job = cx.jobs.start("reading the networks", false);
+        self.asking = Some(job);
+        cx.effects.push(Effect::Networks { job });
+        Act::Stay
     }
 
-    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        match &mut self.step {
-            Step::List => return self.in_list(command, cx),
-            Step::Form(form, failed) => match form.command(command) {
-                _ if command == Command::Back => self.step = Step::List,
-                // Goes on from any line, as the button at the end does.
-                Did::Nothing if command != Command::PageDown => {}
-                Did::Left(line) => form.mark(line, check(form, line).err()),
-                Did::Turned(_) => fit(form),
-                Did::Pressed(_) | Did::Nothing => {
-                    *failed = None;
-                    if let Some(request) = submit(form) {
-                        let job = cx.jobs.start_change(format!("adding {}", request.name));
-                        cx.effects.push(Effect::AddAccount { job, request });
-                        let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
-                        self.step = Step::Adding(form, job);
-                    }
-                }
-            },
-            // It goes on: the account may be on record already, and what it comes to belongs to the view.
-            Step::Adding(..) if command == Command::Back => self.step = Step::List,
-            Step::Adding(..) => {}
-            Step::Removing(name, stages) => match stages.command(command, cx) {
-                Moved::Stay => {}
-                Moved::Undone | Moved::Back => self.step = Step::List,
-                Moved::Confirmed(_) => {
-                    let job = cx.jobs.start_change(format!("taking {name} off the list"));
-                    cx.effects.push(Effect::RemoveAccount { job, name: name.clone() });
-                    self.step = Step::List;
-                }
-            },
-        }
-        Next::Stay
-    }
-
-    fn edited(&mut self, _: &mut Cx<'_>) {
-        if let Step::Form(form, _) = &mut self.step {
-            form.edited();
-        }
-    }
-
-    fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Step::Removing(_, stages) = &mut self.step {
-            stages.resized();
-        }
-    }
-
-    fn settle(&mut self, cx: &mut Cx<'_>) {
-        let at = self.at(cx.data);
-        self.chosen = cx.data.accounts.get(at).map(AccountRow::id);
-    }
-
-    fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Step::Removing(_, stages) = &mut self.step {
-            stages.drawn(cx);
-        }
-    }
-
-    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if self.asking == Some(job) {
-            self.asking = None;
-            match report {
-                Report::Networks(networks) if networks.is_empty() => {
-                    *cx.notice = Some(Notice::trouble("there is no network yet: Esc, then w adds one"));
-                }
-                Report::Networks(networks) if matches!(self.step, Step::List) => {
-                    let names: Vec<&str> = networks.iter().map(|n| n.name.as_str()).collect();
-                    self.step = Step::Form(Box::new(form(&names)), None);
-                }
-                _ => return false,
-            }
-            return true;
-        }
-        let Step::Adding(form, waiting) = &mut self.step else { return false };
-        if *waiting != job {
-            return false;
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> Heard<Entry, Answer> {
+        if self.asking.take_if(|asking| *asking == job).is_none() {
+            return Heard::NotMine;
         }
         match report {
-            Report::AccountAdded(view) => {
-                self.chosen = Some((view.network.clone(), view.address));
-                self.step = Step::List;
+            Report::Networks(networks) if networks.is_empty() => {
+                *cx.notice = Some(Notice::trouble("no network yet; press Esc, then w to add one"));
+                Heard::Taken
             }
-            Report::Failed(error) => {
-                // Back to the form, with everything that was typed.
-                let form = std::mem::replace(form, Box::new(Form::new(Vec::new())));
-                self.step = Step::Form(form, Some(error.clone()));
+            Report::Networks(networks) => {
+                let names: Vec<&str> = networks.iter().map(|n| n.name.as_str()).collect();
+                Heard::Form(form(&names))
             }
-            _ => return false,
+            _ => Heard::NotMine,
         }
+    }
+
+    fn form_heading(&self) -> Vec<Row> {
+        vec![Row::Head("Add an account".into()), Row::Dim("This sends nothing and costs nothing.".into())]
+    }
+
+    fn fit(form: &mut Form<Entry, Answer>) {
+        fit(form);
+    }
+
+    fn check(form: &Form<Entry, Answer>, line: Entry) -> Result<(), String> {
+        check(form, line)
+    }
+
+    fn request(form: &Form<Entry, Answer>) -> Option<Request> {
+        let request = request(form)?;
+        Some(Request {
+            name: format!("adding {}", request.name),
+            effect: Box::new(|job| Effect::AddAccount { job, request }),
+        })
+    }
+
+    fn adding(&self) -> Vec<Row> {
+        vec![
+            Row::Head("Adding the account".into()),
+            Row::Text("Importing the owner's key and reading the account from its chain…".into()),
+            Row::Dim("Nothing is sent. Esc returns to the list; this continues.".into()),
+        ]
+    }
+
+    fn added(&mut self, report: &Report, _: &mut Cx<'_>) -> bool {
+        let Report::AccountAdded(view) = report else { return false };
+        self.chosen = Some((view.network.clone(), view.address));
         true
     }
 
-    fn heading(&self, _: &View<'_>) -> Heading {
-        Heading::titled("accounts")
+    fn removal(&self, cx: &mut Cx<'_>) -> Option<Removal> {
+        let Some(view) = &self.row(cx.data)?.view else {
+            let why = "shown because you hold keys for it; it is not in your list";
+            *cx.notice = Some(Notice::trouble(why));
+            return None;
+        };
+        let name = view.name.clone();
+        Some(Removal {
+            review: removal_rows(view),
+            verb: "remove it from the list",
+            running: vec![Row::Head(format!("Removing {name}…"))],
+            done: vec![
+                Row::Head(format!("{name} removed from the list")),
+                Row::Item("its approvals stay on record, and return when you add the account again".into()),
+            ],
+            failed: format!("{name} was not removed"),
+            request: Request {
+                name: format!("removing {name}"),
+                effect: Box::new(|job| Effect::RemoveAccount { job, name }),
+            },
+        })
     }
+}
 
-    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
-        let theme = view.theme;
-        match &self.step {
-            Step::List => self.list(view, frame, area),
-            Step::Form(form, failed) => {
-                let columns = sheet::columns(area);
-                let failed = failed.iter().flat_map(|e| failure_rows("That did not work", e)).collect::<Vec<_>>();
-                let foot = sheet::lay_out(&failed, columns, theme);
-                form.render(frame, area, heading(columns, theme), foot, theme);
-            }
-            Step::Adding(..) => {
-                let rows = [
-                    Row::Head("Adding the account".into()),
-                    Row::Text("Taking the owner's key in, and reading the account from its chain…".into()),
-                    Row::Dim("Nothing is sent. Esc goes back to the list; this goes on.".into()),
-                ];
-                sheet::render_rows(frame, area, &rows, Scroll::default(), theme);
-            }
-            Step::Removing(_, stages) => stages.render(view, frame, area),
-        }
-    }
+fn cells(columns: usize, [name, network, address, keys, owner]: [&str; 5]) -> String {
+    let wide = columns.saturating_sub(16 + 12 + 14 + 7 + 3);
+    format!(
+        "{} {} {} {} {}",
+        format::fit(name, 15),
+        format::fit(network, 11),
+        format::fit(address, 13),
+        format::fit(keys, 6),
+        format::fit(owner, wide)
+    )
 }
 
 /// What needs a look, then what it is.
@@ -304,10 +251,10 @@ fn facts(row: &AccountRow) -> Vec<Row> {
     let mut rows: Vec<Row> = row.notes();
     let symbol = Coin::of(view.chain_id).symbol();
     let coins = |wei: Option<U256>| wei.map(|w| format!("{} {symbol}", format::short_coins(w)));
-    let kernel = view.kernel_version.map_or_else(|| "not known".to_owned(), |v| format!("Kernel {v}"));
+    let kernel = view.kernel_version.map_or_else(|| "unknown version".to_owned(), |v| format!("Kernel {v}"));
     let deployed = match view.deployed {
-        Some(true) => "has code on chain",
-        Some(false) => "no code yet: the first operation deploys it",
+        Some(true) => "deployed",
+        Some(false) => "not deployed yet; its first operation deploys it",
         None => "not read yet",
     };
     rows.extend([
@@ -317,23 +264,23 @@ fn facts(row: &AccountRow) -> Vec<Row> {
     ]);
     if let Some(balance) = coins(view.balance) {
         let deposit = coins(view.deposit.filter(|d| !d.is_zero()));
-        let deposit = deposit.map_or_else(String::new, |d| format!(", and {d} prepaid for gas (EntryPoint deposit)"));
+        let deposit = deposit.map_or_else(String::new, |d| format!(", plus {d} EntryPoint deposit"));
         rows.push(Row::Fact("balance", format!("{balance}{deposit}")));
     }
     if view.paused == Some(true) {
-        rows.push(Row::Bad("panic is on: no session key of this account can act".into()));
+        rows.push(Row::Bad("paused: no session key of this account can act".into()));
     }
     rows
 }
 
 fn removal_rows(view: &AccountView) -> Vec<Row> {
     let mut rows = vec![
-        Row::Head(format!("Take {} off the list?", view.name)),
+        Row::Head(format!("Remove {} from the list?", view.name)),
         Row::Fact("account", view.address.to_string()),
         Row::Fact("network", view.network.clone()),
         Row::Blank,
-        Row::Item("nothing is sent: the account and its keys on chain stay as they are".into()),
-        Row::Item("its approvals stay on record; adding the account again brings them back".into()),
+        Row::Item("nothing is sent; the account and its keys stay as they are on chain".into()),
+        Row::Item("its approvals stay on record, and return when you add the account again".into()),
     ];
     if !view.watch_only {
         rows.push(Row::Item("its owner's key stays in your vault".into()));
@@ -341,33 +288,32 @@ fn removal_rows(view: &AccountView) -> Vec<Row> {
     rows
 }
 
-fn heading(columns: usize, theme: Theme) -> Vec<Line<'static>> {
-    let rows = [Row::Head("Add an account".into()), Row::Dim("This sends nothing and costs nothing.".into())];
-    sheet::lay_out(&rows, columns, theme)
-}
-
-fn form(networks: &[&str]) -> Form<Entry> {
+fn form(networks: &[&str]) -> Form<Entry, Answer> {
     let mut form = Form::new(vec![
         Asked::choice(
             Entry::Kind,
             "account",
-            &["a new one", "one that exists"],
-            0,
-            "a new one has its address at once, and code with its first operation",
+            [("new", Answer::New), ("existing", Answer::Existing)],
+            "a new account has its address at once and is deployed by its first operation",
         ),
-        Asked::text(Entry::Name, "name", "", "treasury", "for your eyes: letters, digits, - and _"),
-        Asked::choice(Entry::Network, "network", networks, 0, "the chain it is on"),
+        Asked::text(Entry::Name, "name", "", "treasury", "a local name: letters, digits, - and _"),
+        Asked::choice(
+            Entry::Network,
+            "network",
+            networks.iter().map(|name| (*name, Answer::Network((*name).to_owned()))),
+            "the network it is on",
+        ),
         Asked::text(Entry::Address, "address", "", "0x…", "of the account itself; its owner is read from the chain"),
-        Asked::choice(Entry::Owner, "owner's key", &OWNERS, 0, "what signs for the account; it is kept in your vault"),
-        Asked::text(Entry::File, "file", "", "~/owner.key", "what is in the file is never shown"),
+        Asked::choice(Entry::Owner, "owner's key", owners(&Owner::OF_NEW), "signs for the account; kept in your vault"),
+        Asked::text(Entry::File, "file", "", "~/owner.key", "its contents are never shown"),
         Asked::text(
             Entry::OwnerAddress,
             "owner's address",
             "",
             "0x…",
-            "whose account it is; nothing can be signed here",
+            "the account's owner; nothing can be signed here",
         ),
-        Asked::text(Entry::Index, "number", "", "0", "tells the accounts of one owner apart (index)"),
+        Asked::text(Entry::Index, "index", "", "0", "distinguishes several accounts of one owner"),
         Asked::button(Entry::Go, "Add it"),
     ]);
     fit(&mut form);
@@ -375,43 +321,34 @@ fn form(networks: &[&str]) -> Form<Entry> {
 }
 
 /// What is asked depends on what was answered.
-fn fit(form: &mut Form<Entry>) {
-    let exists = form.chosen(Entry::Kind) == 1;
-    let owners: &[&str] = if exists { &OWNERS_OF_EXISTING } else { &OWNERS };
-    if form.choice_of(Entry::Owner).is_some_and(|c| c.options.len() != owners.len()) {
-        let row = Asked::choice(
-            Entry::Owner,
-            "owner's key",
-            owners,
-            0,
-            "what signs for the account; it is kept in your vault",
-        );
-        if let Some(old) = form.get_mut(Entry::Owner) {
-            *old = row;
-        }
-    }
-    let owner = owner_words(form);
+fn fit(form: &mut Form<Entry, Answer>) {
+    let exists = form.is(Entry::Kind, &Answer::Existing);
+    form.offer(Entry::Owner, if exists { owners(&Owner::OF_EXISTING) } else { owners(&Owner::OF_NEW) });
+    let owner = owner(form);
     form.show(Entry::Address, exists);
-    form.show(Entry::File, owner.contains("file"));
-    form.show(Entry::OwnerAddress, !exists && owner.starts_with("not here"));
+    form.show(Entry::File, owner.is_in_file());
+    form.show(Entry::OwnerAddress, !exists && owner == Owner::Nobody);
     form.show(Entry::Index, !exists);
     form.settle();
 }
 
-fn owner_words(form: &Form<Entry>) -> String {
-    form.choice_of(Entry::Owner).map(|c| c.text().to_owned()).unwrap_or_default()
+fn owner(form: &Form<Entry, Answer>) -> Owner {
+    match form.chosen(Entry::Owner) {
+        Some(Answer::Owner(owner)) => *owner,
+        _ => Owner::Nobody,
+    }
 }
 
-fn check(form: &Form<Entry>, line: Entry) -> Result<(), String> {
+fn check(form: &Form<Entry, Answer>, line: Entry) -> Result<(), String> {
     let text = form.text(line);
     if form.get(line).is_none_or(|r| r.hidden) {
         return Ok(());
     }
     match line {
-        Entry::Name if text.is_empty() => Err("give it a name".into()),
+        Entry::Name if text.is_empty() => Err("enter a name".into()),
         Entry::Name => check_name("the account's name", &text).map_err(|e| e.message),
         Entry::Address | Entry::OwnerAddress => address(&text).map(|_| ()),
-        Entry::File if text.is_empty() => Err("name the file".into()),
+        Entry::File if text.is_empty() => Err("enter a file name".into()),
         Entry::Index => index(&text).map(|_| ()),
         _ => Ok(()),
     }
@@ -421,30 +358,24 @@ fn index(text: &str) -> Result<U256, String> {
     if text.is_empty() {
         return Ok(U256::ZERO);
     }
-    text.parse().map_err(|_| "expected a whole number; most owners have only number 0".to_owned())
+    text.parse().map_err(|_| "expected a whole number; most owners only use 0".to_owned())
 }
 
-/// What the form asks for, or nothing while something is wrong with it: then that is said where it is.
-fn submit(form: &mut Form<Entry>) -> Option<AccountRequest> {
-    let lines: Vec<Entry> = form.rows.iter().filter(|r| !r.hidden).map(|r| r.key).collect();
-    for line in lines {
-        if let Err(why) = check(form, line) {
-            form.refuse(line, why);
-            return None;
-        }
-    }
-    let exists = form.chosen(Entry::Kind) == 1;
+/// What a form without anything wrong asks for.
+fn request(form: &Form<Entry, Answer>) -> Option<AccountRequest> {
+    let exists = form.is(Entry::Kind, &Answer::Existing);
     let file = form.text(Entry::File);
-    let owner = match owner_words(form).as_str() {
-        "make a new key" => OwnerFrom::Fresh,
-        "a key in a file" => OwnerFrom::KeyFile(file),
-        "a keystore file" => OwnerFrom::Keystore(file),
-        "a recovery phrase in a file" => OwnerFrom::PhraseFile(file),
-        _ => OwnerFrom::Nobody(address(&form.text(Entry::OwnerAddress)).ok().filter(|_| !exists)),
+    let owner = match owner(form) {
+        Owner::Fresh => OwnerFrom::Fresh,
+        Owner::KeyFile => OwnerFrom::KeyFile(file),
+        Owner::Keystore => OwnerFrom::Keystore(file),
+        Owner::PhraseFile => OwnerFrom::PhraseFile(file),
+        Owner::Nobody => OwnerFrom::Nobody(address(&form.text(Entry::OwnerAddress)).ok().filter(|_| !exists)),
     };
+    let Some(Answer::Network(network)) = form.chosen(Entry::Network) else { return None };
     Some(AccountRequest {
         name: form.text(Entry::Name),
-        network: form.choice_of(Entry::Network).map(|c| c.text().to_owned()).unwrap_or_default(),
+        network: network.clone(),
         address: address(&form.text(Entry::Address)).ok().filter(|_| exists),
         owner,
         index: index(&form.text(Entry::Index)).unwrap_or_default(),
@@ -453,5 +384,43 @@ fn submit(form: &mut Form<Entry>) -> Option<AccountRequest> {
 
 fn address(text: &str) -> Result<Address, String> {
     let address = parse_address(text).map_err(|e| e.to_string())?;
-    if address.is_zero() { Err("the zero address is nobody's".into()) } else { Ok(address) }
+    if address.is_zero() { Err("the zero address cannot be used".into()) } else { Ok(address) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_words_ask_for_the_same() {
+        for kind in [Answer::New, Answer::Existing] {
+            for owner in Owner::OF_NEW {
+                let asked_for = |reworded: bool| {
+                    let mut form = form(&["sepolia", "base"]);
+                    let settle = |form: &mut Form<Entry, Answer>| {
+                        if reworded {
+                            form.reword();
+                        }
+                        fit(form);
+                    };
+                    settle(&mut form);
+                    form.choose(Entry::Kind, &kind);
+                    settle(&mut form);
+                    form.choose(Entry::Owner, &Answer::Owner(owner));
+                    form.choose(Entry::Network, &Answer::Network("base".into()));
+                    settle(&mut form);
+                    form.fill(Entry::Name, "vault");
+                    form.fill(Entry::File, "owner.key");
+                    for line in [Entry::Address, Entry::OwnerAddress] {
+                        form.fill(line, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
+                    }
+                    request(&form)
+                };
+                let plain = asked_for(false).expect("all of it is filled in");
+                assert_eq!(plain.network, "base");
+                assert_eq!(plain.address.is_some(), kind == Answer::Existing);
+                assert_eq!(Some(plain), asked_for(true));
+            }
+        }
+    }
 }

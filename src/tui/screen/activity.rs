@@ -78,7 +78,7 @@ impl State {
     /// Asks the chain what became of the operation that is looked at.
     fn ask(&mut self, cx: &mut Cx<'_>) {
         let Some(opened) = self.opened.as_mut().filter(|o| o.asking.is_none()) else { return };
-        let job = cx.jobs.start("asking what became of the operation", false);
+        let job = cx.jobs.start("checking the operation's result", false);
         opened.asking = Some(job);
         cx.effects.push(Effect::Follow { job, operation: opened.operation });
     }
@@ -86,7 +86,7 @@ impl State {
     fn rows(&self, data: &Data) -> Vec<Row> {
         let Some(opened) = &self.opened else { return Vec::new() };
         let Some(operation) = self.operation(opened.operation) else {
-            return vec![Row::Bad("this operation is not on record any more".into())];
+            return vec![Row::Bad("this operation is no longer on record".into())];
         };
         let account = data.accounts.iter().find(|a| a.address == operation.account && a.network == operation.network);
         let name = account.map_or_else(|| "an account".to_owned(), |a| a.name.clone());
@@ -96,11 +96,11 @@ impl State {
             Row::Fact("network", operation.network.clone()),
             Row::Fact("signed", format!("{} (this machine's clock)", format::full_date(operation.created_at))),
             Row::Blank,
-            Row::Head("What became of it".into()),
+            Row::Head("Result".into()),
         ];
         rows.extend(phases(&operation.progress, data.coin_of(&operation.network)));
         match &opened.answer {
-            None if opened.asking.is_some() => rows.push(Row::Dim("asking the chain…".into())),
+            None if opened.asking.is_some() => rows.push(Row::Dim("checking…".into())),
             None => {}
             Some(Err(error)) => {
                 rows.push(Row::Caution(error.message.clone()));
@@ -142,7 +142,7 @@ impl Screen for State {
             Command::Refresh => self.read(cx),
             Command::Open => match (jobs.get(at), at.checked_sub(jobs.len()).and_then(|i| self.operations.get(i))) {
                 (Some(job), _) => {
-                    let what = if job.sends { "it cannot be called back" } else { "d stops waiting for it" };
+                    let what = if job.sends { "it cannot be cancelled" } else { "d stops it" };
                     *cx.notice = Some(Notice::say(format!("{} is under way; {what}", job.name)));
                 }
                 (None, Some(operation)) => {
@@ -156,15 +156,16 @@ impl Screen for State {
             },
             Command::Stop => match jobs.get(at) {
                 Some(job) if job.sends => {
-                    *cx.notice =
-                        Some(Notice::trouble("something was or may have been sent: that cannot be called back"));
+                    *cx.notice = Some(Notice::trouble("something was or may have been sent; it cannot be cancelled"));
                 }
                 Some(job) => {
                     cx.jobs.cancel(job.id, cx.effects);
-                    *cx.notice = Some(Notice::say(format!("not waiting for this any more: {}", job.name)));
+                    *cx.notice = Some(Notice::say(format!("stopped: {}", job.name)));
                 }
                 None => {
-                    *cx.notice = Some(Notice::say("what was sent cannot be called back; only waiting can be stopped"))
+                    *cx.notice = Some(Notice::say(
+                        "a sent operation cannot be cancelled; only jobs that send nothing can be stopped",
+                    ))
                 }
             },
             command => {
@@ -210,8 +211,8 @@ impl Screen for State {
     fn remark(&self, view: &View<'_>) -> (String, Style) {
         let text = match view.data.in_flight {
             0 => String::new(),
-            1 => "1 operation was sent and has no result on record: ↵ on it asks the chain".to_owned(),
-            n => format!("{n} operations were sent and have no result on record: ↵ on one asks the chain"),
+            1 => "1 operation has no result yet: ↵ on it checks again".to_owned(),
+            n => format!("{n} operations have no result yet: ↵ on one checks again"),
         };
         (text, view.theme.caution())
     }
@@ -228,7 +229,7 @@ impl Screen for State {
         let at = self.chosen.min(count.saturating_sub(1));
         let height = usize::from(area.height).saturating_sub(1);
         let top = (at + 1).saturating_sub(height.max(1));
-        let mut lines = vec![Line::styled(format!("   {}", cells("when", "what", "came to", wide)), theme.dim())];
+        let mut lines = vec![Line::styled(format!("   {}", cells("when", "what", "result", wide)), theme.dim())];
         for i in top..count.min(top + height) {
             let chosen = i == at;
             let (text, tone) = match (jobs.get(i), i.checked_sub(jobs.len()).and_then(|i| self.operations.get(i))) {
@@ -247,7 +248,7 @@ impl Screen for State {
             lines.push(Line::styled(format!(" {} {text}", if chosen { "▸" } else { " " }), style));
         }
         if count == 0 {
-            let text = if self.reading.is_some() { "reading…" } else { "nothing was sent from here yet" };
+            let text = if self.reading.is_some() { "reading…" } else { "nothing sent yet" };
             lines.push(Line::styled(format!("   {text}"), theme.dim()));
         }
         frame.render_widget(Paragraph::new(lines), area);
@@ -301,42 +302,44 @@ fn what(operation: &Operation, data: &Data) -> String {
         Purpose::Send { key_id: None } => "call by the owner".to_owned(),
         Purpose::Enable { key_ids } => format!("enable {}", names(key_ids)),
         Purpose::Revoke { key_ids, .. } => format!("revoke {}", names(key_ids)),
-        Purpose::Panic => "panic: all keys off".to_owned(),
-        Purpose::Reclaim => "take the account back".to_owned(),
+        Purpose::Panic => "pause all keys".to_owned(),
+        Purpose::Reclaim => "reclaim the account".to_owned(),
     }
 }
 
 /// How far it got, and what that means.
 fn phases(progress: &Progress, coin: Coin) -> Vec<Row> {
-    let signed = Row::Good("signed here, and written down before anything was sent".into());
+    let signed = Row::Good("signed, and recorded before anything was sent".into());
     match progress {
         Progress::Signed => vec![
             signed,
-            Row::Caution("whether the bundler took it is not known: we were cut off, or it did not say".into()),
-            Row::Note("it may still be mined: count it as sent until the chain says otherwise".into()),
+            Row::Caution(
+                "unknown whether the bundler accepted it: the connection was lost, or it did not answer".into(),
+            ),
+            Row::Note("it may still be mined: treat it as sent until the chain says otherwise".into()),
         ],
         Progress::Sent => vec![
             signed,
-            Row::Good("sent: the bundler took it".into()),
-            Row::Caution("not in a block yet, as far as is known here; r asks again".into()),
+            Row::Good("sent: accepted by the bundler".into()),
+            Row::Caution("not in a block yet as far as is known; r checks again".into()),
         ],
         Progress::Refused { message, ended } => vec![
             signed,
             Row::Bad(format!("refused by the bundler: {message}")),
             match ended {
-                true => Row::Note("its nonce is used: it can never be mined".into()),
-                false => Row::Caution(format!("all the same {STILL_ALIVE}; r looks it up")),
+                true => Row::Note("its nonce is used, so it can never be mined".into()),
+                false => Row::Caution(format!("even so, {STILL_ALIVE}; r checks again")),
             },
         ],
         Progress::Included { success, block, gas_cost, revert_reason, .. } => {
             let mut rows = vec![signed, Row::Good("sent".into()), Row::Good(format!("in block {block}"))];
             rows.push(match (success, revert_reason) {
-                (true, _) => Row::Good("done: the call went through".into()),
+                (true, _) => Row::Good("done: the call succeeded".into()),
                 (false, Some(reason)) => Row::Bad(format!("the call failed: {reason}")),
-                (false, None) => Row::Bad("the call failed, without a reason".into()),
+                (false, None) => Row::Bad("the call failed without a reason".into()),
             });
             if !success {
-                rows.push(Row::Note("nothing else was changed, but the gas was paid".into()));
+                rows.push(Row::Note("nothing changed, but the gas was paid".into()));
             }
             rows.push(Row::Fact("gas paid", coin.amount(*gas_cost)));
             rows
@@ -348,9 +351,9 @@ fn phases(progress: &Progress, coin: Coin) -> Vec<Row> {
 fn answer_rows(completed: &Completed, purpose: &Purpose) -> Vec<Row> {
     let mut rows = Vec::new();
     rows.push(match completed.operation.success {
-        Some(true) => Row::Good("asked again: it is in a block, and went through".into()),
-        Some(false) => Row::Bad("asked again: it is in a block, and failed".into()),
-        None => Row::Caution("asked again: it is not in a block yet".into()),
+        Some(true) => Row::Good("checked again: it is in a block, and succeeded".into()),
+        Some(false) => Row::Bad("checked again: it is in a block, and failed".into()),
+        None => Row::Caution("checked again: it is not in a block yet".into()),
     });
     match completed.verdict() {
         Some(Verdict::Proven | Verdict::Done) => rows.push(Row::Good(completed.in_words())),

@@ -1,216 +1,165 @@
-//! The agent's side: keys made here for others' accounts. The private half stays in the vault; the address is given away.
+//! The agent's side: session keys held for other people's accounts. The private key stays in the vault; its address goes to the owner.
 
-use ratatui::{
-    Frame,
-    layout::Rect,
-    text::{Line, Span},
+use super::{
+    Cx, Next, Route, Screen, View,
+    list_forms::{Act, Heard, ListForms, Listing, Request},
 };
-
-use super::{Cx, Heading, Next, Route, Screen, View};
 use crate::{
     tui::{
-        form::{
-            Field,
-            page::{Did, Form, Row as Entry},
-        },
+        data::Data,
+        form::page::{Form, Row as Entry},
         format,
-        jobs::Jobs,
         keymap::{Command, Place},
         message::{Effect, JobId, Notice, Report},
-        widget::sheet::{self, Row, Scroll},
+        widget::sheet::Row,
     },
     wallet::{policy::check_label, usecase::agent::AgentView},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
+pub enum Ask {
     Label,
     Go,
 }
 
-#[derive(Debug)]
-pub struct State {
-    agents: Option<Vec<AgentView>>,
+#[derive(Debug, Default)]
+pub struct Agents {
+    agents: Vec<AgentView>,
     networks: Vec<String>,
     at: usize,
     reading: Option<JobId>,
-    /// The form for a new key.
-    naming: Option<Form<Ask>>,
-    making: Option<JobId>,
+    unreadable: bool,
 }
 
 pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
-    let mut state = State { agents: None, networks: Vec::new(), at: 0, reading: None, naming: None, making: None };
-    state.read(cx);
-    Box::new(state)
+    let job = cx.jobs.start("reading the keys you hold", false);
+    cx.effects.push(Effect::ReadAgents { job });
+    Box::new(ListForms::new(Agents { reading: Some(job), ..Agents::default() }))
 }
 
-impl State {
-    fn read(&mut self, cx: &mut Cx<'_>) {
-        let job = cx.jobs.start("reading the keys made here", false);
-        cx.effects.push(Effect::ReadAgents { job });
-        self.reading = Some(job);
+impl Listing for Agents {
+    type Line = Ask;
+    type Answer = ();
+
+    const TITLE: &'static str = "keys you hold";
+    const PLACE: Place = Place::Agents;
+
+    fn count(&self, _: &Data) -> usize {
+        self.agents.len()
     }
 
-    fn chosen(&self) -> Option<&AgentView> {
-        self.agents.as_ref()?.get(self.at)
+    fn chosen(&self, _: &Data) -> usize {
+        self.at
     }
 
-    fn make(&mut self, cx: &mut Cx<'_>) {
-        let Some(form) = &mut self.naming else { return };
-        if self.making.is_some() {
-            return;
+    fn choose(&mut self, at: usize, _: &Data) {
+        self.at = at.min(self.agents.len().saturating_sub(1));
+    }
+
+    fn empty(&self) -> &'static str {
+        match (self.reading, self.unreadable) {
+            (Some(_), _) => "reading…",
+            (None, true) => "the list could not be read",
+            (None, false) => "none yet; press n to create one",
         }
-        match check_label("the name", &form.text(Ask::Label)) {
-            Ok(label) => {
-                let job = cx.jobs.start_change("making a key");
-                cx.effects.push(Effect::NewAgent { job, label });
-                self.making = Some(job);
-            }
-            Err(error) => form.refuse(Ask::Label, error.message),
-        }
-    }
-}
-
-impl Screen for State {
-    fn places(&self) -> Vec<Place> {
-        self.naming.as_ref().map_or_else(|| vec![Place::Agents], Form::places)
     }
 
-    fn field(&mut self) -> Option<&mut Field> {
-        self.naming.as_mut()?.field()
+    fn intro(&self) -> Vec<Row> {
+        vec![
+            Row::Head("Session keys you hold for other people's accounts".into()),
+            Row::Dim(
+                "The private key stays in your vault. Give the address to the account's owner, and import the approval \
+                 they send back."
+                    .into(),
+            ),
+            Row::Blank,
+        ]
     }
 
-    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if let Some(form) = &mut self.naming {
-            if command == Command::Back {
-                self.naming = None;
-                return Next::Stay;
-            }
-            if let Did::Pressed(_) = form.command(command) {
-                self.make(cx);
-            }
-            return Next::Stay;
-        }
-        let last = self.agents.as_ref().map_or(0, Vec::len).saturating_sub(1);
+    fn line(&self, at: usize, columns: usize, view: &View<'_>) -> String {
+        let Some(agent) = self.agents.get(at) else { return String::new() };
+        let widest = self.agents.iter().map(|a| format::width(&a.label)).max().unwrap_or(0);
+        let name = widest.clamp(4, columns.saturating_sub(49).max(4));
+        let approvals = match view.data.keys.iter().filter(|k| k.session_key == agent.address).count() {
+            0 => "no approval yet".to_owned(),
+            1 => "1 approval".to_owned(),
+            n => format!("{n} approvals"),
+        };
+        format!("{}  {}  {approvals}", format::fit(&format::clean(&agent.label), name), agent.address)
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Act<Ask, ()> {
         match command {
-            Command::Back => return Next::Back,
-            Command::Up => self.at = self.at.saturating_sub(1),
-            Command::Down => self.at = (self.at + 1).min(last),
-            Command::Grant => {
-                self.naming = Some(Form::new(vec![
-                    Entry::text(Ask::Label, "call it", "", "my-bot", "a name for your eyes only"),
-                    Entry::button(Ask::Go, "Make the key"),
+            Command::Add => {
+                return Act::Form(Form::new(vec![
+                    Entry::text(Ask::Label, "label", "", "my-bot", "a local name"),
+                    Entry::button(Ask::Go, "Create the key"),
                 ]));
             }
-            Command::Copy => match self.chosen() {
+            Command::Copy => match self.agents.get(self.at) {
                 Some(agent) => {
                     cx.effects.push(Effect::Copy { text: agent.address.to_string() });
-                    *cx.notice = Some(Notice::say(format!("{} sent to the terminal's clipboard", agent.address)));
+                    *cx.notice = Some(Notice::say(format!("copied {}, if your terminal allows it", agent.address)));
                 }
-                None => *cx.notice = Some(Notice::trouble("there is no key yet: n makes one")),
+                None => *cx.notice = Some(Notice::trouble("no key yet; press n to create one")),
             },
             Command::Approval => {
-                return Next::Open(Route::Approval { networks: self.networks.clone() });
+                return Act::Go(Next::Open(Route::Approval { networks: self.networks.clone() }));
             }
-            _ => {}
+            _ => return Act::NotMine,
         }
-        Next::Stay
+        Act::Stay
     }
 
-    fn edited(&mut self, _: &mut Cx<'_>) {
-        if let Some(form) = &mut self.naming {
-            form.edited();
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> Heard<Ask, ()> {
+        if let Report::AgentMade(agent) = report {
+            self.agents.push((**agent).clone());
+            self.at = self.agents.len().saturating_sub(1);
+            return Heard::NotMine;
+        }
+        if self.reading.take_if(|reading| *reading == job).is_none() {
+            return Heard::NotMine;
+        }
+        self.unreadable = matches!(report, Report::Failed(_));
+        let Report::Agents { agents, networks } = report else { return Heard::NotMine };
+        self.agents.clone_from(agents);
+        self.networks.clone_from(networks);
+        self.choose(self.at, cx.data);
+        Heard::Taken
+    }
+
+    fn reading(&self) -> Option<JobId> {
+        self.reading
+    }
+
+    fn form_heading(&self) -> Vec<Row> {
+        self.intro()
+    }
+
+    fn check(form: &Form<Ask>, line: Ask) -> Result<(), String> {
+        match line {
+            Ask::Label => check_label("the label", &form.text(Ask::Label)).map(|_| ()).map_err(|e| e.message),
+            Ask::Go => Ok(()),
         }
     }
 
-    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if self.reading == Some(job) {
-            self.reading = None;
-            if let Report::Agents { agents, networks } = report {
-                self.agents = Some(agents.clone());
-                self.networks.clone_from(networks);
-                self.at = self.at.min(agents.len().saturating_sub(1));
-                return true;
-            }
-            return false;
-        }
-        if self.making != Some(job) {
-            return false;
-        }
-        self.making = None;
-        match report {
-            Report::AgentMade(agent) => {
-                self.naming = None;
-                let text = format!("{} is made: y copies its address, for the account's owner", agent.label);
-                *cx.notice = Some(Notice::say(text));
-                let agents = self.agents.get_or_insert_default();
-                self.at = agents.len();
-                agents.push((**agent).clone());
-            }
-            Report::Failed(error) => match &mut self.naming {
-                Some(form) => form.refuse(Ask::Label, error.message.clone()),
-                None => *cx.notice = Some(Notice::failure(error)),
-            },
-            _ => return false,
-        }
+    fn request(form: &Form<Ask>) -> Option<Request> {
+        let label = check_label("the label", &form.text(Ask::Label)).ok()?;
+        let effect = Box::new(|job| Effect::NewAgent { job, label });
+        Some(Request { name: "creating a key".into(), effect })
+    }
+
+    fn adding(&self) -> Vec<Row> {
+        vec![
+            Row::Head("Creating the key…".into()),
+            Row::Dim("Nothing is sent. Esc returns to the list; this continues.".into()),
+        ]
+    }
+
+    fn added(&mut self, report: &Report, cx: &mut Cx<'_>) -> bool {
+        let Report::AgentMade(agent) = report else { return false };
+        let text = format!("{} created; y copies its address for the account's owner", agent.label);
+        *cx.notice = Some(Notice::say(text));
         true
-    }
-
-    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        if let Some(job) = self.reading {
-            jobs.cancel(job, effects);
-        }
-    }
-
-    fn heading(&self, _: &View<'_>) -> Heading {
-        Heading::titled("keys made here")
-    }
-
-    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
-        let theme = view.theme;
-        let columns = sheet::columns(area);
-        let heading = [
-            Row::Head("Keys made here for others' accounts".into()),
-            Row::Dim("The private half stays in your vault. Give the address to the account's owner, and take in the approval that comes back.".into()),
-            Row::Blank,
-        ];
-        let mut lines = sheet::lay_out(&heading, columns, theme);
-        if let Some(form) = &self.naming {
-            form.render(frame, area, lines, Vec::new(), theme);
-            return;
-        }
-        let agents = self.agents.as_deref().unwrap_or_default();
-        if agents.is_empty() {
-            let text = if self.agents.is_some() { "none yet: n makes one" } else { "reading…" };
-            lines.push(Line::styled(format!("  {text}"), theme.dim()));
-        }
-        let head = lines.len();
-        let name = agents
-            .iter()
-            .map(|a| format::width(&a.label))
-            .max()
-            .unwrap_or(0)
-            .clamp(4, columns.saturating_sub(48).max(4));
-        for (i, agent) in agents.iter().enumerate() {
-            let chosen = i == self.at;
-            let used = view.data.keys.iter().filter(|k| k.session_key == agent.address).count();
-            let approvals = match used {
-                0 => "no approval yet".to_owned(),
-                1 => "1 approval".to_owned(),
-                n => format!("{n} approvals"),
-            };
-            let text = format!("{}  {}", format::fit(&format::clean(&agent.label), name), agent.address);
-            let style = if chosen { theme.selected() } else { theme.plain() };
-            lines.push(Line::from(vec![
-                Span::raw(if chosen { "▸ " } else { "  " }),
-                Span::styled(text, style),
-                Span::styled(format!("  {approvals}"), theme.dim()),
-            ]));
-        }
-        let height = usize::from(area.height);
-        let top = (head + self.at + 1).saturating_sub(height);
-        let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(1), ..area };
-        sheet::render(frame, inner, lines, Scroll(top), theme);
     }
 }

@@ -1,4 +1,4 @@
-//! An approval that comes from elsewhere: pasted or in a file, looked at, and - when it is for a key made here - taken in.
+//! An approval that comes from elsewhere: pasted or in a file, inspected, and - when it is for a key held here - imported.
 //!
 //! It may carry a private key, so the pasted text never comes here: the loop holds it, and this screen knows how long it is.
 
@@ -12,11 +12,11 @@ use crate::{
     tui::{
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         jobs::Jobs,
         keymap::{Command, Place},
-        message::{Effect, JobId, Notice, Report, Wrapped},
+        message::{ApprovalSource, Effect, JobId, Notice, Report},
         widget::sheet::{self, Row, Scroll},
     },
     wallet::{error::Error, policy::check_label, usecase::inspect::Inspection},
@@ -32,18 +32,27 @@ enum Ask {
     Go,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Pasted,
+    InFile,
+    /// Asks this network; none without a name.
+    Network(Option<String>),
+}
+
 #[derive(Debug)]
 enum Step {
     Form,
     Reading(JobId),
     Shown(Vec<Inspection>),
-    TakingIn(JobId, Vec<Inspection>),
-    Taken(String, Vec<Row>),
+    Importing(JobId, Vec<Inspection>),
+    Imported(String, Vec<Row>),
 }
 
 #[derive(Debug)]
 pub struct State {
-    form: Form<Ask>,
+    form: Form<Ask, Answer>,
     /// Characters that were pasted and are held elsewhere.
     held: usize,
     raw: bool,
@@ -53,28 +62,24 @@ pub struct State {
 }
 
 pub fn open(networks: Vec<String>, _: &mut Cx<'_>) -> Box<dyn Screen> {
-    let asks: Vec<&str> = ["no chain"].into_iter().chain(networks.iter().map(String::as_str)).collect();
-    let at = usize::from(networks.len() == 1);
+    let only = if let [only] = networks.as_slice() { Some(only.clone()) } else { None };
+    let named = networks.into_iter().map(|name| (name.clone(), Answer::Network(Some(name))));
+    let asks = std::iter::once(("no network".to_owned(), Answer::Network(None))).chain(named);
     let mut state = State {
         form: Form::new(vec![
-            Entry::choice(Ask::From, "where is it", &["I paste it", "in a file"], 0, ""),
+            Entry::choice(Ask::From, "source", [("paste", Answer::Pasted), ("file", Answer::InFile)], ""),
             Entry::text(
                 Ask::Paste,
                 "approval",
                 "",
                 "paste it now",
-                "one long line; it is not shown, as it may carry a key",
+                "one long line; not shown, because it may contain a private key",
             ),
-            Entry::text(Ask::File, "file", "", "~/key.approval", "as `keyleash key export` or an SDK wrote it"),
-            Entry::choice(Ask::Network, "ask", &asks, at, "a chain tells whether it can still be enabled"),
-            Entry::text(
-                Ask::Label,
-                "call it",
-                "",
-                "a name, if you take it in",
-                "for your eyes only; a key made here keeps its name",
-            ),
-            Entry::button(Ask::Go, "Look at it"),
+            Entry::text(Ask::File, "file", "", "~/key.approval", "written by `keyleash key export` or an SDK"),
+            Entry::choice(Ask::Network, "check on", asks, "the chain says whether it can still be enabled")
+                .chosen(&Answer::Network(only)),
+            Entry::text(Ask::Label, "label", "", "optional", "a local name; a key you hold already keeps its own"),
+            Entry::button(Ask::Go, "Inspect"),
         ]),
         held: 0,
         raw: false,
@@ -89,32 +94,32 @@ pub fn open(networks: Vec<String>, _: &mut Cx<'_>) -> Box<dyn Screen> {
 
 impl State {
     fn fit(&mut self) {
-        let file = self.form.chosen(Ask::From) == 1;
+        let file = self.form.is(Ask::From, &Answer::InFile);
         self.form.show(Ask::Paste, !file);
         self.form.show(Ask::File, file);
         self.form.settle();
     }
 
-    fn source(&self) -> Wrapped {
+    fn source(&self) -> ApprovalSource {
         let network = match self.form.chosen(Ask::Network) {
-            0 => None,
-            _ => self.form.choice_of(Ask::Network).map(|c| c.text().to_owned()),
+            Some(Answer::Network(name)) => name.clone(),
+            _ => None,
         };
-        let file = (self.form.chosen(Ask::From) == 1).then(|| self.form.text(Ask::File));
-        Wrapped { file, network }
+        let file = self.form.is(Ask::From, &Answer::InFile).then(|| self.form.text(Ask::File));
+        ApprovalSource { file, network }
     }
 
     fn look(&mut self, cx: &mut Cx<'_>) {
         self.failed = None;
         let source = self.source();
         if source.file.as_ref().is_some_and(String::is_empty) {
-            return self.form.refuse(Ask::File, "name the file".into());
+            return self.form.refuse(Ask::File, "enter a file name".into());
         }
         if source.file.is_none() && self.held == 0 {
-            return self.form.refuse(Ask::Paste, "nothing was pasted here yet".into());
+            return self.form.refuse(Ask::Paste, "paste the approval first".into());
         }
         if let (false, Err(error)) =
-            (self.form.text(Ask::Label).is_empty(), check_label("the name", &self.form.text(Ask::Label)))
+            (self.form.text(Ask::Label).is_empty(), check_label("the label", &self.form.text(Ask::Label)))
         {
             return self.form.refuse(Ask::Label, error.message);
         }
@@ -123,30 +128,30 @@ impl State {
         self.step = Step::Reading(job);
     }
 
-    fn take_in(&mut self, found: Vec<Inspection>, cx: &mut Cx<'_>) {
+    fn import(&mut self, found: Vec<Inspection>, cx: &mut Cx<'_>) {
         if let Some(error) = found.iter().find_map(Inspection::unverified) {
             *cx.notice = Some(match found.iter().any(|f| f.kernel_v3.is_some()) {
                 true => Notice::failure(&error),
-                false => Notice::trouble("it is not verified: no owner's signature over this scope was found"),
+                false => Notice::trouble("not verified: no owner's signature over this scope was found"),
             });
             self.step = Step::Shown(found);
             return;
         }
         let label = Some(self.form.text(Ask::Label)).filter(|l| !l.is_empty());
-        let job = cx.jobs.start_change("taking the approval in");
-        cx.effects.push(Effect::TakeIn { job, source: self.source(), label });
-        self.step = Step::TakingIn(job, found);
+        let job = cx.jobs.start_change("importing the approval");
+        cx.effects.push(Effect::ImportApproval { job, source: self.source(), label });
+        self.step = Step::Importing(job, found);
     }
 
     fn rows(&self) -> Vec<Row> {
         match &self.step {
             Step::Form => Vec::new(),
             Step::Reading(_) => vec![Row::Head("Reading the approval…".into())],
-            Step::TakingIn(..) => vec![
-                Row::Head("Taking it in…".into()),
-                Row::Dim("Esc goes back; this goes on, and the key is on the list then.".into()),
+            Step::Importing(..) => vec![
+                Row::Head("Importing…".into()),
+                Row::Dim("Esc goes back; this continues, and the key will be in the list.".into()),
             ],
-            Step::Taken(_, rows) => rows.clone(),
+            Step::Imported(_, rows) => rows.clone(),
             Step::Shown(found) => {
                 let mut rows = Vec::new();
                 for one in found {
@@ -164,8 +169,8 @@ impl Screen for State {
         match &self.step {
             Step::Form => self.form.places(),
             Step::Shown(_) => vec![Place::Approval, Place::Sheet],
-            Step::Taken(..) => vec![Place::Taken, Place::Outcome, Place::Sheet],
-            Step::Reading(_) | Step::TakingIn(..) => vec![Place::Sheet],
+            Step::Imported(..) => vec![Place::Imported, Place::Outcome, Place::Sheet],
+            Step::Reading(_) | Step::Importing(..) => vec![Place::Sheet],
         }
     }
 
@@ -180,9 +185,9 @@ impl Screen for State {
         match &mut self.step {
             Step::Form if command == Command::Back => return Next::Back,
             Step::Form => match self.form.command(command) {
-                Did::Pressed(_) => self.look(cx),
-                Did::Turned(_) => self.fit(),
-                Did::Left(_) | Did::Nothing => {}
+                FormEvent::Pressed(_) => self.look(cx),
+                FormEvent::Turned(_) => self.fit(),
+                FormEvent::Left(_) | FormEvent::Nothing => {}
             },
             Step::Reading(job) if command == Command::Back => {
                 cx.jobs.cancel(*job, cx.effects);
@@ -191,12 +196,12 @@ impl Screen for State {
             Step::Shown(_) if command == Command::Back => self.step = Step::Form,
             Step::Shown(found) if command == Command::Open => {
                 let found = std::mem::take(found);
-                self.take_in(found, cx);
+                self.import(found, cx);
             }
-            Step::Taken(key, _) if command == Command::Send => {
+            Step::Imported(key, _) if command == Command::Send => {
                 return Next::Open(Route::SendAsKey { key: key.clone() });
             }
-            Step::Taken(..) | Step::TakingIn(..) if command == Command::Back => return Next::Back,
+            Step::Imported(..) | Step::Importing(..) if command == Command::Back => return Next::Back,
             _ if command == Command::Raw => self.raw = !self.raw,
             _ => {
                 let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
@@ -211,30 +216,30 @@ impl Screen for State {
     }
 
     fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if !matches!(self.step, Step::Reading(waiting) | Step::TakingIn(waiting, _) if waiting == job) {
+        if !matches!(self.step, Step::Reading(waiting) | Step::Importing(waiting, _) if waiting == job) {
             return false;
         }
         *cx.notice = None;
         self.scroll = Scroll::default();
         match (report, std::mem::replace(&mut self.step, Step::Form)) {
             (Report::Inspected(found), _) => self.step = Step::Shown(found.clone()),
-            (Report::TakenIn { keys, warnings }, _) => {
+            (Report::ApprovalImported { keys, warnings }, _) => {
                 let Some(key) = keys.last() else { return true };
                 let mut rows = vec![
-                    Row::Head(format!("{} is taken in", key.label)),
+                    Row::Head(format!("{} imported", key.label)),
                     Row::Good(format!("{}: {}", key.state, key.state_reason)),
                 ];
                 rows.extend(warnings.iter().map(|w| Row::Caution(w.clone())));
                 rows.push(Row::Blank);
                 let next = if key.has_secret {
-                    "s uses it; it is on the list of the account now"
+                    "press s to use it; it is listed under its account now"
                 } else {
-                    "its private half is not here: only the one who holds it can use it"
+                    "its private key is not here: only its holder can use it"
                 };
                 rows.push(Row::Way(next.into()));
-                self.step = Step::Taken(key.key_id.clone(), rows);
+                self.step = Step::Imported(key.key_id.clone(), rows);
             }
-            (Report::Failed(error), Step::TakingIn(_, found)) => {
+            (Report::Failed(error), Step::Importing(_, found)) => {
                 *cx.notice = Some(Notice::failure(error));
                 self.step = Step::Shown(found);
             }
@@ -261,14 +266,14 @@ impl Screen for State {
     fn held(&mut self, characters: usize) {
         self.held = characters;
         self.form.mark(Ask::Paste, None);
-        self.form.hint(Ask::Paste, "↵ and on to \"Look at it\"; pasting again replaces it");
+        self.form.hint(Ask::Paste, "press ↵ to continue; pasting again replaces it");
         if let Some(row) = self.form.get_mut(Ask::Paste) {
-            row.example(&format!("{characters} characters are here"));
+            row.example(&format!("{characters} characters pasted"));
         }
     }
 
     fn heading(&self, _: &View<'_>) -> Heading {
-        Heading::titled("an approval")
+        Heading::titled("approval")
     }
 
     fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
@@ -279,16 +284,16 @@ impl Screen for State {
         }
         let columns = sheet::columns(area);
         let heading = [
-            Row::Head("Look at an approval".into()),
+            Row::Head("Inspect an approval".into()),
             Row::Dim(
-                "What it allows, who signed it, and whether it still can be used. Looking takes nothing in.".into(),
+                "What it allows, who signed it, and whether it can still be used. Nothing is imported yet.".into(),
             ),
             Row::Blank,
         ];
         let mut footing = Vec::new();
         if let Some(error) = &self.failed {
             footing.push(Row::Blank);
-            footing.extend(failure_rows("It cannot be read", error));
+            footing.extend(failure_rows("The approval cannot be read", error));
         }
         let heading = sheet::lay_out(&heading, columns, theme);
         self.form.render(frame, area, heading, sheet::lay_out(&footing, columns, theme), theme);
@@ -311,7 +316,7 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
     }
     rows.push(Row::Text(format!("{}: {}", found.state, found.state_reason)));
     if found.has_secret {
-        rows.push(Row::Bad("it carries the session key itself: whoever reads it can act".into()));
+        rows.push(Row::Bad("it contains the private key: whoever reads it can act".into()));
     }
     rows.push(Row::Blank);
     rows.push(Row::Head("What it allows".into()));
@@ -328,18 +333,18 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
     rows.push(Row::Blank);
     rows.push(match found.session_key {
         Some(key) => Row::Fact("session key", key.to_string()),
-        None => Row::Fact("session key", "not known: the text does not say".into()),
+        None => Row::Fact("session key", "unknown: the text does not say".into()),
     });
     if let Some(chain) = found.chain_id {
         rows.push(Row::Fact("chain", chain.to_string()));
     }
     if let Some(nonce) = &found.nonce {
-        rows.push(Row::Fact("turn", format!("{nonce} (nonce), opens {}", found.selector)));
+        rows.push(Row::Fact("nonce", format!("{nonce}, enables {}", found.selector)));
     }
     if let (Some(kernel), Some(validator)) = (found.kernel_version, found.validator) {
         rows.push(Row::Fact("made for", format!("Kernel {kernel}, validator {validator} {}", validator.address())));
     }
-    rows.push(Row::Fact("written as", found.format.clone()));
+    rows.push(Row::Fact("format", found.format.clone()));
     rows.extend(found.assumptions.iter().map(|a| Row::Dim(format!("assumed: {a}"))));
     if let Some(digest) = found.digest {
         rows.push(Row::Text("digest (EIP-712)".into()));

@@ -6,7 +6,7 @@ use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
     rows::{changed_rows, cost_rows, operation_rows},
-    stages::{Moved, Stage, Stages, Words, is_stale},
+    stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
     tui::{
@@ -36,14 +36,14 @@ pub struct State {
     shown: Option<Box<EnablePreview>>,
 }
 
-/// The keys whose turns come before that of a key that is queued: it cannot be enabled without them.
+/// The keys whose nonces come before that of a key that is queued: it cannot be enabled without them.
 fn waits_for<'a>(key: &KeyView, data: &'a Data) -> Vec<&'a KeyView> {
-    let turn = |k: &KeyView| k.nonce.parse::<u128>().ok();
+    let nonce = |k: &KeyView| k.nonce.parse::<u128>().ok();
     let Some(account) = data.account_of(key).filter(|_| key.state == KeyState::Queued) else { return Vec::new() };
     let before = |k: &&KeyView| {
         k.validator == key.validator
             && matches!(k.state, KeyState::Pending | KeyState::Queued)
-            && turn(k).zip(turn(key)).is_some_and(|(one, other)| one < other)
+            && nonce(k).zip(nonce(key)).is_some_and(|(one, other)| one < other)
     };
     data.keys_of(account).filter(before).collect()
 }
@@ -57,7 +57,7 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
     let before = keys.first().filter(|_| keys.len() == 1).map(|key| waits_for(key, cx.data)).unwrap_or_default();
     let what = match (keys.as_slice(), before.len()) {
         ([only], 0) => only.label.clone(),
-        ([only], n) => format!("{} and the {n} that must come first", only.label),
+        ([only], n) => format!("{} and {n} queued before it", only.label),
         (several, _) => format!("{} keys", several.len()),
     };
     let keys: Vec<String> = before.iter().chain(&keys).map(|k| k.key_id.clone()).collect();
@@ -114,7 +114,7 @@ impl Screen for State {
                 self.stages.review(job, Review::new("enable", rows, &[]));
             }
             Report::Enabled(enabled) => self.stages.go(Stage::Done(result_rows(&self.what, enabled))),
-            Report::Failed(error) if self.stages.is_running() && is_stale(error) => {
+            Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
                 let (name, keys) = (format!("planning to enable {}", self.what), self.keys.clone());
                 self.stages.plan_again(name, cx, |job| Effect::PlanEnable { job, keys });
@@ -145,7 +145,7 @@ fn plan_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
         Row::Head(format!("Enable {what} on chain now")),
         Row::Fact("account", format!("{} {}", preview.account, preview.address)),
         Row::Fact("network", preview.network.clone()),
-        Row::Dim("Not needed in general: a key is enabled by its first use.".into()),
+        Row::Dim("Usually not needed: a key is enabled by its first use.".into()),
         Row::Blank,
         Row::Head("What is sent".into()),
     ];

@@ -31,11 +31,11 @@ impl Choice {
 
     const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Sandbox => ("Try it in the sandbox", "a chain inside this program: no network, no money"),
-            Self::Live => ("Use a live network", "with accounts of your own; asks where keys are kept"),
+            Self::Sandbox => ("Try it in the sandbox", "a chain inside this program: no network, no real money"),
+            Self::Live => ("Use a live network", "with your own accounts; asks where to store keys"),
             Self::Quit => ("Quit", "nothing has been written"),
             Self::Keyring => ("In the system's keyring", "unlocked with your login, where there is one"),
-            Self::File => ("In files sealed with a passphrase", "asked for when something is signed"),
+            Self::File => ("In files sealed with a passphrase", "you are asked for it when you sign"),
         }
     }
 }
@@ -71,7 +71,7 @@ impl State {
             Choice::Keyring => Some(Backend::Keyring),
             Choice::File => Some(Backend::File),
         };
-        let name = if vault.is_some() { "setting the home up" } else { "making the sandbox" };
+        let name = if vault.is_some() { "creating the profile" } else { "creating the sandbox" };
         let job = cx.jobs.start_change(name);
         self.making = Some(job);
         cx.effects.push(match vault {
@@ -132,21 +132,21 @@ impl Screen for State {
             lines.push(Line::default());
         }
         let opening = [
-            Row::Head("See, give and take back session keys".into()),
+            Row::Head("View, grant and revoke session keys".into()),
             Row::Text(
-                "A session key is a key for an app or a bot that can do only what you allow with your smart account, \
-                 for as long as you allow it."
+                "A session key lets an app or a bot act for your smart account: only what you allow, and only for as \
+                 long as you allow it."
                     .into(),
             ),
             Row::Blank,
         ];
         lines.extend(sheet::lay_out(&opening, columns, theme));
         if area.height > 14 {
-            let folder = format!("There is no keyleash home in {} yet.", view.folder);
+            let folder = format!("There is no keyleash profile in {} yet.", view.folder);
             lines.extend(sheet::lay_out(&[Row::Dim(folder), Row::Blank], columns, theme));
         }
         if matches!(self.choice, Choice::Keyring | Choice::File) {
-            lines.extend(sheet::lay_out(&[Row::Head("Where are the owners' keys kept?".into())], columns, theme));
+            lines.extend(sheet::lay_out(&[Row::Head("Where should owners' keys be stored?".into())], columns, theme));
         }
         for choice in self.choices() {
             let (name, what) = choice.words();

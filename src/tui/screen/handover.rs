@@ -8,7 +8,7 @@ use crate::{
     tui::{
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         keymap::{Command, Place},
         message::{Effect, JobId, Notice, Report},
@@ -27,41 +27,47 @@ enum Ask {
     Done,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    For(Format),
+    WithSecret,
+    WithoutSecret,
+}
+
 #[derive(Debug)]
 pub struct Handover {
     key_id: String,
     label: String,
     heading: Vec<Row>,
-    form: Form<Ask>,
+    form: Form<Ask, Answer>,
     job: Option<JobId>,
     /// What came of the last button.
     said: Vec<Row>,
 }
 
-const FORMATS: [(&str, Format); 2] =
-    [("ZeroDev SDK 4 (@zerodev/sdk)", Format::V4), ("@zerodev/session-key 5", Format::V5)];
+const FORMATS: [(&str, Answer); 2] =
+    [("ZeroDev SDK 4 (@zerodev/sdk)", Answer::For(Format::V4)), ("@zerodev/session-key 5", Answer::For(Format::V5))];
 
 impl Handover {
     pub fn new(key: &KeyView, heading: Vec<Row>) -> Self {
-        let formats: Vec<&str> = FORMATS.iter().map(|(words, _)| *words).collect();
         let mut form = Form::new(vec![
-            Entry::choice(Ask::For, "written for", &formats, 0, "keyleash reads both"),
+            Entry::choice(Ask::For, "format", FORMATS, "keyleash reads both"),
             Entry::choice(
                 Ask::Secret,
-                "the key itself",
-                &["goes along in the file", "stays here"],
-                0,
-                "in the file it is a bearer secret: whoever reads the file can act. The clipboard never gets it",
+                "private key",
+                [("include it in the file", Answer::WithSecret), ("keep it here", Answer::WithoutSecret)],
+                "whoever reads it in the file can act. It never goes to the clipboard",
             ),
             Entry::text(
                 Ask::File,
                 "file",
                 &format!("~/{}.approval", file_name(&key.label)),
                 "~/key.approval",
-                "only you can read it; ~/ is your home",
+                "readable only by you; ~/ works",
             ),
             Entry::button(Ask::Write, "Write the file"),
-            Entry::button(Ask::Copy, "Copy it to the clipboard"),
+            Entry::button(Ask::Copy, "Copy to the clipboard"),
             Entry::button(Ask::Done, "Done"),
         ]);
         form.show(Ask::Secret, key.has_secret);
@@ -86,35 +92,39 @@ impl Handover {
             return Next::Back;
         }
         match self.form.command(command) {
-            Did::Pressed(Ask::Done) => return Next::Back,
-            Did::Pressed(Ask::Write) if self.job.is_none() => self.write(cx),
-            Did::Pressed(Ask::Copy) if self.job.is_none() => {
+            FormEvent::Pressed(Ask::Done) => return Next::Back,
+            FormEvent::Pressed(Ask::Write) if self.job.is_none() => self.write(cx),
+            FormEvent::Pressed(Ask::Copy) if self.job.is_none() => {
                 let job = cx.jobs.start(format!("reading the approval of {}", self.label), false);
                 cx.effects.push(Effect::ReadApproval { job, key: self.key_id.clone(), format: self.format() });
                 self.job = Some(job);
             }
-            Did::Left(ask) => self.check(ask),
+            FormEvent::Left(ask) => self.check(ask),
             _ => {}
         }
         Next::Stay
     }
 
     fn format(&self) -> Format {
-        FORMATS.get(self.form.chosen(Ask::For)).map_or(Format::V4, |(_, format)| *format)
+        match self.form.chosen(Ask::For) {
+            Some(Answer::For(format)) => *format,
+            _ => Format::V4,
+        }
     }
 
     fn check(&mut self, ask: Ask) {
         let missing = ask == Ask::File && self.form.text(Ask::File).is_empty();
-        self.form.mark(ask, missing.then(|| "name the file".to_owned()));
+        self.form.mark(ask, missing.then(|| "enter a file name".to_owned()));
     }
 
     fn write(&mut self, cx: &mut Cx<'_>) {
         let file = self.form.text(Ask::File);
         if file.is_empty() {
-            self.form.refuse(Ask::File, "name the file".into());
+            self.form.refuse(Ask::File, "enter a file name".into());
             return;
         }
-        let with_secret = self.form.get(Ask::Secret).is_some_and(|r| !r.hidden) && self.form.chosen(Ask::Secret) == 0;
+        let with_secret =
+            self.form.get(Ask::Secret).is_some_and(|r| !r.hidden) && self.form.is(Ask::Secret, &Answer::WithSecret);
         let job = cx.jobs.start_change(format!("writing the approval of {}", self.label));
         let (key, format) = (self.key_id.clone(), self.format());
         cx.effects.push(Effect::Export { job, key, format, with_secret, file });
@@ -132,19 +142,20 @@ impl Handover {
                 self.form.focus_on(Ask::Done);
                 let mut rows = vec![Row::Good(format!("written to {file}"))];
                 if *with_secret {
-                    rows.push(Row::Caution("the file carries the key: send it on a safe way, then delete it".into()));
+                    rows.push(Row::Caution(
+                        "the file contains the private key: send it over a secure channel, then delete it".into(),
+                    ));
                 }
                 rows.push(Row::Way(
-                    "who gets it: `keyleash agent import FILE`, or the SDK's deserializeSessionKeyParams".into(),
+                    "its holder imports it with `keyleash agent import FILE`, or the SDK's deserializeSessionKeyParams"
+                        .into(),
                 ));
                 rows
             }
             Report::ApprovalText(texts) => {
                 cx.effects.push(Effect::Copy { text: texts.join("\n") });
-                *cx.notice = Some(Notice::say("sent to the terminal's clipboard; not every terminal takes it"));
-                vec![Row::Good(
-                    "sent to the clipboard, without the key; if nothing arrives there, write the file".into(),
-                )]
+                *cx.notice = Some(Notice::say("copied, if your terminal allows it"));
+                vec![Row::Good("copied without the private key; if the clipboard stays empty, write the file".into())]
             }
             Report::Failed(error) => {
                 let mut rows = vec![Row::Bad(error.message.clone())];

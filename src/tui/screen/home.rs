@@ -66,8 +66,8 @@ impl Order {
 
     const fn words(self) -> &'static str {
         match self {
-            Self::Urgency => "what needs a look first",
-            Self::Ends => "what ends first",
+            Self::Urgency => "needs attention",
+            Self::Ends => "by expiry",
             Self::Name => "by name",
         }
     }
@@ -120,7 +120,7 @@ impl State {
     /// The keys of the chosen account that the filter lets through, as places in the data.
     fn list(&self, data: &Data) -> Listed {
         let (account, filter) = (self.account_at(data), self.filter.text().to_lowercase());
-        let keys = data.shelf(account).map(|s| s.keys.as_slice()).unwrap_or_default();
+        let keys = data.account_keys_at(account).map(|s| s.keys.as_slice()).unwrap_or_default();
         let mut keys: Vec<usize> =
             keys.iter().copied().filter(|i| filter.is_empty() || data.matches(*i, &filter)).collect();
         let key = |i: usize| data.keys.get(i);
@@ -174,7 +174,7 @@ impl State {
             Command::Mark => self.mark(cx),
             Command::Order => {
                 self.order = self.order.next();
-                *cx.notice = Some(Notice::say(format!("order: {}", self.order.words())));
+                *cx.notice = Some(Notice::say(format!("sort: {}", self.order.words())));
             }
             Command::Open => return self.open(cx),
             Command::Grant => return Next::Open(Route::Wizard { account: self.account_id(cx.data) }),
@@ -183,7 +183,7 @@ impl State {
             Command::RevokeAll => {
                 return Next::Open(Route::RevokeAll { account: self.account_id(cx.data), wish: Wish::All });
             }
-            Command::Panic => {
+            Command::Pause => {
                 let paused = self.account(cx.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
                 // What is marked is kept when everything else that would come back is ended.
                 let keep: Vec<String> = self.marked.iter().cloned().collect();
@@ -232,7 +232,7 @@ impl State {
     /// Marks the chosen key, or not any more, and goes on to the next.
     fn mark(&mut self, cx: &mut Cx<'_>) {
         let Some(id) = self.key(cx.data).filter(|_| self.pane == Pane::Keys).map(|k| k.key_id.clone()) else {
-            *cx.notice = Some(Notice::say("→ goes to the session keys; Space marks the chosen one"));
+            *cx.notice = Some(Notice::say("press → for the session keys; Space marks the selected one"));
             return;
         };
         if !self.marked.remove(&id) {
@@ -249,7 +249,7 @@ impl State {
         match self.key(cx.data) {
             Some(key) => Next::Open(Route::Inspect { key: key.key_id.clone() }),
             None => {
-                *cx.notice = Some(Notice::say("there is no session key here yet: n gives one"));
+                *cx.notice = Some(Notice::say("no session key yet; press n to grant one"));
                 Next::Stay
             }
         }
@@ -266,7 +266,7 @@ impl State {
     fn revoke(&mut self, cx: &mut Cx<'_>) -> Next {
         let wanted = self.wanted(cx.data);
         if wanted.is_empty() {
-            *cx.notice = Some(Notice::trouble("choose the key to revoke first: → goes to the session keys"));
+            *cx.notice = Some(Notice::trouble("select a key to revoke first: press → for the session keys"));
             return Next::Stay;
         }
         let keys = wanted.iter().map(|k| k.key_id.clone()).collect();
@@ -279,7 +279,7 @@ impl State {
     fn enable(&self, cx: &mut Cx<'_>) -> Next {
         let wanted = self.wanted(cx.data);
         if wanted.is_empty() {
-            *cx.notice = Some(Notice::trouble("choose the key to enable first: → goes to the session keys"));
+            *cx.notice = Some(Notice::trouble("select a key to enable first: press → for the session keys"));
             return Next::Stay;
         }
         Next::Open(Route::Enable { keys: wanted.iter().map(|k| k.key_id.clone()).collect() })
@@ -292,7 +292,7 @@ impl State {
         let most = usize::from(area.height / 2);
         if lines.len() > most {
             lines.truncate(most.saturating_sub(1));
-            lines.push(Line::styled("    … m shows all of it", theme.dim()));
+            lines.push(Line::styled("    … press m for all of it", theme.dim()));
         }
         lines
     }
@@ -308,7 +308,7 @@ impl State {
         let shown = view.data.accounts.iter().enumerate().skip(self.top_account).take(usize::from(inner.height));
         let lines: Vec<Line<'_>> = shown
             .map(|(i, account)| {
-                let (count, worst) = view.data.shelf(i).map_or((0, None), |s| (s.keys.len(), s.worst));
+                let (count, worst) = view.data.account_keys_at(i).map_or((0, None), |s| (s.keys.len(), s.worst));
                 let tail = format!(" {count:>3} {:<2}", marks(worst));
                 let name = format::fit(&format::clean(&account.name), columns.saturating_sub(2 + tail.len()));
                 let style = choice_style(theme, i == chosen, focused);
@@ -345,7 +345,8 @@ impl State {
             lines.push(columns.row(key, view, lead, style));
         }
         if keys.is_empty() && view.data.loaded {
-            let text = if self.filter.is_empty() { "no session key yet: n gives one" } else { "no key matches" };
+            let text =
+                if self.filter.is_empty() { "no session key yet; press n to grant one" } else { "no key matches" };
             lines.push(Line::styled(format!("  {text}"), theme.dim()));
         }
         frame.render_widget(Paragraph::new(lines), inner);
@@ -378,15 +379,15 @@ impl Screen for State {
             Command::Grant => why_no_owner(account),
             Command::Revoke => why_not_revoke(&self.wanted(data), data),
             Command::Enable => match self.wanted(data).as_slice() {
-                [] => Some("choose a key that waits first".into()),
+                [] => Some("select a pending key first".into()),
                 keys => why_not_enable(keys, data),
             },
-            Command::Panic | Command::RevokeAll => why_not_revoke_all(account),
+            Command::Pause | Command::RevokeAll => why_not_revoke_all(account),
             Command::Scan => why_not_scan(account),
             Command::Mark | Command::Open if self.pane == Pane::Keys && self.key(data).is_none() => {
-                Some("there is no session key here".into())
+                Some("no session key here".into())
             }
-            Command::Copy | Command::Save => self.copyable(data).is_none().then(|| "there is no key here".into()),
+            Command::Copy | Command::Save => self.copyable(data).is_none().then(|| "no key here".into()),
             _ => None,
         }
     }
@@ -438,38 +439,39 @@ impl Screen for State {
         let theme = view.theme;
         if !self.marked.is_empty() && !self.filtering {
             let paused = self.account(view.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
-            let lift = if paused { ", ! lifts the panic and keeps them" } else { "" };
+            let lift = if paused { ", ! unpauses and keeps them" } else { "" };
             return (format!("{} marked: x revokes them{lift}, Esc unmarks", self.marked.len()), theme.accent());
         }
         if self.filtering || !self.filter.is_empty() {
-            return (format!("only keys with \"{}\": Esc shows all", self.filter.text()), theme.caution());
+            return (format!("filter \"{}\": Esc clears it", self.filter.text()), theme.caution());
         }
         let Some(account) = self.account(view.data) else {
             let text = if view.data.loaded { "" } else { "reading the records…" };
             return (text.to_owned(), theme.dim());
         };
         if account.critical().next().is_some() {
-            return (format!("somebody else can decide over {}: see above", account.name), theme.bad());
+            return (format!("someone else can act for {}: see above", account.name), theme.bad());
         }
         if account.view.as_ref().is_some_and(|v| v.paused == Some(true)) {
-            return ("panic is on, no session key can act: ! lifts it".into(), theme.bad());
+            return ("paused, no session key can act: ! unpauses".into(), theme.bad());
         }
-        let shelf = view.data.shelf_of(account);
-        let (looks, urgent) = shelf.map_or((0, false), |s| (s.looks, s.worst == Some(true)));
-        let first = shelf.and_then(|s| s.keys.first()).and_then(|i| view.data.keys.get(*i));
+        let account_keys = view.data.account_keys_of(account);
+        let (looks, urgent) = account_keys.map_or((0, false), |s| (s.looks, s.worst == Some(true)));
+        let first = account_keys.and_then(|s| s.keys.first()).and_then(|i| view.data.keys.get(*i));
         match (looks, first.and_then(|key| attention(key).map(|look| (key, look)))) {
             (1.., Some((key, look))) => {
-                let count =
-                    if looks == 1 { "1 key needs a look".to_owned() } else { format!("{looks} keys need a look") };
+                let count = if looks == 1 {
+                    "1 key needs attention".to_owned()
+                } else {
+                    format!("{looks} keys need attention")
+                };
                 let style = if urgent { theme.bad() } else { theme.caution() };
                 (format!("{count}: {} {}", key.label, look.words), style)
             }
-            _ if view.data.in_flight == 1 => {
-                ("1 operation was sent and has no result yet: t shows it".to_owned(), theme.caution())
-            }
+            _ if view.data.in_flight == 1 => ("1 operation has no result yet: t shows it".to_owned(), theme.caution()),
             _ if view.data.in_flight > 1 => {
                 let count = view.data.in_flight;
-                (format!("{count} operations were sent and have no result yet: t shows them"), theme.caution())
+                (format!("{count} operations have no result yet: t shows them"), theme.caution())
             }
             _ => (String::new(), theme.plain()),
         }
@@ -601,8 +603,8 @@ fn empty(view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         Line::default(),
         Line::styled("  No account yet.", theme.head()),
         Line::default(),
-        way("w", "networks: add the chain your account is on, and how to reach it"),
-        way("m", "accounts: make a new one, or add one that exists"),
+        way("w", "networks: add the network your account is on"),
+        way("m", "accounts: create one, or add an existing one"),
     ];
     frame.render_widget(Paragraph::new(lines), area);
 }

@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// The approval as it is handed over, without the private half.
+    /// The approval, without the private key.
     fn text(&mut self, cx: &mut Cx<'_>) {
         if !self.text.is_empty() {
             self.text.clear();
@@ -76,11 +76,11 @@ impl State {
         let mut rows =
             vec![Row::Head(format!("{} is {}", key.label, key.state)), Row::Text(capital(&key.state_reason))];
         if let Some(error) = &self.failed {
-            rows.push(Row::Caution(format!("could not be read again: {}", error.message)));
+            rows.push(Row::Caution(format!("refresh failed: {}", error.message)));
         }
         if let Some(error) = key.unread.as_ref().filter(|_| self.failed.is_none() && key.as_of.is_some()) {
             rows.push(Row::Caution(format!(
-                "that may be old: {} could not be asked since: {}",
+                "this may be out of date: {} has not answered since: {}",
                 key.network, error.message
             )));
         }
@@ -103,7 +103,7 @@ impl State {
         for (i, sentence) in key.sentences.iter().take(calls).enumerate() {
             rows.push(Row::Item(sentence.clone()));
             if let (Some(Some(uses)), Some(permission)) = (key.uses.get(i), key.permissions.get(i)) {
-                rows.push(Row::Note(format!("used {uses} of {} times so far", permission.execution_rule.runs)));
+                rows.push(Row::Note(format!("used {uses} of {} times", permission.execution_rule.runs)));
             }
         }
         rows.push(Row::Blank);
@@ -112,20 +112,20 @@ impl State {
         if let Some(left) = relative(key, data.chain_time(&key.network, now)) {
             rows.push(Row::Item(left));
         }
-        rows.push(Row::Head("Who pays the gas (paymaster)".into()));
+        rows.push(Row::Head("Gas payer (paymaster)".into()));
         rows.extend(
             key.sentences
                 .iter()
                 .skip(calls + 1)
                 .map(|s| if pays_gas(key) { Row::Caution(s.clone()) } else { Row::Item(s.clone()) }),
         );
-        rows.push(Row::Head("Who can undo it".into()));
+        rows.push(Row::Head("Who can revoke it".into()));
         rows.push(Row::Item(undo(key, data)));
         rows.push(Row::Blank);
         rows.extend(facts(key));
         for text in &self.text {
             rows.push(Row::Blank);
-            rows.push(Row::Head("The approval as it is handed over, without the key".into()));
+            rows.push(Row::Head("The approval, without the private key".into()));
             rows.push(Row::Text(text.clone()));
         }
         if self.raw {
@@ -152,11 +152,11 @@ impl Screen for State {
             Command::Revoke => return Next::Open(Route::Revoke { keys: vec![self.key_id.clone()] }),
             Command::Enable => return Next::Open(Route::Enable { keys: vec![self.key_id.clone()] }),
             Command::Send => return Next::Open(Route::SendAsKey { key: self.key_id.clone() }),
-            Command::Deliver => return Next::Open(Route::Deliver { key: self.key_id.clone() }),
+            Command::Export => return Next::Open(Route::Export { key: self.key_id.clone() }),
             Command::Copy => {
                 if let Some(key) = cx.data.key(&self.key_id) {
                     cx.effects.push(Effect::Copy { text: key.session_key.to_string() });
-                    let text = format!("{} sent to the terminal's clipboard", key.session_key);
+                    let text = format!("copied {}, if your terminal allows it", key.session_key);
                     *cx.notice = Some(Notice::say(text));
                 }
             }
@@ -222,19 +222,19 @@ fn capital(text: &str) -> String {
 /// The window against the chain's time now.
 fn relative(key: &KeyView, now: u64) -> Option<String> {
     if key.valid_after > now {
-        return Some(format!("that is in {}", sentence::rough_duration(key.valid_after - now)));
+        return Some(format!("starts in {}", sentence::rough_duration(key.valid_after - now)));
     }
     match key.valid_until {
         0 => None,
-        end if end < now => Some(format!("that was {} ago", sentence::rough_duration(now - end))),
-        end => Some(format!("that is {} from now", sentence::rough_duration(end - now))),
+        end if end < now => Some(format!("ended {} ago", sentence::rough_duration(now - end))),
+        end => Some(format!("ends in {}", sentence::rough_duration(end - now))),
     }
 }
 
 fn undo(key: &KeyView, data: &Data) -> String {
     match (key.imported, data.account_of(key).and_then(|a| a.view.as_ref())) {
-        (_, _) if over(key.state) => "nothing is left to undo".into(),
-        (true, _) | (_, None) => "only the account's owner, who is somebody else".into(),
+        (_, _) if over(key.state) => "nothing is left to revoke".into(),
+        (true, _) | (_, None) => "only the account's owner, who is someone else".into(),
         (_, Some(view)) if view.watch_only => {
             format!("the owner {}, whose key is not here", format::short_address(view.owner))
         }
@@ -244,7 +244,7 @@ fn undo(key: &KeyView, data: &Data) -> String {
 }
 
 fn facts(key: &KeyView) -> Vec<Row> {
-    let held = if key.has_secret { " (its private half is in your vault)" } else { " (held by somebody else)" };
+    let held = if key.has_secret { " (private key in your vault)" } else { " (held by someone else)" };
     let mut rows = vec![
         Row::Fact("session key", format!("{}{held}", key.session_key)),
         Row::Fact("account", format!("{} on {}", key.account, key.network)),
@@ -254,13 +254,13 @@ fn facts(key: &KeyView) -> Vec<Row> {
     for approval in &key.approvals {
         rows.push(Row::Fact(
             "approval",
-            format!("opens {} as turn {} (nonce): {}", approval.selector, approval.nonce, approval.state),
+            format!("enables {} with nonce {}: {}", approval.selector, approval.nonce, approval.state),
         ));
         rows.push(Row::Note(format!("digest {}", approval.digest)));
     }
     rows.push(match key.as_of {
-        Some(time) => Row::Fact("as of", format!("{}, the chain's time", format::full_date(time))),
-        None => Row::Fact("as of", "no chain was asked yet".into()),
+        Some(time) => Row::Fact("as of", format!("{} (chain time)", format::full_date(time))),
+        None => Row::Fact("as of", "not read from its chain yet".into()),
     });
     rows
 }

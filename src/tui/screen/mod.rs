@@ -1,22 +1,23 @@
 //! The screens: one file each with its state, what keys do to it, and how it is drawn.
 //!
 //! A new screen is its file, with an `open`, and its line in `routes.rs` (and Rust's `mod` line here). No screen knows another:
-//! it says where to go, as a [`Route`]. What several of them need is beside them: `review.rs`, `stages.rs`, `granting.rs`,
-//! `handover.rs`, `rows.rs`.
+//! it says where to go, as a [`Route`]. What several of them need is beside them: `review.rs`, `stages.rs`, `list_forms.rs`,
+//! `grant_flow.rs`, `handover.rs`, `rows.rs`.
 
 mod accounts;
 mod activity;
 mod agents;
 mod approval;
-mod deliver;
 mod enable;
+mod export;
 mod first_run;
-mod grant;
-mod granting;
+mod grant_flow;
+mod grant_from_file;
 mod handover;
 pub mod help;
 mod home;
 mod inspect;
+mod list_forms;
 mod networks;
 pub mod palette;
 pub mod review;
@@ -211,7 +212,7 @@ impl Heading {
         let balance = known
             .and_then(|v| v.balance.map(|b| format!("{} {}", format::short_coins(b), Coin::of(v.chain_id).symbol())))
             .unwrap_or_default();
-        let as_of = view.data.shelf_of(account).and_then(|s| s.as_of);
+        let as_of = view.data.account_keys_of(account).and_then(|s| s.as_of);
         Self {
             place: [account.name.clone(), account.network.clone(), address, balance],
             as_of: as_of.map(|time| {

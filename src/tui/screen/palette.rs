@@ -55,7 +55,7 @@ impl State {
             command: b.command,
             why_not: match b.command {
                 // Enter chooses here, and Enter must not sign.
-                Command::Confirm => Some("only its own key confirms, in the review".to_owned()),
+                Command::Confirm => Some("confirm with its own key, in the review".to_owned()),
                 command => why_not(command),
             },
         };
@@ -109,7 +109,7 @@ impl State {
         let wanted = u16::try_from(self.entries.len().saturating_add(3)).unwrap_or(u16::MAX);
         let height = wanted.min(body.height);
         let area = Rect { x: body.x + (body.width - width) / 2, y: body.y, width, height };
-        let block = Block::bordered().title(" What to do ").border_style(theme.accent());
+        let block = Block::bordered().title(" Commands ").border_style(theme.accent());
         let inner = block.inner(area);
         let columns = usize::from(inner.width);
         frame.render_widget(Clear, area);
@@ -123,7 +123,7 @@ impl State {
             lines.push(line(entry, i == chosen, columns, theme));
         }
         if matching.is_empty() {
-            lines.push(Line::styled("  no such command here", theme.dim()));
+            lines.push(Line::styled("  no matching command", theme.dim()));
         }
         frame.render_widget(Paragraph::new(lines), inner);
         let x = inner.x + 2 + u16::try_from(format::width(&before)).unwrap_or(u16::MAX).min(inner.width);
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn what_confirms_is_never_done_from_here() {
         let mut palette = State::new(&[Place::Review, Place::Program], |_| None);
-        palette.field().paste("yes");
+        palette.field().paste("confirm");
         assert!(matches!(palette.command(Command::Open), Choice::NotNow(_)));
     }
 }

@@ -5,6 +5,7 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
+    widgets::Paragraph,
 };
 
 use super::Cx;
@@ -24,6 +25,11 @@ use crate::{
 /// How long, in milliseconds, the confirming key must have been left alone: a held key repeats sooner than this, and what
 /// was typed ahead arrives at once.
 pub const QUIET: u64 = 700;
+
+/// What has to be done before it can be confirmed.
+const SCROLL: &str = "▼ more below: scroll to the end to continue";
+const TYPE_FIRST: &str = "press Tab and type the phrase to continue";
+const TYPE_IT: &str = "type it word for word, then ↵";
 
 /// A phrase that must be typed, word for word, to accept a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +82,9 @@ impl Review {
                 Consequence::Block(wanted) => {
                     phrases.push(Phrase { id: finding.id, wanted, field: Field::default() });
                 }
-                Consequence::Refuse => refused = Some(format!("{}: this is never signed; Esc goes back", finding.id)),
+                Consequence::Refuse => {
+                    refused = Some(format!("{}: keyleash never signs this; Esc goes back", finding.id))
+                }
             }
         }
         Self {
@@ -140,13 +148,13 @@ impl Review {
             return Answer::NotYet(why.clone());
         }
         if held || self.drawn.is_none_or(|drawn| at.since(drawn) < QUIET) {
-            return not_yet("that came too soon after it was shown: read it, then press y once");
+            return not_yet("too soon after it was shown: read it, then press y once");
         }
         if !self.read_to_end {
-            return not_yet("there is more below: scroll to the end first");
+            return not_yet("more below: scroll to the end first");
         }
         if let Some(missing) = self.phrases.iter().find(|p| !p.is_typed()) {
-            return Answer::NotYet(format!("{} needs its phrase first: Tab, then type it", missing.id));
+            return Answer::NotYet(format!("{} requires its phrase: press Tab and type it", missing.id));
         }
         let accepted = self.phrases.iter().map(|p| (p.id.to_owned(), p.wanted.to_owned())).collect();
         Answer::Confirmed(accepted)
@@ -168,11 +176,23 @@ impl Review {
         sheet::lay_out(&self.rows, usize::from(sheet.width).saturating_sub(2), theme)
     }
 
+    fn question(&self) -> String {
+        format!("y to {}, Esc to go back", self.verb)
+    }
+
+    /// Lines for the question, or for what has to be done first, whichever is said: the room does not change with it.
+    fn asking(&self, columns: u16) -> u16 {
+        let question = self.question();
+        let said = [self.refused.as_deref().unwrap_or_default(), TYPE_IT, SCROLL, TYPE_FIRST, &question];
+        let lines = said.map(|text| format::wrap(text, columns.into()).len()).into_iter().max().unwrap_or(1);
+        u16::try_from(lines).unwrap_or(1)
+    }
+
     /// The text, and beneath it the question.
     fn parts(&self, area: Rect) -> (Rect, Rect) {
-        let foot = if self.phrases.is_empty() { 1 } else { 3 }.min(area.height);
         let x = area.x + 1.min(area.width);
         let width = area.width.saturating_sub(1);
+        let foot = (if self.phrases.is_empty() { 0 } else { 2 } + self.asking(width)).min(area.height);
         (
             Rect { x, width, height: area.height - foot, ..area },
             Rect { x, width, y: area.y + area.height - foot, height: foot },
@@ -184,24 +204,24 @@ impl Review {
         let lines = self.lines(text, theme);
         let at_end = self.read_to_end || self.scroll.at_end(lines.len(), usize::from(text.height));
         sheet::render(frame, text, lines, self.scroll, theme);
-        let ask = match &self.refused {
-            Some(why) => Span::styled(why.clone(), theme.bad()),
-            None if self.typing.is_some() => Span::styled("type it word for word, then ↵", theme.accent()),
-            None if !at_end => Span::styled("▼ there is more below: scroll to the end to go on", theme.caution()),
-            None if self.phrases.iter().any(|p| !p.is_typed()) => {
-                Span::styled("Tab, then type the phrase, to go on", theme.caution())
-            }
-            None => Span::styled(format!("y to {}, Esc to go back", self.verb), theme.accent().patch(theme.head())),
+        let (ask, style) = match &self.refused {
+            Some(why) => (why.clone(), theme.bad()),
+            None if self.typing.is_some() => (TYPE_IT.to_owned(), theme.accent()),
+            None if !at_end => (SCROLL.to_owned(), theme.caution()),
+            None if self.phrases.iter().any(|p| !p.is_typed()) => (TYPE_FIRST.to_owned(), theme.caution()),
+            None => (self.question(), theme.accent().patch(theme.head())),
         };
-        self.phrase(frame, foot, theme);
-        let last = Rect { y: foot.bottom().saturating_sub(1), height: foot.height.min(1), ..foot };
-        frame.render_widget(ask, last);
+        let height = self.asking(foot.width).min(foot.height);
+        self.phrase(frame, Rect { height: foot.height - height, ..foot }, theme);
+        let lines = format::wrap(&ask, foot.width.into()).into_iter().map(|line| Line::styled(line, style));
+        let last = Rect { y: foot.bottom().saturating_sub(height), height, ..foot };
+        frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), last);
     }
 
     /// The phrase that is being typed, or the first that is missing.
     fn phrase(&self, frame: &mut Frame<'_>, foot: Rect, theme: Theme) {
         let at = self.typing.or_else(|| self.phrases.iter().position(|p| !p.is_typed())).unwrap_or(0);
-        let Some(phrase) = self.phrases.get(at).filter(|_| foot.height == 3) else { return };
+        let Some(phrase) = self.phrases.get(at).filter(|_| foot.height == 2) else { return };
         let state = if phrase.is_typed() { "✓ accepted" } else { "type" };
         let heading = format!("{} ({} of {}), {state}: {}", phrase.id, at + 1, self.phrases.len(), phrase.wanted);
         let columns = usize::from(foot.width);

@@ -1,4 +1,4 @@
-//! Taking power back: one key, several, all of an account, or all at once by switching session keys off (panic), and on again.
+//! Revoking: one key, several, all of an account; and pausing all at once, or unpausing.
 //! The plan in words, the most it can cost, a fresh confirmation, progress, and the proof. A plan that went stale while it was
 //! read is made again and shown with what changed.
 
@@ -8,7 +8,7 @@ use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
     rows::{changed_rows, cost_rows, operation_rows},
-    stages::{Moved, Stage, Stages, Words, is_stale},
+    stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
     tui::{
@@ -21,7 +21,7 @@ use crate::{
     },
     wallet::{
         coin::Coin,
-        error::Class,
+        error::{Class, Kind},
         state::State as KeyState,
         submit::routes::{Via, Way},
         usecase::{
@@ -37,7 +37,7 @@ pub struct State {
     pub account: String,
     wish: Wish,
     via: Via,
-    /// The owner's key is not here: the calls are for somebody else to send.
+    /// The owner's key is not here: the calls are for the owner's wallet to send.
     elsewhere: bool,
     /// The keys by name: "mint-bot", "3 keys".
     what: String,
@@ -63,13 +63,13 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
     Ok(start(account, Wish::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx))
 }
 
-/// For all keys of an account: taken back, switched off, or on again.
+/// For all keys of an account: revoked, paused, or unpaused.
 pub fn open_all(account: Option<AccountId>, wish: Wish, cx: &mut Cx<'_>) -> Opened {
     let account = account.and_then(|id| cx.data.account(&id));
     if let Some(why) = why_not_revoke_all(account) {
         return Err(why);
     }
-    let view = account.and_then(|a| a.view.as_ref()).ok_or("there is no account yet: m adds one")?;
+    let view = account.and_then(|a| a.view.as_ref()).ok_or("no account yet; press m to add one")?;
     Ok(start(view, wish, format!("all session keys of {}", view.name), cx))
 }
 
@@ -175,19 +175,19 @@ impl Screen for State {
             }
             Report::Revoked(revoked) => {
                 // Somebody was faster, and the whole of it was reverted.
-                if let Some(raced) = revoked.not_proven.as_ref().filter(|e| e.code == "revoke.raced") {
+                if let Some(raced) = revoked.not_proven.as_ref().filter(|e| e.kind == Kind::Raced) {
                     self.stages.went_stale(raced);
                     self.plan_again(cx);
                     return true;
                 }
                 self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
             }
-            Report::Failed(error) if sending && is_stale(error) => {
+            Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
                 self.plan_again(cx);
             }
-            // The next way, where the bundler fails. Should it still do its part: taking back twice is taking back. A lift is
-            // not tried again: one that lands late could end a later panic.
+            // The next way, where the bundler fails. Should it still do its part: revoking twice is revoking. Unpausing is
+            // not tried again: one that lands late could undo a later pause.
             Report::Failed(error) if sending && error.class == Class::Chain && self.was_by_bundler() => {
                 self.stages.went_stale(error);
                 self.via = Via::Owner;
@@ -218,18 +218,18 @@ impl Screen for State {
 fn title(wish: &Wish, what: &str) -> String {
     match wish {
         Wish::Keys(_) | Wish::All => format!("Revoke {what}"),
-        Wish::Panic => format!("Panic: switch off {what}"),
-        Wish::LiftPanic { .. } => format!("Lift the panic for {what}"),
-        Wish::Reclaim => format!("Take {what} back"),
+        Wish::Panic => format!("Pause {what}"),
+        Wish::LiftPanic { .. } => format!("Unpause {what}"),
+        Wish::Reclaim => format!("Reclaim {what}"),
     }
 }
 
 fn doing(wish: &Wish, what: &str) -> String {
     match wish {
         Wish::Keys(_) | Wish::All => format!("revoking {what}"),
-        Wish::Panic => format!("switching off {what}"),
-        Wish::LiftPanic { .. } => format!("lifting the panic for {what}"),
-        Wish::Reclaim => format!("taking {what} back"),
+        Wish::Panic => format!("pausing {what}"),
+        Wish::LiftPanic { .. } => format!("unpausing {what}"),
+        Wish::Reclaim => format!("reclaiming {what}"),
     }
 }
 
@@ -237,13 +237,13 @@ fn doing(wish: &Wish, what: &str) -> String {
 fn verb(wish: &Wish) -> &'static str {
     match wish {
         Wish::Keys(_) | Wish::All => "revoke",
-        Wish::Panic => "switch them all off",
-        Wish::LiftPanic { .. } => "lift the panic",
-        Wish::Reclaim => "take it back",
+        Wish::Panic => "pause them all",
+        Wish::LiftPanic { .. } => "unpause",
+        Wish::Reclaim => "reclaim it",
     }
 }
 
-/// That somebody else can act for the account: ending keys does not change that.
+/// That someone else can act for the account: revoking keys does not change that.
 fn critical_rows(account: &str, data: &Data) -> Vec<Row> {
     let row = data.accounts.iter().find(|a| a.name == account);
     let mut rows: Vec<Row> =
@@ -267,7 +267,7 @@ fn step_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
         rows.push(Row::Note(step.call.clone()));
     }
     for other in &preview.also_revokes {
-        rows.push(Row::Bad(format!("{other} cannot act any more after this either")));
+        rows.push(Row::Bad(format!("{other} will no longer be able to act either")));
     }
     rows.extend(preview.warnings.iter().map(|w| Row::Caution(w.clone())));
     rows
@@ -281,7 +281,7 @@ fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
     }
     if preview.further > 0 {
         rows.push(Row::Caution(format!(
-            "this account's version has no batches: {} more operation(s) follow the first, each at most twice as dear",
+            "this Kernel version cannot batch calls: {} more operation(s) follow, each costing at most 2x this amount",
             preview.further
         )));
     }
@@ -291,11 +291,11 @@ fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
     rows
 }
 
-/// The calls for somebody else to send, whole.
+/// The calls for the owner's wallet to send, in full.
 fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Row> {
     let mut rows = step_rows(title, preview);
     rows.push(Row::Blank);
-    rows.push(Row::Head("What the owner's wallet is to send".into()));
+    rows.push(Row::Head("Calls for the owner's wallet to send".into()));
     if elsewhere {
         rows.push(Row::Dim("The owner's key is not here, so nothing was signed or sent.".into()));
     }
@@ -310,7 +310,7 @@ fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Ro
         rows.push(Row::Note(call.data.to_string()));
     }
     rows.push(Row::Blank);
-    rows.push(Row::Caution("the key is alive until these are in a block; r on home reads it again".into()));
+    rows.push(Row::Caution("the key stays active until these are in a block; press r on home to refresh".into()));
     rows
 }
 
@@ -323,9 +323,9 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
     };
     let (done, not) = match wish {
         Wish::Keys(_) | Wish::All => (format!("{what} {are} revoked"), format!("{what} {are} NOT revoked")),
-        Wish::Panic => (format!("{what} {are} switched off"), format!("{what} {are} NOT switched off")),
-        Wish::LiftPanic { .. } => ("the panic is lifted".to_owned(), "the panic is NOT lifted".to_owned()),
-        Wish::Reclaim => (format!("{what} is taken back"), format!("{what} is NOT taken back")),
+        Wish::Panic => (format!("{what} {are} paused"), format!("{what} {are} NOT paused")),
+        Wish::LiftPanic { .. } => (format!("{what} {are} unpaused"), format!("{what} {are} NOT unpaused")),
+        Wish::Reclaim => (format!("{what} is reclaimed"), format!("{what} is NOT reclaimed")),
     };
     let verdict = revoked.verdict();
     rows.push(Row::Head(match verdict {
@@ -333,7 +333,7 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
         Verdict::Done => done,
         Verdict::Remaining => format!("{done}, and that is proven; something else can still act"),
         Verdict::NotProven => format!("{what}: mined, but NOT PROVEN: treat as still active"),
-        Verdict::Failed if operation.phase == "refused" => format!("{not}: it was refused, and cannot happen any more"),
+        Verdict::Failed if operation.is_refused() => format!("{not}: it was refused and can no longer be mined"),
         Verdict::Failed => format!("{not}: the operation failed"),
         Verdict::Waiting => format!("{what}: sent, and not in a block yet"),
     }));
@@ -346,16 +346,19 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
             rows.push(Row::Text(data.key(&proof.key_id).map_or_else(|| proof.key_id.clone(), |k| k.label.clone())));
         }
         if !proof.before.is_empty() {
-            let before = format!("tried before, at block {}: {}", proof.before_block, proof.before);
+            let before = format!("replayed before, at block {}: {}", proof.before_block, proof.before);
             rows.push(Row::Item(before));
         }
-        rows.push(Row::Good(format!("tried after, at block {}: refused, \"{}\"", proof.block, proof.replay)));
+        rows.push(Row::Good(format!("replayed after, at block {}: refused, \"{}\"", proof.block, proof.replay)));
     }
     if let Some(paused) = &revoked.paused {
         let mode = format!("read back at block {}: the account refuses every session key", paused.block);
         rows.push(Row::Good(mode));
         rows.push(Row::Note(format!("disabled mode {:#010x}", paused.disabled_mode)));
-        rows.push(Row::Caution("no key is ended: ! on home lifts it, and ends what should not come back".into()));
+        rows.push(Row::Caution(
+            "this pauses keys, it does not revoke them: ! on home unpauses, and revokes the keys you do not keep"
+                .into(),
+        ));
     }
     if let Some(why) = &revoked.not_proven {
         rows.push(Row::Bad(why.message.clone()));
@@ -364,7 +367,12 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
         }
     }
     if matches!(verdict, Verdict::NotProven | Verdict::Waiting | Verdict::Failed) {
-        rows.push(Row::Bad("count the key as alive, and do it again".into()));
+        let advice = match wish {
+            Wish::Keys(keys) if keys.len() == 1 => "treat this key as still active and retry the revocation",
+            Wish::Keys(_) | Wish::All => "treat these keys as still active and retry the revocation",
+            Wish::Panic | Wish::LiftPanic { .. } | Wish::Reclaim => "treat the keys as still active and retry",
+        };
+        rows.push(Row::Bad(advice.into()));
     }
     if let Some(reason) = &operation.revert_reason {
         rows.push(Row::Bad(format!("reason: {reason}")));

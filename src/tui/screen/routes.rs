@@ -1,8 +1,8 @@
 //! Where one can go: each screen's line, with what it must be told and what opens it. The only file that knows every screen.
 
 use super::{
-    Cx, Opened, Screen, accounts, activity, agents, approval, deliver, enable, first_run, grant, home, inspect,
-    networks, revoke, scan, send, settings, wizard,
+    Cx, Opened, Screen, accounts, activity, agents, approval, enable, export, first_run, grant_from_file, home,
+    inspect, networks, revoke, scan, send, settings, wizard,
 };
 use crate::{tui::data::AccountId, wallet::usecase::revoke::Wish};
 
@@ -45,9 +45,9 @@ routes! {
     Activity => activity::open,
     Agents => agents::open,
     Approval { networks: Vec<String> } => approval::open,
-    Deliver { key: String } => deliver::open,
     Enable { keys: Vec<String> } => enable::open,
-    Grant { account: Option<AccountId> } => grant::open,
+    Export { key: String } => export::open,
+    GrantFromFile { account: Option<AccountId> } => grant_from_file::open,
     Inspect { key: String } => inspect::open,
     Networks => networks::open,
     Revoke { keys: Vec<String> } => revoke::open,

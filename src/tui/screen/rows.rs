@@ -30,7 +30,7 @@ pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
 /// A plan that was confirmed did not come about: why, and how the new one differs in what it sends and may cost (wei).
 pub fn changed_rows(why: &Error, coin: Coin, before: (&[Step], U256), now: (&[Step], U256)) -> Vec<Row> {
     let mut rows = vec![
-        Row::Bad("What you confirmed did not come about; this is the new plan".into()),
+        Row::Bad("The plan you confirmed could not be executed; review the new one".into()),
         Row::Note(why.message.clone()),
     ];
     let mut changed = Vec::new();
@@ -38,11 +38,11 @@ pub fn changed_rows(why: &Error, coin: Coin, before: (&[Step], U256), now: (&[St
         changed.push(Row::Caution(format!("new: {}", step.effect)));
     }
     for step in before.0.iter().filter(|s| !now.0.contains(s)) {
-        changed.push(Row::Caution(format!("not any more: {}", step.effect)));
+        changed.push(Row::Caution(format!("no longer: {}", step.effect)));
     }
     if now.1 != before.1 {
         let amount = |wei| coin.amount(wei);
-        changed.push(Row::Caution(format!("it costs at most {} now, and was {}", amount(now.1), amount(before.1))));
+        changed.push(Row::Caution(format!("costs at most {} now (was {})", amount(now.1), amount(before.1))));
     }
     if changed.is_empty() {
         changed.push(Row::Item("the new plan does the same, and costs the same".into()));
@@ -56,24 +56,22 @@ pub fn changed_rows(why: &Error, coin: Coin, before: (&[Step], U256), now: (&[St
 pub fn cost_rows(price: &Price) -> Vec<Row> {
     let payer = match price.payer {
         Payer::Account => String::new(),
-        Payer::Paymaster(sponsor) => format!("the sponsor (paymaster) is {sponsor}; "),
+        Payer::Paymaster(sponsor) => format!("paid by the paymaster {sponsor}; "),
         Payer::Owner(owner) => format!("paid by the owner's address {owner}; "),
     };
     let mut rows = vec![
         Row::Head("What it costs".into()),
         Row::Item(format!("at most {}", price.coin.amount(price.max_cost))),
         Row::Item(format!("sent {}", price.way.words())),
-        Row::Note(format!(
-            "{payer}fees from {}; nothing here may cost more than {}",
-            price.fee_source,
-            price.coin.amount(price.ceiling)
-        )),
-        Row::Text("What is signed: the hash".into()),
+        Row::Note(format!("{payer}fees from {}; cost ceiling {}", price.fee_source, price.coin.amount(price.ceiling))),
+        Row::Text("hash to be signed".into()),
         Row::Note(price.signing_hash.to_string()),
     ];
-    rows.extend(price.replaces.map(|hash| {
-        Row::Caution(format!("it takes the place of your waiting transaction {hash}: that one will not happen"))
-    }));
+    rows.extend(
+        price
+            .replaces
+            .map(|hash| Row::Caution(format!("replaces your pending transaction {hash} (same nonce, higher fee)"))),
+    );
     rows
 }
 
@@ -97,20 +95,18 @@ pub fn operation_rows(operation: &OperationOutcome) -> Vec<Row> {
 
 /// The permissions as the chain holds them: words of 32 bytes.
 pub fn raw_rows(permissions: &[Permission], partial_root: Option<B256>) -> Vec<Row> {
-    let mut rows = vec![Row::Head("As the chain compares it".into())];
+    let mut rows = vec![Row::Head("As compared on chain".into())];
     if let Some(root) = partial_root {
-        rows.push(Row::Caution(
-            "only what was shown on chain is known, and the fingerprint (Merkle root) of it all".into(),
-        ));
+        rows.push(Row::Caution("only permissions used on chain are known, and the Merkle root of all of them".into()));
         rows.push(Row::Note(root.to_string()));
     } else if permissions.is_empty() {
-        rows.push(Row::Bad("no permission list at all: the fingerprint (Merkle root) is zero".into()));
+        rows.push(Row::Bad("no permission list: the Merkle root is zero".into()));
     }
     for permission in permissions {
         rows.push(Row::Text(format!("permission {}", permission.index + 1)));
         rows.push(Row::Fact("contract", permission.target.to_string()));
         rows.push(Row::Fact("function", permission.sig.to_string()));
-        rows.push(Row::Fact("most value", format!("{} wei", permission.value_limit)));
+        rows.push(Row::Fact("max value", format!("{} wei", permission.value_limit)));
         if permission.operation == Operation::DelegateCall {
             rows.push(Row::Fact("operation", "delegatecall (1)".into()));
         }

@@ -38,8 +38,8 @@ pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
     if let Some(why) = why_not_scan(account) {
         return Err(why);
     }
-    let account = account.map(|a| a.name.clone()).ok_or("there is no account yet: m adds one")?;
-    let name = format!("looking for keys of {account}");
+    let account = account.map(|a| a.name.clone()).ok_or("no account yet; press m to add one")?;
+    let name = format!("scanning {account}");
     // One that goes on since its screen was left is looked at again, not begun anew.
     let job = cx.jobs.named(&name).unwrap_or_else(|| {
         let job = cx.jobs.start_change(name);
@@ -54,11 +54,11 @@ impl State {
         match &self.step {
             Step::Reading(_, progress) => {
                 let mut rows = vec![
-                    Row::Head(format!("Looking for session keys of {}", self.account)),
-                    Row::Text("The chain keeps no list of keys: they are read from the account's own history.".into()),
+                    Row::Head(format!("Scanning for session keys of {}", self.account)),
+                    Row::Text("The chain has no list of keys; they are recovered from the account's history.".into()),
                 ];
                 rows.push(match progress {
-                    None => Row::Item("asking where the history begins…".into()),
+                    None => Row::Item("finding the start of the history…".into()),
                     Some(p) => Row::Item(format!(
                         "block {} of {} ({} %), {} operations, {} keys so far",
                         p.through_block,
@@ -69,12 +69,12 @@ impl State {
                     )),
                 });
                 rows.push(Row::Dim(
-                    "Nothing is sent. Esc goes back and this goes on; t shows it, and d stops it there.".into(),
+                    "Nothing is sent. Esc goes back and this continues; t shows it, and d stops it there.".into(),
                 ));
                 rows
             }
             Step::Done(scan) => result_rows(scan),
-            Step::Failed(error) => failure_rows("The history could not be read to its end", error),
+            Step::Failed(error) => failure_rows("The history could not be read completely", error),
         }
     }
 }
@@ -136,15 +136,15 @@ fn result_rows(scan: &Scan) -> Vec<Row> {
     let new = scan.keys.iter().filter(|k| !k.known).count();
     let mut rows = vec![Row::Head(match (scan.keys.len(), new) {
         (0, _) => format!("{}: no session key was ever enabled", scan.account),
-        (1, 0) => format!("{}: 1 key, which is on your list already", scan.account),
-        (all, 0) => format!("{}: {all} keys, all of them on your list already", scan.account),
-        (1, _) => format!("{}: 1 key, which is new here", scan.account),
+        (1, 0) => format!("{}: 1 key, already in your list", scan.account),
+        (all, 0) => format!("{}: {all} keys, all already in your list", scan.account),
+        (1, _) => format!("{}: 1 key, new here", scan.account),
         (all, new) => format!("{}: {all} keys, {new} of them new here", scan.account),
     })];
     rows.push(if scan.complete {
-        Row::Good("every turn is explained: these are all the keys that were ever enabled".into())
+        Row::Good("every nonce is accounted for: these are all the keys ever enabled".into())
     } else {
-        Row::Bad("not every turn is explained: there may be keys that nobody here knows".into())
+        Row::Bad("some nonces are not accounted for: there may be unknown keys".into())
     });
     rows.extend(scan.findings.iter().map(|f| Row::Caution(f.message.clone())));
     rows.push(Row::Dim(format!(
@@ -156,7 +156,7 @@ fn result_rows(scan: &Scan) -> Vec<Row> {
         rows.extend(key_rows(key));
     }
     if new > 0 {
-        rows.push(Row::Way("what is new is on the list at home now: look at it, or take it back".into()));
+        rows.push(Row::Way("new keys are now listed on home: inspect or revoke them".into()));
     }
     rows
 }
@@ -167,8 +167,8 @@ fn key_rows(found: &FoundKey) -> Vec<Row> {
     let turns: Vec<String> = found.turns.iter().map(|t| t.nonce.to_string()).collect();
     let turns = match turns.as_slice() {
         [] => String::new(),
-        [only] => format!(", turn {only}"),
-        several => format!(", turns {}", several.join(", ")),
+        [only] => format!(", nonce {only}"),
+        several => format!(", nonces {}", several.join(", ")),
     };
     let used = match (&found.last_use, found.uses) {
         (Some(last), uses) => {

@@ -23,14 +23,14 @@ use crate::{
         data::{AccountId, AccountRow, Data},
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         format,
         jobs::Jobs,
         keymap::{Command, Place},
         keys::GONE,
         message::{Effect, JobId, Report, SendView},
-        widget::sheet::{self, Row, Scroll},
+        widget::sheet::{self, Row},
     },
     wallet::{
         coin::Coin,
@@ -55,12 +55,11 @@ enum Ask {
 }
 
 enum Step {
-    Reading(JobId),
+    /// What the key may do now is being read, or could not be.
+    Reading(Box<Stages>),
     Form,
     /// The form is answered: its call is planned, reviewed and sent.
     Call(Box<Stages>),
-    /// The key cannot be used here at all.
-    Failed(Error),
 }
 
 pub struct State {
@@ -75,26 +74,34 @@ pub struct State {
     functions: Vec<Option<Function>>,
     /// The function that the argument lines are for.
     function: Option<Function>,
-    form: Form<Ask>,
+    /// A permission is chosen by its place among those of the key.
+    form: Form<Ask, usize>,
     judging: Option<Arc<Judging>>,
     verdict: Option<Result<Verdict, String>>,
     failed: Option<Error>,
     step: Step,
-    scroll: Scroll,
 }
 
-/// As a session key whose private half is here.
+/// As a session key whose private key is here.
 pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
     let key = cx.data.key(&key).ok_or(GONE)?;
     if !key.has_secret {
-        return Err(format!("{} is held by somebody else: its private half is not here", key.label));
+        return Err(format!("{} is held by someone else: its private key is not here", key.label));
     }
     let functions = key.functions.iter().map(|f| f.as_deref().and_then(|f| Function::parse(f).ok())).collect();
-    let job = cx.jobs.start(format!("reading what {} may do now", key.label), false);
-    cx.effects.push(Effect::ReadJudging { job, key: key.key_id.clone() });
+    let (id, who) = (key.key_id.clone(), format!("the session key {}", key.label));
+    let words = Words {
+        planning: vec![
+            Row::Head(format!("Send as {who}")),
+            Row::Text("Reading from the chain what the key may do now…".into()),
+        ],
+        ..Words::default()
+    };
+    let name = format!("reading what {} may do now", key.label);
+    let stages = Stages::plan(words, name, cx, |job| Effect::ReadJudging { job, key: id });
     let mut state = State {
         actor: Actor::Key(key.key_id.clone()),
-        who: format!("the session key {}", key.label),
+        who,
         account: key.account,
         network: key.network.clone(),
         coin: cx.data.coin_of(&key.network),
@@ -105,8 +112,7 @@ pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
         judging: None,
         verdict: None,
         failed: None,
-        step: Step::Reading(job),
-        scroll: Scroll::default(),
+        step: Step::Reading(Box::new(stages)),
     };
     state.build(0);
     Ok(Box::new(state))
@@ -114,7 +120,7 @@ pub fn open_as_key(key: String, cx: &mut Cx<'_>) -> Opened {
 
 /// As the owner of an account.
 pub fn open_as_owner(account: AccountId, cx: &mut Cx<'_>) -> Opened {
-    let account = cx.data.account(&account).ok_or("this account is not on the list any more")?;
+    let account = cx.data.account(&account).ok_or("this account is no longer in the list")?;
     let Some(view) = account.view.as_ref().filter(|v| !v.watch_only) else {
         return Err(format!("{}: its owner's key is not here", account.name));
     };
@@ -132,7 +138,6 @@ pub fn open_as_owner(account: AccountId, cx: &mut Cx<'_>) -> Opened {
         verdict: None,
         failed: None,
         step: Step::Form,
-        scroll: Scroll::default(),
     };
     state.build(0);
     Ok(Box::new(state))
@@ -144,21 +149,17 @@ impl State {
         let permission = self.permissions.get(chosen);
         let mut rows = Vec::new();
         if self.permissions.len() > 1 {
-            let options: Vec<String> =
-                self.permissions.iter().zip(&self.functions).map(|(p, f)| name_of(p, f.as_ref())).collect();
-            let options: Vec<&str> = options.iter().map(String::as_str).collect();
-            rows.push(Entry::choice(
-                Ask::Permission,
-                "what",
-                &options,
-                chosen,
-                "what this key may call; ←→ for the others",
-            ));
+            let options = self.permissions.iter().zip(&self.functions).map(|(p, f)| name_of(p, f.as_ref())).zip(0..);
+            let hint = "what this key may call; ←→ for the others";
+            rows.push(Entry::choice(Ask::Permission, "what", options, hint).chosen(&chosen));
         }
         let target = permission.map(|p| p.target).filter(|t| *t != ANY_TARGET);
         let to = target.map(|t| t.to_string()).unwrap_or_default();
-        let to_hint =
-            if target.is_some() { "the contract that the key may call" } else { "the contract, or who gets the coins" };
+        let to_hint = if target.is_some() {
+            "the contract that the key may call"
+        } else {
+            "the contract, or the recipient of the coins"
+        };
         let to_name = if permission.is_some() { "contract" } else { "to" };
         rows.push(Entry::text(Ask::To, to_name, &to, "0x…", to_hint));
         self.function = match permission {
@@ -171,10 +172,10 @@ impl State {
         } else if self.function.is_none() {
             rows.push(Entry::text(
                 Ask::Data,
-                "call data",
+                "calldata",
                 "",
                 "0x…",
-                "the function's name is not known here: the whole call as hex",
+                "the function is unknown here: the full calldata as hex",
             ));
         }
         rows.extend(argument_rows(self.function.as_ref(), permission));
@@ -185,8 +186,8 @@ impl State {
                 format!("{limit} (0.1 {}, 5 gwei, or wei)", self.coin.unit())
             },
         );
-        rows.push(Entry::text(Ask::Value, &format!("{} with it", self.coin.symbol()), "0", "0", &limit));
-        rows.push(Entry::button(Ask::Go, "Review it"));
+        rows.push(Entry::text(Ask::Value, &format!("{} to send", self.coin.symbol()), "0", "0", &limit));
+        rows.push(Entry::button(Ask::Go, "Review"));
         self.form = Form::new(rows);
         self.judge();
     }
@@ -210,7 +211,7 @@ impl State {
 
     fn call(&self) -> Result<Call, (Ask, String)> {
         let to = match self.form.text(Ask::To).as_str() {
-            "" => return Err((Ask::To, "which address?".into())),
+            "" => return Err((Ask::To, "enter an address".into())),
             text => parse_address(text).map_err(|e| (Ask::To, e.to_string()))?,
         };
         let value = match self.form.text(Ask::Value).as_str() {
@@ -238,7 +239,7 @@ impl State {
             if text.is_empty() && input.ty.canonical() != "string" {
                 return Err((
                     Ask::Argument(i),
-                    format!("a value of type {} is missing", format::clean(&input.ty.to_string())),
+                    format!("enter a value of type {}", format::clean(&input.ty.to_string())),
                 ));
             }
             let me = text == "me" && input.ty.canonical() == "address";
@@ -260,13 +261,13 @@ impl State {
             return Next::Back;
         }
         match self.form.command(command) {
-            Did::Turned(Ask::Permission) => self.build(self.form.chosen(Ask::Permission)),
-            Did::Left(left) => {
+            FormEvent::Turned(Ask::Permission) => self.build(self.form.chosen(Ask::Permission).copied().unwrap_or(0)),
+            FormEvent::Left(left) => {
                 let wrong = self.call().err().filter(|(ask, _)| *ask == left).map(|(_, why)| why);
                 self.form.mark(left, wrong);
             }
-            Did::Pressed(_) => self.submit(cx),
-            Did::Turned(_) | Did::Nothing => {}
+            FormEvent::Pressed(_) => self.submit(cx),
+            FormEvent::Turned(_) | FormEvent::Nothing => {}
         }
         Next::Stay
     }
@@ -282,7 +283,7 @@ impl State {
         let words = Words {
             planning: vec![
                 Row::Head(format!("Send as {}", self.who)),
-                Row::Text("Trying it out, and working out the most it can cost…".into()),
+                Row::Text("Simulating, and computing the maximum cost…".into()),
                 Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
             ],
             running: vec![Row::Head(format!("Sending as {}", self.who))],
@@ -290,7 +291,7 @@ impl State {
             meanwhile: SENT,
             copyable: false,
         };
-        let stages = Stages::plan(words, "working out the operation", cx, |job| Effect::PlanSend { job, intent });
+        let stages = Stages::plan(words, "preparing the operation", cx, |job| Effect::PlanSend { job, intent });
         self.step = Step::Call(Box::new(stages));
     }
 
@@ -298,14 +299,10 @@ impl State {
         data.accounts.iter().find(|a| a.address == self.account && a.network == self.network)
     }
 
-    fn rows(&self) -> Vec<Row> {
-        match &self.step {
-            Step::Reading(_) => vec![
-                Row::Head(format!("Send as {}", self.who)),
-                Row::Text("Reading from the chain what the key may do now…".into()),
-            ],
-            Step::Failed(error) => failure_rows("Nothing more can be said", error),
-            Step::Form | Step::Call(_) => Vec::new(),
+    fn stages(&mut self) -> Option<&mut Stages> {
+        match &mut self.step {
+            Step::Reading(stages) | Step::Call(stages) => Some(stages),
+            Step::Form => None,
         }
     }
 
@@ -313,11 +310,11 @@ impl State {
     fn word(&self) -> Vec<Row> {
         let mut rows = vec![Row::Blank];
         match (&self.failed, &self.verdict) {
-            (Some(error), _) => rows.extend(failure_rows("That did not work; nothing was sent", error)),
+            (Some(error), _) => rows.extend(failure_rows("Failed; nothing was sent", error)),
             (None, Some(Ok(verdict))) => {
-                rows.push(Row::Good("allowed: the chain would take this call from the key".into()));
+                rows.push(Row::Good("allowed: the chain would accept this call from the key".into()));
                 if verdict.enables {
-                    rows.push(Row::Item("it is the key's first use: it is enabled in the same operation".into()));
+                    rows.push(Row::Item("first use of the key: it is enabled in the same operation".into()));
                 }
                 if verdict.deploys {
                     rows.push(Row::Item("the account is deployed in the same operation".into()));
@@ -325,7 +322,7 @@ impl State {
             }
             (None, Some(Err(why))) => rows.push(Row::Bad(format!("not allowed: {why}"))),
             (None, None) if self.judging.is_some() => {
-                rows.push(Row::Dim("whether it is allowed is said here as soon as it is filled in".into()));
+                rows.push(Row::Dim("fill in the form to see whether the call is allowed".into()));
             }
             (None, None) => {}
         }
@@ -337,23 +334,25 @@ impl Screen for State {
     fn places(&self) -> Vec<Place> {
         match &self.step {
             Step::Form => self.form.places(),
-            Step::Call(stages) => stages.places(),
-            Step::Failed(_) => vec![Place::Outcome, Place::Sheet],
-            Step::Reading(_) => vec![Place::Sheet],
+            Step::Reading(stages) | Step::Call(stages) => stages.places(),
         }
     }
 
     fn field(&mut self) -> Option<&mut Field> {
         match &mut self.step {
             Step::Form => self.form.field(),
-            Step::Call(stages) => stages.field(),
-            _ => None,
+            Step::Reading(stages) | Step::Call(stages) => stages.field(),
         }
     }
 
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match &mut self.step {
             Step::Form => return self.in_form(command, cx),
+            Step::Reading(stages) => {
+                if stages.command(command, cx) != Moved::Stay {
+                    return Next::Back;
+                }
+            }
             Step::Call(stages) => match stages.command(command, cx) {
                 Moved::Stay => {}
                 Moved::Undone => {
@@ -366,11 +365,6 @@ impl Screen for State {
                     stages.run(name, true, cx, |job, plan| Effect::SendCall { job, plan });
                 }
             },
-            _ if command == Command::Back => return Next::Back,
-            _ => {
-                let lines = sheet::lay_out(&self.rows(), sheet::columns(cx.body), cx.theme).len();
-                self.scroll.command(command, lines, usize::from(cx.body.height));
-            }
         }
         Next::Stay
     }
@@ -384,28 +378,22 @@ impl Screen for State {
     }
 
     fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Step::Call(stages) = &mut self.step {
+        if let Some(stages) = self.stages() {
             stages.resized();
         }
     }
 
     fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Step::Call(stages) = &mut self.step {
+        if let Some(stages) = self.stages() {
             stages.drawn(cx);
         }
     }
 
     fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        let waits = match &self.step {
-            Step::Reading(waiting) => *waiting == job,
-            Step::Call(stages) => stages.waits_for(job),
-            Step::Form | Step::Failed(_) => false,
-        };
-        if !waits {
+        if self.stages().is_none_or(|stages| !stages.waits_for(job)) {
             return false;
         }
         *cx.notice = None;
-        self.scroll = Scroll::default();
         match (report, &mut self.step) {
             (Report::Judging(judging), _) => {
                 self.judging.clone_from(judging);
@@ -417,25 +405,25 @@ impl Screen for State {
                 stages.review(job, Review::new("send", rows, &[]));
             }
             (Report::Sent(outcome), Step::Call(stages)) => stages.go(Stage::Done(result_rows(outcome))),
-            (Report::Failed(error), Step::Call(stages)) if stages.is_running() => {
-                stages.go(Stage::Failed("Nothing more can be said".into(), error.clone()));
-            }
             // Back to the form, with everything that was typed.
-            (Report::Failed(error), Step::Call(_)) => {
+            (Report::Failed(error), Step::Call(stages)) if !stages.is_running() => {
                 self.failed = Some(error.clone());
                 self.step = Step::Form;
             }
-            (Report::Failed(error), _) => self.step = Step::Failed(error.clone()),
+            (Report::Failed(error), Step::Reading(stages)) => {
+                stages.go(Stage::Failed("What the key may do could not be read".into(), error.clone()));
+            }
+            (Report::Failed(error), Step::Call(stages)) => {
+                stages.go(Stage::Failed("Sending did not complete".into(), error.clone()));
+            }
             _ => return false,
         }
         true
     }
 
     fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        match &self.step {
-            Step::Reading(job) => jobs.cancel(*job, effects),
-            Step::Call(stages) => stages.leave(jobs, effects),
-            Step::Form | Step::Failed(_) => {}
+        if let Some(stages) = self.stages() {
+            stages.leave(jobs, effects);
         }
     }
 
@@ -446,7 +434,7 @@ impl Screen for State {
     fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         let theme = view.theme;
         match &self.step {
-            Step::Call(stages) => stages.render(view, frame, area),
+            Step::Reading(stages) | Step::Call(stages) => stages.render(view, frame, area),
             Step::Form => {
                 let columns = sheet::columns(area);
                 let heading = [
@@ -456,9 +444,6 @@ impl Screen for State {
                 ];
                 let heading = sheet::lay_out(&heading, columns, theme);
                 self.form.render(frame, area, heading, sheet::lay_out(&self.word(), columns, theme), theme);
-            }
-            Step::Reading(_) | Step::Failed(_) => {
-                sheet::render_rows(frame, area, &self.rows(), self.scroll, theme);
             }
         }
     }
@@ -477,7 +462,7 @@ fn culprit(function: &Function, arguments: &[String]) -> usize {
 }
 
 /// A line for each argument, filled in where only one value is allowed.
-fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -> Vec<Entry<Ask>> {
+fn argument_rows(function: Option<&Function>, permission: Option<&Permission>) -> Vec<Entry<Ask, usize>> {
     let Some(function) = function else { return Vec::new() };
     let readings = permission.map(|p| read_back(Some(function), &p.rules)).unwrap_or_default();
     let mut rows = Vec::new();
@@ -518,7 +503,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
         Row::Fact("account", view.account.to_string()),
         Row::Fact("network", format!("{} (chain {})", view.network, view.chain_id)),
         Row::Blank,
-        Row::Head("What is done".into()),
+        Row::Head("Calls".into()),
     ];
     for call in &view.calls {
         let value = match call.value.is_zero() {
@@ -532,9 +517,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
                     rows.push(Row::Note(format!("{} = {}", argument.name, argument.value)));
                 }
                 if !decoded.canonical {
-                    rows.push(Row::Bad(
-                        "the bytes are not what an encoder writes: a contract may read them otherwise".into(),
-                    ));
+                    rows.push(Row::Bad("non-standard ABI encoding: a contract may decode it differently".into()));
                 }
             }
             None if call.data.is_empty() => rows.push(Row::Item(format!("sends {value} to {}", call.to))),
@@ -552,7 +535,7 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
     }
     rows.extend(view.replaces.map(|earlier| {
         Row::Caution(format!(
-            "takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
+            "reuses the nonce of {earlier}, which does the same and is still pending: only one of the two can be mined"
         ))
     }));
     rows.extend(review::findings(&view.findings));
@@ -560,17 +543,13 @@ fn plan_rows(who: &str, function: Option<&Function>, view: &SendView) -> Vec<Row
     rows.push(Row::Head("What it costs".into()));
     rows.push(Row::Item(format!("at most {}", coin.amount(view.max_cost))));
     rows.push(Row::Item(match view.paymaster {
-        Some(paymaster) => format!("paid by the sponsor (paymaster) {paymaster}"),
+        Some(paymaster) => format!("paid by the paymaster {paymaster}"),
         None => "paid by the account".to_owned(),
     }));
-    rows.push(Row::Note(format!(
-        "fees from {}; nothing here may cost more than {}",
-        view.fee_source,
-        coin.amount(view.ceiling)
-    )));
+    rows.push(Row::Note(format!("fees from {}; cost ceiling {}", view.fee_source, coin.amount(view.ceiling))));
     rows.push(Row::Blank);
-    rows.push(Row::Head("What is signed".into()));
-    rows.push(Row::Text("the operation with the hash".into()));
+    rows.push(Row::Head("To be signed".into()));
+    rows.push(Row::Text("UserOperation hash".into()));
     rows.push(Row::Note(view.user_op_hash.to_string()));
     rows
 }
@@ -579,18 +558,18 @@ fn result_rows(outcome: &OperationOutcome) -> Vec<Row> {
     let at = outcome.block.map_or_else(String::new, |b| format!(" at block {b}"));
     let mut rows = vec![match outcome.success {
         Some(true) => Row::Head("Done".into()),
-        Some(false) => Row::Head("It was mined, but the call itself failed".into()),
+        Some(false) => Row::Head("Mined, but the call failed".into()),
         None => Row::Head("Sent, and not in a block yet".into()),
     }];
     match outcome.success {
-        Some(true) => rows.push(Row::Good(format!("the call was made{at}"))),
+        Some(true) => rows.push(Row::Good(format!("the call succeeded{at}"))),
         Some(false) => {
             let reason = outcome.revert_reason.as_deref().unwrap_or("no reason given");
             rows.push(Row::Bad(format!("reason: {reason}")));
-            rows.push(Row::Way("the gas is spent, and a run of a limited key too".into()));
+            rows.push(Row::Way("the gas is spent, and so is one run of a limited key".into()));
         }
         None if outcome.note.is_some() => rows.extend(outcome.note.iter().map(|note| Row::Caution(note.clone()))),
-        None => rows.push(Row::Caution("it is found again at the next start, and with `keyleash status`".into())),
+        None => rows.push(Row::Caution("it is picked up at the next start, or with `keyleash status`".into())),
     }
     rows.push(Row::Blank);
     if let Some(cost) = outcome.gas_cost {

@@ -22,7 +22,7 @@ pub struct State {
 }
 
 pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
-    let vault = cx.jobs.start("looking at the vault", false);
+    let vault = cx.jobs.start("checking the vault", false);
     cx.effects.push(Effect::VaultStatus { job: vault });
     let networks = cx.jobs.start("reading the networks", false);
     cx.effects.push(Effect::Networks { job: networks });
@@ -32,12 +32,15 @@ pub fn open(cx: &mut Cx<'_>) -> Box<dyn Screen> {
 impl State {
     fn rows(&self, view: &View<'_>) -> Vec<Row> {
         let mut rows = vec![
-            Row::Head("This home".into()),
+            Row::Head("This profile".into()),
             Row::Fact("folder", view.folder.to_owned()),
             Row::Fact("version", format!("keyleash {}", env!("CARGO_PKG_VERSION"))),
         ];
         if view.data.sandbox {
-            rows.push(Row::Fact("sandbox", "a chain inside this program: no network, play keys, no money".into()));
+            rows.push(Row::Fact(
+                "sandbox",
+                "a chain inside this program: no network, throwaway keys, no real money".into(),
+            ));
         }
         let networks = if self.networks.is_empty() { "none yet".to_owned() } else { self.networks.join(", ") };
         rows.push(Row::Fact("networks", networks));
@@ -46,16 +49,18 @@ impl State {
         rows.push(Row::Blank);
         rows.push(Row::Head("Where secrets are kept (vault)".into()));
         match &self.vault {
-            None => rows.push(Row::Dim("looking…".into())),
+            None => rows.push(Row::Dim("checking…".into())),
             Some(Err(error)) => rows.push(Row::Bad(error.message.clone())),
-            Some(Ok(_)) if view.data.sandbox => rows.push(Row::Item("play keys, in the sandbox's own folder".into())),
+            Some(Ok(_)) if view.data.sandbox => {
+                rows.push(Row::Item("throwaway keys in the sandbox's own folder".into()))
+            }
             Some(Ok(backends)) => rows.extend(backends.iter().map(backend)),
         }
         rows.push(Row::Blank);
-        rows.push(Row::Head("How it looks".into()));
+        rows.push(Row::Head("Appearance".into()));
         let colour = if view.theme.colour { "on" } else { "off" };
         rows.push(Row::Fact("colour", format!("{colour}; c changes it for this session")));
-        rows.push(Row::Dim("NO_COLOR=1, or --color never, starts without".into()));
+        rows.push(Row::Dim("NO_COLOR=1, or --color never, turns it off at start".into()));
         rows
     }
 }
@@ -104,9 +109,9 @@ fn backend(view: &BackendView) -> Row {
         crate::wallet::Backend::Keyring => "the system's keyring",
         crate::wallet::Backend::File => "files sealed with a passphrase",
     };
-    let chosen = if view.chosen { ", used for new ones" } else { "" };
+    let chosen = if view.chosen { ", used for new secrets" } else { "" };
     let reason = view.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
     let secrets = if view.secrets == 1 { "1 secret".to_owned() } else { format!("{} secrets", view.secrets) };
     let text = format!("{name}: {secrets}, {}{chosen}{reason}", view.state);
-    if view.chosen && matches!(view.state, "absent" | "frozen") { Row::Bad(text) } else { Row::Item(text) }
+    if view.chosen && !view.can_answer() { Row::Bad(text) } else { Row::Item(text) }
 }

@@ -16,7 +16,10 @@ use crate::{
         message::{Effect, JobId, Notice},
         widget::sheet::{self, Row, Scroll},
     },
-    wallet::{error::Error, usecase::grant::Accepted},
+    wallet::{
+        error::{Error, Kind},
+        usecase::grant::Accepted,
+    },
 };
 
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Words {
         Self {
             planning: vec![
                 Row::Head(title.clone()),
-                Row::Text("Working out what has to be sent, and the most it can cost…".into()),
+                Row::Text("Planning the calls and their maximum cost…".into()),
                 Row::Dim("Nothing is signed or sent yet. Esc goes back.".into()),
             ],
             running: vec![Row::Head(title)],
@@ -64,7 +67,7 @@ impl Words {
 }
 
 /// What leaving the screen means once something was sent.
-pub const SENT: &str = "Esc goes back; this goes on, and is found again after a restart.";
+pub const SENT: &str = "Esc goes back; this continues, and is picked up again after a restart.";
 
 /// What became of a command.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,10 +99,10 @@ impl Stages {
     }
 
     /// For what needs no plan: nothing of it leaves this machine.
-    pub fn unplanned(verb: &'static str, rows: Vec<Row>) -> Self {
+    pub fn unplanned(words: Words, verb: &'static str, rows: Vec<Row>) -> Self {
         let review = Box::new(Review::new(verb, rows, &[]));
         let stage = Stage::Review { plan: None, review };
-        Self { stage, words: Words::default(), scroll: Scroll::default(), stale: None }
+        Self { stage, words, scroll: Scroll::default(), stale: None }
     }
 
     /// Asks for another plan in place of the one there was.
@@ -140,6 +143,11 @@ impl Stages {
 
     pub const fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Running(_))
+    }
+
+    /// Whether what was confirmed did not hold any more, so that nothing was done and a new plan can be made.
+    pub fn is_stale(&self, error: &Error) -> bool {
+        self.is_running() && error.kind == Kind::Stale
     }
 
     pub fn places(&self) -> Vec<Place> {
@@ -252,9 +260,4 @@ impl Stages {
         };
         sheet::render_rows(frame, area, &self.rows(phase), self.scroll, view.theme);
     }
-}
-
-/// Whether what was confirmed does not hold any more, so that nothing was done and a new plan can be made.
-pub fn is_stale(error: &Error) -> bool {
-    error.code.rsplit('.').next() == Some("stale")
 }

@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 
-use super::{Bench, NOW, made_up};
+use super::{Bench, NOW, fixtures};
 use crate::{
     tui::{
         app,
@@ -12,6 +12,7 @@ use crate::{
     },
     wallet::{
         Question,
+        error::{Class, Error, Kind},
         state::State,
         submit::routes::Via,
         usecase::{grant::Holder, revoke::Wish},
@@ -29,7 +30,7 @@ fn reviewing(height: u16) -> Bench {
     bench.choose("mint-bot");
     bench.keys("x");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview())));
     bench
 }
 
@@ -46,7 +47,7 @@ fn what_was_typed_ahead_confirms_nothing() {
     bench.choose("mint-bot");
     bench.keys("x");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    bench.send(Msg::Job(job, Report::RevokePlanned(Box::new(made_up::revoke_preview()))));
+    bench.send(Msg::Job(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview()))));
     // In the queue before the review was drawn, however long ago.
     bench.wait(60_000);
     bench.send(Msg::Input(Input::Key(Key::char('y')), bench.at));
@@ -88,7 +89,7 @@ fn what_help_covers_has_not_been_read() {
     bench.choose("mint-bot");
     bench.keys("x?");
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview())));
     bench.keys("y");
     bench.send(Msg::Input(Input::Key(Key::char('?')), bench.at));
     bench.wait(QUIET);
@@ -120,7 +121,7 @@ fn a_finding_that_blocks_wants_its_phrase_word_for_word() {
     bench.paste("p.toml");
     bench.keys("⇥→⇥↵↵");
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
-    bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(made_up::findings()))));
+    bench.report(job, Report::GrantPlanned(Box::new(fixtures::grant_preview(fixtures::findings()))));
     bench.keys("y⇥any contrac↵y");
     assert!(!sends(&bench));
     bench.keys("⇥t↵y");
@@ -136,9 +137,9 @@ fn a_finding_that_refuses_is_never_signed() {
     bench.paste("p.toml");
     bench.keys("⇥→⇥↵↵");
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
-    let mut findings = made_up::findings();
+    let mut findings = fixtures::findings();
     findings[0].effect = crate::policy::risk::Effect::Refuse;
-    bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(findings))));
+    bench.report(job, Report::GrantPlanned(Box::new(fixtures::grant_preview(findings))));
     bench.keys("⇥any contract↵y");
     assert!(!sends(&bench));
 }
@@ -155,7 +156,7 @@ fn the_form_keeps_what_was_typed_when_the_plan_fails() {
     assert_eq!((request.account.as_str(), request.policy), ("treasury", PolicySource::File("policy.toml".into())));
     assert!(matches!(request.holder, Holder::Agent(_)));
     assert_eq!(request.label.as_deref(), Some("bot"));
-    bench.report(job, Report::Failed(crate::wallet::error::Error::failed("file.io", "could not read policy.toml")));
+    bench.report(job, Report::Failed(Error::failed("file.io", "could not read policy.toml")));
     assert!(bench.text().contains("could not read policy.toml"), "{}", bench.text());
     assert!(bench.text().contains("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"), "{}", bench.text());
 }
@@ -207,7 +208,7 @@ fn quitting_with_an_operation_on_its_way_says_so_first() {
     let mut bench = reviewing(40);
     bench.keys("y⎋q");
     assert!(!bench.asked_for.contains(&Effect::Quit));
-    assert!(bench.text().contains("on its way"), "{}", bench.text());
+    assert!(bench.text().contains("in flight"), "{}", bench.text());
     bench.keys("q");
     assert!(bench.asked_for.contains(&Effect::Quit));
 }
@@ -223,7 +224,7 @@ fn below_the_smallest_size_one_line_still_obeys_q() {
 #[test]
 fn foreign_text_cannot_move_the_cursor_or_turn_its_direction() {
     let mut bench = Bench::at_home(80, 24, true);
-    let mut hostile = made_up::keys().remove(0);
+    let mut hostile = fixtures::keys().remove(0);
     hostile.label = "evil\u{1b}[2J\u{202e}drowssap\r\n".into();
     hostile.sentences = vec!["may\u{202e} call\u{7}".into(); 3];
     bench.model.jobs.start("reading", false);
@@ -299,7 +300,7 @@ fn the_chosen_key_stays_chosen_when_the_list_changes_its_order() {
     bench.choose("watcher");
     bench.keys("oo");
     assert!(bench.text().contains("▸ watcher"), "{}", bench.text());
-    let mut key = made_up::keys().remove(2);
+    let mut key = fixtures::keys().remove(2);
     key.state = State::Revoked;
     let job = bench.model.jobs.start("reading", false);
     bench.report(job, Report::Keys(vec![key]));
@@ -312,8 +313,22 @@ fn panic_is_two_keys_from_home() {
     bench.keys("!");
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
     assert_eq!((intent.account.as_str(), &intent.wish), ("treasury", &Wish::Panic));
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
-    assert!(bench.text().contains("y to switch them all off"), "all of it is in sight: {}", bench.text());
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::panic_preview())));
+    assert!(bench.text().contains("y to pause them all"), "all of it is in sight: {}", bench.text());
+    bench.keys("y");
+    assert!(sends(&bench));
+}
+
+#[test]
+fn on_the_narrowest_screen_the_question_is_whole_and_so_is_what_has_to_be_done_first() {
+    let words = |bench: &Bench| bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut bench = Bench::at_home(40, 10, true);
+    bench.keys("!");
+    let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::panic_preview())));
+    assert!(words(&bench).contains("more below: scroll to the end to continue"), "{}", bench.text());
+    bench.keys("G");
+    assert!(words(&bench).contains("y to pause them all, Esc to go back"), "{}", bench.text());
     bench.keys("y");
     assert!(sends(&bench));
 }
@@ -324,7 +339,7 @@ fn where_panic_is_on_the_same_key_lifts_it() {
     bench.refreshed("treasury", |account| account.paused = Some(true));
     bench.choose("mint-bot");
     bench.keys(" ");
-    assert!(bench.text().contains("! lifts the panic and keeps them"), "{}", bench.text());
+    assert!(bench.text().contains("! unpauses and keeps them"), "{}", bench.text());
     bench.keys("!");
     let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
     assert_eq!(intent.wish, Wish::LiftPanic { keep: vec!["k1".into()] });
@@ -335,11 +350,13 @@ fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
     let mut bench = reviewing(60);
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-    bench.report(job, Report::Failed(crate::wallet::error::Error::failed("plan.stale", "the nonce has moved on")));
+    // The code is for scripts; it decides nothing here.
+    let stale = Error::failed("any.code", "the nonce has moved on").of(Kind::Stale);
+    bench.report(job, Report::Failed(stale));
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::dearer_revoke_preview())));
     let text = bench.text();
-    for words in ["did not come about", "the nonce has moved on", "costs at most", "y to revoke"] {
+    for words in ["could not be executed", "the nonce has moved on", "costs at most", "y to revoke"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     bench.asked_for.clear();
@@ -367,7 +384,7 @@ fn a_paste_into_a_form_never_submits() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("mn");
     let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
-    bench.report(job, Report::Networks(made_up::networks()));
+    bench.report(job, Report::Networks(fixtures::networks()));
     bench.keys("→⇥old⇥⇥");
     bench.paste("0x70997970C51812dc\n3A010C7d01b50e0d\r\n17dc79C8\n");
     assert!(!bench.asked_for.iter().any(|e| matches!(e, Effect::AddAccount { .. })));
@@ -396,7 +413,7 @@ fn a_network_is_asked_for_by_its_parts_or_by_a_project() {
 fn page_down_goes_on_from_any_line_of_a_form_and_says_what_is_missing() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("wn⇟");
-    assert!(bench.text().contains("give it a name"), "{}", bench.text());
+    assert!(bench.text().contains("enter a name"), "{}", bench.text());
     bench.keys("base⇥8453⇥→⇥my-project⇟");
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::AddNetwork { .. })), "{}", bench.text());
 }
@@ -406,7 +423,7 @@ fn what_is_copied_is_offered_as_a_file_too() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.choose("mint-bot");
     bench.keys("y");
-    let address = made_up::keys().remove(0).session_key.to_string();
+    let address = fixtures::keys().remove(0).session_key.to_string();
     assert_eq!(bench.asked_for.last(), Some(&Effect::Copy { text: address.clone() }));
     assert!(bench.text().contains("Y writes it to a file"), "{}", bench.text());
     bench.keys("Y");
@@ -422,7 +439,7 @@ fn waiting_for_what_sends_nothing_can_be_stopped_and_for_what_sends_it_cannot() 
     bench.keys("y⎋t");
     let sending = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
     bench.keys("d");
-    assert!(bench.text().contains("cannot be called back"), "{}", bench.text());
+    assert!(bench.text().contains("cannot be cancelled"), "{}", bench.text());
     assert!(!bench.asked_for.contains(&Effect::Cancel { job: sending }));
     let waiting = bench.model.jobs.start("checking arbitrum", false);
     bench.draw();
@@ -433,7 +450,7 @@ fn waiting_for_what_sends_nothing_can_be_stopped_and_for_what_sends_it_cannot() 
 #[test]
 fn ten_thousand_keys_are_listed_filtered_and_gone_through() {
     let mut bench = Bench::at_home(80, 24, true);
-    let mut key = made_up::keys().remove(0);
+    let mut key = fixtures::keys().remove(0);
     let many: Vec<_> = (0..10_000)
         .map(|i| {
             (key.key_id, key.label) = (format!("many-{i}"), format!("key-{i:05}"));
@@ -464,12 +481,12 @@ fn a_revocation_that_was_raced_is_planned_anew_with_the_reason() {
     let mut bench = reviewing(60);
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-    let raced = crate::wallet::error::Error::failed("revoke.raced", "somebody used a turn meanwhile: nothing changed");
-    let mut revoked = made_up::revoked();
+    let raced = Error::failed("any.code", "somebody used a turn meanwhile: nothing changed").of(Kind::Raced);
+    let mut revoked = fixtures::revoked();
     (revoked.proofs, revoked.not_proven) = (Vec::new(), Some(raced));
     bench.report(job, Report::Revoked(Box::new(revoked)));
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview())));
     assert!(bench.text().contains("somebody used a turn"), "{}", bench.text());
     assert!(bench.text().contains("y to revoke"), "{}", bench.text());
 }
@@ -479,11 +496,11 @@ fn where_the_bundler_fails_the_owners_own_transaction_is_planned_and_shown() {
     let mut bench = reviewing(60);
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-    let down = crate::wallet::error::Error::new(crate::wallet::error::Class::Chain, "chain.io", "the bundler is down");
+    let down = Error::new(Class::Chain, "chain.io", "the bundler is down");
     bench.report(job, Report::Failed(down));
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
     assert_eq!(intent.via, Via::Owner);
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview())));
     assert!(bench.text().contains("the bundler is down") && bench.text().contains("y to revoke"), "{}", bench.text());
 }
 
@@ -495,7 +512,7 @@ fn an_owner_elsewhere_gets_the_calls_and_nothing_is_signed() {
     bench.keys("x");
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
     assert_eq!(intent.via, Via::Print);
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::printed_preview())));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::printed_preview())));
     assert!(bench.text().contains("to be sent by the owner's address"), "{}", bench.text());
     bench.keys("yY");
     assert!(!sends(&bench));
@@ -506,7 +523,7 @@ fn an_owner_elsewhere_gets_the_calls_and_nothing_is_signed() {
 #[test]
 fn a_queued_key_is_enabled_with_what_must_come_first() {
     let mut bench = Bench::at_home(80, 24, true);
-    let mut queued = made_up::keys().remove(0);
+    let mut queued = fixtures::keys().remove(0);
     (queued.state, queued.nonce) = (State::Queued, "6".into());
     let job = bench.model.jobs.start("reading", false);
     bench.report(job, Report::Keys(vec![queued]));
@@ -527,37 +544,37 @@ fn left_while_sending(revoked: crate::wallet::usecase::revoke::Revoked) -> Bench
 
 #[test]
 fn a3_a_notice_claims_what_the_screen_would_have_claimed_and_no_more() {
-    use crate::wallet::{error::Error, usecase::revoke::Remaining};
-    let proven = made_up::revoked();
+    use crate::wallet::usecase::revoke::Remaining;
+    let proven = fixtures::revoked();
     let panic = crate::wallet::usecase::revoke::Revoked {
         proofs: Vec::new(),
         proof: None,
         ends_keys: false,
-        paused: Some(made_up::paused()),
-        ..made_up::revoked()
+        paused: Some(fixtures::paused()),
+        ..fixtures::revoked()
     };
     // Two of three are proven.
     let two_of_three = crate::wallet::usecase::revoke::Revoked {
         proofs: vec![proven.proofs[0].clone(); 2],
         not_proven: Some(Error::failed("revoke.not_proven", "watcher can still act")),
-        ..made_up::revoked()
+        ..fixtures::revoked()
     };
-    let unproven = crate::wallet::usecase::revoke::Revoked { proofs: Vec::new(), proof: None, ..made_up::revoked() };
+    let unproven = crate::wallet::usecase::revoke::Revoked { proofs: Vec::new(), proof: None, ..fixtures::revoked() };
     let remaining = crate::wallet::usecase::revoke::Revoked {
         remaining: vec![Remaining {
             what: "default validator".into(),
-            address: made_up::TREASURY,
+            address: fixtures::TREASURY,
             why: "it is not the owner's".into(),
         }],
-        ..made_up::revoked()
+        ..fixtures::revoked()
     };
     let lifted = crate::wallet::usecase::revoke::Revoked {
         proofs: Vec::new(),
         proof: None,
         ends_keys: false,
-        ..made_up::revoked()
+        ..fixtures::revoked()
     };
-    let still = format!("something else can still act: default validator {}", made_up::TREASURY);
+    let still = format!("something else can still act: default validator {}", fixtures::TREASURY);
     for (revoked, words, good) in [
         (proven, "revoked, and that is proven", true),
         (panic, "paused, and that is proven", true),
@@ -585,23 +602,23 @@ fn a3_the_screen_says_remaining_and_not_proven_as_the_notice_does() {
         bench.report(job, Report::Revoked(Box::new(revoked)));
         bench.text()
     };
-    let why = Remaining { what: "route of execute".into(), address: made_up::TREASURY, why: "not understood".into() };
-    let text = shown(Revoked { remaining: vec![why], ..made_up::revoked() });
+    let why = Remaining { what: "route of execute".into(), address: fixtures::TREASURY, why: "not understood".into() };
+    let text = shown(Revoked { remaining: vec![why], ..fixtures::revoked() });
     assert!(text.contains("something else can still act") && text.contains("route of execute"), "{text}");
-    let text = shown(Revoked { proofs: Vec::new(), proof: None, ..made_up::revoked() });
+    let text = shown(Revoked { proofs: Vec::new(), proof: None, ..fixtures::revoked() });
     assert!(text.contains("NOT PROVEN: treat as still active"), "{text}");
 }
 
 #[test]
 fn a3_what_is_followed_later_gets_the_same_verdict() {
     use crate::wallet::usecase::{offline_signing::Completed, revoke::Verdict};
-    let followed = made_up::followed();
+    let followed = fixtures::followed();
     assert_eq!(followed.verdict(), Some(Verdict::Proven));
-    let unproven = Completed { proofs: Vec::new(), ..made_up::followed() };
+    let unproven = Completed { proofs: Vec::new(), ..fixtures::followed() };
     assert_eq!(unproven.verdict(), Some(Verdict::NotProven), "no proof, and keys were to end");
-    let swept = Completed { proofs: Vec::new(), ends_keys: false, ..made_up::followed() };
+    let swept = Completed { proofs: Vec::new(), ends_keys: false, ..fixtures::followed() };
     assert_eq!(swept.verdict(), Some(Verdict::Done));
-    let other = Completed { revokes: false, ..made_up::followed() };
+    let other = Completed { revokes: false, ..fixtures::followed() };
     assert_eq!(other.verdict(), None, "a call takes nothing back");
 }
 
@@ -615,8 +632,8 @@ fn a5_what_a_job_came_to_is_told_whoever_has_left() {
     bench.keys("nbot↵↵⎋⎋");
     let job = bench.job(|e| matches!(e, Effect::NewAgent { .. }));
     assert!(!bench.asked_for.contains(&Effect::Cancel { job }), "what changes records goes on");
-    bench.report(job, Report::AgentMade(Box::new(AgentView { label: "bot".into(), address: made_up::TREASURY })));
-    assert!(bench.text().contains("bot is made: its address is"), "{}", bench.text());
+    bench.report(job, Report::AgentMade(Box::new(AgentView { label: "bot".into(), address: fixtures::TREASURY })));
+    assert!(bench.text().contains("bot created; its address is"), "{}", bench.text());
     // A scan goes on, and is looked at again instead of being begun anew.
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("u⎋");
@@ -624,7 +641,7 @@ fn a5_what_a_job_came_to_is_told_whoever_has_left() {
     bench.keys("u");
     assert_eq!(bench.job(|e| matches!(e, Effect::Scan { .. })), job);
     bench.keys("⎋");
-    bench.report(job, Report::Scanned(Box::new(made_up::scan())));
+    bench.report(job, Report::Scanned(Box::new(fixtures::scan())));
     assert!(bench.text().contains("keys found"), "{}", bench.text());
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })), "what was found is read");
 }
@@ -642,7 +659,7 @@ fn a5_what_is_stopped_on_purpose_is_read_again_when_it_has_ended() {
     assert!(bench.asked_for.iter().any(|e| matches!(e, Effect::Load { .. })));
 }
 
-fn head(bench: &mut Bench, block: Result<u64, crate::wallet::error::Error>) {
+fn head(bench: &mut Bench, block: Result<u64, Error>) {
     let job = bench.job(|e| matches!(e, Effect::Head { .. }));
     bench.report(job, Report::Head { network: "sepolia".into(), block });
 }
@@ -661,7 +678,7 @@ fn a6_home_follows_the_chain_without_a_word_and_reads_again_on_a_new_block_only(
     head(&mut bench, Ok(7));
     assert_eq!(reads(&bench), 1, "the first answer tells from when on what is shown holds");
     let job = bench.job(|e| matches!(e, Effect::Refresh { .. }));
-    bench.report(job, Report::Account(Box::new(made_up::accounts().remove(0)), Vec::new(), Vec::new()));
+    bench.report(job, Report::Account(Box::new(fixtures::accounts().remove(0)), Vec::new(), Vec::new()));
     bench.send(Msg::Clock(NOW + 30));
     head(&mut bench, Ok(7));
     assert_eq!((asks(&bench), reads(&bench)), (2, 1), "no new block, nothing is read");
@@ -679,11 +696,7 @@ fn a6_home_follows_the_chain_without_a_word_and_reads_again_on_a_new_block_only(
 fn a6_what_is_old_is_marked_with_since_when_and_why() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.send(Msg::Clock(NOW + 10));
-    let down = crate::wallet::error::Error::new(
-        crate::wallet::error::Class::Chain,
-        "chain.io",
-        "https://sepolia.example: connection refused",
-    );
+    let down = Error::new(Class::Chain, "chain.io", "https://sepolia.example: connection refused");
     head(&mut bench, Err(down));
     let text = bench.text();
     assert!(text.contains("sepolia does not answer since 14:02 UTC"), "{text}");
@@ -694,7 +707,7 @@ fn a6_what_is_old_is_marked_with_since_when_and_why() {
     assert!(bench.text().contains("as of 14:02 UTC, 3 min ago"), "{}", bench.text());
     head(&mut bench, Ok(9));
     let job = bench.job(|e| matches!(e, Effect::Refresh { account, .. } if account == "treasury"));
-    bench.report(job, Report::Account(Box::new(made_up::accounts().remove(0)), Vec::new(), Vec::new()));
+    bench.report(job, Report::Account(Box::new(fixtures::accounts().remove(0)), Vec::new(), Vec::new()));
     assert!(!bench.text().contains("does not answer") && !bench.text().contains("ago"), "{}", bench.text());
 }
 
@@ -704,9 +717,9 @@ fn a7_a_key_that_cannot_be_read_now_keeps_what_was_known_of_it_and_says_why() {
     bench.choose("mint-bot");
     bench.keys("↵");
     let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
-    let mut unread = made_up::keys().remove(0);
+    let mut unread = fixtures::keys().remove(0);
     (unread.state, unread.as_of) = (State::Unknown, None);
-    unread.unread = Some(crate::wallet::error::Error::failed("chain.io", "the node hung up"));
+    unread.unread = Some(Error::failed("chain.io", "the node hung up"));
     bench.report(job, Report::Keys(vec![unread]));
     assert!(bench.text().contains("mint-bot is active"), "{}", bench.text());
     assert!(bench.text().contains("the node hung up"), "{}", bench.text());
@@ -715,7 +728,7 @@ fn a7_a_key_that_cannot_be_read_now_keeps_what_was_known_of_it_and_says_why() {
 #[test]
 fn a8_a_draft_can_be_revoked_because_it_may_have_been_signed_elsewhere() {
     let mut bench = Bench::at_home(80, 40, true);
-    let mut draft = made_up::keys().remove(0);
+    let mut draft = fixtures::keys().remove(0);
     draft.state = State::Draft;
     let job = bench.model.jobs.start("reading", false);
     bench.report(job, Report::Keys(vec![draft]));
@@ -729,15 +742,15 @@ fn a8_a_draft_can_be_revoked_because_it_may_have_been_signed_elsewhere() {
 
 fn taken_over(width: u16, height: u16, colour: bool) -> Bench {
     let mut bench = Bench::at_home(width, height, colour);
-    let game = made_up::accounts().remove(1);
+    let game = fixtures::accounts().remove(1);
     let job = bench.model.jobs.start("reading", false);
-    bench.report(job, Report::Account(Box::new(game), Vec::new(), made_up::account_findings()));
+    bench.report(job, Report::Account(Box::new(game), Vec::new(), fixtures::account_findings()));
     bench
 }
 
 #[test]
 fn r36_somebody_else_who_decides_comes_first_in_red_and_is_readable_in_full() {
-    let message = made_up::account_findings().remove(1).message;
+    let message = fixtures::account_findings().remove(1).message;
     let words = |bench: &Bench| bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
     for colour in [true, false] {
         let mut bench = taken_over(80, 24, colour);
@@ -745,7 +758,7 @@ fn r36_somebody_else_who_decides_comes_first_in_red_and_is_readable_in_full() {
         assert!(bench.text().contains("▸ game"), "it is first on the list: {}", bench.text());
         assert!(words(&bench).contains(&message), "home: {}", bench.text());
         let first = words(&bench).find(&message).unwrap();
-        assert!(first < words(&bench).find("turn 3 was used").unwrap(), "before what matters less");
+        assert!(first < words(&bench).find("nonce 3 was used").unwrap(), "before what matters less");
         let red = bench.buffer().content.iter().filter(|c| c.fg == ratatui::style::Color::Red).count();
         assert_eq!(red > message.len() / 2, colour);
         insta::assert_snapshot!(format!("home_taken_over_{colour}"), bench.text());
@@ -755,8 +768,31 @@ fn r36_somebody_else_who_decides_comes_first_in_red_and_is_readable_in_full() {
         bench.choose("arena");
         bench.keys("x");
         let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-        let preview = crate::tui::message::RevokePreview { account: "game".into(), ..made_up::revoke_preview() };
+        let preview = crate::tui::message::RevokePreview { account: "game".into(), ..fixtures::revoke_preview() };
         bench.report(job, Report::RevokePlanned(Box::new(preview)));
         assert!(words(&bench).contains(&message), "the review: {}", bench.text());
     }
+}
+
+#[test]
+fn what_is_taken_off_a_list_is_told_on_the_screen_or_by_the_notice_and_a_refusal_with_its_reason() {
+    let removing = || {
+        let mut bench = Bench::at_home(80, 24, true);
+        bench.keys("m↓dy");
+        let job = bench.job(|e| matches!(e, Effect::RemoveAccount { name, .. } if name == "game"));
+        (bench, job)
+    };
+    let (mut bench, job) = removing();
+    assert!(bench.text().contains("Removing game"), "{}", bench.text());
+    bench.report(job, Report::AccountRemoved("game".into()));
+    assert!(bench.text().contains("its approvals stay on record") && bench.model.notice.is_none(), "{}", bench.text());
+    bench.keys("↵");
+    assert!(bench.text().contains("▸ "), "back on the list: {}", bench.text());
+    let (mut bench, job) = removing();
+    bench.keys("⎋⎋");
+    bench.report(job, Report::AccountRemoved("game".into()));
+    assert!(bench.model.notice.as_ref().is_some_and(|n| n.text.starts_with("game removed from the list")));
+    let (mut bench, job) = removing();
+    bench.report(job, Report::Failed(Error::failed("records.busy", "another program writes the records")));
+    assert!(bench.text().contains("another program writes the records"), "{}", bench.text());
 }

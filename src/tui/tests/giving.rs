@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, U256};
 use crossterm::event::KeyCode;
 use ratatui::style::Color;
 
-use super::{Bench, made_up};
+use super::{Bench, fixtures};
 use crate::{
     abi::Interface,
     protocol::kernel_v2::blob::Format,
@@ -14,7 +14,7 @@ use crate::{
     },
     wallet::{
         coin::Coin,
-        error::Error,
+        error::{Error, Kind},
         policy::End,
         sandbox_profile::DEMO,
         submit::operation::OperationOutcome,
@@ -93,7 +93,7 @@ fn wizard_review_and_result() {
     let reviewing = |w, h| {
         let mut bench = watcher(w, h, 8);
         let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
-        bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(made_up::findings()))));
+        bench.report(job, Report::GrantPlanned(Box::new(fixtures::grant_preview(fixtures::findings()))));
         bench
     };
     picture("wizard_review", reviewing);
@@ -103,7 +103,7 @@ fn wizard_review_and_result() {
         bench.paste("any contract");
         bench.keys("↵y");
         let job = bench.job(|e| matches!(e, Effect::SignGrant { .. }));
-        let mut granted = made_up::granted();
+        let mut granted = fixtures::granted();
         granted.key.has_secret = true;
         bench.report(job, Report::Granted(Box::new(granted)));
         bench
@@ -127,7 +127,7 @@ fn the_wizard_without_colour_has_none_and_marks_what_is_chosen() {
     insta::assert_snapshot!("wizard_arguments_mono", format!("{:?}", bench.buffer()));
     bench.keys("⇟⇟⇟⇟⇟⇟");
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
-    bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(made_up::findings()))));
+    bench.report(job, Report::GrantPlanned(Box::new(fixtures::grant_preview(fixtures::findings()))));
     assert!(bench.buffer().content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset));
     insta::assert_snapshot!("wizard_review_mono", format!("{:?}", bench.buffer()));
 }
@@ -178,7 +178,7 @@ fn a_second_permission_is_added_and_taken_away() {
 fn what_is_missing_is_said_at_its_line_and_nothing_is_asked_for() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("n↓↓↵⇟");
-    assert!(bench.text().contains("! the address of the app's or bot's key"), "{}", bench.text());
+    assert!(bench.text().contains("! enter the address of the app's or bot's key"), "{}", bench.text());
     bench.paste("0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
     bench.keys("⇟⇟");
     assert!(bench.text().contains("! which contract may it call?"), "{}", bench.text());
@@ -215,13 +215,16 @@ fn an_abi_file_that_cannot_be_read_is_said_at_its_line() {
 fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
     let mut bench = watcher(80, 60, 8);
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
-    bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(Vec::new()))));
+    bench.report(job, Report::GrantPlanned(Box::new(fixtures::grant_preview(Vec::new()))));
     bench.keys("y");
     let job = bench.job(|e| matches!(e, Effect::SignGrant { .. }));
-    bench.report(job, Report::Failed(Error::failed("grant.stale", "the account's turn has changed on chain")));
+    bench.report(
+        job,
+        Report::Failed(Error::failed("any.code", "the account's turn has changed on chain").of(Kind::Stale)),
+    );
     let again = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
     assert_ne!(again, job);
-    bench.report(again, Report::GrantPlanned(Box::new(made_up::grant_preview(Vec::new()))));
+    bench.report(again, Report::GrantPlanned(Box::new(fixtures::grant_preview(Vec::new()))));
     assert!(bench.text().contains("this is a new plan: the account's turn has changed"), "{}", bench.text());
     // And wants a fresh look.
     bench.send(Msg::Input(Input::Key(Key::char('y')), bench.at));
@@ -232,7 +235,7 @@ fn a_plan_that_went_stale_is_shown_again_with_what_changed() {
 fn sending(width: u16, height: u16) -> Bench {
     let mut bench = Bench::at_home(width, height, true);
     let job = bench.model.jobs.start("reading", false);
-    bench.report(job, Report::Keys(vec![made_up::key_of_mine()]));
+    bench.report(job, Report::Keys(vec![fixtures::key_of_mine()]));
     bench.keys("/mint-bot↵s");
     let job = bench.job(|e| matches!(e, Effect::ReadJudging { .. }));
     bench.report(job, Report::Judging(None));
@@ -260,7 +263,7 @@ fn reviewing_send(width: u16, height: u16) -> Bench {
     bench.paste("me");
     bench.keys("⇟");
     let job = bench.job(|e| matches!(e, Effect::PlanSend { .. }));
-    bench.report(job, Report::SendPlanned(Box::new(made_up::send_view())));
+    bench.report(job, Report::SendPlanned(Box::new(fixtures::send_view())));
     bench
 }
 
@@ -297,7 +300,7 @@ fn what_is_sent_is_what_the_form_says() {
     bench.keys("⇟");
     let Some(Effect::PlanSend { intent, .. }) = bench.asked_for.last().cloned() else { panic!("{}", bench.text()) };
     assert_eq!(intent.actor, Actor::Key("k1".into()));
-    assert_eq!(intent.calls, made_up::send_view().calls);
+    assert_eq!(intent.calls, fixtures::send_view().calls);
 }
 
 #[test]
@@ -324,7 +327,7 @@ fn the_owner_names_the_function_and_gets_a_line_for_each_argument() {
 fn a_key_that_is_held_elsewhere_is_not_used_here() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("/mint-bot↵s");
-    assert!(bench.text().contains("held by somebody else"), "{}", bench.text());
+    assert!(bench.text().contains("held by someone else"), "{}", bench.text());
 }
 
 fn agents(width: u16, height: u16) -> Bench {
@@ -363,7 +366,7 @@ fn looking(width: u16, height: u16, owner: Option<Address>) -> Bench {
     bench.draw();
     bench.keys("⇟");
     let job = bench.job(|e| matches!(e, Effect::InspectApproval { .. }));
-    bench.report(job, Report::Inspected(vec![made_up::inspection(owner)]));
+    bench.report(job, Report::Inspected(vec![fixtures::inspection(owner)]));
     bench
 }
 
@@ -382,10 +385,10 @@ fn an_approval_from_elsewhere() {
     picture("approval_taken", |w, h| {
         let mut bench = looking(w, h, owner);
         bench.keys("t");
-        let job = bench.job(|e| matches!(e, Effect::TakeIn { .. }));
+        let job = bench.job(|e| matches!(e, Effect::ImportApproval { .. }));
         bench.report(
             job,
-            Report::TakenIn { keys: vec![made_up::key_of_mine()], warnings: vec!["assumed: turn 5".into()] },
+            Report::ApprovalImported { keys: vec![fixtures::key_of_mine()], warnings: vec!["assumed: turn 5".into()] },
         );
         bench
     });
@@ -395,7 +398,7 @@ fn an_approval_from_elsewhere() {
 fn what_is_not_verified_is_not_taken_in() {
     let mut bench = looking(80, 24, None);
     bench.keys("t");
-    assert!(!bench.asked_for.iter().any(|e| matches!(e, Effect::TakeIn { .. })));
+    assert!(!bench.asked_for.iter().any(|e| matches!(e, Effect::ImportApproval { .. })));
     assert!(bench.text().contains("not verified"), "{}", bench.text());
 }
 
@@ -431,11 +434,11 @@ fn a_key_shows_its_approval_as_text_and_how_often_it_was_used() {
     let mut bench = Bench::at_home(80, 60, true);
     bench.keys("/mint-bot↵↵");
     let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
-    let mut key = made_up::keys().remove(0);
+    let mut key = fixtures::keys().remove(0);
     key.permissions[0].execution_rule.runs = 24;
     key.uses = vec![Some(3)];
     bench.report(job, Report::Keys(vec![key]));
-    assert!(bench.text().contains("used 3 of 24 times so far"), "{}", bench.text());
+    assert!(bench.text().contains("used 3 of 24 times"), "{}", bench.text());
     bench.keys("a");
     let job = bench.job(|e| matches!(e, Effect::ReadApproval { .. }));
     bench.report(job, Report::ApprovalText(vec!["eyJzaWciOiIweCJ9".into()]));
@@ -453,7 +456,7 @@ fn a10_the_wizards_sentences_are_those_of_the_accounts_own_validator() {
         bench.keys("n↓↓↵⇥→⇟any⇥⇥");
         bench.paste("ping()");
         for _ in 0..4 {
-            if bench.text().contains("So far the key") || bench.text().contains("zero address") {
+            if bench.text().contains("So far, the key") || bench.text().contains("zero address") {
                 break;
             }
             bench.keys("⇟");

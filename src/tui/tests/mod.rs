@@ -1,9 +1,9 @@
 //! The terminal UI as a person meets it: what is drawn for data made by hand, what keys do, and what no keys can do.
 
 mod behaviour;
+pub mod fixtures;
 mod giving;
 mod layers;
-pub mod made_up;
 mod pictures;
 mod properties;
 mod real;
@@ -43,7 +43,7 @@ impl Bench {
     /// A home with the made-up records, read from the chain.
     fn at_home(width: u16, height: u16, colour: bool) -> Self {
         let mut bench = Self::new(width, height, colour, true);
-        let (accounts, keys) = (made_up::accounts(), made_up::keys());
+        let (accounts, keys) = (fixtures::accounts(), fixtures::keys());
         let load = bench.job(|e| matches!(e, Effect::Load { .. }));
         bench.report(
             load,
@@ -60,7 +60,7 @@ impl Bench {
 
     /// The chain says something else of an account.
     fn refreshed(&mut self, name: &str, change: impl FnOnce(&mut crate::wallet::usecase::account::AccountView)) {
-        let mut account = made_up::accounts().into_iter().find(|a| a.name == name).unwrap();
+        let mut account = fixtures::accounts().into_iter().find(|a| a.name == name).unwrap();
         change(&mut account);
         let job = self.model.jobs.start("reading", false);
         self.report(job, Report::Account(Box::new(account), Vec::new(), Vec::new()));
@@ -157,7 +157,7 @@ fn job_of(effect: &Effect) -> Option<JobId> {
         | Effect::ReadAgents { job }
         | Effect::NewAgent { job, .. }
         | Effect::InspectApproval { job, .. }
-        | Effect::TakeIn { job, .. }
+        | Effect::ImportApproval { job, .. }
         | Effect::PlanRevoke { job, .. }
         | Effect::SendRevoke { job, .. }
         | Effect::PlanEnable { job, .. }

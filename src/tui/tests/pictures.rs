@@ -2,10 +2,13 @@
 
 use ratatui::style::Color;
 
-use super::{Bench, made_up};
+use super::{Bench, fixtures};
 use crate::{
     tui::message::{Effect, Msg, Report},
-    wallet::{Question, error::Error},
+    wallet::{
+        Question,
+        error::{Error, Kind},
+    },
 };
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (60, 16)];
@@ -34,7 +37,7 @@ fn revoking(width: u16, height: u16) -> Bench {
 fn reviewing_revoke(width: u16, height: u16) -> Bench {
     let mut bench = revoking(width, height);
     let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    bench.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    bench.report(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview())));
     bench
 }
 
@@ -50,7 +53,7 @@ fn reviewing_grant(width: u16, height: u16) -> Bench {
     bench.keys("⇥→⇥↵");
     bench.keys("↵");
     let job = bench.job(|e| matches!(e, Effect::PlanGrant { .. }));
-    bench.report(job, Report::GrantPlanned(Box::new(made_up::grant_preview(made_up::findings()))));
+    bench.report(job, Report::GrantPlanned(Box::new(fixtures::grant_preview(fixtures::findings()))));
     bench
 }
 
@@ -151,7 +154,7 @@ fn accounts() {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys("mn");
         let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
-        bench.report(job, Report::Networks(made_up::networks()));
+        bench.report(job, Report::Networks(fixtures::networks()));
         bench
     };
     picture("accounts_new", form);
@@ -178,7 +181,7 @@ fn networks() {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys("w");
         let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
-        bench.report(job, Report::Networks(made_up::networks()));
+        bench.report(job, Report::Networks(fixtures::networks()));
         bench
     };
     picture("networks", list);
@@ -186,7 +189,7 @@ fn networks() {
         let mut bench = list(w, h);
         bench.keys("↓c");
         let job = bench.job(|e| matches!(e, Effect::CheckNetwork { .. }));
-        bench.report(job, Report::Checked(made_up::probes()));
+        bench.report(job, Report::Checked(fixtures::probes()));
         bench
     });
     picture("networks_forget", |w, h| {
@@ -207,7 +210,7 @@ fn activity() {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys("t");
         let job = bench.job(|e| matches!(e, Effect::Operations { .. }));
-        bench.report(job, Report::Operations(made_up::operations()));
+        bench.report(job, Report::Operations(fixtures::operations()));
         bench
     };
     picture("activity", list);
@@ -218,7 +221,7 @@ fn activity() {
         bench.report(job, Report::Phase("waiting for a block"));
         bench.keys("⎋t");
         let job = bench.job(|e| matches!(e, Effect::Operations { .. }));
-        bench.report(job, Report::Operations(made_up::operations()));
+        bench.report(job, Report::Operations(fixtures::operations()));
         bench
     });
     picture("activity_failed_operation", |w, h| {
@@ -230,7 +233,7 @@ fn activity() {
         let mut bench = list(w, h);
         bench.keys("↵");
         let job = bench.job(|e| matches!(e, Effect::Follow { .. }));
-        bench.report(job, Report::Followed(Box::new(made_up::followed())));
+        bench.report(job, Report::Followed(Box::new(fixtures::followed())));
         bench
     });
 }
@@ -241,14 +244,14 @@ fn scan() {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys("u");
         let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
-        bench.report(job, Report::Scanning(made_up::SCANNING));
+        bench.report(job, Report::Scanning(fixtures::SCANNING));
         bench
     };
     picture("scan_reading", reading);
     picture("scan_done", |w, h| {
         let mut bench = reading(w, h);
         let job = bench.job(|e| matches!(e, Effect::Scan { .. }));
-        bench.report(job, Report::Scanned(Box::new(made_up::scan())));
+        bench.report(job, Report::Scanned(Box::new(fixtures::scan())));
         bench
     });
 }
@@ -259,9 +262,9 @@ fn settings() {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys(",");
         let job = bench.job(|e| matches!(e, Effect::VaultStatus { .. }));
-        bench.report(job, Report::Vault(made_up::vault()));
+        bench.report(job, Report::Vault(fixtures::vault()));
         let job = bench.job(|e| matches!(e, Effect::Networks { .. }));
-        bench.report(job, Report::Networks(made_up::networks()));
+        bench.report(job, Report::Networks(fixtures::networks()));
         bench
     });
 }
@@ -273,7 +276,7 @@ fn enable() {
         bench.choose("watcher");
         bench.keys("e");
         let job = bench.job(|e| matches!(e, Effect::PlanEnable { .. }));
-        bench.report(job, Report::EnablePlanned(Box::new(made_up::enable_preview())));
+        bench.report(job, Report::EnablePlanned(Box::new(fixtures::enable_preview())));
         bench
     };
     picture("enable_review", review);
@@ -281,7 +284,7 @@ fn enable() {
         let mut bench = review(w, h);
         bench.keys("⇟⇟⇟y");
         let job = bench.job(|e| matches!(e, Effect::SendEnable { .. }));
-        bench.report(job, Report::Enabled(Box::new(made_up::enabled())));
+        bench.report(job, Report::Enabled(Box::new(fixtures::enabled())));
         bench
     });
 }
@@ -293,7 +296,7 @@ fn inspect() {
         bench.choose("mint-bot");
         bench.keys("↵");
         let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
-        bench.report(job, Report::Keys(vec![made_up::keys().remove(0)]));
+        bench.report(job, Report::Keys(vec![fixtures::keys().remove(0)]));
         bench
     });
     picture("inspect_raw", |w, h| {
@@ -301,7 +304,7 @@ fn inspect() {
         bench.choose("rebalancer");
         bench.keys("↵c⇟⇟⇟");
         let job = bench.job(|e| matches!(e, Effect::ReadKeys { .. }));
-        bench.report(job, Report::Keys(vec![made_up::keys().remove(1)]));
+        bench.report(job, Report::Keys(vec![fixtures::keys().remove(1)]));
         bench
     });
 }
@@ -329,7 +332,7 @@ fn grant() {
         bench.paste("any contract");
         bench.keys("↵y");
         let job = bench.job(|e| matches!(e, Effect::SignGrant { .. }));
-        bench.report(job, Report::Granted(Box::new(made_up::granted())));
+        bench.report(job, Report::Granted(Box::new(fixtures::granted())));
         bench
     });
 }
@@ -348,7 +351,7 @@ fn revoke() {
         let mut bench = Bench::at_home(w, h, true);
         bench.keys("!");
         let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-        bench.report(job, Report::RevokePlanned(Box::new(made_up::panic_preview())));
+        bench.report(job, Report::RevokePlanned(Box::new(fixtures::panic_preview())));
         bench
     };
     picture("panic_review", panicking);
@@ -356,23 +359,24 @@ fn revoke() {
         let mut bench = panicking(w, h);
         bench.keys("⇟⇟⇟y");
         let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-        bench.report(job, Report::Revoked(Box::new(made_up::panicked())));
+        bench.report(job, Report::Revoked(Box::new(fixtures::panicked())));
         bench
     });
     picture("revoke_printed", |w, h| {
         let mut bench = reviewing_revoke(w, h);
         bench.keys("p");
         let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-        bench.report(job, Report::RevokePlanned(Box::new(made_up::printed_preview())));
+        bench.report(job, Report::RevokePlanned(Box::new(fixtures::printed_preview())));
         bench
     });
     picture("revoke_stale", |w, h| {
         let mut bench = reviewing_revoke(w, h);
         bench.keys("⇟⇟⇟y");
         let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-        bench.report(job, Report::Failed(Error::failed("plan.stale", "mint-bot was enabled since the plan was made")));
+        let stale = Error::failed("plan.stale", "mint-bot was enabled since the plan was made").of(Kind::Stale);
+        bench.report(job, Report::Failed(stale));
         let job = bench.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-        bench.report(job, Report::RevokePlanned(Box::new(made_up::dearer_revoke_preview())));
+        bench.report(job, Report::RevokePlanned(Box::new(fixtures::dearer_revoke_preview())));
         bench
     });
     picture("revoke_sending", |w, h| {
@@ -386,7 +390,7 @@ fn revoke() {
         let mut bench = reviewing_revoke(w, h);
         bench.keys("⇟⇟⇟y");
         let job = bench.job(|e| matches!(e, Effect::SendRevoke { .. }));
-        bench.report(job, Report::Revoked(Box::new(made_up::revoked())));
+        bench.report(job, Report::Revoked(Box::new(fixtures::revoked())));
         bench
     });
     picture("revoke_failed", |w, h| {
@@ -433,7 +437,7 @@ fn without_colour_nothing_has_one() {
     mono.choose("mint-bot");
     mono.keys("x");
     let job = mono.job(|e| matches!(e, Effect::PlanRevoke { .. }));
-    mono.report(job, Report::RevokePlanned(Box::new(made_up::revoke_preview())));
+    mono.report(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview())));
     insta::assert_snapshot!("revoke_review_mono", format!("{:?}", mono.buffer()));
     let mut mono = Bench::at_home(80, 24, false);
     mono.keys("→");

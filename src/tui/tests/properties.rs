@@ -3,7 +3,7 @@
 use crossterm::event::KeyCode;
 use proptest::prelude::*;
 
-use super::{Bench, made_up};
+use super::{Bench, fixtures};
 use crate::{
     abi::Interface,
     tui::{
@@ -53,48 +53,51 @@ fn answer(bench: &mut Bench, fail: bool) {
     let report = match effect {
         Some(_) if fail => Report::Failed(crate::wallet::error::Error::failed("x", "it failed").hint("try again")),
         Some(Effect::Load { .. }) => {
-            Report::Records { accounts: made_up::accounts(), keys: made_up::keys(), in_flight: 1, sandbox: true }
+            Report::Records { accounts: fixtures::accounts(), keys: fixtures::keys(), in_flight: 1, sandbox: true }
         }
         Some(Effect::Refresh { account, .. }) => {
-            let view = made_up::accounts().into_iter().find(|a| a.name == account).unwrap();
-            let keys = made_up::keys().into_iter().filter(|k| k.account == view.address).collect();
+            let view = fixtures::accounts().into_iter().find(|a| a.name == account).unwrap();
+            let keys = fixtures::keys().into_iter().filter(|k| k.account == view.address).collect();
             Report::Account(Box::new(view), keys, Vec::new())
         }
         Some(Effect::Head { network, known, .. }) => Report::Head { network, block: Ok(known + 1) },
         Some(Effect::InitSandbox { .. }) => Report::SandboxReady,
-        Some(Effect::PlanGrant { .. }) => Report::GrantPlanned(Box::new(made_up::grant_preview(made_up::findings()))),
-        Some(Effect::SignGrant { .. }) => Report::Granted(Box::new(made_up::granted())),
-        Some(Effect::PlanRevoke { .. }) => Report::RevokePlanned(Box::new(made_up::revoke_preview())),
-        Some(Effect::SendRevoke { .. }) => Report::Revoked(Box::new(made_up::revoked())),
-        Some(Effect::PlanEnable { .. }) => Report::EnablePlanned(Box::new(made_up::enable_preview())),
-        Some(Effect::SendEnable { .. }) => Report::Enabled(Box::new(made_up::enabled())),
-        Some(Effect::Operations { .. }) => Report::Operations(made_up::operations()),
-        Some(Effect::Scan { .. }) => Report::Scanned(Box::new(made_up::scan())),
-        Some(Effect::Follow { .. }) => Report::Followed(Box::new(made_up::followed())),
-        Some(Effect::Networks { .. } | Effect::RemoveNetwork { .. }) => Report::Networks(made_up::networks()),
-        Some(Effect::CheckNetwork { .. }) => Report::Checked(made_up::probes()),
+        Some(Effect::PlanGrant { .. }) => Report::GrantPlanned(Box::new(fixtures::grant_preview(fixtures::findings()))),
+        Some(Effect::SignGrant { .. }) => Report::Granted(Box::new(fixtures::granted())),
+        Some(Effect::PlanRevoke { .. }) => Report::RevokePlanned(Box::new(fixtures::revoke_preview())),
+        Some(Effect::SendRevoke { .. }) => Report::Revoked(Box::new(fixtures::revoked())),
+        Some(Effect::PlanEnable { .. }) => Report::EnablePlanned(Box::new(fixtures::enable_preview())),
+        Some(Effect::SendEnable { .. }) => Report::Enabled(Box::new(fixtures::enabled())),
+        Some(Effect::Operations { .. }) => Report::Operations(fixtures::operations()),
+        Some(Effect::Scan { .. }) => Report::Scanned(Box::new(fixtures::scan())),
+        Some(Effect::Follow { .. }) => Report::Followed(Box::new(fixtures::followed())),
+        Some(Effect::Networks { .. }) => Report::Networks(fixtures::networks()),
+        Some(Effect::RemoveNetwork { name, .. }) => Report::NetworkRemoved(name),
+        Some(Effect::CheckNetwork { .. }) => Report::Checked(fixtures::probes()),
         Some(Effect::AddNetwork { request, .. }) => Report::NetworkAdded(request.name),
-        Some(Effect::AddAccount { .. }) => Report::AccountAdded(Box::new(made_up::accounts().remove(1))),
+        Some(Effect::AddAccount { .. }) => Report::AccountAdded(Box::new(fixtures::accounts().remove(1))),
         Some(Effect::RemoveAccount { name, .. }) => Report::AccountRemoved(name),
         Some(Effect::InitHome { .. }) => Report::HomeReady,
-        Some(Effect::VaultStatus { .. }) => Report::Vault(made_up::vault()),
+        Some(Effect::VaultStatus { .. }) => Report::Vault(fixtures::vault()),
         Some(Effect::Save { .. }) => Report::Saved("/home/ana/copies/address-1.txt".into()),
         Some(Effect::ReadAbi { .. }) => Report::Abi(Box::new(Interface::known("erc20").unwrap())),
         Some(Effect::ReadApproval { .. }) => Report::ApprovalText(vec!["e30=".into()]),
         Some(Effect::Export { file, with_secret, .. }) => Report::Exported { file, with_secret },
         Some(Effect::ReadJudging { .. }) => Report::Judging(None),
-        Some(Effect::PlanSend { .. }) => Report::SendPlanned(Box::new(made_up::send_view())),
-        Some(Effect::SendCall { .. }) => Report::Sent(Box::new(made_up::revoked().operation)),
+        Some(Effect::PlanSend { .. }) => Report::SendPlanned(Box::new(fixtures::send_view())),
+        Some(Effect::SendCall { .. }) => Report::Sent(Box::new(fixtures::revoked().operation)),
         Some(Effect::ReadAgents { .. }) => {
-            let agent = AgentView { label: "bot".into(), address: made_up::TREASURY };
+            let agent = AgentView { label: "bot".into(), address: fixtures::TREASURY };
             Report::Agents { agents: vec![agent], networks: vec!["sepolia".into()] }
         }
         Some(Effect::NewAgent { label, .. }) => {
-            Report::AgentMade(Box::new(AgentView { label, address: made_up::TREASURY }))
+            Report::AgentMade(Box::new(AgentView { label, address: fixtures::TREASURY }))
         }
-        Some(Effect::InspectApproval { .. }) => Report::Inspected(vec![made_up::inspection(Some(made_up::TREASURY))]),
-        Some(Effect::TakeIn { .. }) => Report::TakenIn { keys: made_up::keys(), warnings: Vec::new() },
-        _ => Report::Keys(made_up::keys()),
+        Some(Effect::InspectApproval { .. }) => Report::Inspected(vec![fixtures::inspection(Some(fixtures::TREASURY))]),
+        Some(Effect::ImportApproval { .. }) => {
+            Report::ApprovalImported { keys: fixtures::keys(), warnings: Vec::new() }
+        }
+        _ => Report::Keys(fixtures::keys()),
     };
     bench.send(Msg::Job(job, report));
 }
@@ -129,8 +132,8 @@ impl Watch {
             Act::Clock(by) => bench.send(Msg::Clock(bench.model.now.saturating_add(by))),
             Act::Draw => {
                 bench.draw();
-                // A narrow screen may cut the end of the sentence.
-                self.offered = bench.text().contains("y to ") && bench.text().contains(", Esc to");
+                let text = bench.text().split_whitespace().collect::<Vec<_>>().join(" ");
+                self.offered = text.contains(" y to ") && text.contains(", Esc to go back");
             }
         }
         let acts = |e: &Effect| {
@@ -206,7 +209,7 @@ proptest! {
     ) {
         let mut bench = Bench::at_home(width, height, true);
         let job = bench.model.jobs.start("reading", false);
-        let held = made_up::keys().into_iter().map(|k| KeyView { has_secret: true, ..k }).collect();
+        let held = fixtures::keys().into_iter().map(|k| KeyView { has_secret: true, ..k }).collect();
         bench.report(job, Report::Keys(held));
         bench.keys(if owner { "s" } else { "→s" });
         answer(&mut bench, false);

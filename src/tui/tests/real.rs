@@ -204,7 +204,7 @@ fn live(mute: &Mute, home: &Home) {
 
 fn watched(runtime: &Runtime, home: &Home) {
     let wallet = Wallet::open(home.clone(), PassphraseSource::StandardInput).unwrap();
-    let owner = OwnerSource::Address(super::made_up::TREASURY);
+    let owner = OwnerSource::Address(super::fixtures::TREASURY);
     let kernel = crate::protocol::kernel_v2::generation::KernelVersion::DEFAULT;
     // The record is written before the chain is asked, which takes its time.
     let made = wallet.new_account("vault", "local", owner, kernel, alloy::primitives::U256::ZERO);
@@ -220,7 +220,7 @@ fn a4_a_plan_that_is_left_while_it_is_made_leaves_nothing_on_the_status_line() {
     });
     real.wait_for("▸ vault");
     real.keys("!");
-    real.wait_for("Working out what has to be sent");
+    real.wait_for("Planning the calls");
     assert!(real.program.model.jobs.named("planning for all session keys of vault").is_some());
     real.keys("⎋");
     assert!(!real.text().contains("planning for"), "{}", real.text());
@@ -243,7 +243,7 @@ fn a4_a_plan_that_was_ready_when_it_was_left_is_forgotten_and_what_needs_a_look_
     real.wait_for("▸ treasury    5 !!");
     real.wait_for_rest();
     let before = real.text();
-    assert!(before.contains("need a look") || before.contains("needs a look"), "{before}");
+    assert!(before.contains("need attention") || before.contains("needs attention"), "{before}");
     real.keys("!");
     // It may be ready by now or not: nobody has taken it in.
     std::thread::sleep(Duration::from_millis(200));
@@ -252,7 +252,7 @@ fn a4_a_plan_that_was_ready_when_it_was_left_is_forgotten_and_what_needs_a_look_
     while real.hear() {
         real.settle();
     }
-    assert!(real.text().contains("look"), "{}", real.text());
+    assert!(real.text().contains("attention"), "{}", real.text());
     assert!(!real.text().contains("planning"), "{}", real.text());
 }
 
@@ -265,12 +265,12 @@ fn a5_an_account_whose_form_is_left_while_it_is_added_is_on_the_list() {
     real.keys("n");
     real.wait_for("Add an account");
     real.keys("⇥late⇥⇥→→→→");
-    assert!(real.text().contains("not here: only watch"), "{}", real.text());
+    assert!(real.text().contains("none (watch-only)"), "{}", real.text());
     real.keys("⇥0x70997970C51812dc3A010C7d01b50e0d17dc79C8⇥⇥↵");
     real.wait_for("Adding the account");
     real.keys("⎋⎋");
     mute.close();
-    real.wait_for("late is on the list");
+    real.wait_for("account late added");
     real.wait_for("▸ late");
 }
 
@@ -280,7 +280,7 @@ fn a3_a_pause_and_a_revocation_whose_screens_were_left_are_told_as_what_they_cam
     real.wait_for("▸ treasury    5 !!");
     real.wait_for_rest();
     real.keys("!");
-    real.wait_for("y to switch them all off");
+    real.wait_for("y to pause them all");
     real.keys("y⎋");
     real.wait_for("paused, and that is proven");
 }

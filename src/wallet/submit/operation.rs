@@ -150,6 +150,18 @@ pub struct OperationOutcome {
     pub note: Option<String>,
 }
 
+impl OperationOutcome {
+    /// It was sent, and there is no result yet.
+    pub fn is_waiting(&self) -> bool {
+        self.phase == "sent"
+    }
+
+    /// It was refused before it could be mined.
+    pub fn is_refused(&self) -> bool {
+        self.phase == "refused"
+    }
+}
+
 fn decimal<S: serde::Serializer>(value: &Option<U256>, s: S) -> std::result::Result<S::Ok, S::Error> {
     match value {
         Some(value) => s.collect_str(value),

@@ -10,7 +10,7 @@ use super::{
     key::KeyView,
 };
 use crate::protocol::kernel_v2::{account::AccountSeed, discrepancy::differences};
-pub use crate::protocol::status::Difference;
+pub use crate::protocol::status::{Difference, PAUSED};
 use crate::wallet::{
     Wallet,
     error::Result,

@@ -36,6 +36,13 @@ pub struct BackendView {
     pub secrets: usize,
 }
 
+impl BackendView {
+    /// Whether it would answer, perhaps after a question for its passphrase.
+    pub fn can_answer(&self) -> bool {
+        !matches!(self.state, "absent" | "frozen")
+    }
+}
+
 /// What `check` found about one secret, and did about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SecretFinding {

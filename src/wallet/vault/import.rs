@@ -8,7 +8,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    PassphraseSource, VaultError, keystore, mnemonic,
+    PassphraseSource, VaultError, blocking, keystore, mnemonic,
     passphrase::{Question, unbuffered_stdin},
     private_files::read_bounded,
 };
@@ -115,8 +115,10 @@ pub fn keystore_key(file: &Path, passphrase: &PassphraseSource) -> Result<Secret
     // A file that cannot be opened is refused before anybody types a passphrase.
     let json = read_bounded(file, keystore::MAX_FILE)?;
     let sealed = keystore::parse(&json).map_err(|e| VaultError::from_keystore(file.to_owned(), e))?;
-    let passphrase = passphrase.ask(Question::Import)?;
-    sealed.open(&passphrase).map_err(|e| VaultError::from_keystore(file.to_owned(), e))
+    blocking(|| {
+        let passphrase = passphrase.ask(Question::Import)?;
+        sealed.open(&passphrase).map_err(|e| VaultError::from_keystore(file.to_owned(), e))
+    })
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //!     ├── sealed files       <id>.json, Ethereum keystore V3, one passphrase for all of them
 //!     └── OS keyring         one entry a secret
 //! ```
-//! Calls block: scrypt takes a second, a person or a keyring takes as long as it likes. Front ends with an event loop
-//! call from a thread of their own.
+//! Calls block: scrypt takes a second, a person or a keyring takes as long as it likes. On a runtime of several threads its
+//! other tasks go on meanwhile.
 
 mod error;
 #[cfg(test)]
@@ -31,6 +31,7 @@ use std::{fmt, path::Path, str::FromStr};
 
 use alloy::hex;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::{secret::Secret, text::clean};
 pub use error::VaultError;
@@ -40,6 +41,14 @@ use keyring::Keyring;
 pub use passphrase::{AskPassphrase, PassphraseSource, Question};
 use private_files::{FolderLock, PrivateFolder};
 use sealed::SealedFiles;
+
+/// Does what blocks, and lets no task of the runtime that calls it wait for it.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
 
 /// The longest label, in characters.
 const MAX_LABEL: usize = 80;
@@ -196,60 +205,66 @@ impl Vault {
 
     /// Stores a secret under an id that is not in use. Once this returns, it was written and read back.
     pub fn put(&self, id: &SecretId, secret: &Secret, label: &str) -> Result<(), VaultError> {
-        self.make_ready(self.backend)?;
-        let lock = self.folder.lock()?;
-        let mut index = Index::load(&self.folder)?;
-        if index.find(id).is_some() {
-            return Err(VaultError::AlreadyThere { id: *id });
-        }
-        let entry = Entry {
-            id: *id,
-            address: secret.address(),
-            label: clean(label, MAX_LABEL),
-            backend: self.backend,
-            step: Step::Writing,
-        };
-        index.add(entry.clone());
-        index.save(&self.folder, &lock)?;
-        let written = self.write(self.backend, &lock, &entry, secret);
-        match &written {
-            Ok(()) => index.set(id, self.backend, Step::Stored),
-            Err(error) if self.take_back(error, self.backend, &lock, id) => index.forget(id),
-            Err(_) => {}
-        }
-        index.save(&self.folder, &lock)?;
-        written
+        blocking(|| {
+            self.make_ready(self.backend)?;
+            let lock = self.folder.lock()?;
+            let mut index = Index::load(&self.folder)?;
+            if index.find(id).is_some() {
+                return Err(VaultError::AlreadyThere { id: *id });
+            }
+            let entry = Entry {
+                id: *id,
+                address: secret.address(),
+                label: clean(label, MAX_LABEL),
+                backend: self.backend,
+                step: Step::Writing,
+            };
+            index.add(entry.clone());
+            index.save(&self.folder, &lock)?;
+            let written = self.write(self.backend, &lock, &entry, secret);
+            match &written {
+                Ok(()) => index.set(id, self.backend, Step::Stored),
+                Err(error) if self.take_back(error, self.backend, &lock, id) => index.forget(id),
+                Err(_) => {}
+            }
+            index.save(&self.folder, &lock)?;
+            written
+        })
     }
 
     /// The secret itself, whose address is the recorded one.
     pub fn get(&self, id: &SecretId) -> Result<Secret, VaultError> {
-        let entry = self.entry(id)?;
-        let secret = match self.read(entry.backend, id) {
-            // Moved between our two looks?
-            Err(VaultError::Missing { .. }) => self.read(self.entry(id)?.backend, id)?,
-            other => other?,
-        };
-        if secret.address() != entry.address {
-            return Err(VaultError::AddressMismatch { id: *id, recorded: entry.address, found: secret.address() });
-        }
-        Ok(secret)
+        blocking(|| {
+            let entry = self.entry(id)?;
+            let secret = match self.read(entry.backend, id) {
+                // Moved between our two looks?
+                Err(VaultError::Missing { .. }) => self.read(self.entry(id)?.backend, id)?,
+                other => other?,
+            };
+            if secret.address() != entry.address {
+                return Err(VaultError::AddressMismatch { id: *id, recorded: entry.address, found: secret.address() });
+            }
+            Ok(secret)
+        })
     }
 
     /// Destroys a secret for good.
     pub fn remove(&self, id: &SecretId) -> Result<(), VaultError> {
-        let lock = self.folder.lock()?;
-        let mut index = Index::load(&self.folder)?;
-        let backend = self.settled(&index, id)?.backend;
-        index.set(id, backend, Step::Removing);
-        index.save(&self.folder, &lock)?;
-        let deleted = self.delete(backend, &lock, id);
-        match &deleted {
-            Ok(()) => index.forget(id),
-            Err(error) if error.is_refusal() => index.set(id, backend, Step::Stored),
-            Err(_) => {}
-        }
-        index.save(&self.folder, &lock)?;
-        deleted
+        blocking(|| {
+            let lock = self.folder.lock()?;
+            let mut index = Index::load(&self.folder)?;
+            let backend = self.settled(&index, id)?.backend;
+            index.set(id, backend, Step::Removing);
+            index.save(&self.folder, &lock)?;
+            let deleted = self.delete(backend, &lock, id);
+            match &deleted {
+                Ok(()) => index.forget(id),
+                Err(error) if error.is_refusal() => index.set(id, backend, Step::Stored),
+                Err(_) => {}
+            }
+            index.save(&self.folder, &lock)?;
+            deleted
+        })
     }
 
     /// Every secret, without unlocking any.
@@ -264,11 +279,11 @@ impl Vault {
 
     /// Whether a backend would answer now. Opens no dialog, asks for nothing; takes three seconds at the most.
     pub fn status(&self, of: Backend) -> Status {
-        match of {
+        blocking(|| match of {
             Backend::Keyring => self.keyring.status(),
             Backend::File if self.sealed.is_locked() => Status::Locked,
             Backend::File => Status::Available,
-        }
+        })
     }
 
     /// Removes what a killed process left half written, where nobody is at work.

@@ -665,3 +665,35 @@ fn a_live_secret_is_sealed_at_full_cost_and_only_a_play_key_cheaply() {
     Vault::of_play_keys(play.path()).put(&id, &anvil(), "owner").unwrap();
     assert_eq!((sealed_with(live.path(), &id), sealed_with(play.path(), &id)), (1 << 17, 16));
 }
+
+/// Answers once it was let go, and says that it was asked.
+struct LetGo(Mutex<std::sync::mpsc::Receiver<()>>, std::sync::mpsc::Sender<()>);
+
+impl AskPassphrase for LetGo {
+    fn ask(&self, _: Question) -> Result<Zeroizing<String>, VaultError> {
+        self.1.send(()).unwrap();
+        let patience = std::time::Duration::from_secs(20);
+        match self.0.lock().unwrap().recv_timeout(patience) {
+            Ok(()) => Ok(Zeroizing::new("test".into())),
+            Err(_) => Err(VaultError::Cancelled),
+        }
+    }
+}
+
+#[test]
+fn a_person_who_takes_their_time_holds_up_no_other_task_of_the_runtime() {
+    let home = home();
+    let id = SecretId::random().unwrap();
+    Vault::for_tests(home.path()).put(&id, &anvil(), "owner").unwrap();
+    let (let_go, told) = std::sync::mpsc::channel();
+    let (says, asked) = std::sync::mpsc::channel();
+    let source = PassphraseSource::Prompt(Box::new(LetGo(Mutex::new(told), says)));
+    let vault = Vault::cheap(home.path(), Backend::File, source);
+    // One worker: without it nothing goes on.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let waiting = runtime.spawn(async move { vault.get(&id) });
+    asked.recv().unwrap();
+    runtime.spawn(async move { let_go.send(()).unwrap() });
+    let secret = runtime.block_on(waiting).unwrap().unwrap();
+    assert_eq!(secret.address(), ANVIL_0_ADDRESS);
+}

@@ -7,7 +7,7 @@ use std::fmt;
 
 use alloy::primitives::Address;
 
-use super::{Backend, Entry, Index, SecretId, Status, Step, Vault, VaultError, private_files::FolderLock};
+use super::{Backend, Entry, Index, SecretId, Status, Step, Vault, VaultError, blocking, private_files::FolderLock};
 
 /// What `check` found about one secret, and did about it.
 #[derive(Debug)]
@@ -81,66 +81,70 @@ impl fmt::Display for Verdict {
 impl Vault {
     /// Moves a secret to the other backend: written, read back and compared there before it is deleted here.
     pub fn move_to(&self, id: &SecretId, to: Backend) -> Result<(), VaultError> {
-        if self.entry(id)?.backend == to {
-            return Ok(());
-        }
-        // One of the two is the keyring. Whether it answers is known in seconds; a passphrase takes a person, and scrypt.
-        self.keyring.require()?;
-        self.make_ready(to)?;
-        // Read before the folder is locked: the backend may have to ask a person.
-        let secret = self.get(id)?;
-        let lock = self.folder.lock()?;
-        let mut index = Index::load(&self.folder)?;
-        let entry = self.settled(&index, id)?;
-        let from = entry.backend;
-        if from == to {
-            return Ok(());
-        }
-        index.set(id, from, Step::Copying);
-        index.save(&self.folder, &lock)?;
-        if let Err(error) = self.write(to, &lock, &entry, &secret) {
-            if self.take_back(&error, to, &lock, id) {
-                index.set(id, from, Step::Stored);
-                index.save(&self.folder, &lock)?;
+        blocking(|| {
+            if self.entry(id)?.backend == to {
+                return Ok(());
             }
-            return Err(error);
-        }
-        index.set(id, to, Step::Clearing);
-        index.save(&self.folder, &lock)?;
-        self.delete(from, &lock, id)?;
-        index.set(id, to, Step::Stored);
-        index.save(&self.folder, &lock)
+            // One of the two is the keyring. Whether it answers is known in seconds; a passphrase takes a person, and scrypt.
+            self.keyring.require()?;
+            self.make_ready(to)?;
+            // Read before the folder is locked: the backend may have to ask a person.
+            let secret = self.get(id)?;
+            let lock = self.folder.lock()?;
+            let mut index = Index::load(&self.folder)?;
+            let entry = self.settled(&index, id)?;
+            let from = entry.backend;
+            if from == to {
+                return Ok(());
+            }
+            index.set(id, from, Step::Copying);
+            index.save(&self.folder, &lock)?;
+            if let Err(error) = self.write(to, &lock, &entry, &secret) {
+                if self.take_back(&error, to, &lock, id) {
+                    index.set(id, from, Step::Stored);
+                    index.save(&self.folder, &lock)?;
+                }
+                return Err(error);
+            }
+            index.set(id, to, Step::Clearing);
+            index.save(&self.folder, &lock)?;
+            self.delete(from, &lock, id)?;
+            index.set(id, to, Step::Stored);
+            index.save(&self.folder, &lock)
+        })
     }
 
     /// Looks at every secret, finishes or undoes what was cut off, and rebuilds the index if it is damaged or lost.
     /// `known` are the secrets that records name: one that the index has lost is looked for in the keyring, which cannot
     /// be listed. Never deletes a secret's only copy.
     pub fn check(&self, known: &[(SecretId, Address)]) -> Result<Vec<Finding>, VaultError> {
-        if let Err(frozen @ VaultError::KeyringFrozen { .. }) = self.keyring.require() {
-            // Said once: otherwise each secret would wait for it again.
-            return Err(frozen);
-        }
-        let lock = self.folder.lock()?;
-        let mut index = Index::load_or_set_aside(&self.folder, &lock)?;
-        let unrecorded = self.unrecorded(&index, known)?;
-        let mut findings = Vec::new();
-        for mut entry in index.entries().to_vec() {
-            let verdict = self.settle(&lock, &mut entry);
-            match verdict {
-                Verdict::NeverStored | Verdict::Removed => index.forget(&entry.id),
-                _ => index.set(&entry.id, entry.backend, entry.step),
+        blocking(|| {
+            if let Err(frozen @ VaultError::KeyringFrozen { .. }) = self.keyring.require() {
+                // Said once: otherwise each secret would wait for it again.
+                return Err(frozen);
             }
-            findings.push(Finding { id: entry.id, verdict });
-        }
-        for (id, address) in unrecorded {
-            let verdict = self.look_for(&id, address);
-            if let (Verdict::Found { backend }, Some(address)) = (&verdict, address) {
-                index.add(Entry { id, address, label: "found".into(), backend: *backend, step: Step::Stored });
+            let lock = self.folder.lock()?;
+            let mut index = Index::load_or_set_aside(&self.folder, &lock)?;
+            let unrecorded = self.unrecorded(&index, known)?;
+            let mut findings = Vec::new();
+            for mut entry in index.entries().to_vec() {
+                let verdict = self.settle(&lock, &mut entry);
+                match verdict {
+                    Verdict::NeverStored | Verdict::Removed => index.forget(&entry.id),
+                    _ => index.set(&entry.id, entry.backend, entry.step),
+                }
+                findings.push(Finding { id: entry.id, verdict });
             }
-            findings.push(Finding { id, verdict });
-        }
-        index.save(&self.folder, &lock)?;
-        Ok(findings)
+            for (id, address) in unrecorded {
+                let verdict = self.look_for(&id, address);
+                if let (Verdict::Found { backend }, Some(address)) = (&verdict, address) {
+                    index.add(Entry { id, address, label: "found".into(), backend: *backend, step: Step::Stored });
+                }
+                findings.push(Finding { id, verdict });
+            }
+            index.save(&self.folder, &lock)?;
+            Ok(findings)
+        })
     }
 
     /// Sealed files and known secrets that the index does not name, with the address they should have.

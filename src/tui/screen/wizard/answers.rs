@@ -58,6 +58,26 @@ pub enum Ask {
     Next,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Giver(Giver),
+    Agent,
+    NewKey,
+    /// A contract that is known, or another.
+    Contract(Option<&'static Known>),
+    From(Source),
+    Function(Box<Function>),
+    /// A condition; none leaves anything.
+    If(Option<Condition>),
+    Ends(Ending),
+    AtOnce,
+    AtDate,
+    Gas(Gas),
+    OneCall,
+    SeveralCalls,
+}
+
 /// A page of the form; the number says of which permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -77,7 +97,8 @@ pub struct Wrong {
 }
 
 /// A contract that is offered by name.
-struct Known {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Known {
     name: &'static str,
     address: Address,
     signatures: &'static [&'static str],
@@ -107,7 +128,7 @@ const DEMO_CONTRACTS: [Known; 3] = [
 
 /// Where the function comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub enum Source {
     /// The functions of a contract that is known.
     Own,
     Signature,
@@ -119,7 +140,7 @@ impl Source {
     fn words(self) -> String {
         match self {
             Self::Own => "one of its functions".into(),
-            Self::Signature => "a signature that I have".into(),
+            Self::Signature => "a signature you enter".into(),
             Self::Standard(name) => format!("a standard: {}", name.to_uppercase().replace("ERC", "ERC-")),
             Self::File => "an ABI file".into(),
         }
@@ -129,9 +150,9 @@ impl Source {
 /// The answers about one permission.
 #[derive(Debug, Clone)]
 pub struct PermissionForm {
-    pub function: Form<Ask>,
-    pub arguments: Form<Ask>,
-    pub limits: Form<Ask>,
+    pub function: Form<Ask, Answer>,
+    pub arguments: Form<Ask, Answer>,
+    pub limits: Form<Ask, Answer>,
     /// The ABI file that was read, and its name.
     file: Option<(String, Interface)>,
     /// The function that the argument lines are for.
@@ -141,11 +162,12 @@ pub struct PermissionForm {
 
 impl PermissionForm {
     pub fn new(sandbox: bool) -> Self {
-        let known = if sandbox { DEMO_CONTRACTS.as_slice() } else { &[] };
-        let contracts: Vec<&str> = known.iter().map(|k| k.name).chain(["another contract"]).collect();
+        let known: &'static [Known] = if sandbox { &DEMO_CONTRACTS } else { &[] };
+        let contracts = known.iter().map(|k| (k.name, Answer::Contract(Some(k))));
+        let contracts = contracts.chain([("another contract", Answer::Contract(None))]);
         let mut form = Self {
             function: Form::new(vec![
-                Row::choice(Ask::Contract, "contract", &contracts, 0, "←→ for the others"),
+                Row::choice(Ask::Contract, "contract", contracts, "←→ for the others"),
                 Row::text(
                     Ask::Target,
                     if sandbox { "its address" } else { "contract" },
@@ -153,13 +175,18 @@ impl PermissionForm {
                     "0x…",
                     "the one contract the key may call. \"any\" would allow every contract",
                 ),
-                Row::choice(Ask::Source, "function", &[], 0, "where its description comes from; ←→ for the others"),
+                Row::new(
+                    Ask::Source,
+                    "function",
+                    Control::Cells(vec![Cell::Choice(Choice::default())]),
+                    "where its signature comes from; ←→ for the others",
+                ),
                 Row::text(
                     Ask::Signature,
                     "signature",
                     "",
                     "transfer(address to, uint256 amount)",
-                    "paste it whole, with the types of its arguments; names help",
+                    "paste it in full, with argument types; names help",
                 ),
                 Row::text(Ask::AbiFile, "ABI file", "", "~/MyContract.json", "a JSON ABI, or a build artifact"),
                 Row::new(Ask::Function, "which one", Control::List(Choice::default()), ""),
@@ -169,21 +196,15 @@ impl PermissionForm {
             limits: Form::new(vec![
                 Row::text(
                     Ask::Value,
-                    "coins with a call",
+                    "max value",
                     "0",
                     "0",
-                    "the most that may go along with each single call (value limit): 0, coins as in 0.1 eth, 5 gwei, or wei",
+                    "the most each call may send (value limit): 0, 0.1 eth, 5 gwei, or wei",
                 ),
-                Row::text(
-                    Ask::Runs,
-                    "how many times",
-                    "",
-                    "as often as it likes",
-                    "3 = three calls in all; empty = no limit",
-                ),
-                Row::text(Ask::Every, "at most every", "", "without a pause", "1h, 30m, 1d; empty = no pause needed"),
+                Row::text(Ask::Runs, "max calls", "", "unlimited", "3 = three calls in total; empty = unlimited"),
+                Row::text(Ask::Every, "min interval", "", "none", "time between calls: 1h, 30m, 1d; empty = none"),
                 Row::button(Ask::Next, "Next"),
-                Row::button(Ask::Add, "Allow something else too"),
+                Row::button(Ask::Add, "Add another permission"),
                 Row::button(Ask::Remove, "Remove this permission"),
             ]),
             file: None,
@@ -195,7 +216,10 @@ impl PermissionForm {
     }
 
     fn known(&self) -> Option<&'static Known> {
-        DEMO_CONTRACTS.get(self.function.chosen(Ask::Contract)).filter(|_| self.sandbox)
+        match self.function.chosen(Ask::Contract) {
+            Some(Answer::Contract(known)) => *known,
+            _ => None,
+        }
     }
 
     fn sources(&self) -> Vec<Source> {
@@ -205,7 +229,10 @@ impl PermissionForm {
     }
 
     fn source(&self) -> Source {
-        self.sources().get(self.function.chosen(Ask::Source)).copied().unwrap_or(Source::Signature)
+        match self.function.chosen(Ask::Source) {
+            Some(Answer::From(source)) => *source,
+            _ => Source::Signature,
+        }
     }
 
     fn interface(&self) -> Result<Interface, String> {
@@ -218,7 +245,7 @@ impl PermissionForm {
             Source::Standard(name) => Interface::known(name).map_err(|e| e.to_string()),
             Source::File => match &self.file {
                 Some((name, interface)) if *name == self.function.text(Ask::AbiFile) => Ok(interface.clone()),
-                _ => Err("↵ on the ABI file reads it".into()),
+                _ => Err("press ↵ on the ABI file to read it".into()),
             },
             Source::Signature => Err("there is only the signature".into()),
         }
@@ -239,26 +266,17 @@ impl PermissionForm {
 
     /// Shows the lines that the answers so far ask for.
     pub fn settle_function(&mut self) {
-        let sources: Vec<String> = self.sources().into_iter().map(Source::words).collect();
         let known = self.known().is_some();
-        if let Some(choice) = self.function.choice_mut(Ask::Source)
-            && choice.options != sources
-        {
-            *choice = Choice { options: sources, at: 0 };
-        }
+        self.function.offer(Ask::Source, self.sources().into_iter().map(|s| (s.words(), Answer::From(s))));
         self.function.show(Ask::Contract, self.sandbox);
         self.function.show(Ask::Target, !known);
         let source = self.source();
         self.function.show(Ask::Signature, source == Source::Signature);
         self.function.show(Ask::AbiFile, source == Source::File);
-        let functions: Vec<String> =
-            self.interface().map(|i| i.functions().iter().map(ToString::to_string).collect()).unwrap_or_default();
+        let functions = self.interface().map(|i| i.functions().to_vec()).unwrap_or_default();
         self.function.show(Ask::Function, !functions.is_empty());
-        if let Some(list) = self.function.choice_mut(Ask::Function)
-            && list.options != functions
-        {
-            *list = Choice { options: functions, at: 0 };
-        }
+        let offered = functions.into_iter().map(|f| (f.to_string(), Answer::Function(Box::new(f))));
+        self.function.offer(Ask::Function, offered);
         self.function.settle();
     }
 
@@ -287,12 +305,17 @@ impl PermissionForm {
                 }
                 Function::parse(&text).map_err(|e| (Ask::Signature, e.to_string()))
             }
-            Source::File if self.function.text(Ask::AbiFile).is_empty() => Err((Ask::AbiFile, "name the file".into())),
+            Source::File if self.function.text(Ask::AbiFile).is_empty() => {
+                Err((Ask::AbiFile, "enter a file name".into()))
+            }
             source => {
                 let row = if source == Source::File { Ask::AbiFile } else { Ask::Source };
-                let interface = self.interface().map_err(|why| (row, why))?;
-                let chosen = interface.functions().get(self.function.chosen(Ask::Function)).cloned();
-                chosen.ok_or_else(|| (Ask::Function, "choose a function".into()))
+                // Of an interface that is there; the list keeps those of the one before until it is looked at again.
+                self.interface().map_err(|why| (row, why))?;
+                match self.function.chosen(Ask::Function) {
+                    Some(Answer::Function(function)) => Ok((**function).clone()),
+                    _ => Err((Ask::Function, "choose a function".into())),
+                }
             }
         }
     }
@@ -301,7 +324,7 @@ impl PermissionForm {
     pub fn build_arguments(&mut self) {
         let Ok(function) = self.chosen_function() else { return };
         if self.built_for.as_ref() != Some(&function) {
-            let mut rows: Vec<Row<Ask>> = Vec::new();
+            let mut rows: Vec<Row<Ask, Answer>> = Vec::new();
             for (i, word) in function.head().iter().enumerate() {
                 rows.push(condition_row(Ask::Arg(i, 0), &name_of(&word.path), word.ty));
             }
@@ -318,23 +341,18 @@ impl PermissionForm {
         let Some(function) = self.built_for.clone() else { return };
         let focus = self.arguments.focus();
         for row in &mut self.arguments.rows {
-            row.open = match (&row.control, row.key) {
-                (Control::Cells(cells), Ask::Arg(..) | Ask::Raw(_)) => match cells.first() {
-                    Some(Cell::Choice(choice)) if choice.at == 0 => 1,
-                    _ => usize::MAX,
-                },
-                _ => usize::MAX,
-            };
+            let asked = matches!(row.key, Ask::Arg(..) | Ask::Raw(_));
+            row.open = if asked && comparison(row.control.choice()).is_none() { 1 } else { usize::MAX };
         }
         for (i, word) in function.head().iter().enumerate() {
-            let is_here = |row: &Row<Ask>| matches!(row.key, Ask::Arg(at, _) if at == i);
+            let is_here = |row: &Row<Ask, Answer>| matches!(row.key, Ask::Arg(at, _) if at == i);
             let Some(first) = self.arguments.rows.iter().position(is_here) else { continue };
             let count = self.arguments.rows.iter().filter(|r| is_here(r)).count();
             // One value, and no other: there is nothing to add.
-            let can_go_on = |r: &Row<Ask>| r.open > 1 && comparison(choice_in(r)) != Some(Condition::Eq);
+            let can_go_on = |r: &Row<Ask, Answer>| r.open > 1 && comparison(r.control.choice()) != Some(Condition::Eq);
             if self.arguments.rows.get(first + count - 1).is_some_and(can_go_on) && count < MOST_CONDITIONS {
                 let mut row = condition_row(Ask::Arg(i, count), "and", word.ty);
-                "one more condition on it, for a range".clone_into(&mut row.hint);
+                "one more condition, for a range".clone_into(&mut row.hint);
                 self.arguments.rows.insert(first + count, row);
             }
         }
@@ -415,7 +433,7 @@ impl PermissionForm {
         let runs = match runs.as_str() {
             "" => None,
             text => match text.parse::<u64>() {
-                Ok(0) => return Err((Ask::Runs, "0 would mean without limit; leave it empty if you mean that".into())),
+                Ok(0) => return Err((Ask::Runs, "0 would mean unlimited; leave it empty if you mean that".into())),
                 Ok(runs) => Some(runs),
                 Err(_) => return Err((Ask::Runs, "expected a whole number, as in 3".into())),
             },
@@ -455,12 +473,27 @@ impl PermissionForm {
     }
 
     /// Sets a condition, as a template does.
-    pub fn limit_argument(&mut self, word: usize, nth: usize, op: &str, value: &str) {
-        let key = Ask::Arg(word, nth);
-        if let Some(at) = self.arguments.choice_of(key).and_then(|c| c.options.iter().position(|o| o == op)) {
-            self.arguments.choose(key, at);
+    pub fn limit_argument(&mut self, word: usize, nth: usize, op: Condition, value: &str) {
+        let (key, wanted) = (Ask::Arg(word, nth), Answer::If(Some(op)));
+        self.arguments.choose(key, &wanted);
+        if self.arguments.is(key, &wanted) {
             self.arguments.fill(key, value);
             self.settle_arguments();
+        }
+    }
+
+    /// Chooses a contract that is known, as a template does. Answers whether it is offered.
+    pub fn choose_contract(&mut self, address: Address) -> bool {
+        let known = DEMO_CONTRACTS.iter().find(|k| k.address == address);
+        self.function.choose(Ask::Contract, &Answer::Contract(known));
+        self.settle_function();
+        self.known().is_some_and(|k| k.address == address)
+    }
+
+    /// Chooses one of the functions that are offered.
+    pub fn choose_function(&mut self, signature: &str) {
+        if let Ok(function) = Function::parse(signature) {
+            self.function.choose(Ask::Function, &Answer::Function(Box::new(function)));
         }
     }
 }
@@ -487,25 +520,18 @@ fn plain(reason: &str) -> String {
     )
 }
 
-fn choice_in(row: &Row<Ask>) -> Option<&Choice> {
-    match &row.control {
-        Control::Cells(cells) => cells.iter().find_map(|c| match c {
-            Cell::Choice(choice) => Some(choice),
-            Cell::Text { .. } => None,
-        }),
-        Control::List(_) | Control::Button => None,
+fn comparison(choice: Option<&Choice<Answer>>) -> Option<Condition> {
+    match choice?.value() {
+        Some(Answer::If(op)) => *op,
+        _ => None,
     }
 }
 
-fn comparison(choice: Option<&Choice>) -> Option<Condition> {
-    let words = choice?.text();
-    NUMBERS.iter().find(|(w, _)| *w == words).and_then(|(_, op)| *op)
-}
-
 /// Signed numbers offer every comparison too: the compiler says why only equality is sound.
-fn words_for(ty: &AbiType) -> Vec<&'static str> {
-    let count = if matches!(ty, AbiType::Uint(_) | AbiType::Int(_)) { NUMBERS.len() } else { 3 };
-    NUMBERS.iter().take(count).map(|(words, _)| *words).collect()
+fn comparisons(ty: &AbiType) -> Choice<Answer> {
+    let number = matches!(ty, AbiType::Uint(_) | AbiType::Int(_));
+    let offered = |op: Option<Condition>| number || matches!(op, None | Some(Condition::Eq | Condition::Ne));
+    Choice::new(NUMBERS.into_iter().filter(|(_, op)| offered(*op)).map(|(words, op)| (words, Answer::If(op))))
 }
 
 /// How a word is called: arguments without a name are counted from 1, as people do.
@@ -513,7 +539,7 @@ fn name_of(path: &str) -> String {
     path.parse::<usize>().map_or_else(|_| path.to_owned(), |position| format!("argument {}", position + 1))
 }
 
-fn condition_row(key: Ask, label: &str, ty: &AbiType) -> Row<Ask> {
+fn condition_row(key: Ask, label: &str, ty: &AbiType) -> Row<Ask, Answer> {
     let example = match ty {
         AbiType::Address => "0x…, or me",
         AbiType::Bool => "true or false",
@@ -526,31 +552,28 @@ fn condition_row(key: Ask, label: &str, ty: &AbiType) -> Row<Ask> {
         AbiType::Uint(_) => "a whole number, in the smallest unit (wei, or the token's)",
         AbiType::Int(_) => "a whole number that may be negative: only \"is\" and \"is not\" are sound",
         AbiType::FixedBytes(_) | AbiType::Function => "0x and all its bytes",
-        _ => "of any length, so a condition cannot see its value: leave it at \"anything\"",
+        _ => "dynamic length, so a condition cannot check its value: leave it at \"anything\"",
     };
-    let cells = vec![Cell::choice(&words_for(ty), 0), Cell::text("", example)];
+    let cells = vec![Cell::Choice(comparisons(ty)), Cell::text("", example)];
     Row {
         open: 1,
         ..Row::new(key, label, Control::Cells(cells), &format!("{}: {what}", format::clean(&ty.to_string())))
     }
 }
 
-fn raw_row(n: usize) -> Row<Ask> {
-    let mut words: Vec<&str> = NUMBERS.iter().map(|(words, _)| *words).collect();
-    if let Some(first) = words.first_mut() {
-        *first = "not used";
-    }
+fn raw_row(n: usize) -> Row<Ask, Answer> {
+    let comparisons = NUMBERS.map(|(words, op)| (op.map_or("not used", |_| words), Answer::If(op)));
     let cells = vec![
-        Cell::choice(&words, 0),
+        Cell::Choice(Choice::new(comparisons)),
         Cell::Text { field: crate::tui::form::Field::default(), example: "at byte".into(), room: 8 },
         Cell::text("", "0x and 64 digits, or a number"),
     ];
     let label = if n == 0 { "raw word" } else { "and" };
-    let hint = "for experts, where the ABI cannot say it: compares the 32 bytes at this byte of the arguments";
+    let hint = "for experts, where the ABI cannot express it: compares the 32 bytes at this offset of the arguments";
     Row { open: 1, ..Row::new(Ask::Raw(n), label, Control::Cells(cells), hint) }
 }
 
-/// An account that may give keys.
+/// An account that can grant keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Giver {
     pub name: String,
@@ -563,88 +586,114 @@ pub struct Giver {
 #[derive(Debug, Clone)]
 pub struct Answers {
     pub givers: Vec<Giver>,
-    pub who: Form<Ask>,
+    pub who: Form<Ask, Answer>,
     pub permissions: Vec<PermissionForm>,
-    pub window: Form<Ask>,
+    pub window: Form<Ask, Answer>,
     pub sandbox: bool,
+}
+
+/// When a key ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    After,
+    At,
+    Never,
 }
 
 /// Answers to "who pays", in their order. On the sandbox its sponsor comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gas {
+pub enum Gas {
     Sandbox,
     Exactly,
     AnySponsor,
     Anyone,
 }
 
-const ENDS: [&str; 3] = ["after a while", "at a date", "never"];
-const HOLDERS: [&str; 2] = ["an app or bot that has an address", "make a key for me to hand over"];
-
 impl Answers {
     pub fn new(givers: Vec<Giver>, giver: usize, sandbox: bool) -> Self {
-        let names: Vec<&str> = givers.iter().map(|g| g.name.as_str()).collect();
+        let named = givers.iter().map(|g| (g.name.clone(), Answer::Giver(g.clone())));
+        let first = givers.get(giver).cloned().map(Answer::Giver);
+        let holder = if sandbox { Answer::NewKey } else { Answer::Agent };
+        let gas = [Gas::Exactly, Gas::AnySponsor, Gas::Anyone];
+        let gas = sandbox.then_some(Gas::Sandbox).into_iter().chain(gas).map(|g| (gas_words(g), Answer::Gas(g)));
         let mut answers = Self {
             who: Form::new(vec![
-                Row::choice(
-                    Ask::Account,
-                    "for account",
-                    &names,
-                    giver,
-                    "the key may act for this account, within limits",
-                ),
+                Row::choice(Ask::Account, "for account", named, "the key may act for this account, within limits"),
                 Row::choice(
                     Ask::Holder,
                     "used by",
-                    &HOLDERS,
-                    usize::from(sandbox),
-                    "with an address, the private half never leaves the one who uses it",
-                ),
-                Row::text(Ask::Agent, "its address", "", "0x…", "from whoever will use the key (the agent)"),
-                Row::text(Ask::Label, "call it", "", "mint-bot", "a name for your eyes only"),
+                    [
+                        ("an app or bot with its own address", Answer::Agent),
+                        ("a new key that you hand over", Answer::NewKey),
+                    ],
+                    "with its own address, the private key never leaves its holder",
+                )
+                .chosen(&holder),
+                Row::text(Ask::Agent, "its address", "", "0x…", "of the key's holder (the agent)"),
+                Row::text(Ask::Label, "label", "", "mint-bot", "a local name"),
                 Row::button(Ask::Next, "Next"),
             ]),
             permissions: vec![PermissionForm::new(sandbox)],
             window: Form::new(vec![
-                Row::choice(Ask::Ends, "it ends", &ENDS, 0, "a key that never ends must be taken back by hand"),
+                Row::choice(
+                    Ask::Ends,
+                    "expires",
+                    [
+                        ("after some time", Answer::Ends(Ending::After)),
+                        ("at a date", Answer::Ends(Ending::At)),
+                        ("never", Answer::Ends(Ending::Never)),
+                    ],
+                    "a key that never expires must be revoked by hand",
+                ),
                 Row::text(Ask::After, "after", "24h", "24h", ""),
                 Row::text(Ask::Until, "on", "", "2026-12-24 18:00", ""),
-                Row::choice(Ask::Starts, "it starts", &["at once", "at a date"], 0, ""),
+                Row::choice(
+                    Ask::Starts,
+                    "starts",
+                    [("immediately", Answer::AtOnce), ("at a date", Answer::AtDate)],
+                    "",
+                ),
                 Row::text(Ask::From, "on", "", "2026-12-01 08:00", ""),
-                Row::choice(Ask::Gas, "gas is paid by", &[], 0, ""),
-                Row::text(Ask::Sponsor, "its address", "", "0x…", "the sponsor's contract (paymaster)"),
+                Row::choice(Ask::Gas, "gas payer", gas, ""),
+                Row::text(Ask::Sponsor, "its address", "", "0x…", "the paymaster's contract"),
                 Row::choice(
                     Ask::Calls,
                     "calls",
-                    &["one at a time", "several at once too"],
-                    0,
-                    "several at once needs executeBatch, which is opened for the whole account",
+                    [("one at a time", Answer::OneCall), ("one or several at once", Answer::SeveralCalls)],
+                    "batches need executeBatch, which is enabled for the whole account",
                 ),
-                Row::button(Ask::Next, "Review it"),
+                Row::button(Ask::Next, "Review"),
             ]),
             givers,
             sandbox,
         };
-        let gas: Vec<String> = answers.payers().iter().map(|g| gas_words(*g).to_owned()).collect();
-        if let Some(choice) = answers.window.choice_mut(Ask::Gas) {
-            choice.options = gas;
+        if let Some(first) = first {
+            answers.who.choose(Ask::Account, &first);
         }
         answers.settle(Page::Who, 0);
         answers.settle(Page::Window, 0);
         answers
     }
 
-    fn payers(&self) -> Vec<Gas> {
-        let own = self.sandbox.then_some(Gas::Sandbox);
-        own.into_iter().chain([Gas::Exactly, Gas::AnySponsor, Gas::Anyone]).collect()
+    fn payer(&self) -> Gas {
+        match self.window.chosen(Ask::Gas) {
+            Some(Answer::Gas(gas)) => *gas,
+            _ => Gas::Exactly,
+        }
     }
 
-    fn payer(&self) -> Gas {
-        self.payers().get(self.window.chosen(Ask::Gas)).copied().unwrap_or(Gas::Exactly)
+    fn ending(&self) -> Ending {
+        match self.window.chosen(Ask::Ends) {
+            Some(Answer::Ends(ending)) => *ending,
+            _ => Ending::After,
+        }
     }
 
     pub fn giver(&self) -> Option<&Giver> {
-        self.givers.get(self.who.chosen(Ask::Account))
+        match self.who.chosen(Ask::Account) {
+            Some(Answer::Giver(giver)) => Some(giver),
+            _ => None,
+        }
     }
 
     fn coin(&self) -> Coin {
@@ -655,7 +704,7 @@ impl Answers {
         self.giver().map(|g| g.address).unwrap_or_default()
     }
 
-    pub fn form(&self, page: Page) -> Option<&Form<Ask>> {
+    pub fn form(&self, page: Page) -> Option<&Form<Ask, Answer>> {
         match page {
             Page::Who => Some(&self.who),
             Page::Function(i) => self.permissions.get(i).map(|p| &p.function),
@@ -665,7 +714,7 @@ impl Answers {
         }
     }
 
-    pub fn form_mut(&mut self, page: Page) -> Option<&mut Form<Ask>> {
+    pub fn form_mut(&mut self, page: Page) -> Option<&mut Form<Ask, Answer>> {
         match page {
             Page::Who => Some(&mut self.who),
             Page::Function(i) => self.permissions.get_mut(i).map(|p| &mut p.function),
@@ -680,12 +729,12 @@ impl Answers {
         match page {
             Page::Who => {
                 self.who.show(Ask::Account, self.givers.len() > 1);
-                let made_here = self.who.chosen(Ask::Holder) == 1;
+                let made_here = self.who.is(Ask::Holder, &Answer::NewKey);
                 self.who.show(Ask::Agent, !made_here);
                 let hint = if made_here {
-                    "its private half goes into your vault, and to its user in a file"
+                    "its private key goes into your vault, and to its holder in a file"
                 } else {
-                    "the private half never leaves the one who uses it"
+                    "the private key never leaves its holder"
                 };
                 self.who.hint(Ask::Holder, hint);
                 self.who.settle();
@@ -712,34 +761,34 @@ impl Answers {
     }
 
     fn settle_window(&mut self, now: u64) {
-        let ends = self.window.chosen(Ask::Ends);
-        self.window.show(Ask::After, ends == 0);
-        self.window.show(Ask::Until, ends == 1);
-        let later = self.window.chosen(Ask::Starts) == 1;
+        let ending = self.ending();
+        self.window.show(Ask::After, ending == Ending::After);
+        self.window.show(Ask::Until, ending == Ending::At);
+        let later = self.window.is(Ask::Starts, &Answer::AtDate);
         self.window.show(Ask::From, later);
         let payer = self.payer();
         self.window.show(Ask::Sponsor, payer == Gas::Exactly);
         self.window.hint(
             Ask::Ends,
-            if ends == 2 {
-                "it must be taken back by hand (revoked) when it is no longer needed"
+            if ending == Ending::Never {
+                "it must be revoked by hand when no longer needed"
             } else {
-                "afterwards the chain refuses it, without anything to do"
+                "afterwards the chain refuses it; nothing has to be done"
             },
         );
         let starts = self.start().map_or(now, |s| if let Start::At(t) = s { t.max(now) } else { now });
         let ends = match parse_duration(&self.window.text(Ask::After)) {
             Ok(seconds) if later => {
-                format!("ends {}, counted from its start", format::full_date(starts.saturating_add(seconds)))
+                format!("expires {}, counted from its start", format::full_date(starts.saturating_add(seconds)))
             }
-            Ok(seconds) => format!("ends {}, if it is signed now", format::full_date(starts.saturating_add(seconds))),
+            Ok(seconds) => format!("expires {}, if signed now", format::full_date(starts.saturating_add(seconds))),
             Err(_) => "24h, 7d, 90m, 1d 12h".into(),
         };
         self.window.hint(Ask::After, ends);
         for ask in [Ask::Until, Ask::From] {
             let hint = match moment(&self.window.text(ask)) {
                 Ok(t) if t > now => format!("{}: in {}", format::full_date(t), sentence::rough_duration(t - now)),
-                Ok(t) => format!("{}: that is over", format::full_date(t)),
+                Ok(t) => format!("{}: in the past", format::full_date(t)),
                 Err(_) => "day and time in UTC, as in 2026-12-24 18:00".into(),
             };
             self.window.hint(ask, hint);
@@ -747,37 +796,35 @@ impl Answers {
         self.window.hint(
             Ask::Gas,
             match payer {
-                Gas::Sandbox => "the sandbox's sponsor (paymaster) pays; your account's coins stay out of reach",
-                Gas::Exactly => "only this sponsor (paymaster) may pay; your account's coins stay out of reach",
-                Gas::AnySponsor => {
-                    "any sponsor (paymaster): the chain does not really enforce it, so your coins are at risk"
-                }
-                Gas::Anyone => "the key can spend your account's coins as gas",
+                Gas::Sandbox => "the sandbox's paymaster pays; the key cannot spend your coins on gas",
+                Gas::Exactly => "only this paymaster may pay; the key cannot spend your coins on gas",
+                Gas::AnySponsor => "any paymaster: not really enforced on chain, so your coins are at risk",
+                Gas::Anyone => "the key can spend your coins on gas",
             },
         );
         self.window.settle();
     }
 
     fn start(&self) -> Result<Start, String> {
-        match self.window.chosen(Ask::Starts) {
-            0 => Ok(Start::At(0)),
-            _ => moment(&self.window.text(Ask::From)).map(Start::At),
+        match self.window.is(Ask::Starts, &Answer::AtDate) {
+            true => moment(&self.window.text(Ask::From)).map(Start::At),
+            false => Ok(Start::At(0)),
         }
     }
 
     fn end(&self, now: u64) -> Result<End, (Ask, String)> {
-        match self.window.chosen(Ask::Ends) {
-            0 => match parse_duration(&self.window.text(Ask::After)) {
-                Ok(0) => Err((Ask::After, "the key would end as it begins; give it a longer time".into())),
+        match self.ending() {
+            Ending::After => match parse_duration(&self.window.text(Ask::After)) {
+                Ok(0) => Err((Ask::After, "the key would expire at once; enter a longer time".into())),
                 Ok(seconds) => Ok(End::After(seconds)),
                 Err(e) => Err((Ask::After, e.to_string())),
             },
-            1 => match moment(&self.window.text(Ask::Until)) {
-                Ok(t) if t <= now => Err((Ask::Until, "that is over already".into())),
+            Ending::At => match moment(&self.window.text(Ask::Until)) {
+                Ok(t) if t <= now => Err((Ask::Until, "this is in the past".into())),
                 Ok(t) => Ok(End::At(t)),
                 Err(why) => Err((Ask::Until, why)),
             },
-            _ => Ok(End::Never),
+            Ending::Never => Ok(End::Never),
         }
     }
 
@@ -787,10 +834,10 @@ impl Answers {
             Gas::AnySponsor => Ok(ANY_PAYMASTER),
             Gas::Anyone => Ok(Address::ZERO),
             Gas::Exactly => match self.window.text(Ask::Sponsor).as_str() {
-                "" => Err("which sponsor pays? Or choose another answer above".into()),
+                "" => Err("enter the paymaster, or choose another gas payer above".into()),
                 text => match parse_address(text) {
                     Ok(a) if a.is_zero() || a == ANY_PAYMASTER => {
-                        Err("this address stands for \"anyone\" or \"any sponsor\": choose that above if you mean it"
+                        Err("this address means \"anyone\" or \"any paymaster\": choose that above if you mean it"
                             .into())
                     }
                     parsed => parsed.map_err(|e| e.to_string()),
@@ -800,11 +847,11 @@ impl Answers {
     }
 
     pub fn holder(&self) -> Result<Holder, String> {
-        if self.who.chosen(Ask::Holder) == 1 {
+        if self.who.is(Ask::Holder, &Answer::NewKey) {
             return Ok(Holder::NewKey);
         }
         match self.who.text(Ask::Agent).as_str() {
-            "" => Err("the address of the app's or bot's key".into()),
+            "" => Err("enter the address of the app's or bot's key".into()),
             text => match parse_address(text) {
                 Ok(a) if a.is_zero() => Err("the zero address cannot hold a key".into()),
                 parsed => parsed.map(Holder::Agent).map_err(|e| e.to_string()),
@@ -818,7 +865,7 @@ impl Answers {
 
     /// What is wrong with one answer.
     pub fn check(&self, page: Page, ask: Ask, now: u64) -> Result<(), String> {
-        let at = |i: usize| self.permissions.get(i).ok_or_else(|| "this permission is gone".to_owned());
+        let at = |i: usize| self.permissions.get(i).ok_or_else(|| "this permission no longer exists".to_owned());
         let here = |found: (Ask, String)| if found.0 == ask { Err(found.1) } else { Ok(()) };
         match (page, ask) {
             (Page::Who, Ask::Agent) => self.holder().map(|_| ()),
@@ -874,7 +921,7 @@ impl Answers {
         }
         let window = |(ask, why)| Wrong { page: Page::Window, ask, why };
         let mut selectors = vec![selector::EXECUTE];
-        if self.window.chosen(Ask::Calls) == 1 {
+        if self.window.is(Ask::Calls, &Answer::SeveralCalls) {
             selectors.push(selector::EXECUTE_BATCH);
         }
         Ok(Policy {
@@ -920,10 +967,10 @@ impl Answers {
 
 const fn gas_words(gas: Gas) -> &'static str {
     match gas {
-        Gas::Sandbox => "the sandbox's sponsor",
-        Gas::Exactly => "one sponsor",
-        Gas::AnySponsor => "any sponsor",
-        Gas::Anyone => "anyone, my account too",
+        Gas::Sandbox => "the sandbox's paymaster",
+        Gas::Exactly => "one paymaster",
+        Gas::AnySponsor => "any paymaster",
+        Gas::Anyone => "anyone, your account too",
     }
 }
 
@@ -938,7 +985,7 @@ fn moment(text: &str) -> Result<u64, String> {
         format!("{day_and_time}Z"),
     ];
     match tries.iter().find_map(|t| parse_time(t).ok()) {
-        Some(0) => Err("a time after 1970".into()),
+        Some(0) => Err("expected a time after 1970".into()),
         Some(t) => Ok(t),
         None => Err(match parse_time(text) {
             Err(TimeError::NotATime(_) | TimeError::Empty) | Ok(_) => {

@@ -1,4 +1,4 @@
-//! Giving a key, step by step: who uses it, what it may call, with which arguments, how often, for how long, who pays.
+//! Granting a key, step by step: who uses it, what it may call, with which arguments, how often, for how long, who pays.
 //!
 //! ```text
 //!  Step 3 of 6 · limits on the arguments of mint(address to)
@@ -20,19 +20,19 @@ use ratatui::{
 };
 
 use self::{
-    answers::{Answers, Ask, Giver, Page, PermissionForm},
+    answers::{Answer, Answers, Ask, Giver, Page, PermissionForm},
     templates::Start,
 };
 use super::{
     Cx, Heading, Next, Opened, Route, Screen, View,
-    granting::{self, Granting},
+    grant_flow::{self, GrantFlow},
     rows::failure_rows,
 };
 use crate::{
     protocol::kernel_v2::generation::Generation,
     tui::{
         data::{AccountId, AccountRow, Data},
-        form::{Field, page::Did},
+        form::{Field, page::FormEvent},
         format,
         jobs::Jobs,
         keymap::{Command, Place},
@@ -55,7 +55,7 @@ pub struct State {
     answers: Option<(Start, Answers)>,
     /// Missing while the menu is shown.
     page: Option<Page>,
-    granting: Option<Granting>,
+    granting: Option<GrantFlow>,
     failed: Option<Error>,
     /// The ABI file that is being read, for which permission.
     reading: Option<(JobId, usize, String)>,
@@ -65,8 +65,8 @@ pub struct State {
 pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
     let data = cx.data;
     let account =
-        account.and_then(|id| data.account(&id)).ok_or("there is no account yet: `keyleash account new` makes one")?;
-    let view = account.view.as_ref().ok_or("this account is somebody else's: only its owner can give keys")?;
+        account.and_then(|id| data.account(&id)).ok_or("no account yet; create one with `keyleash account new`")?;
+    let view = account.view.as_ref().ok_or("this account is someone else's; only its owner can grant keys")?;
     if view.watch_only {
         return Err(format!("{} is watch-only: use `keyleash grant --unsigned` and sign elsewhere", view.name));
     }
@@ -92,7 +92,7 @@ impl State {
         data.accounts.iter().find(|a| a.name == *name && a.view.is_some())
     }
 
-    fn form(&self) -> Option<&crate::tui::form::page::Form<Ask>> {
+    fn form(&self) -> Option<&crate::tui::form::page::Form<Ask, Answer>> {
         let (_, answers) = self.answers.as_ref()?;
         answers.form(self.page?)
     }
@@ -106,7 +106,7 @@ impl State {
             Command::Open => {
                 let start = Start::ALL.get(self.start).copied().unwrap_or(Start::Blank);
                 if start == Start::File {
-                    return Next::Open(Route::Grant { account: self.account(cx.data).map(AccountRow::id) });
+                    return Next::Open(Route::GrantFromFile { account: self.account(cx.data).map(AccountRow::id) });
                 }
                 // Chosen again, the form is as it was left.
                 if self.answers.as_ref().is_none_or(|(before, _)| *before != start) {
@@ -155,9 +155,9 @@ impl State {
         let Some(form) = answers.form_mut(page) else { return };
         let did = form.command(command);
         match did {
-            Did::Nothing => {}
-            Did::Turned(_) => answers.settle(page, now),
-            Did::Left(left) => {
+            FormEvent::Nothing => {}
+            FormEvent::Turned(_) => answers.settle(page, now),
+            FormEvent::Left(left) => {
                 let wrong = answers.check(page, left, now).err();
                 if let Some(form) = answers.form_mut(page) {
                     form.mark(left, wrong);
@@ -167,13 +167,13 @@ impl State {
                     self.read_file(page, cx);
                 }
             }
-            Did::Pressed(Ask::Add) => {
+            FormEvent::Pressed(Ask::Add) => {
                 if self.passes(page, now) {
                     self.add_permission(page, cx);
                 }
             }
-            Did::Pressed(Ask::Remove) => self.remove_permission(page, cx),
-            Did::Pressed(_) => {
+            FormEvent::Pressed(Ask::Remove) => self.remove_permission(page, cx),
+            FormEvent::Pressed(_) => {
                 if let Page::Function(_) = page
                     && self.read_file(page, cx)
                 {
@@ -232,7 +232,7 @@ impl State {
             holder,
             label: answers.label(),
         };
-        self.granting = Some(Granting::start(request, cx));
+        self.granting = Some(GrantFlow::start(request, cx));
     }
 
     fn add_permission(&mut self, page: Page, cx: &Cx<'_>) {
@@ -261,9 +261,9 @@ impl State {
 
     fn menu(&self, frame: &mut Frame<'_>, area: Rect, columns: usize, theme: Theme) {
         let rows = [
-            Row::Head("Give a session key".into()),
-            Row::Text(format!("A key that may act for {}, and only as far as you allow.", self.account)),
-            Row::Dim("Creating it sends nothing and costs nothing.".into()),
+            Row::Head("Grant a session key".into()),
+            Row::Text(format!("A key that may act for {}, only within the scope you set.", self.account)),
+            Row::Dim("Granting sends nothing and costs nothing.".into()),
             Row::Blank,
             Row::Text("What is it for?".into()),
         ];
@@ -306,7 +306,7 @@ impl State {
             Err(why) => return vec![Row::Blank, Row::Bad(why)],
         };
         let mut rows = vec![Row::Blank];
-        rows.extend((!sentences.is_empty()).then(|| Row::Dim("So far the key".into())));
+        rows.extend((!sentences.is_empty()).then(|| Row::Dim("So far, the key".into())));
         rows.extend(sentences.into_iter().map(Row::Item));
         rows
     }
@@ -332,9 +332,9 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if let Some(granting) = &mut self.granting {
             match granting.command(command, cx) {
-                granting::Next::Stay => {}
-                granting::Next::Form => self.granting = None,
-                granting::Next::Leave => return Next::Back,
+                grant_flow::Next::Stay => {}
+                grant_flow::Next::Form => self.granting = None,
+                grant_flow::Next::Leave => return Next::Back,
             }
             return Next::Stay;
         }
@@ -437,9 +437,7 @@ fn heading(page: Page, answers: &Answers) -> Vec<Row> {
         function.map_or_else(String::new, |f| format!(" of {}", f.signature()))
     };
     let (step, what, more) = match page {
-        Page::Who => {
-            (1, "who will use this key".to_owned(), "Creating a key sends nothing and costs nothing.".to_owned())
-        }
+        Page::Who => (1, "who will use this key".to_owned(), "Granting sends nothing and costs nothing.".to_owned()),
         Page::Function(i) => (
             2,
             format!("what it may call{}", which(i)),
@@ -458,10 +456,8 @@ fn heading(page: Page, answers: &Answers) -> Vec<Row> {
             };
             (3, format!("with which arguments{}", which(i)), more)
         }
-        Page::Limits(i) => {
-            (4, format!("how much and how often{}", which(i)), format!("For each call{}.", of_function(i)))
-        }
-        Page::Window => (5, "for how long, and who pays".to_owned(), "Times are the chain's, in UTC.".to_owned()),
+        Page::Limits(i) => (4, format!("limits{}", which(i)), format!("For each call{}.", of_function(i))),
+        Page::Window => (5, "for how long, and who pays".to_owned(), "Times are chain time, in UTC.".to_owned()),
     };
     vec![Row::Head(format!("Step {step} of 6 · {what}")), Row::Dim(more), Row::Blank]
 }

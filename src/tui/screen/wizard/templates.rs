@@ -1,6 +1,9 @@
 //! Ready answers for the two stories that session keys are for: an app session and an automation watcher.
 
+use alloy::primitives::Address;
+
 use super::answers::{Answers, Ask, PermissionForm};
+use crate::{policy::scope::Condition, wallet::sandbox_profile::DEMO};
 
 /// What a new key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +26,7 @@ impl Start {
                 ("An automation watcher", "a bot may repay your loan within limits, when it comes close to liquidation")
             }
             Self::Blank => ("Something else", "you choose the contract, the function and the limits"),
-            Self::File => ("From a policy file", "a .toml or .json file that says it all"),
+            Self::File => ("From a policy file", "a .toml or .json file with the whole policy"),
         }
     }
 
@@ -41,8 +44,8 @@ fn session(answers: &mut Answers) {
     answers.who.fill(Ask::Label, "mint-session");
     answers.window.fill(Ask::After, "24h");
     if let Some(first) = answers.permissions.first_mut() {
-        function(first, "the sandbox's NFT", "mint(address to)");
-        first.limit_argument(0, 0, "is", "me");
+        function(first, DEMO.nft, "mint(address to)");
+        first.limit_argument(0, 0, Condition::Eq, "me");
     }
 }
 
@@ -50,30 +53,24 @@ fn watcher(answers: &mut Answers) {
     answers.who.fill(Ask::Label, "loan-watcher");
     answers.window.fill(Ask::After, "30d");
     if let Some(first) = answers.permissions.first_mut() {
-        function(first, "the sandbox's lending market", "repay(address owner, uint256 amount)");
-        first.limit_argument(0, 0, "is", "me");
-        first.limit_argument(1, 0, "at most", if answers.sandbox { "500" } else { "" });
+        function(first, DEMO.lending, "repay(address owner, uint256 amount)");
+        first.limit_argument(0, 0, Condition::Eq, "me");
+        first.limit_argument(1, 0, Condition::Lte, if answers.sandbox { "500" } else { "" });
         first.limits.fill(Ask::Runs, "24");
         first.limits.fill(Ask::Every, "1h");
     }
     if answers.sandbox {
         // What a condition cannot express - "only if it is at risk" - the contract checks.
         let mut second = PermissionForm::new(true);
-        function(&mut second, "the sandbox's lending market", "closeIfAtRisk()");
+        function(&mut second, DEMO.lending, "closeIfAtRisk()");
         answers.permissions.push(second);
     }
 }
 
-fn function(permission: &mut PermissionForm, contract: &str, signature: &str) {
-    let at = |form: &PermissionForm, ask, wanted: &str| {
-        form.function.choice_of(ask).and_then(|c| c.options.iter().position(|o| o == wanted))
-    };
-    if let Some(known) = at(permission, Ask::Contract, contract) {
-        permission.function.choose(Ask::Contract, known);
-        permission.settle_function();
-        if let Some(function) = at(permission, Ask::Function, signature) {
-            permission.function.choose(Ask::Function, function);
-        }
+/// A function of a contract of the sandbox; elsewhere the same function of a contract that is not named yet.
+fn function(permission: &mut PermissionForm, contract: Address, signature: &str) {
+    if permission.choose_contract(contract) {
+        permission.choose_function(signature);
     } else {
         permission.function.fill(Ask::Signature, signature);
     }

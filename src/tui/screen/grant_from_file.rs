@@ -1,10 +1,10 @@
-//! Giving a key from a policy file: a short form, and then the way that the wizard goes too.
+//! Granting a key from a policy file: a short form, and then the steps of the wizard's end.
 
 use ratatui::{Frame, layout::Rect};
 
 use super::{
     Cx, Heading, Next, Opened, Screen, View,
-    granting::{self, Granting},
+    grant_flow::{self, GrantFlow},
     rows::failure_rows,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         data::{AccountId, AccountRow, Data},
         form::{
             Field,
-            page::{Did, Form, Row as Entry},
+            page::{Form, FormEvent, Row as Entry},
         },
         jobs::Jobs,
         keymap::{Command, Place},
@@ -33,56 +33,68 @@ enum Ask {
     Go,
 }
 
+/// What the answers of the choices mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Account(String),
+    Agent,
+    NewKey,
+}
+
 #[derive(Debug)]
 pub struct State {
-    accounts: Vec<String>,
-    form: Form<Ask>,
+    form: Form<Ask, Answer>,
     failed: Option<Error>,
-    granting: Option<Granting>,
+    granting: Option<GrantFlow>,
 }
 
 /// The form for an account, or a word on why there can be none.
 pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
     let data = cx.data;
     let account =
-        account.and_then(|id| data.account(&id)).ok_or("there is no account yet: `keyleash account new` makes one")?;
+        account.and_then(|id| data.account(&id)).ok_or("no account yet; create one with `keyleash account new`")?;
     let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
-    let accounts: Vec<String> = own.map(|v| v.name.clone()).collect();
-    let names: Vec<&str> = accounts.iter().map(String::as_str).collect();
-    let at = accounts.iter().position(|name| *name == account.name).unwrap_or(0);
+    let accounts = own.map(|v| (v.name.clone(), Answer::Account(v.name.clone())));
     let mut form = Form::new(vec![
-        Entry::choice(Ask::Account, "for account", &names, at, "whose account the key may act for"),
+        Entry::choice(Ask::Account, "for account", accounts, "the account the key may act for")
+            .chosen(&Answer::Account(account.name.clone())),
         Entry::text(
             Ask::Policy,
             "policy file",
             "",
             "~/policy.toml",
-            "a .toml or .json file that says what the key may do (~/ is your home)",
+            "a .toml or .json file with what the key may do; ~/ works",
         ),
         Entry::choice(
             Ask::Holder,
             "used by",
-            &["an app or bot that has an address", "make a key for me to hand over"],
-            0,
-            "with an address, the private half never leaves the one who uses it",
+            [("an app or bot with its own address", Answer::Agent), ("a new key that you hand over", Answer::NewKey)],
+            "with its own address, the private key never leaves its holder",
         ),
-        Entry::text(Ask::Agent, "its address", "", "0x…", "from whoever will use the key (the agent)"),
-        Entry::text(Ask::Label, "call it", "", "the policy's label", "a name for your eyes only"),
-        Entry::button(Ask::Go, "Review it"),
+        Entry::text(Ask::Agent, "its address", "", "0x…", "of the key's holder (the agent)"),
+        Entry::text(Ask::Label, "label", "", "the policy's label", "a local name"),
+        Entry::button(Ask::Go, "Review"),
     ]);
     form.focus_on(Ask::Policy);
-    Ok(Box::new(State { accounts, form, failed: None, granting: None }))
+    Ok(Box::new(State { form, failed: None, granting: None }))
 }
 
 impl State {
     pub fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
-        let name = self.accounts.get(self.form.chosen(Ask::Account))?;
-        data.accounts.iter().find(|a| a.name == *name && a.view.is_some())
+        let name = self.account_name()?;
+        data.accounts.iter().find(|a| a.name == name && a.view.is_some())
+    }
+
+    fn account_name(&self) -> Option<&str> {
+        match self.form.chosen(Ask::Account) {
+            Some(Answer::Account(name)) => Some(name),
+            _ => None,
+        }
     }
 
     fn check(&self, ask: Ask) -> Result<(), String> {
         match ask {
-            Ask::Policy if self.form.text(Ask::Policy).is_empty() => Err("name the policy file".into()),
+            Ask::Policy if self.form.text(Ask::Policy).is_empty() => Err("enter the policy file".into()),
             Ask::Agent => self.holder().map(|_| ()),
             Ask::Label => match self.form.text(Ask::Label).as_str() {
                 "" => Ok(()),
@@ -93,7 +105,7 @@ impl State {
     }
 
     fn holder(&self) -> Result<Holder, String> {
-        if self.form.chosen(Ask::Holder) == 1 {
+        if self.form.is(Ask::Holder, &Answer::NewKey) {
             return Ok(Holder::NewKey);
         }
         match parse_address(&self.form.text(Ask::Agent)) {
@@ -110,10 +122,7 @@ impl State {
                 return;
             }
         }
-        let (Some(account), Ok(holder)) = (self.accounts.get(self.form.chosen(Ask::Account)).cloned(), self.holder())
-        else {
-            return;
-        };
+        let (Some(account), Ok(holder)) = (self.account_name().map(str::to_owned), self.holder()) else { return };
         let label = self.form.text(Ask::Label);
         let request = GrantRequest {
             account,
@@ -121,13 +130,13 @@ impl State {
             holder,
             label: (!label.is_empty()).then_some(label),
         };
-        self.granting = Some(Granting::start(request, cx));
+        self.granting = Some(GrantFlow::start(request, cx));
     }
 }
 
 impl Screen for State {
     fn places(&self) -> Vec<Place> {
-        self.granting.as_ref().map_or_else(|| self.form.places(), Granting::places)
+        self.granting.as_ref().map_or_else(|| self.form.places(), GrantFlow::places)
     }
 
     fn field(&mut self) -> Option<&mut Field> {
@@ -140,9 +149,9 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if let Some(granting) = &mut self.granting {
             match granting.command(command, cx) {
-                granting::Next::Stay => {}
-                granting::Next::Form => self.granting = None,
-                granting::Next::Leave => return Next::Back,
+                grant_flow::Next::Stay => {}
+                grant_flow::Next::Form => self.granting = None,
+                grant_flow::Next::Leave => return Next::Back,
             }
             return Next::Stay;
         }
@@ -150,16 +159,16 @@ impl Screen for State {
             return Next::Back;
         }
         match self.form.command(command) {
-            Did::Pressed(_) => self.submit(cx),
-            Did::Left(ask) => {
+            FormEvent::Pressed(_) => self.submit(cx),
+            FormEvent::Left(ask) => {
                 let wrong = self.check(ask).err();
                 self.form.mark(ask, wrong);
             }
-            Did::Turned(_) => {
-                self.form.show(Ask::Agent, self.form.chosen(Ask::Holder) == 0);
+            FormEvent::Turned(_) => {
+                self.form.show(Ask::Agent, self.form.is(Ask::Holder, &Answer::Agent));
                 self.form.settle();
             }
-            Did::Nothing => {}
+            FormEvent::Nothing => {}
         }
         Next::Stay
     }
@@ -211,8 +220,8 @@ impl Screen for State {
         }
         let columns = sheet::columns(area);
         let heading = [
-            Row::Head("Give a session key from a policy file".into()),
-            Row::Dim("Creating a key sends nothing and costs nothing.".into()),
+            Row::Head("Grant a session key from a policy file".into()),
+            Row::Dim("Granting sends nothing and costs nothing.".into()),
             Row::Blank,
         ];
         let footing = match &self.failed {

@@ -236,7 +236,7 @@ pub fn findings() -> Vec<Finding> {
 pub fn account_findings() -> Vec<Difference> {
     let finding = |code, message: &str| Difference { id: None, code, message: message.to_owned() };
     vec![
-        finding("unknown_turns", "turn 3 was used by something that is not on record"),
+        finding("unknown_turns", "nonce 3 was used by something that is not on record"),
         finding(
             "somebody_else_decides",
             "the default validator is 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC, which is not known here: whoever it obeys can \
@@ -279,7 +279,7 @@ pub fn revoke_preview() -> RevokePreview {
         address: TREASURY,
         steps: vec![Step {
             call: "SessionKeyValidator.disable".into(),
-            effect: format!("deletes mint-bot ({NFT}) from the validator; other keys live on"),
+            effect: format!("deletes mint-bot ({NFT}) from the validator; other keys keep working"),
         }],
         also_revokes: Vec::new(),
         warnings: Vec::new(),
@@ -312,7 +312,9 @@ pub fn panic_preview() -> RevokePreview {
             effect: "stops every session key, active or pending, until you lift it; you, the owner, can still act"
                 .into(),
         }],
-        warnings: vec!["it ends no key: lifting the panic brings back what was not ended".into()],
+        warnings: vec![
+            "This pauses keys, it does not revoke them. Keys you have not revoked work again once you unpause.".into(),
+        ],
         ..revoke_preview()
     }
 }
@@ -333,7 +335,7 @@ pub fn enable_preview() -> EnablePreview {
         account: "treasury".into(),
         network: "sepolia".into(),
         address: TREASURY,
-        steps: vec![Step { call: "SessionKeyValidator.enable".into(), effect: "enables watcher (turn 5)".into() }],
+        steps: vec![Step { call: "SessionKeyValidator.enable".into(), effect: "enables watcher (nonce 5)".into() }],
         price: price(),
     }
 }
@@ -439,7 +441,7 @@ pub fn scan() -> Scan {
         complete: false,
         findings: vec![ScanFinding {
             code: "scan.turns",
-            message: "turn 3 has no enabling that could be found".into(),
+            message: "nonce 3 has no enabling that could be found".into(),
         }],
         power: None,
         changes: Vec::new(),
@@ -541,7 +543,7 @@ pub fn paused() -> Paused {
     }
 }
 
-/// A key whose private half is here.
+/// A key whose private key is here.
 pub fn key_of_mine() -> KeyView {
     let mut key = keys().remove(0);
     key.has_secret = true;
@@ -600,7 +602,7 @@ pub fn inspection(owner: Option<Address>) -> Inspection {
         state_reason: "signed and not used yet; its holder can enable it with the first call".into(),
         permissions: key.permissions,
         sentences: key.sentences,
-        assumptions: vec!["the turn (nonce) is 5".into()],
+        assumptions: vec!["the nonce is 5".into()],
         risks: findings().into_iter().take(1).collect(),
         checked: checked(),
         warnings: Vec::new(),

@@ -1,5 +1,5 @@
-//! From an answered form to a signed approval: the plan, its review, the signature, and handing it over. Both ways of
-//! giving a key - the wizard and a policy file - go this one way.
+//! From an answered form to a signed approval: the plan, its review, the signature, and exporting it. The wizard
+//! and a policy file both end here.
 
 use ratatui::{Frame, layout::Rect};
 
@@ -7,7 +7,7 @@ use super::{
     Cx, View,
     handover::Handover,
     review::{self, Review},
-    stages::{Moved, Stage, Stages, Words, is_stale},
+    stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
     tui::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub struct Granting {
+pub struct GrantFlow {
     request: GrantRequest,
     stages: Stages,
     /// What was signed is handed over.
@@ -39,18 +39,18 @@ pub enum Next {
 }
 
 /// What a plan is called while it is made.
-const PLANNING: &str = "working out the approval";
+const PLANNING: &str = "preparing the approval";
 
-impl Granting {
+impl GrantFlow {
     pub fn start(request: GrantRequest, cx: &mut Cx<'_>) -> Self {
         let words = Words {
             planning: vec![
-                Row::Head("Working out the approval".into()),
+                Row::Head("Preparing the approval".into()),
                 Row::Text("Reading the account from its chain…".into()),
                 Row::Dim("Nothing is signed yet. Esc goes back.".into()),
             ],
             running: vec![Row::Head("Signing…".into())],
-            meanwhile: "Esc goes back; this goes on, and the key is on the list then.",
+            meanwhile: "Esc goes back; this continues, and the key will be in the list.",
             ..Words::default()
         };
         let wanted = request.clone();
@@ -129,7 +129,7 @@ impl Granting {
                 self.signed = Some(Box::new(Handover::new(&granted.key, rows)));
             }
             // Shown again as it is now, with what changed.
-            Report::Failed(error) if self.stages.is_running() && is_stale(error) => {
+            Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
                 let request = self.request.clone();
                 self.stages.plan_again(PLANNING, cx, |job| Effect::PlanGrant { job, request });
@@ -153,10 +153,10 @@ impl Granting {
 }
 
 fn plan_rows(step: &str, preview: &GrantPreview, changed: Option<String>) -> Vec<Row> {
-    let held = if preview.made_here { " (made here, when you sign)" } else { "" };
+    let held = if preview.made_here { " (created when you sign)" } else { "" };
     let mut rows = vec![
-        Row::Head(format!("{step}give {} this power?", preview.label)),
-        Row::Dim("Signing sends nothing and costs nothing: the first use of the key does.".into()),
+        Row::Head(format!("{step}Grant {} this scope?", preview.label)),
+        Row::Dim("Signing sends nothing and costs nothing; the key's first use does.".into()),
     ];
     if let Some(changed) = changed {
         rows.push(Row::Bad(format!("this is a new plan: {changed}")));
@@ -181,8 +181,8 @@ fn plan_rows(step: &str, preview: &GrantPreview, changed: Option<String>) -> Vec
     rows.extend(review::checked(&preview.checked));
     rows.push(Row::Blank);
     rows.push(Row::Head("What is signed (EIP-712 digest)".into()));
-    for (function, turn, digest) in &preview.digests {
-        rows.push(Row::Text(format!("turn {turn} (nonce), opens {function}")));
+    for (function, nonce, digest) in &preview.digests {
+        rows.push(Row::Text(format!("nonce {nonce}, enables {function}")));
         rows.push(Row::Note(digest.to_string()));
     }
     rows
@@ -195,9 +195,7 @@ fn result_rows(granted: &Granted) -> Vec<Row> {
         let text = format!("{}: {}", a.state, a.state_reason);
         if a.state == State::Queued { Row::Caution(text) } else { Row::Good(text) }
     }));
-    rows.push(Row::Item(
-        "hand the approval to whoever uses the key; the first call with it enables it on chain".into(),
-    ));
-    rows.push(Row::Item("until then, taking it back only burns its turn".into()));
+    rows.push(Row::Item("give the approval to the key's holder; its first use enables it on chain".into()));
+    rows.push(Row::Item("until then, revoking it only consumes its nonce".into()));
     rows
 }

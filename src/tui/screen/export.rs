@@ -20,7 +20,7 @@ pub struct State {
 pub fn open(key: String, cx: &mut Cx<'_>) -> Opened {
     let view = cx.data.key(&key).ok_or(GONE)?;
     let heading = vec![
-        Row::Head(format!("Hand over the approval of {}", view.label)),
+        Row::Head(format!("Export the approval of {}", view.label)),
         Row::Dim("It says what the key may do, signed by the account's owner.".into()),
     ];
     let handover = Handover::new(view, heading);
