@@ -14,7 +14,7 @@ use super::{
     message::{Asked, Effect, JobId, Msg, Notice, Report},
     screen::{
         Cx, Next, Screen, View, help, is_typing,
-        palette::{self, Choice},
+        palette::{self, Picked},
         routes,
     },
     theme::Theme,
@@ -317,10 +317,10 @@ fn cover(model: &mut Model, effects: &mut Vec<Effect>) {
 fn in_palette(model: &mut Model, command: Command, at: Moment, effects: &mut Vec<Effect>) {
     let Some(palette) = &mut model.palette else { return };
     match palette.command(command) {
-        Choice::Stay => {}
-        Choice::NotNow(why) => model.notice = Some(Notice::trouble(why)),
-        Choice::Close => model.palette = None,
-        Choice::Do(command) => {
+        Picked::Stay => {}
+        Picked::NotNow(why) => model.notice = Some(Notice::trouble(why)),
+        Picked::Close => model.palette = None,
+        Picked::Do(command) => {
             model.palette = None;
             on_command(model, command, at, effects);
         }

@@ -37,7 +37,7 @@ pub struct State {
 
 /// What became of a command to the palette.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
+pub enum Picked {
     Stay,
     Close,
     Do(Command),
@@ -80,18 +80,18 @@ impl State {
         self.entries.iter().filter(|e| words.iter().all(|w| has(e, w))).collect()
     }
 
-    pub fn command(&mut self, command: Command) -> Choice {
+    pub fn command(&mut self, command: Command) -> Picked {
         const PAGE: usize = 8;
         let matching = self.matching();
         let last = matching.len().saturating_sub(1);
         let at = self.chosen.min(last);
         match command {
-            Command::Back => return Choice::Close,
+            Command::Back => return Picked::Close,
             Command::Open => {
                 return match matching.get(at) {
-                    None => Choice::Stay,
-                    Some(Entry { why_not: Some(why), .. }) => Choice::NotNow(why.clone()),
-                    Some(entry) => Choice::Do(entry.command),
+                    None => Picked::Stay,
+                    Some(Entry { why_not: Some(why), .. }) => Picked::NotNow(why.clone()),
+                    Some(entry) => Picked::Do(entry.command),
                 };
             }
             Command::Up => self.chosen = at.saturating_sub(1),
@@ -100,7 +100,7 @@ impl State {
             Command::PageDown => self.chosen = (at + PAGE).min(last),
             _ => {}
         }
-        Choice::Stay
+        Picked::Stay
     }
 
     pub fn render(&self, frame: &mut Frame<'_>, body: Rect, theme: Theme) {
@@ -165,20 +165,20 @@ mod tests {
         let mut palette = home(|_| None);
         palette.field().paste("revoke all");
         palette.edited();
-        assert_eq!(palette.command(Command::Open), Choice::Do(Command::RevokeAll));
+        assert_eq!(palette.command(Command::Open), Picked::Do(Command::RevokeAll));
     }
 
     #[test]
     fn a_command_that_is_not_available_says_why() {
         let mut palette = home(|c| (c == Command::Grant).then(|| "watch-only".to_owned()));
         palette.field().paste("new session");
-        assert_eq!(palette.command(Command::Open), Choice::NotNow("watch-only".into()));
+        assert_eq!(palette.command(Command::Open), Picked::NotNow("watch-only".into()));
     }
 
     #[test]
     fn what_confirms_is_never_done_from_here() {
         let mut palette = State::new(&[Place::Review, Place::Program], |_| None);
         palette.field().paste("confirm");
-        assert!(matches!(palette.command(Command::Open), Choice::NotNow(_)));
+        assert!(matches!(palette.command(Command::Open), Picked::NotNow(_)));
     }
 }

@@ -285,13 +285,13 @@ impl State {
         sheet::render(frame, inner, lines, sheet::Scroll::default(), theme);
     }
 
-    /// What the answers say so far, or what went wrong.
     /// The validator that a key of the account will be for: what the account routes to already, else the newest.
     fn generation(&self, data: &Data) -> Generation {
         let view = self.account(data).and_then(|a| a.view.as_ref());
         view.and_then(|v| v.validator).unwrap_or(Generation::G2)
     }
 
+    /// What the answers say so far, or what went wrong.
     fn footing(&self, page: Page, answers: &Answers, now: u64, generation: Generation) -> Vec<Row> {
         if let Some(error) = &self.failed {
             let mut rows = vec![Row::Blank];
