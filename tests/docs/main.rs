@@ -11,6 +11,7 @@
 
 mod error_codes;
 mod policy;
+mod seam;
 mod source;
 
 use std::{
