@@ -41,7 +41,7 @@ impl Class {
 pub enum Kind {
     #[default]
     Other,
-    /// What was planned is not what the chain is like any more; nothing was signed.
+    /// What was planned is not what the chain is like any more; nothing was granted or sent.
     Stale,
     /// Somebody was quicker: the plan reverted as a whole.
     Raced,
