@@ -36,9 +36,9 @@ use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{AccountCall, AccountSeed, selector},
+            account::{AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
             blob,
             generation::{Generation, KernelVersion},

@@ -16,9 +16,9 @@ use alloy::primitives::{Address, Bytes, Selector, U256};
 use keyleash::{
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{AccountCall, selector},
+            account::selector,
             generation::Generation,
             judge::{self, ExecutionStatus, Facts, Key, Path, Routing, Window},
         },

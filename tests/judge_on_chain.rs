@@ -26,9 +26,9 @@ use keyleash::{
     erc4337::v06::UserOperation,
     policy::scope::{ANY_PAYMASTER, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{AccountCall, AccountSeed, selector},
+            account::{AccountSeed, selector},
             approval::EnableData,
             generation::{Generation, KernelVersion},
             judge::{self, ExecutionStatus, Facts, Path, Routing, Window},

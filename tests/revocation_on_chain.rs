@@ -23,9 +23,9 @@ use keyleash::protocol::{ApprovalId, revocation::RevokeTarget};
 use keyleash::{
     policy::scope::Scope,
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{AccountCall, AccountSeed, selector},
+            account::{AccountSeed, selector},
             approval::Approval,
             generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
             revocation::{self, Claim, Move, Nonces, Plan, Scene, Signed},

@@ -22,9 +22,9 @@ use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
-        Call, DUMMY_SIGNATURE,
+        AccountCall, Call, DUMMY_SIGNATURE,
         kernel_v2::{
-            account::{self, AccountCall, AccountSeed, selector},
+            account::{self, AccountSeed, selector},
             approval::{Approval, ApprovalRequest, EnableData},
             generation::{Generation, KernelVersion},
             signature::{self, Shown, proof_data},

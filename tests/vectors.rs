@@ -24,9 +24,9 @@ use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
-        DUMMY_SIGNATURE,
+        AccountCall, DUMMY_SIGNATURE,
         kernel_v2::{
-            account::{self, AccountCall, AccountSeed},
+            account::{self, AccountSeed},
             approval::{Approval, ApprovalRequest, EnableData},
             blob::{self, Format, Search},
             generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},

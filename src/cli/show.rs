@@ -488,9 +488,8 @@ pub fn operation(outcome: &OperationOutcome) -> String {
 /// What a file that was signed elsewhere would do.
 pub fn unsigned(operation: &UnsignedOperation) -> String {
     let mut lines = vec![format!("From {} on {}:", operation.user_op.sender, operation.network)];
-    let call = Wallet::unsigned_account_call(operation);
     let coin = Coin::of(operation.chain_id);
-    lines.extend(call.in_words(&[], coin.symbol()).iter().map(|call| format!("  · {call}")));
+    lines.extend(Wallet::unsigned_calls(operation, coin).iter().map(|call| format!("  · {call}")));
     lines.push(format!("It can cost at most {}.", coin.amount(operation.user_op.max_cost())));
     lines.join("\n")
 }

@@ -6,6 +6,9 @@ use alloy::{
 };
 use serde::Serialize;
 
+use crate::{abi::Function, policy::sentence};
+use family::Family;
+
 pub mod family;
 pub mod kernel_v2;
 pub mod power;
@@ -38,3 +41,37 @@ pub struct Step {
 pub const DUMMY_SIGNATURE: [u8; 65] = hex!(
     "fffffffffffffffffffffffffffffff0000000000000000000000000000000007aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1c"
 );
+
+/// What an account is called to do, by its owner or by a session key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountCall {
+    Execute(Call),
+    ExecuteBatch(Vec<Call>),
+    ExecuteDelegateCall {
+        to: Address,
+        data: Bytes,
+    },
+    /// Any other function of the account, verbatim.
+    Other(Bytes),
+}
+
+impl AccountCall {
+    /// The inner calls, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        match self {
+            Self::Execute(call) => vec![call.clone()],
+            Self::ExecuteBatch(calls) => calls.clone(),
+            Self::ExecuteDelegateCall { to, data } => vec![Call { to: *to, value: U256::ZERO, data: data.clone() }],
+            Self::Other(_) => Vec::new(),
+        }
+    }
+
+    /// Each inner call in words.
+    pub fn in_words(&self, family: Family, functions: &[Function], coin: &str) -> Vec<String> {
+        let calls = self.calls();
+        if calls.is_empty() {
+            return vec![format!("account call {}", family.encode(self))];
+        }
+        calls.iter().map(|call| sentence::call(call, functions, coin)).collect()
+    }
+}

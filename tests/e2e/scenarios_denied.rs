@@ -11,9 +11,8 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::protocol::{
-    Call,
+    AccountCall, Call,
     kernel_v2::{
-        account::AccountCall,
         generation::{Generation, KernelVersion},
         signature::{Mode, Shown},
     },

@@ -32,9 +32,8 @@ use alloy::{
 use keyleash::{
     erc4337::v06::UserOperation,
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::AccountCall,
             blob::{self, Search},
             generation::{Generation, KernelVersion},
             signature::Mode,

@@ -9,9 +9,9 @@ use alloy::{
 use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{AccountCall, selector, setDefaultValidatorCall, setExecutionCall},
+            account::{selector, setDefaultValidatorCall, setExecutionCall},
             approval::ApprovalRequest,
             generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         },

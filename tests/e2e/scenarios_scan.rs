@@ -5,9 +5,9 @@ use alloy::{
     sol_types::SolCall,
 };
 use keyleash::protocol::{
-    Call,
+    AccountCall, Call,
     kernel_v2::{
-        account::{AccountCall, enable_key, selector, set_execution},
+        account::{enable_key, selector, set_execution},
         generation::{Generation, KernelVersion},
         signature::{Mode, Shown},
     },

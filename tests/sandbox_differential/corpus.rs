@@ -9,9 +9,9 @@ use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{self, AccountCall, AccountSeed},
+            account::{self, AccountSeed},
             approval::{Approval, ApprovalRequest, EnableData},
             generation::{Generation, KERNEL_FACTORY, KernelVersion},
             signature::{Shown, proof_data},

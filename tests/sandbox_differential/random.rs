@@ -9,11 +9,14 @@ use alloy::{
 use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Permission, Scope},
-    protocol::kernel_v2::{
-        account::{AccountCall, AccountSeed, IMPLEMENTATION_SLOT, selector},
-        approval::Approval,
-        generation::{Generation, KERNEL_FACTORY, KernelVersion},
-        merkle::Tree,
+    protocol::{
+        AccountCall,
+        kernel_v2::{
+            account::{AccountSeed, IMPLEMENTATION_SLOT, selector},
+            approval::Approval,
+            generation::{Generation, KERNEL_FACTORY, KernelVersion},
+            merkle::Tree,
+        },
     },
     sandbox::{CHAIN_ID, contracts::SPONSOR, evm::Request},
 };

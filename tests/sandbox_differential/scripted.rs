@@ -8,9 +8,9 @@ use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{ANY_PAYMASTER, Permission},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{self, AccountCall, AccountSeed, selector},
+            account::{self, AccountSeed, selector},
             approval::Approval,
             generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion},
         },

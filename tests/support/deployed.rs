@@ -16,9 +16,9 @@ use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::Scope,
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{self, AccountCall, AccountSeed},
+            account::{self, AccountSeed},
             approval::{Approval, ApprovalRequest, EnableData},
             generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
             signature,

@@ -7,7 +7,7 @@ use alloy::{
 };
 
 use super::generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion};
-use crate::protocol::Call;
+use crate::protocol::{AccountCall, Call};
 
 /// ERC-1967 implementation slot.
 pub const IMPLEMENTATION_SLOT: B256 = b256!("360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc");
@@ -141,19 +141,6 @@ impl AccountSeed {
     }
 }
 
-/// The calldata of a UserOperation for a Kernel account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccountCall {
-    Execute(Call),
-    ExecuteBatch(Vec<Call>),
-    ExecuteDelegateCall {
-        to: Address,
-        data: Bytes,
-    },
-    /// Any other account function, verbatim.
-    Other(Bytes),
-}
-
 impl AccountCall {
     /// The account function's selector; `None` when there are fewer than four bytes.
     pub fn selector(&self) -> Option<Selector> {
@@ -200,16 +187,6 @@ impl AccountCall {
                 Some(Self::ExecuteDelegateCall { to: arguments.address(0)?, data: arguments.bytes(0, 32)? })
             }
             _ => None,
-        }
-    }
-
-    /// The inner calls, in order.
-    pub fn calls(&self) -> Vec<Call> {
-        match self {
-            Self::Execute(call) => vec![call.clone()],
-            Self::ExecuteBatch(calls) => calls.clone(),
-            Self::ExecuteDelegateCall { to, data } => vec![Call { to: *to, value: U256::ZERO, data: data.clone() }],
-            Self::Other(_) => Vec::new(),
         }
     }
 }

@@ -4,7 +4,6 @@
 use alloy::primitives::{Address, B256, Bytes, U256};
 
 use super::{
-    account::AccountCall,
     approval::{Approval, ApprovalRequest},
     generation::KernelVersion,
     judge::{self, Accepted, Denied, Path, Reason, Window},
@@ -12,6 +11,7 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::policy::scope::Scope;
+use crate::protocol::AccountCall;
 use crate::{
     abi::{Function, format_word},
     policy::{

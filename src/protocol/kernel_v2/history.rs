@@ -16,13 +16,14 @@ use alloy::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::{AccountCall, Arguments, selector},
+    account::{Arguments, selector},
     approval::{ENABLE_DATA_LEN, EnableData, recover},
     generation::Generation,
 };
 use crate::erc4337::v06::ENTRY_POINT;
 use crate::erc4337::v06::UserOperation;
 use crate::policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule};
+use crate::protocol::AccountCall;
 use crate::protocol::Call;
 
 /// Most bytes of transaction input that are read. Chains take far less in one transaction.

@@ -11,12 +11,10 @@ use std::collections::BTreeMap;
 use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    account::{AccountCall, selector},
-    generation::Generation,
-};
+use super::{account::selector, generation::Generation};
 use crate::policy::scope::{ANY_PAYMASTER, ANY_TARGET, Condition, MAX_UINT48, Operation, Permission, Scope};
 use crate::policy::sentence;
+use crate::protocol::AccountCall;
 use crate::protocol::Call;
 
 /// The session key being judged, as its approval describes it.

@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, B256, Bytes, Selector};
 
 use super::{
-    account::{AccountCall, enable_key, selector},
+    account::{enable_key, selector},
     approval::{Approval, ApprovalRequest, EnableData},
     generation::Generation,
     signature,
@@ -13,13 +13,12 @@ use super::{
 };
 use crate::policy::scope::Scope;
 use crate::{
-    erc4337::v06::UserOperation,
-    policy::sentence,
-    protocol::probe::{Probe, Waited},
-};
-use crate::{
-    erc4337::v06::{ENTRY_POINT, validate_user_op},
-    protocol::DUMMY_SIGNATURE,
+    erc4337::v06::{ENTRY_POINT, UserOperation, validate_user_op},
+    protocol::{
+        AccountCall, DUMMY_SIGNATURE,
+        family::Family,
+        probe::{Probe, Waited},
+    },
 };
 
 /// What is tried: an approval on record, or what a validator holds and nobody here has the approval of.
@@ -101,7 +100,7 @@ impl Subject {
             validate_user_op(&user_op, user_op.hash(ENTRY_POINT, chain_id))
         };
         let validator = self.generation.address();
-        let call = AccountCall::decode(&made.call_data).in_words(&[], coin).join("; ");
+        let call = AccountCall::decode(&made.call_data).in_words(Family::KernelV2, &[], coin).join("; ");
         let mut probes = Vec::new();
         if let Some(approval) = &self.signed {
             probes.push(Probe {
@@ -203,16 +202,5 @@ impl Subject {
             last_nonce: nonces.last.to_string(),
             invalid_nonce: nonces.invalid.to_string(),
         }
-    }
-}
-
-impl AccountCall {
-    /// Each inner call in words.
-    pub fn in_words(&self, functions: &[crate::abi::Function], coin: &str) -> Vec<String> {
-        let calls = self.calls();
-        if calls.is_empty() {
-            return vec![format!("account call {}", self.encode())];
-        }
-        calls.iter().map(|call| sentence::call(call, functions, coin)).collect()
     }
 }

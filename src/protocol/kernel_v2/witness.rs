@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 
 use super::{
-    account::{AccountCall, selector},
+    account::selector,
     generation::Generation,
     signature::{Shown, proof_data},
 };
 use crate::policy::scope::{ANY_PAYMASTER, ExecutionRule, Operation, Permission, Scope};
+use crate::protocol::AccountCall;
 use crate::protocol::Call;
 
 /// Bytes of arguments; a rule further out gets no witness.

@@ -10,6 +10,7 @@ use crate::wallet::vault::SecretId;
 use crate::{
     erc4337::v06::UserOperation,
     policy::scope::Scope,
+    protocol::family::Family,
     protocol::kernel_v2::{
         account::AccountSeed,
         approval::ApprovalRequest,
@@ -90,6 +91,11 @@ impl From<Seed> for AccountSeed {
 }
 
 impl Account {
+    /// Which family of session keys its keys are of.
+    pub const fn family(&self) -> Family {
+        self.kernel.family()
+    }
+
     /// What is to be known of it, with what the validators hold for these session keys.
     pub fn wanted(&self, session_keys: &[Address]) -> SnapshotRequest {
         SnapshotRequest::of(self.address, session_keys, Some(self.kernel))
@@ -157,6 +163,12 @@ pub struct Key {
     pub created_at: u64,
     /// When the owner took it back with proof, unix seconds.
     pub revoked_at: Option<u64>,
+}
+
+impl Key {
+    pub const fn family(&self) -> Family {
+        self.generation.family()
+    }
 }
 
 /// An owner's signature (or the wait for one) that opens one account function to a key. Kept for ever: it is what a leaked

@@ -674,13 +674,13 @@ trait OfFamily: Serialize {
 
 impl OfFamily for Account {
     fn family(&self) -> Family {
-        self.kernel.family()
+        Self::family(self)
     }
 }
 
 impl OfFamily for Key {
     fn family(&self) -> Family {
-        self.generation.family()
+        Self::family(self)
     }
 }
 

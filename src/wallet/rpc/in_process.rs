@@ -255,9 +255,9 @@ mod tests {
     use crate::{
         erc4337::v06::{ENTRY_POINT, UserOperation},
         protocol::{
-            Call as InnerCall, DUMMY_SIGNATURE,
+            AccountCall, Call as InnerCall, DUMMY_SIGNATURE,
             kernel_v2::{
-                account::{AccountCall, AccountSeed},
+                account::AccountSeed,
                 generation::KernelVersion,
                 signature,
                 snapshot::{Moment, SnapshotRequest},

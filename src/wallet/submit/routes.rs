@@ -20,10 +20,7 @@ use crate::wallet::{
 };
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation, handle_ops},
-    protocol::{
-        DUMMY_SIGNATURE,
-        kernel_v2::{account::AccountCall, signature},
-    },
+    protocol::{AccountCall, DUMMY_SIGNATURE},
 };
 
 /// Which way an owner wants.
@@ -250,18 +247,18 @@ impl Wallet {
                 let wanted = Wanted {
                     sender: load.account.address,
                     init_code: init_code(load)?,
-                    call_data: load.call.encode(),
+                    call_data: load.account.family().encode(load.call),
                     nonce_key: random_nonce_key()?,
                     instead_of: None,
                     pay,
                     max_cost: load.max_cost,
                     urgent: true,
-                    assemble: &signature::sudo,
+                    assemble: load.account.family().owner_envelope(),
                 };
                 Ok(Carriage::Bundler(services.prepare(&wanted).await?))
             }
             Way::Owner => {
-                let (to, data) = (load.account.address, load.call.encode());
+                let (to, data) = (load.account.address, load.account.family().encode(load.call));
                 let waiting = self.waiting(services, load, |sent| sent.to == to && sent.data == data).await?;
                 let prepared =
                     services.prepare_transaction(owner, to, data, None, load.max_cost, waiting.as_ref()).await?;
@@ -331,12 +328,12 @@ enum Signed {
 async fn sign(owner: &dyn Keyholder, account: &Account, carriage: Carriage) -> Result<Signed> {
     match carriage {
         Carriage::Bundler(prepared) => {
-            let signature = signature::sudo(&sign_operation(owner, prepared.user_op_hash).await?);
+            let signature = account.family().owner_envelope()(&sign_operation(owner, prepared.user_op_hash).await?);
             Ok(Signed::Operation(prepared, signature))
         }
         Carriage::Owner(transaction) => Ok(Signed::Transaction(transaction.sign(owner).await?)),
         Carriage::HandleOps { operation, transaction } => {
-            let signature = signature::sudo(&sign_operation(owner, operation.user_op_hash).await?);
+            let signature = account.family().owner_envelope()(&sign_operation(owner, operation.user_op_hash).await?);
             let user_op = UserOperation { signature, ..operation.user_op };
             let transaction = PreparedTransaction { data: handle_ops(&user_op, account.owner), ..transaction };
             let mut signed = transaction.sign(owner).await?;
@@ -360,7 +357,7 @@ impl Services {
     /// An operation that costs the account nothing: who brings it to the EntryPoint pays for the transaction.
     async fn operation_for_nothing(&self, load: &Load<'_>) -> Result<Prepared> {
         let account = load.account.address;
-        let call_data = load.call.encode();
+        let call_data = load.account.family().encode(load.call);
         let call_gas = if load.deployed {
             let request = CallRequest { from: Some(ENTRY_POINT), ..CallRequest::new(account, call_data.clone()) };
             let gas = self.node.estimate_gas(&request).await.map_err(refused)?;
@@ -377,7 +374,7 @@ impl Services {
             call_data,
             call_gas_limit: U256::from(call_gas),
             verification_gas_limit: U256::from(verification),
-            signature: signature::sudo(&DUMMY_SIGNATURE),
+            signature: load.account.family().owner_envelope()(&DUMMY_SIGNATURE),
             ..UserOperation::default()
         };
         Ok(Prepared {

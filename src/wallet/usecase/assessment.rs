@@ -30,11 +30,8 @@ use crate::{
         scope::{ANY_PAYMASTER, Scope},
     },
     protocol::{
-        Call,
-        kernel_v2::{
-            account::AccountCall,
-            generation::{Generation, KernelVersion},
-        },
+        AccountCall, Call,
+        kernel_v2::generation::{Generation, KernelVersion},
     },
     sandbox,
 };

@@ -5,11 +5,9 @@ use serde::Serialize;
 
 use super::key::KeyFile;
 use crate::protocol::{
-    Call, Step,
+    AccountCall, Call, Step,
     kernel_v2::{
-        account::AccountCall,
         enable::{EnableRefusal, Waiting, plan_enable},
-        signature,
         snapshot::Snapshot,
     },
 };
@@ -78,7 +76,8 @@ impl Wallet {
         let second = services.nodes_agree(&account.wanted(&keys), &picture).await?;
         let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
         let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
-        let wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
+        let wanted =
+            self.owner_wanted(&account, &picture, &services, account.family().encode(&account_call), max_cost)?;
         let prepared = services.prepare(&wanted).await?;
         Ok(EnablePlan { account, steps, prepared, notes: second.into_iter().collect(), files, services })
     }
@@ -115,8 +114,15 @@ impl Wallet {
     pub async fn execute_enable(&self, plan: EnablePlan, wait: bool) -> Result<Enabled> {
         let signature = sign_operation(self.owner_signer(&plan.account)?.as_ref(), plan.prepared.user_op_hash).await?;
         let purpose = plan.purpose();
-        let operation =
-            self.execute_operation(&plan.services, plan.prepared, purpose, signature::sudo(&signature), wait).await?;
+        let operation = self
+            .execute_operation(
+                &plan.services,
+                plan.prepared,
+                purpose,
+                plan.account.family().owner_envelope()(&signature),
+                wait,
+            )
+            .await?;
         let mut keys = Vec::with_capacity(plan.files.len());
         for file in &plan.files {
             let picture = self.picture_for(&file.key).await?;

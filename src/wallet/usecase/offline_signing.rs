@@ -28,15 +28,15 @@ use crate::wallet::{
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::AccountCall,
             approval::recover,
             generation::{ECDSA_VALIDATOR, Generation},
             revocation, signature,
         },
     },
 };
+use crate::{protocol::family::Family, wallet::coin::Coin};
 
 sol! {
     function enable(bytes enableData);
@@ -135,8 +135,9 @@ impl Wallet {
     }
 
     /// What a file would do, for a person to read before it is sent.
-    pub fn unsigned_account_call(file: &UnsignedOperation) -> AccountCall {
-        AccountCall::decode(&file.user_op.call_data)
+    pub fn unsigned_calls(file: &UnsignedOperation, coin: Coin) -> Vec<String> {
+        let family = Family::of(&file.user_op);
+        family.decode(&file.user_op.call_data).in_words(family, &[], coin.symbol())
     }
 
     /// Takes the owner's signature, sends the operation, follows it, and proves it when it takes keys back.
@@ -175,7 +176,7 @@ impl Wallet {
             )
             .hint("sign `message` as 32 bytes with personal_sign (EIP-191), with the owner's key"));
         }
-        let calls = AccountCall::decode(&file.user_op.call_data);
+        let calls = account.family().decode(&file.user_op.call_data);
         if !fits(&file.purpose, &calls, account.address) {
             return Err(Error::usage(
                 "operation.purpose",
@@ -198,7 +199,9 @@ impl Wallet {
             _ => None,
         };
         let made_at = now();
-        let operation = self.execute_operation(&services, prepared, purpose, signature::sudo(signature), true).await?;
+        let operation = self
+            .execute_operation(&services, prepared, purpose, account.family().owner_envelope()(signature), true)
+            .await?;
         self.with_proofs(&services, account.address, &file.purpose, made_at, operation, watched).await
     }
 }

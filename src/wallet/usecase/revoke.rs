@@ -18,9 +18,8 @@ use super::{
 };
 pub use crate::protocol::power::Remaining;
 use crate::protocol::{
-    ApprovalId, Call, Step,
+    AccountCall, ApprovalId, Call, Step,
     kernel_v2::{
-        account::AccountCall,
         discrepancy::unexplained,
         generation::KERNEL_FACTORY,
         probe::Subject,

@@ -21,12 +21,11 @@ use crate::{
     abi::Function,
     policy::{risk::Finding, scope::ANY_PAYMASTER},
     protocol::{
-        Call,
+        AccountCall, Call,
         kernel_v2::{
-            account::{AccountCall, selector},
+            account::selector,
             envelope::{Credentials, Envelope, Judgement, Refused},
             judge::Accepted,
-            signature,
             snapshot::{Snapshot, SnapshotRequest},
         },
     },
@@ -180,12 +179,12 @@ impl SendPlan {
 
     /// Each call as a sentence, read by the functions of the key's scope and by those that the caller knows besides.
     pub fn calls_in_words(&self, functions: &[Function]) -> Vec<String> {
-        let of_key = match &self.signer {
-            Signer::Session { key, .. } => parse_functions(&key.functions),
-            Signer::Owner(_) => Vec::new(),
+        let (family, of_key) = match &self.signer {
+            Signer::Session { key, .. } => (key.family(), parse_functions(&key.functions)),
+            Signer::Owner(account) => (account.family(), Vec::new()),
         };
         let functions: Vec<Function> = of_key.into_iter().flatten().chain(functions.iter().cloned()).collect();
-        self.account_call.in_words(&functions, self.prepared.coin.symbol())
+        self.account_call.in_words(family, &functions, self.prepared.coin.symbol())
     }
 }
 
@@ -208,9 +207,10 @@ impl Wallet {
         tell("signing");
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
-            Signer::Owner(account) => {
-                (signature::sudo(&sign_operation(self.owner_signer(account)?.as_ref(), hash).await?), None)
-            }
+            Signer::Owner(account) => (
+                account.family().owner_envelope()(&sign_operation(self.owner_signer(account)?.as_ref(), hash).await?),
+                None,
+            ),
             Signer::Session { key, envelope } => {
                 let signed = sign_operation(self.session_signer(key)?.as_ref(), hash).await?;
                 (envelope.assemble(&signed), Some(key.id.clone()))
@@ -257,7 +257,8 @@ impl Wallet {
             ));
         }
         let second = services.nodes_agree(&account.wanted(&[]), &picture).await?;
-        let mut wanted = self.owner_wanted(&account, &picture, &services, account_call.encode(), max_cost)?;
+        let call_data = account.family().encode(&account_call);
+        let mut wanted = self.owner_wanted(&account, &picture, &services, call_data, max_cost)?;
         wanted.instead_of = self.earlier_of_the_same(&services, wanted.sender, &wanted.call_data).await?;
         let prepared = prepare(&services, &wanted, &account_call, &picture).await?;
         Ok(SendPlan {
@@ -293,7 +294,7 @@ impl Wallet {
             pay: if services.paymaster.is_some() { Pay::Sponsor { expected: None } } else { Pay::Account },
             max_cost,
             urgent: false,
-            assemble: &signature::sudo,
+            assemble: account.family().owner_envelope(),
         })
     }
 
@@ -305,7 +306,7 @@ impl Wallet {
         let keys = [file.key.session_key];
         let second =
             services.nodes_agree(&SnapshotRequest::of(file.key.account, &keys, picture.kernel), &picture).await?;
-        let call_data = account_call.encode();
+        let call_data = file.key.family().encode(&account_call);
         let wanted = Wanted {
             sender: file.key.account,
             init_code: init_code(&picture, file.key.init_code.clone().or(self.recorded_init_code(&file.key)?))?,

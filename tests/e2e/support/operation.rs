@@ -9,11 +9,8 @@ use alloy::{
 use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
-        Call,
-        kernel_v2::{
-            account::AccountCall,
-            signature::{self, Mode, Shown},
-        },
+        AccountCall, Call,
+        kernel_v2::signature::{self, Mode, Shown},
     },
 };
 

@@ -27,9 +27,9 @@ use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation, UserOperationEvent},
     policy::scope::{ExecutionRule, Operation, Permission},
     protocol::{
-        Call as AccountsCall,
+        AccountCall, Call as AccountsCall,
         kernel_v2::{
-            account::{AccountCall, AccountSeed, disable_key, enable_key, selector, set_execution},
+            account::{AccountSeed, disable_key, enable_key, selector, set_execution},
             approval::{Approval, ApprovalRequest},
             generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR},
             signature,
