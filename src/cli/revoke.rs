@@ -9,12 +9,14 @@ use super::{
     output::Output,
     render, show, unsigned_json, write_unsigned,
 };
-use crate::protocol::power::in_brief;
-use crate::wallet::{
-    Wallet,
-    error::{Class, Error, Kind, Result},
-    submit::routes::{Carriage, Via, Way},
-    usecase::revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
+use crate::{
+    protocol::power::in_brief,
+    wallet::{
+        Wallet,
+        error::{Class, Error, Kind, Result},
+        submit::routes::{Carriage, Via, Way},
+        usecase::revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
+    },
 };
 
 pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, partial: &mut Partial) -> Result<Done> {

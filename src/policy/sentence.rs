@@ -6,9 +6,9 @@ use alloy::primitives::{Address, B256, Selector, U256, utils::format_units};
 use jiff::{SignedDuration, civil};
 use thiserror::Error;
 
-use super::condition::{ReadBack, read_back};
-use super::scope::{
-    ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope,
+use super::{
+    condition::{ReadBack, read_back},
+    scope::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
 };
 use crate::{
     abi::{DecodedCall, Function, format_word, known_functions},

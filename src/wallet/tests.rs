@@ -1,6 +1,24 @@
 //! Plans over records and a hand-made picture of the account: which calls, in which order, and what is refused.
 
-use crate::protocol::kernel_v2::snapshot::{Route, Snapshot};
+use crate::{
+    policy::{
+        risk::{Effect, Finding, Severity},
+        scope::Scope,
+    },
+    protocol::{
+        Call,
+        kernel_v2::{
+            account::{AccountSeed, disable_key, enable_key, selector, set_execution},
+            approval::{ApprovalRequest, EnableData},
+            generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+            grant::ApprovalPlan,
+            judge::Window,
+            revocation::Nonces,
+            snapshot::{Route, Snapshot},
+        },
+    },
+    secret::Secret,
+};
 use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256, address};
@@ -16,24 +34,6 @@ use super::{
         key::KeyFile,
         revoke::Wish,
     },
-};
-use crate::{
-    policy::{
-        risk::{Effect, Finding, Severity},
-        scope::Scope,
-    },
-    protocol::{
-        Call,
-        kernel_v2::{
-            account::{AccountSeed, disable_key, enable_key, selector, set_execution},
-            approval::{ApprovalRequest, EnableData},
-            generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
-            grant::ApprovalPlan,
-            judge::Window,
-            revocation::Nonces,
-        },
-    },
-    secret::Secret,
 };
 
 const NOW: u64 = 1_800_000_000;

@@ -11,7 +11,6 @@ use alloy::{
     sol,
     sol_types::{Revert, SolCall, SolError, SolEvent, SolValue},
 };
-use keyleash::sandbox::contracts;
 use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::Scope,
@@ -24,6 +23,7 @@ use keyleash::{
             signature,
         },
     },
+    sandbox::contracts,
 };
 use revm::{
     Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext,

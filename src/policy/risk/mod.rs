@@ -23,8 +23,10 @@ use std::collections::BTreeMap;
 use alloy::primitives::{Address, Selector, U256};
 use serde::Serialize;
 
-use super::scope::{ANY_PAYMASTER, ANY_TARGET, Operation, Scope};
-use super::sentence;
+use super::{
+    scope::{ANY_PAYMASTER, ANY_TARGET, Operation, Scope},
+    sentence,
+};
 use crate::{
     abi::Function,
     erc4337::v06::ENTRY_POINT,

@@ -1,6 +1,9 @@
 //! The owner's off-chain signature that gives a session key its power (docs/kernel-v2.md#enabling).
 
-use crate::protocol::ApprovalId;
+use crate::{
+    policy::scope::{MAX_UINT48, Scope},
+    protocol::ApprovalId,
+};
 use alloy::{
     dyn_abi::Eip712Domain,
     primitives::{Address, B256, Bytes, FixedBytes, Selector, Signature, U256, eip191_hash_message, keccak256},
@@ -13,7 +16,6 @@ use super::{
     generation::{Generation, KernelVersion},
     merkle::Tree,
 };
-use crate::policy::scope::{MAX_UINT48, Scope};
 
 /// Bytes of encoded enable data.
 pub const ENABLE_DATA_LEN: usize = 116;

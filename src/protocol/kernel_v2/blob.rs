@@ -27,8 +27,10 @@ use super::{
     generation::KERNEL_FACTORY,
     signature::normalized,
 };
-use crate::policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope};
-use crate::secret::{Secret, SecretError};
+use crate::{
+    policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
+    secret::{Secret, SecretError},
+};
 
 /// Most bytes of text that are read: room for 10,000 permissions.
 pub const MAX_TEXT: usize = 8 << 20;

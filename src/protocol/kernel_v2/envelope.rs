@@ -10,14 +10,14 @@ use super::{
     signature::{self, Shown},
     snapshot::Snapshot,
 };
-use crate::policy::scope::Scope;
-use crate::protocol::AccountCall;
 use crate::{
     abi::{Function, format_word},
     policy::{
         condition::{ReadBack, read_back},
+        scope::Scope,
         sentence,
     },
+    protocol::AccountCall,
 };
 
 /// What a session key has: its scope, and the approvals that its owner signed.

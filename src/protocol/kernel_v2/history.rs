@@ -20,11 +20,11 @@ use super::{
     approval::{ENABLE_DATA_LEN, EnableData, recover},
     generation::Generation,
 };
-use crate::erc4337::v06::ENTRY_POINT;
-use crate::erc4337::v06::UserOperation;
-use crate::policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule};
-use crate::protocol::AccountCall;
-use crate::protocol::Call;
+use crate::{
+    erc4337::v06::{ENTRY_POINT, UserOperation},
+    policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule},
+    protocol::{AccountCall, Call},
+};
 
 /// Most bytes of transaction input that are read. Chains take far less in one transaction.
 pub const MAX_INPUT: usize = 4 << 20;

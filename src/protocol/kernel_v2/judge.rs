@@ -12,10 +12,13 @@ use alloy::primitives::{Address, B256, Bytes, Selector, U256};
 use serde::{Deserialize, Serialize};
 
 use super::{account::selector, generation::Generation};
-use crate::policy::scope::{ANY_PAYMASTER, ANY_TARGET, Condition, MAX_UINT48, Operation, Permission, Scope};
-use crate::policy::sentence;
-use crate::protocol::AccountCall;
-use crate::protocol::Call;
+use crate::{
+    policy::{
+        scope::{ANY_PAYMASTER, ANY_TARGET, Condition, MAX_UINT48, Operation, Permission, Scope},
+        sentence,
+    },
+    protocol::{AccountCall, Call},
+};
 
 /// The session key being judged, as its approval describes it.
 #[derive(Debug, Clone, Copy)]

@@ -11,9 +11,9 @@ use super::{
     status::may_return,
     witness::witness,
 };
-use crate::policy::scope::Scope;
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation, validate_user_op},
+    policy::scope::Scope,
     protocol::{
         AccountCall, DUMMY_SIGNATURE,
         family::Family,

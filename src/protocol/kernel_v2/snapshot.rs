@@ -15,9 +15,11 @@ use super::{
     revocation::{Nonces, SESSION_MODES},
     storage::{KERNEL_SLOT, SESSION_WORDS, nonces_slot, read_disabled_mode, read_nonces, read_session, session_slots},
 };
-use crate::erc4337::v06::ENTRY_POINT;
-use crate::policy::scope::Scope;
-use crate::protocol::query::{Answers, Query, Unread};
+use crate::{
+    erc4337::v06::ENTRY_POINT,
+    policy::scope::Scope,
+    protocol::query::{Answers, Query, Unread},
+};
 
 sol! {
     function balanceOf(address account) returns (uint256);

@@ -10,9 +10,8 @@ use super::{
     revocation::Nonces,
     snapshot::Snapshot,
 };
-use crate::policy::scope::Scope;
 use crate::{
-    policy::sentence,
+    policy::{scope::Scope, sentence},
     protocol::status::{DRAFT, KeyStatus, State},
 };
 

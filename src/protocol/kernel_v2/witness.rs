@@ -9,9 +9,10 @@ use super::{
     generation::Generation,
     signature::{Shown, proof_data},
 };
-use crate::policy::scope::{ANY_PAYMASTER, ExecutionRule, Operation, Permission, Scope};
-use crate::protocol::AccountCall;
-use crate::protocol::Call;
+use crate::{
+    policy::scope::{ANY_PAYMASTER, ExecutionRule, Operation, Permission, Scope},
+    protocol::{AccountCall, Call},
+};
 
 /// Bytes of arguments; a rule further out gets no witness.
 const MAX_ARGUMENTS: usize = 16 * 1024;

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 
 use alloy::primitives::Address;
 
-use crate::text::{clean, is_unsafe};
-use crate::wallet::error::{Error, Result};
+use crate::{
+    text::{clean, is_unsafe},
+    wallet::error::{Error, Result},
+};
 
 pub const MAX_LABEL: usize = 64;
 

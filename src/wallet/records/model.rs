@@ -2,22 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::protocol::kernel_v2::snapshot::SnapshotRequest;
-use alloy::primitives::{Address, B256, Bytes, Selector, U256};
-use serde::{Deserialize, Serialize};
-
-use crate::wallet::vault::SecretId;
 use crate::{
     erc4337::v06::UserOperation,
     policy::scope::Scope,
-    protocol::family::Family,
-    protocol::kernel_v2::{
-        account::AccountSeed,
-        approval::ApprovalRequest,
-        discrepancy::OnRecord,
-        generation::{Generation, KernelVersion},
+    protocol::{
+        family::Family,
+        kernel_v2::{
+            account::AccountSeed,
+            approval::ApprovalRequest,
+            discrepancy::OnRecord,
+            generation::{Generation, KernelVersion},
+            snapshot::SnapshotRequest,
+        },
     },
+    wallet::vault::SecretId,
 };
+use alloy::primitives::{Address, B256, Bytes, Selector, U256};
+use serde::{Deserialize, Serialize};
 
 /// How a paymaster service is asked (docs/kernel-v2.md#bundlers-and-paymasters).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,11 +20,13 @@ use super::{
     node::{chain_id_call, maybe, none_if_not_there, same_chain},
     transport::{Call, ChainError, Endpoint},
 };
-use crate::erc4337::{
-    faults::{self, Fault, Revert},
-    v06::{UserOperation, UserOperationEvent, UserOperationRevertReason},
+use crate::{
+    erc4337::{
+        faults::{self, Fault, Revert},
+        v06::{UserOperation, UserOperationEvent, UserOperationRevertReason},
+    },
+    protocol::query::Log,
 };
-use crate::protocol::query::Log;
 
 /// Gas units, as a bundler or paymaster proposes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

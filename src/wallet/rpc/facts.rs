@@ -2,15 +2,14 @@
 
 use alloy::primitives::Address;
 
-use super::services::Services;
-use super::{At, node::Block};
-use crate::wallet::{
-    error::{Class, Error, Kind, Result},
-    records::model::Key,
-};
+use super::{At, node::Block, services::Services};
 use crate::{
     protocol::kernel_v2::snapshot::{Counters, Moment, Snapshot, SnapshotRequest, mode_queries, read_mode},
     sandbox::CHAIN_ID,
+    wallet::{
+        error::{Class, Error, Kind, Result},
+        records::model::Key,
+    },
 };
 
 impl Services {

@@ -1,27 +1,28 @@
 //! Tests only: every reader of node, bundler and paymaster, fed with answers that are nearly right (tests/fuzz_inputs.rs says how).
 
-use crate::protocol::kernel_v2::snapshot::{Moment, SnapshotRequest};
+use crate::{
+    erc4337::v06::{ENTRY_POINT, UserOperation},
+    mutate::{Rng, corpus, feed, inputs, mutate, mutated_text},
+    protocol::{
+        kernel_v2::snapshot::{Moment, SnapshotRequest},
+        query::LogQuery,
+    },
+    wallet::coin::{Coin, Limit},
+};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use crate::mutate::{Rng, corpus, feed, inputs, mutate, mutated_text};
 use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
 use serde_json::{Value, json};
 
-use super::Endpoint;
 use super::{
-    At, Bundler, CallRequest, ChainError, FeeCeiling, Http, Market, Node, Paymaster, buffered,
+    At, Bundler, CallRequest, ChainError, Endpoint, FeeCeiling, Http, Market, Node, Paymaster, buffered,
     http::Patience,
     paymaster::Dialect,
     quote,
     stub_server::{Reply, StubServer, canned},
-};
-use crate::protocol::query::LogQuery;
-use crate::{
-    erc4337::v06::{ENTRY_POINT, UserOperation},
-    wallet::coin::{Coin, Limit},
 };
 
 const ACCOUNT: Address = Address::repeat_byte(0x11);

@@ -8,15 +8,18 @@ use std::{
 use serde_json::Value;
 
 use super::{Bundler, Endpoint, Http, Node, Paymaster, paymaster::Dialect};
-use crate::wallet::{
-    Wallet,
-    error::{Error, Result},
-    now,
-    records::model::{Network, PaymasterKind},
-    sandbox_profile,
-    usecase::network::{clear_text, in_the_clear},
+use crate::{
+    erc4337::v06::ENTRY_POINT,
+    sandbox::CHAIN_ID,
+    wallet::{
+        Wallet,
+        error::{Error, Result},
+        now,
+        records::model::{Network, PaymasterKind},
+        sandbox_profile,
+        usecase::network::{clear_text, in_the_clear},
+    },
 };
-use crate::{erc4337::v06::ENTRY_POINT, sandbox::CHAIN_ID};
 
 /// The clients of one network, after its chain id was checked. Cheap to clone; clones share connections, and what was learned of
 /// each endpoint.

@@ -17,8 +17,11 @@ use tokio::time::sleep;
 
 use super::{refused, transaction::Landed};
 use crate::{
-    erc4337::v06::UserOperationEvent,
-    protocol::query::LogQuery,
+    erc4337::{
+        faults::Fault,
+        v06::{ENTRY_POINT, UserOperation, UserOperationEvent, handle_ops},
+    },
+    protocol::{DUMMY_SIGNATURE, query::LogQuery},
     wallet::{
         Wallet,
         coin::{Coin, Limit},
@@ -38,13 +41,6 @@ use crate::{
             proof::{Proof, Watched, planned_at},
         },
     },
-};
-use crate::{
-    erc4337::{
-        faults::Fault,
-        v06::{ENTRY_POINT, UserOperation, handle_ops},
-    },
-    protocol::DUMMY_SIGNATURE,
 };
 
 /// How long a sent operation is followed before the wait is left to `status`.

@@ -10,17 +10,16 @@ use super::{
     signer::{Keyholder, sign_operation},
     transaction::{PreparedTransaction, Waiting},
 };
-use crate::wallet::records::model::SignedTransaction;
-use crate::wallet::{
-    Wallet,
-    coin::Coin,
-    error::{Class, Error, Kind, Result},
-    records::model::{Account, Purpose},
-    rpc::{At, CallRequest, first_nonce, services::Services},
-};
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation, handle_ops},
     protocol::{AccountCall, DUMMY_SIGNATURE},
+    wallet::{
+        Wallet,
+        coin::Coin,
+        error::{Class, Error, Kind, Result},
+        records::model::{Account, Purpose, SignedTransaction},
+        rpc::{At, CallRequest, first_nonce, services::Services},
+    },
 };
 
 /// Which way an owner wants.

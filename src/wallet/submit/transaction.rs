@@ -15,12 +15,14 @@ use super::{
     refused,
     signer::{Keyholder, sign_transaction},
 };
-use crate::erc4337::faults::Fault;
-use crate::wallet::{
-    coin::Coin,
-    error::{Error, Result},
-    records::model::SignedTransaction,
-    rpc::{At, CallRequest, ChainError, FeeCeiling, Fees, Market, node::Receipt, services::Services},
+use crate::{
+    erc4337::faults::Fault,
+    wallet::{
+        coin::Coin,
+        error::{Error, Result},
+        records::model::SignedTransaction,
+        rpc::{At, CallRequest, ChainError, FeeCeiling, Fees, Market, node::Receipt, services::Services},
+    },
 };
 
 /// Percent added to a gas estimate: state may have moved by the time it is included. What is not used is not paid.

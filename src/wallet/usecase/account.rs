@@ -1,31 +1,30 @@
 //! Accounts on record: new ones (an address before there is code), existing ones, their owners.
 
-use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
-use std::collections::BTreeMap;
-
-use alloy::primitives::{Address, U256};
-use serde::Serialize;
-
-use crate::wallet::{
-    PassphraseSource, SecretId, Wallet,
-    error::{Class, Error, Result},
-    now,
-    records::{
-        label,
-        model::{Account, Seed},
-    },
-    submit::signer::Keyholder,
-    vault::{self, import::TextSource},
-};
-use crate::wallet::{records::label::check_name, rpc::services::Services};
 use crate::{
     protocol::kernel_v2::{
         account::AccountSeed,
         generation::{Generation, KernelVersion},
+        snapshot::{Snapshot, SnapshotRequest},
     },
     secret::Secret,
     text::clean,
+    wallet::{
+        PassphraseSource, SecretId, Wallet,
+        error::{Class, Error, Result},
+        now,
+        records::{
+            label::{self, check_name},
+            model::{Account, Seed},
+        },
+        rpc::services::Services,
+        submit::signer::Keyholder,
+        vault::{self, import::TextSource},
+    },
 };
+use std::collections::BTreeMap;
+
+use alloy::primitives::{Address, U256};
+use serde::Serialize;
 
 /// Who owns an account, and where the owner's key comes from.
 pub enum OwnerSource {

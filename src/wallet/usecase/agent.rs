@@ -3,13 +3,15 @@
 use alloy::primitives::Address;
 use serde::Serialize;
 
-use crate::secret::Secret;
-use crate::wallet::{
-    Wallet,
-    error::{Error, Result},
-    now,
-    policy::check_label,
-    records::{label, model::Agent},
+use crate::{
+    secret::Secret,
+    wallet::{
+        Wallet,
+        error::{Error, Result},
+        now,
+        policy::check_label,
+        records::{label, model::Agent},
+    },
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,25 +1,6 @@
 //! One assessment for drafts, keys on record and keys found on a chain: what kernel::risk asks for, from our records, a
 //! picture of the account and, where a chain was asked for them, the contracts that the scope names.
 
-use crate::protocol::kernel_v2::snapshot::Snapshot;
-use std::collections::BTreeSet;
-
-use alloy::{
-    primitives::{Address, Bytes, Selector, U256},
-    sol,
-    sol_types::SolCall,
-};
-
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    coin::Coin,
-    error::Result,
-    now,
-    records::model::{ApprovalRecord, Key, Origin},
-    rpc::{At, node::CallRequest},
-    state::State,
-};
 use crate::{
     abi::Function,
     policy::{
@@ -31,9 +12,28 @@ use crate::{
     },
     protocol::{
         AccountCall, Call,
-        kernel_v2::generation::{Generation, KernelVersion},
+        kernel_v2::{
+            generation::{Generation, KernelVersion},
+            snapshot::Snapshot,
+        },
     },
     sandbox,
+    wallet::{
+        Wallet,
+        coin::Coin,
+        error::Result,
+        now,
+        records::model::{ApprovalRecord, Key, Origin},
+        rpc::{At, node::CallRequest, services::Services},
+        state::State,
+    },
+};
+use std::collections::BTreeSet;
+
+use alloy::{
+    primitives::{Address, Bytes, Selector, U256},
+    sol,
+    sol_types::SolCall,
 };
 
 sol! {

@@ -12,14 +12,13 @@ use serde::Serialize;
 
 use super::scan::{self, Kept};
 pub use crate::protocol::power::{Control, Remaining};
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{Wallet, error::Result, records::model::Account};
 use crate::{
     policy::risk::{Effect, Finding, Severity},
     protocol::{
         kernel_v2::{power::foreign_power, snapshot::Snapshot},
         power::in_words,
     },
+    wallet::{Wallet, error::Result, records::model::Account, rpc::services::Services},
 };
 
 /// The code of R36 in findings about an account.

@@ -4,22 +4,24 @@ use alloy::primitives::U256;
 use serde::Serialize;
 
 use super::key::KeyFile;
-use crate::protocol::{
-    AccountCall, Call, Step,
-    kernel_v2::{
-        enable::{EnableRefusal, Waiting, plan_enable},
-        snapshot::Snapshot,
+use crate::{
+    protocol::{
+        AccountCall, Call, Step,
+        kernel_v2::{
+            enable::{EnableRefusal, Waiting, plan_enable},
+            snapshot::Snapshot,
+        },
     },
-};
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    error::{Error, Result},
-    records::model::{Account, Purpose},
-    state::{self, State},
-    submit::{
-        operation::{OperationOutcome, Prepared},
-        signer::sign_operation,
+    wallet::{
+        Wallet,
+        error::{Error, Result},
+        records::model::{Account, Purpose},
+        rpc::services::Services,
+        state::{self, State},
+        submit::{
+            operation::{OperationOutcome, Prepared},
+            signer::sign_operation,
+        },
     },
 };
 

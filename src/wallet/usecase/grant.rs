@@ -6,16 +6,6 @@ use alloy::primitives::{Address, B256, Bytes};
 use serde::Serialize;
 
 use super::{assessment::Subject, control::Power, key::KeyView};
-use crate::wallet::{
-    Wallet,
-    coin::Coin,
-    error::{Error, Kind, Result},
-    now,
-    policy::{Policy, Resolved, ValidatorChoice, check_label},
-    records::model::{Account, ApprovalRecord, Key, Origin},
-    short_id, state,
-    submit::signer::{Keyholder, sign_typed_data},
-};
 use crate::{
     abi::Function,
     policy::{
@@ -32,6 +22,16 @@ use crate::{
         snapshot::Snapshot,
     },
     secret::Secret,
+    wallet::{
+        Wallet,
+        coin::Coin,
+        error::{Error, Kind, Result},
+        now,
+        policy::{Policy, Resolved, ValidatorChoice, check_label},
+        records::model::{Account, ApprovalRecord, Key, Origin},
+        short_id, state,
+        submit::signer::{Keyholder, sign_typed_data},
+    },
 };
 
 /// Who will hold the key.

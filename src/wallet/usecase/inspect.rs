@@ -1,29 +1,6 @@
 //! Reading a serialized approval: what it allows, who signed it, and - with a chain to ask - whether it still can.
 //! Also the agent's intake, which keeps one after verifying it.
 
-use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
-use std::collections::BTreeSet;
-
-use alloy::primitives::{Address, B256};
-use serde::Serialize;
-
-use super::{
-    assessment::{Asked, Subject},
-    grant::sentences,
-    key::KeyView,
-};
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    coin::{Coin, known_chains},
-    error::{Error, Kind, Result},
-    now,
-    policy::check_label,
-    records::model::{ApprovalRecord, Key, Network, Origin},
-    rpc::{Endpoint, Http, Node},
-    short_id,
-    state::{self, State},
-};
 use crate::{
     abi::{Function, known_functions},
     policy::{
@@ -35,8 +12,30 @@ use crate::{
         approval::Approval,
         blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
         generation::{Generation, KernelVersion},
+        snapshot::{Snapshot, SnapshotRequest},
         status::Queue,
     },
+    wallet::{
+        Wallet,
+        coin::{Coin, known_chains},
+        error::{Error, Kind, Result},
+        now,
+        policy::check_label,
+        records::model::{ApprovalRecord, Key, Network, Origin},
+        rpc::{Endpoint, Http, Node, services::Services},
+        short_id,
+        state::{self, State},
+    },
+};
+use std::collections::BTreeSet;
+
+use alloy::primitives::{Address, B256};
+use serde::Serialize;
+
+use super::{
+    assessment::{Asked, Subject},
+    grant::sentences,
+    key::KeyView,
 };
 
 /// What is known besides the text.

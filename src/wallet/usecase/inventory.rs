@@ -9,13 +9,15 @@ use super::{
     control::{Power, SOMEBODY_ELSE},
     key::KeyView,
 };
-use crate::protocol::kernel_v2::{account::AccountSeed, discrepancy::differences};
 pub use crate::protocol::status::{Difference, PAUSED};
-use crate::wallet::{
-    Wallet,
-    error::Result,
-    records::model::{Account, Key},
-    state::Alarm,
+use crate::{
+    protocol::kernel_v2::{account::AccountSeed, discrepancy::differences},
+    wallet::{
+        Wallet,
+        error::Result,
+        records::model::{Account, Key},
+        state::Alarm,
+    },
 };
 
 /// An account as it stands, at one block.

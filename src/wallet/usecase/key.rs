@@ -1,31 +1,5 @@
 //! Keys on record: listed, shown, found, exported.
 
-use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    path::Path,
-};
-
-use alloy::primitives::{Address, B256, U256};
-use serde::Serialize;
-
-use super::{
-    assessment::{self, Asked, Shared},
-    grant::{ApprovalView, approval_view, parse_functions, sentences},
-};
-use crate::wallet::{
-    Wallet,
-    coin::Coin,
-    error::{Error, Result},
-    home,
-    policy::check_label,
-    records::{
-        label::{self, MAX_LABEL},
-        model::{ApprovalRecord, Key, Origin, PartialScope},
-        verify,
-    },
-    state::{self, Alarm, KeyStatus, State},
-};
 use crate::{
     abi::Function,
     policy::{
@@ -38,9 +12,35 @@ use crate::{
         approval::Approval,
         blob::{self, Format},
         generation::Generation,
+        snapshot::{Snapshot, SnapshotRequest},
         status::Queue,
     },
     text::clean,
+    wallet::{
+        Wallet,
+        coin::Coin,
+        error::{Error, Result},
+        home,
+        policy::check_label,
+        records::{
+            label::{self, MAX_LABEL},
+            model::{ApprovalRecord, Key, Origin, PartialScope},
+            verify,
+        },
+        state::{self, Alarm, KeyStatus, State},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    path::Path,
+};
+
+use alloy::primitives::{Address, B256, U256};
+use serde::Serialize;
+
+use super::{
+    assessment::{self, Asked, Shared},
+    grant::{ApprovalView, approval_view, parse_functions, sentences},
 };
 
 /// A key as it is shown.

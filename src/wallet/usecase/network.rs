@@ -3,23 +3,23 @@
 use serde::Serialize;
 use toml_edit::{Item, Table, value};
 
-use crate::wallet::{
-    Wallet,
-    error::{Error, Result},
-    records::{
-        label::check_name,
-        model::{Network, PaymasterKind},
-        store::is_shared_id,
-    },
-    rpc::{At, ChainError, Http, http::redacted, node::Block, services::Services},
-    sandbox_profile,
-};
 use crate::{
     erc4337::v06::ENTRY_POINT,
     policy::sentence,
     protocol::kernel_v2::generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
     sandbox::CHAIN_ID,
     text::clean,
+    wallet::{
+        Wallet,
+        error::{Error, Result},
+        records::{
+            label::check_name,
+            model::{Network, PaymasterKind},
+            store::is_shared_id,
+        },
+        rpc::{At, ChainError, Http, http::redacted, node::Block, services::Services},
+        sandbox_profile,
+    },
 };
 
 /// A network as it is shown: service addresses without what may be an API key.

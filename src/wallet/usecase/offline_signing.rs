@@ -15,28 +15,29 @@ use super::{
     revoke::{Outcome, Remaining, RevokePlan, Verdict},
     send::SendPlan,
 };
-use crate::wallet::{
-    Wallet,
-    error::{Error, Result},
-    now,
-    records::model::Purpose,
-    submit::{
-        operation::{OperationOutcome, Prepared},
-        routes::Carriage,
-    },
-};
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
         AccountCall, Call,
+        family::Family,
         kernel_v2::{
             approval::recover,
             generation::{ECDSA_VALIDATOR, Generation},
             revocation, signature,
         },
     },
+    wallet::{
+        Wallet,
+        coin::Coin,
+        error::{Error, Result},
+        now,
+        records::model::Purpose,
+        submit::{
+            operation::{OperationOutcome, Prepared},
+            routes::Carriage,
+        },
+    },
 };
-use crate::{protocol::family::Family, wallet::coin::Coin};
 
 sol! {
     function enable(bytes enableData);

@@ -13,16 +13,6 @@ use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
 use super::second_node::{Replays, SecondNode, SecondView};
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    coin::Coin,
-    error::{Class, Error, Kind, Result},
-    now,
-    records::model::{Account, Carrier},
-    rpc::{At, CallRequest, outcome_in},
-    submit::operation::OperationOutcome,
-};
 use crate::{
     erc4337::v06::ENTRY_POINT,
     protocol::{
@@ -33,6 +23,15 @@ use crate::{
             snapshot::Snapshot,
         },
         probe::{Probe, ProbeResult, Waited},
+    },
+    wallet::{
+        Wallet,
+        coin::Coin,
+        error::{Class, Error, Kind, Result},
+        now,
+        records::model::{Account, Carrier},
+        rpc::{At, CallRequest, outcome_in, services::Services},
+        submit::operation::OperationOutcome,
     },
 };
 

@@ -17,30 +17,31 @@ use super::{
     second_node::SecondView,
 };
 pub use crate::protocol::power::Remaining;
-use crate::protocol::{
-    AccountCall, ApprovalId, Call, Step,
-    kernel_v2::{
-        discrepancy::unexplained,
-        generation::KERNEL_FACTORY,
-        probe::Subject,
-        revocation::{
-            book::{ApprovalBook, Expected, labels},
-            panic,
+use crate::{
+    protocol::{
+        AccountCall, ApprovalId, Call, Step,
+        kernel_v2::{
+            discrepancy::unexplained,
+            generation::KERNEL_FACTORY,
+            probe::Subject,
+            revocation::{
+                book::{ApprovalBook, Expected, labels},
+                panic,
+            },
+            snapshot::Snapshot,
         },
-        snapshot::Snapshot,
+        revocation::{Holding, Refusal, RevokeTarget, Unmet},
     },
-    revocation::{Holding, Refusal, RevokeTarget, Unmet},
-};
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    error::{Class, Error, Kind, Result},
-    records::model::{Account, ApprovalRecord, Extent, Origin, Purpose},
-    rpc::At,
-    state::{DRAFT, State},
-    submit::{
-        operation::{OperationOutcome, Tell},
-        routes::{Carriage, Load, PassedOver, Price, Via, Way},
+    wallet::{
+        Wallet,
+        error::{Class, Error, Kind, Result},
+        records::model::{Account, ApprovalRecord, Extent, Origin, Purpose},
+        rpc::{At, services::Services},
+        state::{DRAFT, State},
+        submit::{
+            operation::{OperationOutcome, Tell},
+            routes::{Carriage, Load, PassedOver, Price, Via, Way},
+        },
     },
 };
 

@@ -17,31 +17,30 @@ use super::{
     key::KeyView,
 };
 pub use crate::protocol::kernel_v2::history::report::{ScanFinding, UnexplainedTurns};
-use crate::wallet::rpc::services::Services;
 use crate::{
     policy::scope::Scope,
-    protocol::kernel_v2::{
-        approval::EnableData,
-        generation::{Generation, KernelVersion},
-        history::{
-            Act, Shown, acts,
-            events::log_queries,
-            found::{self, OWNERS},
-            ledger::{Changed, Enabled, EnabledBy, Ledger, OnChain, Open, Point, Uses},
-            report::Told,
+    protocol::{
+        kernel_v2::{
+            approval::EnableData,
+            generation::{Generation, KernelVersion},
+            history::{
+                Act, Shown, acts,
+                events::log_queries,
+                found::{self, OWNERS},
+                ledger::{Changed, Enabled, EnabledBy, Ledger, OnChain, Open, Point, Uses},
+                report::Told,
+            },
+            revocation::Nonces,
+            snapshot::{Snapshot, nonces_queries, read_nonces_of},
         },
-        revocation::Nonces,
-        snapshot::{Snapshot, nonces_queries, read_nonces_of},
+        query::Log,
     },
-};
-use crate::{
-    protocol::query::Log,
     wallet::{
         Wallet,
         error::{Error, Result},
         now,
         records::model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
-        rpc::{At, ChainError, Node},
+        rpc::{At, ChainError, Node, services::Services},
         short_id,
     },
 };

@@ -4,20 +4,22 @@
 //! both have. Where they differ, nobody here can say which is right: claims, grants and payments stop. A revocation never
 //! does: it takes power away, which does no harm when it was not needed, and says that it is not proven.
 
-use crate::protocol::kernel_v2::snapshot::{Snapshot, SnapshotRequest};
+use crate::{
+    protocol::{
+        kernel_v2::snapshot::{Snapshot, SnapshotRequest},
+        probe::{Probe, ProbeResult},
+    },
+    wallet::{
+        Wallet,
+        error::{Error, Result},
+        rpc::{At, services::Services},
+    },
+};
 use std::{collections::BTreeSet, time::Duration};
 
 use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
-
-use crate::protocol::probe::{Probe, ProbeResult};
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    error::{Error, Result},
-    rpc::At,
-};
 
 /// How long the second node may take in all. It is asked for its opinion, and is not needed.
 const PATIENCE: Duration = Duration::from_secs(3);

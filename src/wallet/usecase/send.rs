@@ -6,17 +6,6 @@ use alloy::primitives::{Address, B256, Bytes, U256, aliases::U192};
 use serde::Serialize;
 
 use super::{grant::parse_functions, key::KeyFile};
-use crate::wallet::rpc::services::Services;
-use crate::wallet::{
-    Wallet,
-    coin::Coin,
-    error::{Class, Error, Kind, Result},
-    records::model::{Account, Key, Purpose},
-    submit::{
-        operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
-        signer::{Keyholder, sign_operation},
-    },
-};
 use crate::{
     abi::Function,
     policy::{risk::Finding, scope::ANY_PAYMASTER},
@@ -27,6 +16,17 @@ use crate::{
             envelope::{Credentials, Envelope, Judgement, Refused},
             judge::Accepted,
             snapshot::{Snapshot, SnapshotRequest},
+        },
+    },
+    wallet::{
+        Wallet,
+        coin::Coin,
+        error::{Class, Error, Kind, Result},
+        records::model::{Account, Key, Purpose},
+        rpc::services::Services,
+        submit::{
+            operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
+            signer::{Keyholder, sign_operation},
         },
     },
 };
