@@ -324,7 +324,9 @@ fn approval(permissions: u32) -> String {
     let signature = owner.sign_hash(request.digest()).expect("a signature");
     let approval = Approval { request, signature: Bytes::copy_from_slice(&signature) };
     let init_code = seed.init_code(KernelVersion::DEFAULT);
-    blob::write(&approval, &scope, Some(&init_code), blob::Format::V4, None).expect("an approval").to_string()
+    blob::write(&approval, &scope, Some(&init_code), keyleash::protocol::Format::V4, None)
+        .expect("an approval")
+        .to_string()
 }
 
 /// As many permissions, each for a contract of its own and with two conditions.

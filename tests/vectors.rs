@@ -24,11 +24,11 @@ use keyleash::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     protocol::{
-        AccountCall, DUMMY_SIGNATURE,
+        AccountCall, DUMMY_SIGNATURE, Format,
         kernel_v2::{
             account::{self, AccountSeed},
             approval::{Approval, ApprovalRequest, EnableData},
-            blob::{self, Format, Search},
+            blob::{self, Search},
             generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
             judge::{self, Facts, Key, Path, Routing, Window},
             merkle::{self, Tree},

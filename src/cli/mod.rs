@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use crate::{
     abi::Function,
     policy::sentence,
-    protocol::{Call, kernel_v2::blob::Format},
+    protocol::{Call, Format},
     text::{clean, is_unsafe},
     wallet::{
         Backend, PassphraseSource, Wallet,
@@ -450,9 +450,7 @@ async fn account(global: &Global, command: AccountCommand, output: &mut Output, 
                     "say --owner-new, --owner-key-file, --owner-keystore, --owner-mnemonic-file or --owner-address",
                 )
             })?;
-            let kernel = crate::protocol::kernel_v2::generation::KernelVersion::parse(&kernel)
-                .ok_or_else(|| Error::usage("account.kernel", "--kernel: expected 0.2.2, 0.2.3 or 0.2.4"))?;
-            let view = wallet.new_account(&name, &network, source, kernel, index).await?;
+            let view = wallet.new_account(&name, &network, source, Some(&kernel), index).await?;
             warn_of_unread_accounts(std::slice::from_ref(&view), output);
             done(&view, show::account(&view))
         }
@@ -559,9 +557,8 @@ fn unsigned_grant(
     global: &Global,
     output: &mut Output,
 ) -> Result<Done> {
-    let requests: Vec<Value> =
-        plan.requests().iter().map(crate::protocol::kernel_v2::approval::ApprovalRequest::typed_data).collect();
-    let [typed] = requests.as_slice() else {
+    let to_sign = plan.to_sign();
+    let [typed] = to_sign.as_slice() else {
         return Err(Error::usage(
             "grant.unsigned",
             "a policy that needs several signatures cannot be signed elsewhere in one go",
@@ -572,7 +569,7 @@ fn unsigned_grant(
     let granted = wallet.draft_grant(plan, accepted)?;
     let digest = granted.approvals.first().map(|a| a.digest).unwrap_or_default();
     // The typed data itself, so that a wallet takes the file as it is, with what we need to know it again beside it.
-    let mut file = typed.clone();
+    let mut file = typed.typed_data.clone();
     file["keyleash"] = json!({ "draft": 1, "key_id": granted.key.key_id, "digest": digest });
     let text = serde_json::to_string_pretty(&file).unwrap_or_default();
     if let Some(out) = &args.out {

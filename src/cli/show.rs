@@ -238,8 +238,8 @@ pub fn grant_plan(plan: &GrantPlan) -> String {
     lines.extend(plan.sentences.iter().map(|s| format!("  · {s}")));
     lines.extend(findings(&plan.findings));
     lines.extend(checks(&plan.checked));
-    for request in plan.requests() {
-        lines.push(format!("  digest {} (nonce {})", request.digest(), request.enable.nonce));
+    for approval in plan.to_sign() {
+        lines.push(format!("  digest {} (nonce {})", approval.digest, approval.nonce));
     }
     lines.push("Signing sends nothing and costs nothing.".into());
     lines.join("\n")

@@ -1,5 +1,7 @@
 //! The families of session keys, pure: no I/O, no clock, no randomness, no async.
 
+use std::fmt;
+
 use alloy::{
     hex,
     primitives::{Address, B256, Bytes, U256},
@@ -73,5 +75,23 @@ impl AccountCall {
             return vec![format!("account call {}", family.encode(self))];
         }
         calls.iter().map(|call| sentence::call(call, functions, coin)).collect()
+    }
+}
+
+/// Which SDK's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `@zerodev/sdk` 4.x.
+    V4,
+    /// `@zerodev/session-key` 5.x.
+    V5,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "v4",
+            Self::V5 => "v5",
+        })
     }
 }

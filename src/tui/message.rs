@@ -9,7 +9,7 @@ use super::input::{Input, Moment};
 use crate::{
     abi::Interface,
     policy::risk::{Checked, Finding},
-    protocol::{Call, Step, kernel_v2::blob::Format},
+    protocol::{Call, Format, Step},
     wallet::{
         Backend, Question,
         error::Error,
@@ -430,7 +430,7 @@ pub struct GrantPreview {
     pub findings: Vec<Finding>,
     pub checked: Checked,
     /// Account function, nonce and EIP-712 digest of each signature.
-    pub digests: Vec<(&'static str, u128, B256)>,
+    pub digests: Vec<(&'static str, String, B256)>,
 }
 
 /// A revocation as it is reviewed.

@@ -22,7 +22,6 @@ use super::message::{
 };
 use crate::{
     abi::Interface,
-    protocol::kernel_v2::{account::selector, generation::KernelVersion},
     wallet::{
         AskPassphrase, PassphraseSource, Question, VaultError, Wallet,
         coin::Coin,
@@ -510,11 +509,7 @@ fn grant_preview(plan: &GrantPlan) -> GrantPreview {
         warnings: plan.resolved.warnings.clone(),
         findings: plan.findings.clone(),
         checked: plan.checked.clone(),
-        digests: plan
-            .requests()
-            .iter()
-            .map(|r| (selector::name(r.selector).unwrap_or("another function"), r.enable.nonce, r.digest()))
-            .collect(),
+        digests: plan.to_sign().into_iter().map(|a| (a.opens, a.nonce, a.digest)).collect(),
     }
 }
 
@@ -577,7 +572,7 @@ async fn add_account(shared: &Shared, request: AccountRequest) -> Result<Report>
     };
     let view = match (address, owner) {
         (Some(address), owner) => wallet.add_account(&name, &network, address, owner).await?,
-        (None, Some(owner)) => wallet.new_account(&name, &network, owner, KernelVersion::DEFAULT, index).await?,
+        (None, Some(owner)) => wallet.new_account(&name, &network, owner, None, index).await?,
         (None, None) => return Err(Error::usage("account.owner", "a new account needs an owner")),
     };
     Ok(Report::AccountAdded(Box::new(view)))

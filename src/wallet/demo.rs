@@ -19,10 +19,7 @@ use super::{
         send::{Actor, SendIntent},
     },
 };
-use crate::{
-    policy::sentence,
-    protocol::{Call, kernel_v2::generation::KernelVersion},
-};
+use crate::{policy::sentence, protocol::Call};
 
 /// One step of the story.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,8 +71,7 @@ impl Teller<'_> {
     }
 
     async fn owner_and_account(&mut self) -> Result<Address> {
-        let view =
-            self.wallet.new_account(TREASURY, NAME, OwnerSource::New, KernelVersion::DEFAULT, U256::ZERO).await?;
+        let view = self.wallet.new_account(TREASURY, NAME, OwnerSource::New, None, U256::ZERO).await?;
         self.wallet.controls()?.fund(view.address, U256::from(1_000_000_000_000_000_000_u128))?;
         self.scene(
             "An owner and an account",

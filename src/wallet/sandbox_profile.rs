@@ -26,7 +26,7 @@ use super::{
     },
 };
 use crate::{
-    protocol::{Call, kernel_v2::generation::KernelVersion},
+    protocol::Call,
     sandbox::{
         CHAIN_ID,
         contracts::{DEMO_LENDING, DEMO_NFT, DEMO_TOKEN, SPONSOR},
@@ -158,9 +158,9 @@ impl Wallet {
     /// sandbox home is whole.
     pub async fn seed_sandbox(&self) -> Result<()> {
         let controls = self.controls()?;
-        let treasury = self.new_account("treasury", NAME, OwnerSource::New, KernelVersion::DEFAULT, U256::ZERO).await?;
+        let treasury = self.new_account("treasury", NAME, OwnerSource::New, None, U256::ZERO).await?;
         controls.fund(treasury.address, U256::from(1_500_000_000_000_000_000_u128))?;
-        let game = self.new_account("game", NAME, OwnerSource::New, KernelVersion::DEFAULT, U256::ZERO).await?;
+        let game = self.new_account("game", NAME, OwnerSource::New, None, U256::ZERO).await?;
         controls.fund(game.address, U256::from(250_000_000_000_000_000_u128))?;
 
         let mint = mint_policy("mint-bot", treasury.address, "7d", &SPONSOR.to_string());
@@ -245,7 +245,7 @@ mod tests {
     async fn a_sandbox_whose_making_was_cut_off_is_no_home_and_the_next_try_begins_anew() {
         let (_folder, home) = empty();
         let cut_off = Wallet::init_sandbox(&home).unwrap();
-        cut_off.new_account("treasury", NAME, OwnerSource::New, KernelVersion::DEFAULT, U256::ZERO).await.unwrap();
+        cut_off.new_account("treasury", NAME, OwnerSource::New, None, U256::ZERO).await.unwrap();
         cut_off.give("treasury", &token_policy("rebalancer")).await.unwrap();
         drop(cut_off);
         assert!(!home.is_initialized());

@@ -209,7 +209,8 @@ fn a_killed_import_is_whole_or_nothing_and_loses_nothing() {
     let tick = scope(vec![permission(world.chain.targets.board, tickCall::SELECTOR)]);
     let other = TestAccount::deployed(world, KernelVersion::V0_2_4).grant(world, tick.clone());
     let secret = Secret::from_bytes(&mut other.key.to_bytes().0).expect("a private key");
-    let serialized = blob::write(&other.approval, &tick, None, blob::Format::V4, Some(&secret)).expect("an approval");
+    let serialized =
+        blob::write(&other.approval, &tick, None, keyleash::protocol::Format::V4, Some(&secret)).expect("an approval");
     let prepare = || {
         let copy = copy_of(&owner);
         let file = copy.file("approval", &serialized);

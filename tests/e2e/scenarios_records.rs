@@ -270,8 +270,8 @@ fn makes_the_home_of_22_november() {
     let wanted = scope(vec![permission(board, tickCall::SELECTOR)]);
     let imported = treasury.grant_with(world, wanted.clone(), |request| request.enable.nonce = 13);
     let secret = Secret::from_bytes(&mut imported.key.to_bytes().0).expect("a private key");
-    let approval =
-        blob::write(&imported.approval, &wanted, None, blob::Format::V4, Some(&secret)).expect("an approval");
+    let approval = blob::write(&imported.approval, &wanted, None, keyleash::protocol::Format::V4, Some(&secret))
+        .expect("an approval");
     let file = home.file("approval", &approval);
     home.ok(&["agent", "import", &file, "--network", "local", "--label", "imported"]);
     let removed = grant("treasury", &month("removed draft"), &["--unsigned", "--out", &home.new_path("draft")]);

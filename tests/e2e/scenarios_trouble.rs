@@ -117,7 +117,8 @@ fn an_approval_of_another_chain_is_not_taken_in() {
     let taken_in = |chain_id| {
         let grant = account.grant_with(world, wanted.clone(), |request| request.chain_id = chain_id);
         let secret = Secret::from_bytes(&mut grant.key.to_bytes().0).expect("a private key");
-        let blob = blob::write(&grant.approval, &wanted, None, blob::Format::V4, Some(&secret)).expect("an approval");
+        let blob = blob::write(&grant.approval, &wanted, None, keyleash::protocol::Format::V4, Some(&secret))
+            .expect("an approval");
         let agent = Keyleash::new(world);
         let outcome = agent.run(&["agent", "import", &agent.file("approval", &blob)]);
         (outcome, agent.ok(&["key", "ls"]).as_array().map(Vec::len))

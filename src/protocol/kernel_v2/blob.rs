@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
+    protocol::Format,
     secret::{Secret, SecretError},
 };
 
@@ -45,24 +46,6 @@ const MAX_SIGNATURE: usize = 16 << 10;
 const MAX_VALUES: usize = 1_000_000;
 /// Unix seconds in the year 5138. Later times are milliseconds taken for seconds.
 const LATEST_PLAUSIBLE: u64 = 100_000_000_000;
-
-/// Which SDK's form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// `@zerodev/sdk` 4.x.
-    V4,
-    /// `@zerodev/session-key` 5.x.
-    V5,
-}
-
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "v4",
-            Self::V5 => "v5",
-        })
-    }
-}
 
 /// A serialized approval. It names neither nonce, chain, validator nor kernel version: see [`Blob::recover`].
 pub struct Blob {

@@ -4,7 +4,7 @@ use ratatui::{Frame, layout::Rect};
 
 use super::{Cx, Next, View};
 use crate::{
-    protocol::kernel_v2::blob::Format,
+    protocol::Format,
     tui::{
         form::{
             Field,

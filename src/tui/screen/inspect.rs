@@ -5,7 +5,7 @@ use ratatui::{Frame, layout::Rect};
 use super::{Cx, Heading, Next, Route, Screen, View, Watched, review, rows::raw_rows};
 use crate::{
     policy::sentence,
-    protocol::kernel_v2::blob::Format,
+    protocol::Format,
     tui::{
         attention::{attention, pays_gas},
         data::{AccountRow, Data},

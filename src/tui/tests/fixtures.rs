@@ -200,7 +200,7 @@ pub fn grant_preview(findings: Vec<Finding>) -> GrantPreview {
         warnings: Vec::new(),
         findings,
         checked: checked(),
-        digests: vec![("execute", 5, B256::repeat_byte(0x5a))],
+        digests: vec![("execute", "5".into(), B256::repeat_byte(0x5a))],
     }
 }
 

@@ -7,7 +7,7 @@ use ratatui::style::Color;
 use super::{Bench, fixtures};
 use crate::{
     abi::Interface,
-    protocol::kernel_v2::blob::Format,
+    protocol::Format,
     tui::{
         input::{Input, Key},
         message::{Effect, Msg, PolicySource, Report},

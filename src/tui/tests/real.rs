@@ -205,9 +205,8 @@ fn live(mute: &Mute, home: &Home) {
 fn watched(runtime: &Runtime, home: &Home) {
     let wallet = Wallet::open(home.clone(), PassphraseSource::StandardInput).unwrap();
     let owner = OwnerSource::Address(super::fixtures::TREASURY);
-    let kernel = crate::protocol::kernel_v2::generation::KernelVersion::DEFAULT;
     // The record is written before the chain is asked, which takes its time.
-    let made = wallet.new_account("vault", "local", owner, kernel, alloy::primitives::U256::ZERO);
+    let made = wallet.new_account("vault", "local", owner, None, alloy::primitives::U256::ZERO);
     let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), made).await });
 }
 

@@ -145,8 +145,7 @@ async fn k20_play_keys_get_no_account_on_a_live_network_however_the_config_is_ed
     let config = fs::read_to_string(home.config_file()).unwrap();
     let made = async |wallet: &Wallet, network: &str| {
         let owner = crate::wallet::usecase::account::OwnerSource::New;
-        let kernel = crate::protocol::kernel_v2::generation::KernelVersion::DEFAULT;
-        wallet.new_account("mine", network, owner, kernel, alloy::primitives::U256::ZERO).await.map(|_| ())
+        wallet.new_account("mine", network, owner, None, alloy::primitives::U256::ZERO).await.map(|_| ())
     };
     fs::write(home.config_file(), format!("{config}{live}")).unwrap();
     assert_eq!(made(&open(&home), "live").await.unwrap_err().code, "sandbox.closed");

@@ -86,16 +86,22 @@ const SHORT_PASSPHRASE: &str = "the passphrase chosen for this vault has fewer t
     can try all short ones. Choose another with a vault made anew (`keyleash init` in another folder), or keep secrets in the keyring";
 
 impl Wallet {
-    /// Records an account that may not exist yet, at its counterfactual address. Nothing is sent.
+    /// Records an account that may not exist yet, at its counterfactual address. Nothing is sent. `version`: of the implementation,
+    /// as in `0.2.4`.
     pub async fn new_account(
         &self,
         name: &str,
         network: &str,
         owner: OwnerSource,
-        kernel: KernelVersion,
+        version: Option<&str>,
         index: U256,
     ) -> Result<AccountView> {
         check_name("the account's name", name)?;
+        let kernel = match version {
+            Some(version) => KernelVersion::parse(version)
+                .ok_or_else(|| Error::usage("account.kernel", "--kernel: expected 0.2.2, 0.2.3 or 0.2.4"))?,
+            None => KernelVersion::DEFAULT,
+        };
         if !kernel.is_safe_for_session_keys() {
             return Err(Error::usage("account.kernel", format!("--kernel {kernel}: no session key is safe on it"))
                 .hint("use 0.2.2, 0.2.3 or 0.2.4"));

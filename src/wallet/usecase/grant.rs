@@ -72,10 +72,32 @@ pub struct GrantPlan {
 }
 
 impl GrantPlan {
-    /// What the owner will sign, in order.
-    pub fn requests(&self) -> Vec<ApprovalRequest> {
+    fn requests(&self) -> Vec<ApprovalRequest> {
         self.approvals.requests(&self.resolved.scope)
     }
+
+    /// What the owner will sign, in order.
+    pub fn to_sign(&self) -> Vec<ToSign> {
+        let requests = self.requests().into_iter();
+        let one = |request: ApprovalRequest| ToSign {
+            opens: selector::name(request.selector).unwrap_or("another function"),
+            nonce: request.enable.nonce.to_string(),
+            digest: request.digest(),
+            typed_data: request.typed_data(),
+        };
+        requests.map(one).collect()
+    }
+}
+
+/// One approval before it is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToSign {
+    /// The account function that it opens.
+    pub opens: &'static str,
+    pub nonce: String,
+    pub digest: B256,
+    /// EIP-712, as `eth_signTypedData_v4` takes it.
+    pub typed_data: serde_json::Value,
 }
 
 /// A plan that is being carried out.

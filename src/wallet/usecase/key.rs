@@ -7,13 +7,16 @@ use crate::{
         scope::{Permission, Scope},
         sentence,
     },
-    protocol::kernel_v2::{
-        account::AccountSeed,
-        approval::Approval,
-        blob::{self, Format},
-        generation::Generation,
-        snapshot::{Snapshot, SnapshotRequest},
-        status::Queue,
+    protocol::{
+        Format,
+        kernel_v2::{
+            account::AccountSeed,
+            approval::Approval,
+            blob,
+            generation::Generation,
+            snapshot::{Snapshot, SnapshotRequest},
+            status::Queue,
+        },
     },
     text::clean,
     wallet::{

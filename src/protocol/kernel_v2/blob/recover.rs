@@ -7,11 +7,14 @@ use std::ops::RangeInclusive;
 
 use alloy::primitives::{Address, eip191_hash_message};
 
-use super::{Blob, Format};
-use crate::protocol::kernel_v2::{
-    account::AccountSeed,
-    approval::{Approval, ApprovalRequest, EnableData, recover},
-    generation::{Generation, KernelVersion},
+use super::Blob;
+use crate::protocol::{
+    Format,
+    kernel_v2::{
+        account::AccountSeed,
+        approval::{Approval, ApprovalRequest, EnableData, recover},
+        generation::{Generation, KernelVersion},
+    },
 };
 
 /// Most candidates of one search. Each costs two signature recoveries, a fraction of a millisecond.
