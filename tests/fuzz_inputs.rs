@@ -78,7 +78,7 @@ fn approvals_of_any_shape_are_read_or_refused() {
         Ok(blob) => {
             *read_count.borrow_mut() += 1;
             blob.warnings.iter().for_each(assert_showable);
-            let setting = Setting { generation: Generation::G2, symbol: "ETH" };
+            let setting = Setting { validator: Generation::G2.into(), symbol: "ETH" };
             let sentences = blob.scope.permissions.iter().map(|p| sentence::permission(p, None, setting));
             // A scope is read to its end, so its sentences are as long as it is: they are only cleaned.
             sentences.for_each(|s| assert_clean(&s));
@@ -147,7 +147,7 @@ fn policies_of_any_shape_are_resolved_or_refused() {
         Err(error) => shown(&error),
         Ok(policy) => {
             for generation in Generation::ALL {
-                match policy.resolve(1_800_000_000, generation) {
+                match policy.resolve(1_800_000_000, generation.into()) {
                     Err(error) => shown(&error),
                     Ok(found) => {
                         *resolved.borrow_mut() += 1;

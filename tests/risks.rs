@@ -145,11 +145,12 @@ fn findings(case: &Value) -> Vec<Finding> {
         permissions,
     };
     let context = Context {
-        generation: match text(case, "validator", "G2") {
+        validator: match text(case, "validator", "G2") {
             "G1" => Generation::G1,
             "G3" => Generation::G3,
             _ => Generation::G2,
-        },
+        }
+        .into(),
         kernel: KernelVersion::parse(text(case, "kernel", "0.2.4")),
         account: ACCOUNT,
         owner: Some(OWNER),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     abi::{DecodedCall, Function, format_word, known_functions},
-    protocol::{Call, kernel_v2::generation::Generation},
+    protocol::{Call, family::Validator},
     text::clean,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting<'a> {
     /// The validator the scope is for: it decides what target `0x0` and `operation` mean.
-    pub generation: Generation,
+    pub validator: Validator,
     /// The chain's native coin, as in `ETH`.
     pub symbol: &'a str,
 }
@@ -303,13 +303,13 @@ pub const fn everything() -> &'static str {
 /// `function` is used only if its selector is the permission's.
 pub fn permission(permission: &Permission, function: Option<&Function>, setting: Setting<'_>) -> String {
     let function = function.filter(|f| f.selector() == permission.sig);
-    let on = target(permission.target, setting.generation);
+    let on = target(permission.target, setting.validator);
     let called = match function {
         Some(function) => function.to_string(),
-        None => unnamed_function(permission.sig, setting.generation),
+        None => unnamed_function(permission.sig, setting.validator),
     };
     let mut sentence = match permission.operation {
-        Operation::DelegateCall if setting.generation.knows_operation() => {
+        Operation::DelegateCall if setting.validator.knows_operation() => {
             format!(
                 "may run {called} of {on} inside the account (delegatecall: that code can do anything the account can, and the amount limit is not checked), or call it"
             )
@@ -372,18 +372,18 @@ fn word_at(offset: U256) -> String {
     format!("the word at byte {offset} of the arguments")
 }
 
-fn target(target: Address, generation: Generation) -> String {
+fn target(target: Address, validator: Validator) -> String {
     match target {
-        ANY_TARGET if generation.has_any_target() => "any contract".to_owned(),
+        ANY_TARGET if validator.has_any_target() => "any contract".to_owned(),
         ANY_TARGET => format!("the zero address {target} (on this validator it does not mean any contract)"),
         target => target.to_checksum(None),
     }
 }
 
-fn unnamed_function(selector: Selector, generation: Generation) -> String {
-    match (selector == Selector::ZERO, generation) {
+fn unnamed_function(selector: Selector, validator: Validator) -> String {
+    match (selector == Selector::ZERO, validator.allows_empty_calls()) {
         (false, _) => format!("the function with selector {selector}"),
-        (true, Generation::G3) => {
+        (true, true) => {
             format!("nothing (a plain transfer, whose conditions are not checked) or selector {selector}")
         }
         (true, _) => format!("selector {selector} (four zero bytes of data; a transfer without data is impossible)"),
@@ -502,11 +502,12 @@ fn arguments(function: &Function, decoded: &DecodedCall) -> String {
 mod tests {
     use super::*;
     use crate::policy::condition::{ArgCondition, compile};
+    use crate::protocol::kernel_v2::generation::Generation;
     use alloy::primitives::address;
 
     const TOKEN: Address = address!("5FbDB2315678afecb367f032d93F642f64180aa3");
     const FRIEND: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
-    const ON_G2: Setting<'_> = Setting { generation: Generation::G2, symbol: "ETH" };
+    const ON_G2: Setting<'_> = Setting { validator: Validator::KernelV2(Generation::G2), symbol: "ETH" };
 
     fn transfer() -> Function {
         Function::parse("transfer(address to, uint256 amount)").unwrap()
@@ -586,7 +587,7 @@ mod tests {
     fn the_zero_target_is_any_contract_except_on_the_first_generation() {
         let any = Permission { target: ANY_TARGET, ..limited_transfer() };
         assert!(permission(&any, None, ON_G2).contains(" on any contract "));
-        let on_g1 = Setting { generation: Generation::G1, ..ON_G2 };
+        let on_g1 = Setting { validator: Generation::G1.into(), ..ON_G2 };
         let sentence = permission(&any, None, on_g1);
         assert!(sentence.contains("on the zero address 0x0000000000000000000000000000000000000000"), "{sentence}");
     }
@@ -595,7 +596,7 @@ mod tests {
     fn a_delegatecall_is_said_where_the_validator_knows_it() {
         let delegate = Permission { operation: Operation::DelegateCall, ..limited_transfer() };
         assert!(permission(&delegate, None, ON_G2).contains("inside the account (delegatecall"));
-        let on_g1 = Setting { generation: Generation::G1, ..ON_G2 };
+        let on_g1 = Setting { validator: Generation::G1.into(), ..ON_G2 };
         assert!(!permission(&delegate, None, on_g1).contains("delegatecall"));
     }
 
@@ -603,7 +604,7 @@ mod tests {
     fn empty_calls_are_possible_only_on_the_third_generation() {
         let plain = Permission { sig: Selector::ZERO, rules: vec![], ..limited_transfer() };
         assert!(permission(&plain, None, ON_G2).contains("a transfer without data is impossible"));
-        let on_g3 = Setting { generation: Generation::G3, ..ON_G2 };
+        let on_g3 = Setting { validator: Generation::G3.into(), ..ON_G2 };
         assert!(permission(&plain, None, on_g3).contains("a plain transfer"));
     }
 

@@ -1,9 +1,19 @@
 //! Which family of session keys something is of, and what each answers: the only file that matches on the family.
 
-use alloy::primitives::Bytes;
+use std::fmt;
 
-use super::{AccountCall, kernel_v2::signature};
-use crate::erc4337::v06::UserOperation;
+use alloy::primitives::{Address, B256, Bytes};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{
+    AccountCall,
+    kernel_v2::{
+        generation::Generation,
+        merkle::{Tree, verify},
+        signature,
+    },
+};
+use crate::{erc4337::v06::UserOperation, policy::scope::Permission};
 
 /// Stored and shown by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,5 +59,105 @@ impl Family {
         match self {
             Self::KernelV2 => &signature::sudo,
         }
+    }
+}
+
+/// The contract that enforces a session key's scope, where a family has several builds of it. Stored and shown by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Validator {
+    KernelV2(Generation),
+}
+
+impl Validator {
+    /// What is granted on where an account uses none yet.
+    pub const DEFAULT: Self = Self::KernelV2(Generation::DEFAULT);
+
+    pub const fn family(self) -> Family {
+        match self {
+            Self::KernelV2(_) => Family::KernelV2,
+        }
+    }
+
+    pub const fn address(self) -> Address {
+        match self {
+            Self::KernelV2(generation) => generation.address(),
+        }
+    }
+
+    /// `G2`, or its address.
+    pub fn named(name: &str) -> Option<Self> {
+        let generation = Generation::ALL.into_iter().find(|generation| generation.to_string() == name);
+        let of_address = || name.parse().ok().and_then(Generation::from_address);
+        generation.or_else(of_address).map(Self::KernelV2)
+    }
+
+    /// Whether a permission may leave the contract open.
+    pub const fn has_any_target(self) -> bool {
+        match self {
+            Self::KernelV2(generation) => generation.has_any_target(),
+        }
+    }
+
+    /// Whether it tells delegatecalls from calls.
+    pub const fn knows_operation(self) -> bool {
+        match self {
+            Self::KernelV2(generation) => generation.knows_operation(),
+        }
+    }
+
+    /// Whether a call without data, a plain transfer, can match a permission.
+    pub const fn allows_empty_calls(self) -> bool {
+        match self {
+            Self::KernelV2(generation) => generation.allows_empty_calls(),
+        }
+    }
+}
+
+impl Validator {
+    /// Whether these permissions rebuild the root that was signed; with `proofs`, of some of them, whether each belongs to it.
+    pub fn permissions_fit(self, permissions: &[Permission], proofs: Option<&[Vec<B256>]>, root: B256) -> bool {
+        let Self::KernelV2(generation) = self;
+        match proofs {
+            None => Tree::new(permissions, generation).root() == root,
+            Some(proofs) => {
+                proofs.len() == permissions.len()
+                    && permissions.iter().zip(proofs).all(|(p, proof)| verify(root, p.leaf(generation), proof))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Validator {
+    pub const fn generation(self) -> Generation {
+        let Self::KernelV2(generation) = self;
+        generation
+    }
+}
+
+impl From<Generation> for Validator {
+    fn from(generation: Generation) -> Self {
+        Self::KernelV2(generation)
+    }
+}
+
+impl fmt::Display for Validator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KernelV2(generation) => generation.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Validator {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Validator {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(d)?;
+        Self::named(&name).ok_or_else(|| D::Error::custom("no validator that is known"))
     }
 }

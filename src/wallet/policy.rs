@@ -16,7 +16,7 @@ use crate::{
         scope::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
         sentence::{TimeError, parse_duration, parse_time},
     },
-    protocol::kernel_v2::{account::selector, generation::Generation},
+    protocol::{family::Validator, kernel_v2::account::selector},
     text::clean,
 };
 
@@ -48,7 +48,7 @@ pub enum End {
 pub enum ValidatorChoice {
     /// What the account routes to already, else G2.
     Auto,
-    Exactly(Generation),
+    Exactly(Validator),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Policy {
     }
 
     /// The scope the chain will hold, for a moment (unix seconds) and a validator.
-    pub fn resolve(&self, now: u64, generation: Generation) -> Result<Resolved> {
+    pub fn resolve(&self, now: u64, validator: Validator) -> Result<Resolved> {
         let valid_after = resolve_start(self.valid_after, now);
         let valid_until = match self.valid_until {
             End::Never => 0,
@@ -152,7 +152,7 @@ impl Policy {
             if let Some(offset) = contradictory_word(&rules) {
                 return Err(at(&ConditionError::WordContradiction { offset }, "policy.condition"));
             }
-            if wanted.target == ANY_TARGET && !generation.has_any_target() {
+            if wanted.target == ANY_TARGET && !validator.has_any_target() {
                 return Err(at(
                     &"target \"any\" does not exist on validator G1: there 0x0 matches only the zero address itself",
                     "risk.R30",
@@ -421,16 +421,11 @@ fn selectors(node: &Node<'_>) -> Result<Vec<Selector>> {
 
 fn validator(node: &Node<'_>) -> Result<ValidatorChoice> {
     let text = node.text()?;
-    let generation = match text {
-        "auto" => return Ok(ValidatorChoice::Auto),
-        "G1" => Generation::G1,
-        "G2" => Generation::G2,
-        "G3" => Generation::G3,
-        _ => parse_address(text).ok().and_then(Generation::from_address).ok_or_else(|| {
-            node.error("expected \"auto\", \"G1\", \"G2\", \"G3\", or the address of one of these validators")
-        })?,
-    };
-    Ok(ValidatorChoice::Exactly(generation))
+    let expected = "expected \"auto\", \"G1\", \"G2\", \"G3\", or the address of one of these validators";
+    match text {
+        "auto" => Ok(ValidatorChoice::Auto),
+        _ => Validator::named(text).map(ValidatorChoice::Exactly).ok_or_else(|| node.error(expected)),
+    }
 }
 
 // --- the permission JSON of ZeroDev's documentation (docs.zerodev.app, session keys) ------------------------------------------------------------------------------

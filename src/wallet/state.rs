@@ -63,7 +63,6 @@ pub struct Alarm {
 
 fn of_record(key: &Key, approval: &ApprovalRecord, picture: Option<&Snapshot>, queue: &Queue) -> KeyStatus {
     let known = KnownApproval {
-        generation: key.generation,
         owner: key.owner,
         request: &approval.request,
         is_signed: approval.signature.is_some(),

@@ -105,7 +105,7 @@ impl House {
             owner: self.account.owner,
             session_key,
             secret: None,
-            generation,
+            validator: generation.into(),
             scope: Scope { valid_after: 0, valid_until: 0, paymaster: Address::ZERO, permissions: Vec::new() },
             partial: None,
             functions: Vec::new(),
@@ -122,11 +122,11 @@ impl House {
             chain_id: key.chain_id,
             account: key.account,
             kernel: KernelVersion::V0_2_4,
-            validator: key.generation,
+            validator: key.validator.generation(),
             selector,
             executor: Address::ZERO,
             plugin_window: FixedBytes::ZERO,
-            enable: EnableData::new(key.session_key, &key.scope, nonce, key.generation),
+            enable: EnableData::new(key.session_key, &key.scope, nonce, key.validator.generation()),
         };
         let signature = Bytes::copy_from_slice(&self.owner.sign_hash(request.digest()).unwrap());
         ApprovalRecord { key_id: key.id.clone(), request, signature: Some(signature), created_at: 0 }
@@ -152,7 +152,7 @@ impl House {
 
     fn hold(&mut self, file: &KeyFile, turn: u128) {
         let held = file.approvals.iter().find(|a| a.nonce() == turn).unwrap();
-        self.picture.sessions.insert((file.key.generation, file.key.session_key), held.request.enable);
+        self.picture.sessions.insert((file.key.validator.generation(), file.key.session_key), held.request.enable);
     }
 
     fn revoke(&self, files: Vec<KeyFile>) -> Result<Vec<Call>> {
@@ -314,12 +314,12 @@ fn keys_of_two_validators_are_each_ended_on_their_own() {
 
 fn enable_call(file: &KeyFile, turn: u128) -> Call {
     let approval = file.approvals.iter().find(|a| a.nonce() == turn).unwrap();
-    Call { to: file.key.generation.address(), value: U256::ZERO, data: enable_key(&approval.request.enable.encode()) }
+    Call { to: file.key.validator.address(), value: U256::ZERO, data: enable_key(&approval.request.enable.encode()) }
 }
 
 fn open_call(house: &House, file: &KeyFile, turn: u128) -> Call {
     let approval = file.approvals.iter().find(|a| a.nonce() == turn).unwrap();
-    let data = set_execution(approval.selector(), file.key.generation.address(), &approval.request.enable.encode());
+    let data = set_execution(approval.selector(), file.key.validator.address(), &approval.request.enable.encode());
     Call { to: house.account.address, value: U256::ZERO, data }
 }
 
@@ -444,7 +444,7 @@ fn keys_that_cannot_be_enabled_together_are_not_dropped_silently() {
 
 fn about(house: &House, session_key: Address, generation: Generation, selectors: &[Selector]) -> Vec<Finding> {
     let (place, account) = ((house.account.chain_id, house.account.address), &house.account);
-    let plan = ApprovalPlan::new(place, session_key, (generation, account.kernel), selectors.to_vec());
+    let plan = ApprovalPlan::new(place, session_key, (generation.into(), account.kernel), selectors.to_vec());
     house.wallet.about_other_keys(account, &plan, &house.picture).unwrap()
 }
 

@@ -30,7 +30,7 @@ impl<'a> Reading<'a> {
         let stated = context.functions.get(position).and_then(Option::as_ref);
         // A name that does not belong to the selector says nothing about it.
         let function = stated.filter(|f| f.selector() == permission.sig).or(known.map(|k| &k.function));
-        let any_target = permission.target == ANY_TARGET && context.generation.has_any_target();
+        let any_target = permission.target == ANY_TARGET && context.validator.has_any_target();
         Self { position, permission, function, known, any_target }
     }
 

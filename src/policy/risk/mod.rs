@@ -10,7 +10,7 @@
 //! | [`words`] | R15, R16: conditions that say something else, everything or nothing |
 //! | [`repetition`] | R14: how often |
 //! | [`checked`] | what was looked at, and held |
-//! | wallet/usecase/grant.rs | R33-R35: what a grant does to keys that are there |
+//! | protocol, the family's grant.rs | R33-R35: what a grant does to keys that are there; R14 over several approvals |
 
 mod arguments;
 mod checked;
@@ -30,6 +30,7 @@ use super::{
 use crate::{
     abi::Function,
     erc4337::v06::ENTRY_POINT,
+    protocol::family::Validator,
     protocol::kernel_v2::{
         account::selector,
         generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
@@ -140,7 +141,7 @@ pub struct Clock {
 /// Where a scope is to hold.
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
-    pub generation: Generation,
+    pub validator: Validator,
     pub kernel: Option<KernelVersion>,
     pub account: Address,
     pub owner: Option<Address>,
@@ -356,11 +357,11 @@ fn whole_key(scope: &Scope, context: &Context<'_>, findings: &mut Vec<Finding>) 
         );
     }
     let opens_delegate = context.selectors.contains(&selector::EXECUTE_DELEGATE_CALL);
-    if opens_delegate && !context.generation.knows_operation() {
+    if opens_delegate && !context.validator.knows_operation() {
         add(
             "R30",
             Severity::Medium,
-            format!("validator {} does not know executeDelegateCall: every use would be refused", context.generation),
+            format!("validator {} does not know executeDelegateCall: every use would be refused", context.validator),
             "leave executeDelegateCall out, or grant on G2",
             Effect::Refuse,
         );
@@ -481,7 +482,7 @@ fn one_permission(reading: &Reading<'_>, context: &Context<'_>, findings: &mut V
             Effect::Block("this key can take over the account"),
         );
     }
-    if permission.target == ANY_TARGET && !context.generation.has_any_target() {
+    if permission.target == ANY_TARGET && !context.validator.has_any_target() {
         add(
             "R30",
             Severity::Medium,
@@ -490,13 +491,13 @@ fn one_permission(reading: &Reading<'_>, context: &Context<'_>, findings: &mut V
             Effect::Refuse,
         );
     }
-    if permission.operation == Operation::DelegateCall && !context.generation.knows_operation() {
+    if permission.operation == Operation::DelegateCall && !context.validator.knows_operation() {
         add(
             "R30",
             Severity::Medium,
             format!(
                 "validator {} does not know delegatecall: the chain would hold this permission as one for ordinary calls",
-                context.generation
+                context.validator
             ),
             "use an ordinary call, or grant on G2",
             Effect::Refuse,

@@ -40,7 +40,7 @@ fn call(signature: &str) -> Permission {
 
 fn context() -> Context<'static> {
     Context {
-        generation: Generation::G2,
+        validator: Generation::G2.into(),
         kernel: Some(KernelVersion::V0_2_4),
         account: ACCOUNT,
         owner: Some(OWNER),
@@ -332,8 +332,8 @@ fn r30_kernel_0_2_1_is_refused_whatever_the_scope() {
 #[test]
 fn r30_delegate_calls_are_refused_where_validator_or_kernel_cannot_do_them() {
     let delegate = [selector::EXECUTE_DELEGATE_CALL];
-    let on = |generation, kernel| {
-        let context = Context { generation, kernel: Some(kernel), selectors: &delegate, ..context() };
+    let on = |generation: Generation, kernel| {
+        let context = Context { validator: generation.into(), kernel: Some(kernel), selectors: &delegate, ..context() };
         assess(&harmless(), &context).into_iter().map(|f| (f.id, f.effect)).collect::<Vec<_>>()
     };
     assert_eq!(on(Generation::G1, KernelVersion::V0_2_4), [("R30", Effect::Refuse)]);
@@ -344,9 +344,9 @@ fn r30_delegate_calls_are_refused_where_validator_or_kernel_cannot_do_them() {
 
 #[test]
 fn r30_what_the_leaf_of_the_first_generation_cannot_say_is_refused() {
-    let refusals = |permission: Permission, generation| {
+    let refusals = |permission: Permission, generation: Generation| {
         let scope = Scope { permissions: vec![permission], ..harmless() };
-        let found = assess(&scope, &Context { generation, ..context() });
+        let found = assess(&scope, &Context { validator: generation.into(), ..context() });
         found.iter().filter(|f| f.id == "R30").map(|f| (f.permission, f.effect.clone())).collect::<Vec<_>>()
     };
     let any = Permission { target: ANY_TARGET, ..mint() };

@@ -174,7 +174,7 @@ pub(super) fn compare(scope: &Scope, context: &Context<'_>, findings: &mut Vec<F
 fn covers(other: &(usize, &Permission, Words), one: &(usize, &Permission, Words), context: &Context<'_>) -> bool {
     let (_, wide, wide_words) = other;
     let (_, narrow, narrow_words) = one;
-    let any = wide.target.is_zero() && context.generation.has_any_target();
+    let any = wide.target.is_zero() && context.validator.has_any_target();
     (wide.target == narrow.target || any)
         && wide.value_limit >= narrow.value_limit
         && (wide.execution_rule.is_none() || wide.execution_rule == narrow.execution_rule)

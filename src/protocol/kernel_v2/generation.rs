@@ -20,6 +20,9 @@ pub enum Generation {
 impl Generation {
     pub const ALL: [Self; 3] = [Self::G1, Self::G2, Self::G3];
 
+    /// What is granted on where the account routes to none yet.
+    pub const DEFAULT: Self = Self::G2;
+
     pub const fn family(self) -> Family {
         Family::KernelV2
     }
@@ -53,6 +56,11 @@ impl Generation {
     /// Whether the leaf has the `operation` field and the validator knows `executeDelegateCall`.
     pub const fn knows_operation(self) -> bool {
         !matches!(self, Self::G1)
+    }
+
+    /// Whether a call without data matches a permission of selector zero; the others read four bytes that are not there.
+    pub const fn allows_empty_calls(self) -> bool {
+        matches!(self, Self::G3)
     }
 
     /// Whether `disable(16 bytes n)` with `n < lastNonce` rewinds `lastNonce` and revives used approvals.

@@ -8,9 +8,12 @@ use super::{
     generation::{Generation, KernelVersion},
     snapshot::Snapshot,
 };
-use crate::policy::{
-    risk::{Effect, Finding, Severity},
-    scope::Scope,
+use crate::{
+    policy::{
+        risk::{Effect, Finding, Severity},
+        scope::Scope,
+    },
+    protocol::family::Validator,
 };
 
 /// For whom an approval is, and what it opens.
@@ -19,8 +22,8 @@ pub struct ApprovalPlan {
     chain_id: u64,
     account: Address,
     session_key: Address,
-    pub generation: Generation,
-    pub kernel: KernelVersion,
+    generation: Generation,
+    kernel: KernelVersion,
     /// One approval for each, with consecutive nonces.
     pub selectors: Vec<Selector>,
     /// The nonce of the first; where it was taken meanwhile, the next one is signed.
@@ -35,7 +38,7 @@ pub type Taken<'a> = (&'a ApprovalRequest, Option<&'a Bytes>);
 pub struct OtherKey<'a> {
     pub label: &'a str,
     pub session_key: Address,
-    pub generation: Generation,
+    pub validator: Validator,
 }
 
 /// Approval nonces end at 2^128 - 1. What a node says of them may be a lie, and what is signed for such a one can never be enabled.
@@ -44,14 +47,16 @@ pub struct OtherKey<'a> {
 pub struct NoNonces(pub u128);
 
 /// The validator that session keys are routed to already, else G2; `Err` is one whose code is not there, or is not the known one.
-pub fn choose_validator(exactly: Option<Generation>, snapshot: &Snapshot) -> Result<Generation, Generation> {
-    let generation = exactly.or_else(|| snapshot.generation(selector::EXECUTE)).unwrap_or(Generation::G2);
-    if snapshot.has_validator(generation) { Ok(generation) } else { Err(generation) }
+pub fn choose_validator(exactly: Option<Validator>, snapshot: &Snapshot) -> Result<Validator, Validator> {
+    let routed = || snapshot.generation(selector::EXECUTE).map(Validator::from);
+    let validator = exactly.or_else(routed).unwrap_or(Validator::DEFAULT);
+    let Validator::KernelV2(generation) = validator;
+    if snapshot.has_validator(generation) { Ok(validator) } else { Err(validator) }
 }
 
 /// The first function always needs an approval (it enables the key); others only while the account does not route them.
-pub fn needed_selectors(wanted: &[Selector], generation: Generation, snapshot: &Snapshot) -> Vec<Selector> {
-    let routed = |s: &Selector| snapshot.route(*s).is_some_and(|r| r.validator == generation.address());
+pub fn needed_selectors(wanted: &[Selector], validator: Validator, snapshot: &Snapshot) -> Vec<Selector> {
+    let routed = |s: &Selector| snapshot.route(*s).is_some_and(|r| r.validator == validator.address());
     let missing: Vec<Selector> = wanted.iter().copied().filter(|s| !routed(s)).collect();
     if missing.is_empty() { wanted.iter().copied().take(1).collect() } else { missing }
 }
@@ -60,9 +65,10 @@ impl ApprovalPlan {
     pub fn new(
         (chain_id, account): (u64, Address),
         session_key: Address,
-        (generation, kernel): (Generation, KernelVersion),
+        (validator, kernel): (Validator, KernelVersion),
         selectors: Vec<Selector>,
     ) -> Self {
+        let Validator::KernelV2(generation) = validator;
         Self { chain_id, account, session_key, generation, kernel, selectors, first_nonce: 0 }
     }
 
@@ -84,6 +90,10 @@ impl ApprovalPlan {
         let next = nonces.last.max(nonces.invalid).max(reserved.unwrap_or(0)).saturating_add(1);
         next.checked_add(self.selectors.len() as u128).ok_or(NoNonces(next))?;
         Ok(std::mem::replace(&mut self.first_nonce, next) != next)
+    }
+
+    pub const fn validator(&self) -> Validator {
+        Validator::KernelV2(self.generation)
     }
 
     pub const fn first_nonce(&self) -> u128 {
@@ -156,7 +166,7 @@ impl ApprovalPlan {
         for name in &self.selectors {
             let Some(other) = snapshot.route(*name).filter(|r| r.validator != generation.address()) else { continue };
             let silenced: Vec<&str> =
-                keys.iter().filter(|k| k.generation.address() == other.validator).map(|k| k.label).collect();
+                keys.iter().filter(|k| k.validator.address() == other.validator).map(|k| k.label).collect();
             let who = if silenced.is_empty() { "every key on it".to_owned() } else { silenced.join(", ") };
             findings.push(warn(
                 "R33",
@@ -169,7 +179,7 @@ impl ApprovalPlan {
                 "grant on the validator the account uses already (validator = \"auto\")",
             ));
         }
-        if let Some(same) = keys.iter().find(|k| k.session_key == self.session_key && k.generation == generation) {
+        if let Some(same) = keys.iter().find(|k| k.session_key == self.session_key && k.validator == self.validator()) {
             findings.push(warn(
                 "R34",
                 Severity::Medium,
@@ -236,7 +246,7 @@ mod tests {
             let mut snapshot = Snapshot::default();
             snapshot.nonces.entry(generation).or_default().last = last;
             let selectors = vec![selector::EXECUTE; functions];
-            let mut plan = ApprovalPlan::new((1, Address::ZERO), Address::ZERO, (generation, kernel), selectors);
+            let mut plan = ApprovalPlan::new((1, Address::ZERO), Address::ZERO, (generation.into(), kernel), selectors);
             plan.take_nonces(Address::ZERO, [], &snapshot)
         };
         assert!(plan(1, u128::MAX).is_err());

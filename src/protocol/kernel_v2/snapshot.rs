@@ -18,7 +18,10 @@ use super::{
 use crate::{
     erc4337::v06::ENTRY_POINT,
     policy::scope::Scope,
-    protocol::query::{Answers, Query, Unread},
+    protocol::{
+        family::Validator,
+        query::{Answers, Query, Unread},
+    },
 };
 
 sol! {
@@ -301,6 +304,12 @@ impl Snapshot {
         self.sessions.get(&(generation, enable.session_key)) == Some(enable)
     }
 
+    /// How often a permission was used, where the chain counts it and was asked.
+    pub fn uses(&self, validator: Validator, nonce: u128, index: u32) -> Option<u64> {
+        let Validator::KernelV2(generation) = validator;
+        self.statuses.get(&(generation, nonce, index)).map(|status| status.runs)
+    }
+
     /// Whether the account refuses session keys, or some of what they can do, until it is unpaused.
     pub const fn pauses_keys(&self) -> bool {
         self.disabled_mode & SESSION_MODES != 0
@@ -458,7 +467,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub fn of(account: Address, generation: Generation, scope: &Scope, nonce: u128) -> Self {
+    pub fn of(account: Address, validator: Validator, scope: &Scope, nonce: u128) -> Self {
+        let Validator::KernelV2(generation) = validator;
         let limited = scope.permissions.iter().filter(|p| !p.execution_rule.is_none());
         Self { account, generation, nonce, indices: limited.map(|p| p.index).collect() }
     }

@@ -20,7 +20,6 @@ const DAY: u64 = 24 * 60 * 60;
 /// What is known of an approval apart from the chain.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownApproval<'a> {
-    pub generation: Generation,
     /// Who signed, or is to sign.
     pub owner: Address,
     pub request: &'a ApprovalRequest,
@@ -55,14 +54,14 @@ pub const fn may_return(generation: Generation, nonce: u128, invalid: u128) -> b
 
 /// The status of one approval. `snapshot` is `None` where there is no chain to ask.
 pub fn status(approval: &KnownApproval<'_>, snapshot: Option<&Snapshot>, queue: &Queue) -> KeyStatus {
-    let held = snapshot.is_some_and(|p| p.holds(approval.generation, &approval.request.enable));
+    let held = snapshot.is_some_and(|p| p.holds(approval.request.validator, &approval.request.enable));
     if !approval.is_signed && !held {
         if approval.is_discovered && snapshot.is_none() {
             return KeyStatus::new(State::Unknown, "no chain was asked");
         }
-        let over = snapshot.is_some_and(|p| approval.request.enable.nonce <= p.nonces(approval.generation).last);
+        let over = snapshot.is_some_and(|p| approval.request.enable.nonce <= p.nonces(approval.request.validator).last);
         return match over {
-            true => past(approval, snapshot.map(|p| p.nonces(approval.generation)).unwrap_or_default()),
+            true => past(approval, snapshot.map(|p| p.nonces(approval.request.validator)).unwrap_or_default()),
             false if approval.is_discovered => KeyStatus::new(
                 State::Unknown,
                 format!(
@@ -78,8 +77,8 @@ pub fn status(approval: &KnownApproval<'_>, snapshot: Option<&Snapshot>, queue: 
         return KeyStatus::new(State::Unknown, "no chain was asked");
     };
     let enable = &approval.request.enable;
-    let nonces = snapshot.nonces(approval.generation);
-    if snapshot.holds(approval.generation, enable) {
+    let nonces = snapshot.nonces(approval.request.validator);
+    if snapshot.holds(approval.request.validator, enable) {
         if enable.nonce <= nonces.invalid {
             return KeyStatus::new(
                 State::Revoked,
@@ -105,7 +104,7 @@ fn enabled(approval: &KnownApproval<'_>, snapshot: &Snapshot) -> KeyStatus {
         return KeyStatus::new(State::Paused, "the account is paused; the key works again once it is unpaused");
     }
     match snapshot.route(approval.request.selector) {
-        Some(route) if route.validator == approval.generation.address() => {}
+        Some(route) if route.validator == approval.request.validator.address() => {}
         Some(route) => {
             return KeyStatus::new(
                 State::Paused,
@@ -156,7 +155,7 @@ fn spent(approval: &KnownApproval<'_>, snapshot: &Snapshot) -> bool {
             limit > 0
                 && snapshot
                     .statuses
-                    .get(&(approval.generation, approval.request.enable.nonce, p.index))
+                    .get(&(approval.request.validator, approval.request.enable.nonce, p.index))
                     .is_some_and(|status| status.runs >= limit)
         })
 }
@@ -165,7 +164,7 @@ fn spent(approval: &KnownApproval<'_>, snapshot: &Snapshot) -> bool {
 fn past(approval: &KnownApproval<'_>, nonces: Nonces) -> KeyStatus {
     let enable = &approval.request.enable;
     if approval.was_revoked {
-        let unless = match may_return(approval.generation, enable.nonce, nonces.invalid) {
+        let unless = match may_return(approval.request.validator, enable.nonce, nonces.invalid) {
             true => "cannot be used again unless the owner sets nonces back",
             false => "can never be used again",
         };
@@ -221,7 +220,7 @@ fn waiting(approval: &KnownApproval<'_>, snapshot: &Snapshot, nonces: Nonces, qu
     if enable.nonce == next {
         return KeyStatus::new(State::Pending, "signed and not used yet; its holder can enable it with the first call");
     }
-    let first = queue.label(approval.generation, next).map_or_else(
+    let first = queue.label(approval.request.validator, next).map_or_else(
         || format!("nonce {next}, which no approval on record has"),
         |label| format!("{label} (nonce {next})"),
     );

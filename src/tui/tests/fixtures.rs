@@ -13,6 +13,7 @@ use crate::{
     },
     protocol::{
         Call, Step,
+        family::Validator,
         kernel_v2::{
             generation::{Generation, KernelVersion},
             history::ledger::EnabledBy,
@@ -67,7 +68,7 @@ fn account(name: &str, address: Address, milli_eth: u64) -> AccountView {
         deposit: Some(U256::ZERO),
         last_nonce: Some(4),
         invalid_nonce: Some(0),
-        validator: Some(Generation::G2),
+        validator: Some(Validator::DEFAULT),
         paused: Some(false),
         unknown_because: None,
         unknown_code: None,
@@ -103,7 +104,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
     let functions: Vec<Option<Function>> = signatures.iter().map(|s| Function::parse(s).ok()).collect();
     let scope = Scope { valid_after: NOW - DAY, valid_until: until, paymaster, permissions: permissions.clone() };
     let context = Context {
-        generation: Generation::G2,
+        validator: Validator::DEFAULT,
         kernel: Some(KernelVersion::V0_2_4),
         account: TREASURY,
         owner: Some(OWNER),
@@ -135,7 +136,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
         valid_after: NOW - DAY,
         valid_until: until,
         paymaster,
-        validator: Generation::G2,
+        validator: Validator::DEFAULT,
         has_secret: false,
         imported: false,
         discovered: false,
@@ -414,7 +415,7 @@ pub fn scan() -> Scan {
         session_key: key.as_ref().map_or(SPONSOR, |k| k.session_key),
         key,
         known,
-        validator: Some(Generation::G2),
+        validator: Some(Validator::DEFAULT),
         merkle_root: Some(B256::repeat_byte(1)),
         turns: vec![FoundTurn { nonce: 4, enabled_by: EnabledBy::Holder, at: None, held: true }],
         held: true,
@@ -590,7 +591,7 @@ pub fn inspection(owner: Option<Address>) -> Inspection {
         owner,
         chain_id: Some(11_155_111),
         kernel_version: Some(KernelVersion::V0_2_4),
-        validator: Some(Generation::G2),
+        validator: Some(Validator::DEFAULT),
         nonce: Some("5".into()),
         selector: "execute".into(),
         valid_after: 0,

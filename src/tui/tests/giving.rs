@@ -463,9 +463,9 @@ fn a10_the_wizards_sentences_are_those_of_the_accounts_own_validator() {
         }
         bench.text()
     };
-    let g2 = at_limits(Generation::G2);
+    let g2 = at_limits(Generation::G2.into());
     assert!(g2.contains("any contract"), "{g2}");
-    let g1 = at_limits(Generation::G1);
+    let g1 = at_limits(Generation::G1.into());
     assert!(!g1.contains("may call ping() on any contract"), "{g1}");
     assert!(
         g1.contains("zero address") || g1.contains("G1"),

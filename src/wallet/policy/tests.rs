@@ -2,6 +2,7 @@ use alloy::primitives::{B256, address};
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::kernel_v2::generation::Generation;
 
 const NOW: u64 = 1_800_000_000;
 const TOKEN: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
@@ -97,7 +98,7 @@ fn every_field_of_the_policy_file_is_read() {
     assert_eq!(policy.valid_until, End::After(86_400));
     assert_eq!(policy.paymaster, FRIEND_ADDRESS);
     assert_eq!(policy.selectors, [selector::EXECUTE, selector::EXECUTE_BATCH]);
-    assert_eq!(policy.validator, ValidatorChoice::Exactly(Generation::G3));
+    assert_eq!(policy.validator, ValidatorChoice::Exactly(Generation::G3.into()));
     assert!(!policy.everything);
     let [first, second] = policy.permissions.as_slice() else { panic!("two permissions") };
     assert_eq!(first.target, TOKEN.parse::<Address>().unwrap());
@@ -221,9 +222,9 @@ fn paymasters_are_an_address_or_one_of_two_words() {
 fn validators_are_named_by_generation_or_address() {
     for (said, choice) in [
         ("auto", ValidatorChoice::Auto),
-        ("G1", ValidatorChoice::Exactly(Generation::G1)),
-        ("G2", ValidatorChoice::Exactly(Generation::G2)),
-        ("0x8Df2bf61F849676f00C6883743E077d391da1dDA", ValidatorChoice::Exactly(Generation::G3)),
+        ("G1", ValidatorChoice::Exactly(Generation::G1.into())),
+        ("G2", ValidatorChoice::Exactly(Generation::G2.into())),
+        ("0x8Df2bf61F849676f00C6883743E077d391da1dDA", ValidatorChoice::Exactly(Generation::G3.into())),
     ] {
         assert_eq!(with_top(&format!("validator = \"{said}\"")).validator, choice, "{said}");
     }
@@ -303,7 +304,7 @@ fn a_wrong_checksum_is_refused_wherever_an_address_stands() {
         assert!(error.message.starts_with(&format!("{path}: ")) && error.message.contains("checksum"), "{error}");
     }
     let in_condition = policy("", &format!("[[permission.when]]\narg = \"to\"\nop = \"eq\"\nvalue = \"{wrong}\""));
-    let error = parse(&in_condition).resolve(NOW, Generation::G2).unwrap_err();
+    let error = parse(&in_condition).resolve(NOW, Generation::G2.into()).unwrap_err();
     assert!(error.message.starts_with("permission 1: ") && error.message.contains("checksum"), "{error}");
 }
 
@@ -480,7 +481,7 @@ fn the_mission_documents_permissions_are_read() {
     assert_eq!(mint.operation, Operation::DelegateCall);
     assert_eq!((pay.value_limit, pay.when[0].op), (U256::from(5), Condition::Lte));
     assert_eq!((plain.target, &plain.function, plain.operation), (ANY_TARGET, &None, Operation::Call));
-    let resolved = policy.resolve(NOW, Generation::G2).unwrap();
+    let resolved = policy.resolve(NOW, Generation::G2.into()).unwrap();
     assert_eq!(resolved.scope.permissions[0].rules[0].offset, U256::from(32));
     assert_eq!(resolved.scope.permissions[1].rules[0].param, B256::repeat_byte(0xff));
     assert_eq!(resolved.scope.permissions[2].sig, Selector::ZERO);
@@ -527,11 +528,11 @@ fn the_mission_documents_mistakes_name_their_field() {
 // --- from a policy to a scope ------------------------------------------------------------------------------------------------
 
 fn resolved(text: &str) -> Resolved {
-    parse(text).resolve(NOW, Generation::G2).unwrap_or_else(|e| panic!("{e}"))
+    parse(text).resolve(NOW, Generation::G2.into()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn unresolved(text: &str) -> Error {
-    parse(text).resolve(NOW, Generation::G2).unwrap_err()
+    parse(text).resolve(NOW, Generation::G2.into()).unwrap_err()
 }
 
 #[test]
@@ -610,8 +611,8 @@ fn a_condition_that_limits_nothing_is_a_warning_that_names_its_permission() {
 #[test]
 fn any_target_is_refused_where_the_validator_would_read_it_as_an_address() {
     let policy = parse(&policy("", "target = \"any\"\n"));
-    assert_eq!(policy.resolve(NOW, Generation::G1).unwrap_err().code, "risk.R30");
-    assert!(policy.resolve(NOW, Generation::G3).is_ok());
+    assert_eq!(policy.resolve(NOW, Generation::G1.into()).unwrap_err().code, "risk.R30");
+    assert!(policy.resolve(NOW, Generation::G3.into()).is_ok());
 }
 
 #[test]
@@ -749,7 +750,7 @@ fn understood(text: &str) {
     let Ok(policy) = Policy::parse(text, &|_| Ok(OVERLOADED.into())) else { return };
     for generation in Generation::ALL {
         for now in [0, NOW, u64::MAX] {
-            if let Ok(resolved) = policy.resolve(now, generation) {
+            if let Ok(resolved) = policy.resolve(now, generation.into()) {
                 assert_eq!(resolved.scope.valid_until == 0, policy.valid_until == End::Never);
                 assert_eq!(resolved.functions.len(), resolved.scope.permissions.len());
             }

@@ -6,12 +6,9 @@ use crate::{
     erc4337::v06::UserOperation,
     policy::scope::Scope,
     protocol::{
-        family::Family,
+        family::{Family, Validator},
         kernel_v2::{
-            account::AccountSeed,
-            approval::ApprovalRequest,
-            discrepancy::OnRecord,
-            generation::{Generation, KernelVersion},
+            account::AccountSeed, approval::ApprovalRequest, discrepancy::OnRecord, generation::KernelVersion,
             snapshot::SnapshotRequest,
         },
     },
@@ -149,7 +146,8 @@ pub struct Key {
     pub session_key: Address,
     /// The key's private half, when it is in our vault.
     pub secret: Option<SecretId>,
-    pub generation: Generation,
+    #[serde(rename = "generation")]
+    pub validator: Validator,
     pub scope: Scope,
     /// Set where the scope's permissions are only those that were shown: an empty list does not mean "everything" then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +166,7 @@ pub struct Key {
 
 impl Key {
     pub const fn family(&self) -> Family {
-        self.generation.family()
+        self.validator.family()
     }
 }
 

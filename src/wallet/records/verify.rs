@@ -11,10 +11,7 @@ use alloy::primitives::{B256, keccak256};
 use super::model::{ApprovalRecord, Key, Origin};
 use crate::{
     abi::Function,
-    protocol::kernel_v2::{
-        approval::EnableData,
-        merkle::{self, Tree},
-    },
+    protocol::{family::Validator, kernel_v2::approval::EnableData},
 };
 
 /// What does not verify about an approval and the key it is recorded for; `None` when all of it does.
@@ -24,7 +21,7 @@ pub fn damage(key: &Key, approval: &ApprovalRecord) -> Option<String> {
     let differs = [
         ("the account", request.account != key.account),
         ("the chain id", request.chain_id != key.chain_id),
-        ("the validator", request.validator != key.generation),
+        ("the validator", Validator::from(request.validator) != key.validator),
         ("the session key", enable.session_key != key.session_key),
         ("the window", (enable.valid_after, enable.valid_until) != (key.scope.valid_after, key.scope.valid_until)),
         ("the paymaster", enable.paymaster != key.scope.paymaster),
@@ -56,18 +53,9 @@ pub fn signed(key: &Key, approval: &ApprovalRecord) -> Option<EnableData> {
 
 /// The permissions rebuild the root that was signed; where only some were ever shown, each proves that it belongs to it.
 fn permissions_fit(key: &Key, root: B256) -> bool {
-    let permissions = &key.scope.permissions;
-    match &key.partial {
-        None => Tree::new(permissions, key.generation).root() == root,
-        Some(partial) => {
-            partial.merkle_root == root
-                && partial.proofs.len() == permissions.len()
-                && permissions
-                    .iter()
-                    .zip(&partial.proofs)
-                    .all(|(p, proof)| merkle::verify(root, p.leaf(key.generation), proof))
-        }
-    }
+    let proofs = key.partial.as_ref().map(|partial| partial.proofs.as_slice());
+    let is_the_same = key.partial.as_ref().is_none_or(|partial| partial.merkle_root == root);
+    is_the_same && key.validator.permissions_fit(&key.scope.permissions, proofs, root)
 }
 
 /// Recovering a signer costs more than all the rest, and a list shows the same signatures again and again.
@@ -109,6 +97,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::protocol::kernel_v2::merkle::Tree;
     use crate::{
         policy::scope::{Permission, Scope},
         protocol::kernel_v2::{
@@ -140,7 +129,7 @@ mod tests {
             owner: owner.address(),
             session_key: Address::repeat_byte(0x5e),
             secret: None,
-            generation: Generation::G2,
+            validator: Generation::G2.into(),
             scope: Scope {
                 valid_after: 1,
                 valid_until: 2_000_000_000,
@@ -204,7 +193,7 @@ mod tests {
     #[test]
     fn k13_permissions_that_the_chain_showed_must_prove_that_they_belong_to_the_scope() {
         let (mut key, approval) = signed_by(&PrivateKeySigner::random());
-        let tree = Tree::new(&key.scope.permissions, key.generation);
+        let tree = Tree::new(&key.scope.permissions, Generation::G2);
         key.partial =
             Some(crate::wallet::records::model::PartialScope { merkle_root: tree.root(), proofs: vec![tree.proof(1)] });
         key.scope.permissions.remove(0);

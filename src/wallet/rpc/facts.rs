@@ -57,7 +57,7 @@ impl Services {
 
     /// Adds the run counters of a key's permissions to a snapshot of its account.
     pub async fn add_counters(&self, snapshot: &mut Snapshot, key: &Key, nonce: u128) -> Result<()> {
-        let counters = Counters::of(key.account, key.generation, &key.scope, nonce);
+        let counters = Counters::of(key.account, key.validator, &key.scope, nonce);
         let queries = counters.queries();
         if queries.is_empty() {
             return Ok(());

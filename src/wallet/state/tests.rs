@@ -45,7 +45,7 @@ fn key() -> Key {
         owner: OWNER,
         session_key: KEY,
         secret: None,
-        generation: Generation::G2,
+        validator: Generation::G2.into(),
         scope: Scope {
             valid_after: 0,
             valid_until: NOW + 7 * DAY,
@@ -69,11 +69,11 @@ fn approval(key: &Key, nonce: u128) -> ApprovalRecord {
             chain_id: 1,
             account: ACCOUNT,
             kernel: KernelVersion::V0_2_4,
-            validator: key.generation,
+            validator: key.validator.generation(),
             selector: selector::EXECUTE,
             executor: Address::ZERO,
             plugin_window: FixedBytes::ZERO,
-            enable: EnableData::new(KEY, &key.scope, nonce, key.generation),
+            enable: EnableData::new(KEY, &key.scope, nonce, key.validator.generation()),
         },
         signature: Some(Bytes::from_static(b"signed")),
         created_at: 0,
@@ -390,7 +390,7 @@ fn each_generation_has_its_own_turns() {
     let mut case = pending();
     case.picture.nonces.insert(Generation::G3, Nonces { last: 9, invalid: 9 });
     assert_eq!(of(&case).state, State::Pending);
-    case.key.generation = Generation::G3;
+    case.key.validator = Generation::G3.into();
     assert_eq!(of(&case).state, State::Dead);
 }
 
@@ -444,7 +444,7 @@ fn k6_a_revoked_key_can_never_return_only_where_its_nonce_was_invalidated_or_non
     assert!(said(&revoked, &picture).contains("unless the owner sets nonces back"));
     set_invalid(&mut picture, 5);
     assert!(said(&revoked, &picture).contains("can never be used again"));
-    let on_g3 = Key { generation: Generation::G3, ..revoked };
+    let on_g3 = Key { validator: Generation::G3.into(), ..revoked };
     picture.nonces.insert(Generation::G3, Nonces { last: 5, invalid: 0 });
     assert!(said(&on_g3, &picture).contains("can never be used again"));
 }

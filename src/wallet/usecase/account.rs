@@ -1,10 +1,13 @@
 //! Accounts on record: new ones (an address before there is code), existing ones, their owners.
 
 use crate::{
-    protocol::kernel_v2::{
-        account::AccountSeed,
-        generation::{Generation, KernelVersion},
-        snapshot::{Snapshot, SnapshotRequest},
+    protocol::{
+        family::Validator,
+        kernel_v2::{
+            account::AccountSeed,
+            generation::{Generation, KernelVersion},
+            snapshot::{Snapshot, SnapshotRequest},
+        },
     },
     secret::Secret,
     text::clean,
@@ -59,7 +62,7 @@ pub struct AccountView {
     pub last_nonce: Option<u128>,
     #[serde(serialize_with = "display_option")]
     pub invalid_nonce: Option<u128>,
-    pub validator: Option<Generation>,
+    pub validator: Option<Validator>,
     pub paused: Option<bool>,
     /// Why the chain could not be asked, where it could not.
     pub unknown_because: Option<String>,
@@ -355,7 +358,7 @@ pub(in crate::wallet) fn seen(account: &Account, picture: std::result::Result<&S
     match picture {
         Ok(picture) => {
             let generation = picture.generation(crate::protocol::kernel_v2::account::selector::EXECUTE);
-            let nonces = picture.nonces(generation.unwrap_or(Generation::G2));
+            let nonces = picture.nonces(generation.unwrap_or(Generation::DEFAULT));
             view.kernel_version = picture.kernel;
             view.owner = picture.owner.unwrap_or(account.owner);
             view.deployed = Some(picture.deployed);
@@ -363,7 +366,7 @@ pub(in crate::wallet) fn seen(account: &Account, picture: std::result::Result<&S
             view.deposit = Some(picture.deposit);
             view.last_nonce = Some(nonces.last);
             view.invalid_nonce = Some(nonces.invalid);
-            view.validator = generation;
+            view.validator = generation.map(Validator::from);
             view.paused = Some(picture.disabled_mode & 3 != 0);
         }
         Err(error) => {

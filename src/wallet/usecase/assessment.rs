@@ -12,10 +12,8 @@ use crate::{
     },
     protocol::{
         AccountCall, Call,
-        kernel_v2::{
-            generation::{Generation, KernelVersion},
-            snapshot::Snapshot,
-        },
+        family::Validator,
+        kernel_v2::{generation::KernelVersion, snapshot::Snapshot},
     },
     sandbox,
     wallet::{
@@ -52,7 +50,7 @@ pub(in crate::wallet) struct Subject<'a> {
     pub scope: &'a Scope,
     /// Only a part of the scope is known.
     pub partial: bool,
-    pub generation: Generation,
+    pub validator: Validator,
     /// Where no chain says which version the account runs.
     pub kernel: Option<KernelVersion>,
     pub account: Address,
@@ -77,7 +75,7 @@ pub(in crate::wallet) struct Asked {
 impl Subject<'_> {
     fn context<'a>(&'a self, picture: Option<&'a Snapshot>, asked: &'a Asked) -> Context<'a> {
         Context {
-            generation: self.generation,
+            validator: self.validator,
             kernel: picture.map_or(self.kernel, |p| p.kernel.or(self.kernel)),
             account: self.account,
             owner: self.owner,
@@ -124,7 +122,7 @@ pub(in crate::wallet) fn of_key(
     let subject = Subject {
         scope: &key.scope,
         partial: key.partial.is_some(),
-        generation: key.generation,
+        validator: key.validator,
         kernel: approvals.first().map(|a| a.request.kernel),
         account: key.account,
         owner: Some(key.owner),

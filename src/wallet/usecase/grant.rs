@@ -1,6 +1,9 @@
 //! Giving power: from a policy to an approval that the owner signs. Sends nothing and costs nothing.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use alloy::primitives::{Address, B256, Bytes};
 use serde::Serialize;
@@ -13,10 +16,11 @@ use crate::{
         scope::Scope,
         sentence::{self, Setting},
     },
+    protocol::family::Validator,
     protocol::kernel_v2::{
         account::selector,
         approval::ApprovalRequest,
-        generation::{Generation, KernelVersion},
+        generation::KernelVersion,
         grant::{ApprovalPlan, NoNonces, NotTheSame, OtherKey, Taken, choose_validator, needed_selectors},
         signature::normalized,
         snapshot::Snapshot,
@@ -104,11 +108,37 @@ pub struct ToSign {
 struct Granting {
     plan: GrantPlan,
     key: Key,
-    /// The key was made for this grant.
-    fresh: bool,
+    /// The private half of a key that was made for this grant, until it is in the vault.
+    fresh: Option<Secret>,
 }
 
+/// How often a nonce that was taken while the owner signed is answered with the next one.
+const ROUNDS: usize = 32;
+/// After an owner took this long to sign, the chain is read once more.
+const LONG: Duration = Duration::from_secs(5);
+
 impl Granting {
+    /// Answers whether the nonces are others than before. The next ones are as good, as long as nothing else that was shown is
+    /// different with them.
+    fn take_nonces(&mut self, taken: &[ApprovalRecord], others: &[Key]) -> Result<bool> {
+        let Self { plan, key, .. } = self;
+        let shown = plan.approvals.first_nonce();
+        let moved = plan.approvals.take_nonces(key.owner, taken.iter().map(taken_by), &plan.picture);
+        let moved = moved.map_err(no_nonces)?;
+        if moved && plan.approvals.about_other_keys(others.iter().map(other), &plan.picture) != plan.about_others {
+            return Err(Error::failed(
+                "grant.stale",
+                format!(
+                    "approval nonce {shown} was taken meanwhile, and what there is to say about the account's other keys has \
+                     changed with it. Nothing was granted"
+                ),
+            )
+            .of(Kind::Stale)
+            .hint("run the command again"));
+        }
+        Ok(moved)
+    }
+
     /// What is written down, before anybody signed it.
     fn drafts(&self) -> Vec<ApprovalRecord> {
         let draft =
@@ -171,20 +201,20 @@ impl Wallet {
         }
         let second = services.nodes_agree(&account.wanted(&known), &picture).await?;
         let kernel = same_account(&account, &picture)?;
-        let generation = validator(intent.policy.validator, &picture)?;
-        let mut resolved = intent.policy.resolve(picture.timestamp, generation)?;
+        let validator = validator(intent.policy.validator, &picture)?;
+        let mut resolved = intent.policy.resolve(picture.timestamp, validator)?;
         resolved.warnings.extend(self.taken_label(&label)?);
         resolved.warnings.extend(second);
-        let selectors = needed_selectors(&intent.policy.selectors, generation, &picture);
+        let selectors = needed_selectors(&intent.policy.selectors, validator, &picture);
         let place = (account.chain_id, account.address);
-        let mut approvals = ApprovalPlan::new(place, session_key, (generation, kernel), selectors);
+        let mut approvals = ApprovalPlan::new(place, session_key, (validator, kernel), selectors);
         let functions = functions(&resolved);
         let also_on = self.also_on(session_key, &account)?;
         let asked = services.ask_about(&resolved.scope, account.address, Some(session_key)).await?;
         let subject = Subject {
             scope: &resolved.scope,
             partial: false,
-            generation,
+            validator,
             kernel: Some(kernel),
             account: account.address,
             owner: Some(account.owner),
@@ -201,7 +231,7 @@ impl Wallet {
         findings.extend(power.finding());
         let about_others = self.about_other_keys(&account, &approvals, &picture)?;
         findings.extend(about_others.iter().cloned());
-        let sentences = sentences(&resolved.scope, &functions, generation, Coin::of(account.chain_id));
+        let sentences = sentences(&resolved.scope, &functions, validator, Coin::of(account.chain_id));
         let taken = self.store.read(|r| r.approvals_of(&account.network, account.address))?;
         approvals.take_nonces(account.owner, taken.iter().map(taken_by), &picture).map_err(no_nonces)?;
         Ok(GrantPlan {
@@ -223,16 +253,20 @@ impl Wallet {
     /// Signs the plan and writes it down, in one step that other processes see whole or not at all.
     pub async fn execute_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
         check_findings(&plan.findings, accepted)?;
-        self.still_true(&plan).await?;
         let owner = self.owner_signer(&plan.account)?;
         let mut grant = self.begin_grant(plan)?;
-        let written = self.sign_and_write(&mut grant, owner.as_ref()).await;
+        let approvals = self.sign_and_write(&mut grant, owner.as_ref()).await?;
         drop(owner);
-        self.end_grant(grant, written)
+        self.granted(grant, &approvals)
     }
 
     async fn sign_and_write(&self, grant: &mut Granting, owner: &dyn Keyholder) -> Result<Vec<ApprovalRecord>> {
-        loop {
+        for _ in 0..ROUNDS {
+            // Whatever can refuse refuses before the owner is asked.
+            self.still_true(&grant.plan).await?;
+            self.store.require_writable()?;
+            self.nonces_are_free(grant)?;
+            let asked = Instant::now();
             let mut approvals = grant.drafts();
             for approval in &mut approvals {
                 // A device may be asked here, which takes as long as it takes: nobody else is kept from writing meanwhile.
@@ -245,10 +279,16 @@ impl Wallet {
                 }
                 approval.signature = Some(Bytes::copy_from_slice(&signature));
             }
+            if asked.elapsed() > LONG {
+                self.still_true(&grant.plan).await?;
+            }
             if self.write_grant(grant, &approvals)? {
                 return Ok(approvals);
             }
         }
+        Err(Error::failed("grant.stale", "other grants took the approval nonce each time. Nothing was granted")
+            .of(Kind::Stale)
+            .hint("run the command again"))
     }
 
     /// What the plan relied on, read again: a person may have looked at it for long.
@@ -272,15 +312,12 @@ impl Wallet {
     pub fn draft_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
         check_findings(&plan.findings, accepted)?;
         let mut grant = self.begin_grant(plan)?;
-        let written = loop {
+        loop {
             let drafts = grant.drafts();
-            match self.write_grant(&mut grant, &drafts) {
-                Ok(true) => break Ok(drafts),
-                Ok(false) => {}
-                Err(error) => break Err(error),
+            if self.write_grant(&mut grant, &drafts)? {
+                return self.granted(grant, &drafts);
             }
-        };
-        self.end_grant(grant, written)
+        }
     }
 
     /// Takes the owner's signature over a draft, made elsewhere.
@@ -323,13 +360,11 @@ impl Wallet {
         Ok((view, approval_view(&approval, &standing)))
     }
 
-    /// The key as it will be on record, its private half in the vault where it was made here.
+    /// The key as it will be on record; where it was made here, its private half is kept when it is written.
     fn begin_grant(&self, mut plan: GrantPlan) -> Result<Granting> {
-        let fresh = plan.fresh.is_some();
-        let secret = match plan.fresh.take() {
-            Some(fresh) => {
-                Some(self.keep_secret(&fresh, &format!("session key {} of {}", plan.label, plan.account.name))?)
-            }
+        let fresh = plan.fresh.take();
+        let secret = match &fresh {
+            Some(_) => None,
             None => self.store.read(|r| r.agent_by_address(plan.session_key))?.map(|agent| agent.secret),
         };
         let key = Key {
@@ -341,7 +376,7 @@ impl Wallet {
             owner: plan.account.owner,
             session_key: plan.session_key,
             secret,
-            generation: plan.approvals.generation,
+            validator: plan.approvals.validator(),
             scope: plan.resolved.scope.clone(),
             partial: None,
             functions: plan.resolved.functions.clone(),
@@ -354,42 +389,45 @@ impl Wallet {
         Ok(Granting { plan, key, fresh })
     }
 
-    /// Writes all of it down, in one step that other processes see whole or not at all. `false`: the nonce that the approvals are
-    /// for was taken meanwhile. The next one is as good, as long as nothing else that was shown is different now.
-    fn write_grant(&self, grant: &mut Granting, approvals: &[ApprovalRecord]) -> Result<bool> {
-        let Granting { plan, key, .. } = grant;
-        self.store.write(|w| {
-            let taken = w.read().approvals_of(&key.network, key.account)?;
-            let shown = plan.approvals.first_nonce();
-            let moved = plan.approvals.take_nonces(key.owner, taken.iter().map(taken_by), &plan.picture);
-            if moved.map_err(no_nonces)? {
-                let others = w.read().keys_of(&key.network, key.account, false)?;
-                if plan.approvals.about_other_keys(others.iter().map(other), &plan.picture) != plan.about_others {
-                    return Err(Error::failed(
-                        "grant.stale",
-                        format!(
-                            "approval nonce {shown} was taken meanwhile, and what there is to say about the account's other keys \
-                             has changed with it. Nothing was granted"
-                        ),
-                    )
-                    .of(Kind::Stale)
-                    .hint("run the command again"));
-                }
-                return Ok(false);
-            }
-            w.put_key(key)?;
-            approvals.iter().try_for_each(|approval| w.put_approval(approval))?;
-            Ok(true)
-        })
+    /// Takes the next nonces by the records as they are now; with others than the owner was shown, nothing else that was shown may
+    /// be different.
+    fn nonces_are_free(&self, grant: &mut Granting) -> Result<()> {
+        let taken = self.store.read(|r| {
+            let (network, account) = (&grant.key.network, grant.key.account);
+            Ok((r.approvals_of(network, account)?, r.keys_of(network, account, false)?))
+        })?;
+        grant.take_nonces(&taken.0, &taken.1).map(drop)
     }
 
-    fn end_grant(&self, grant: Granting, written: Result<Vec<ApprovalRecord>>) -> Result<Granted> {
-        let Granting { plan, key, fresh } = grant;
-        if let (Err(_), true, Some(id)) = (&written, fresh, &key.secret) {
+    /// Writes all of it down, in one step that other processes see whole or not at all. `false`: the nonce that the approvals are
+    /// for was taken meanwhile.
+    fn write_grant(&self, grant: &mut Granting, approvals: &[ApprovalRecord]) -> Result<bool> {
+        let kept = match &grant.fresh {
+            Some(fresh) => Some(
+                self.keep_secret(fresh, &format!("session key {} of {}", grant.plan.label, grant.plan.account.name))?,
+            ),
+            None => None,
+        };
+        grant.key.secret = kept.or(grant.key.secret);
+        let written = self.store.write(|w| {
+            let taken = w.read().approvals_of(&grant.key.network, grant.key.account)?;
+            let others = w.read().keys_of(&grant.key.network, grant.key.account, false)?;
+            if grant.take_nonces(&taken, &others)? {
+                return Ok(false);
+            }
+            w.put_key(&grant.key)?;
+            approvals.iter().try_for_each(|approval| w.put_approval(approval))?;
+            Ok(true)
+        });
+        if let (Ok(false) | Err(_), Some(id)) = (&written, &kept) {
             // A key that was made for this grant is of no use without it; what cannot be removed is only spare.
             let _ = self.vault.remove(id);
         }
-        let approvals = written?;
+        written
+    }
+
+    fn granted(&self, grant: Granting, approvals: &[ApprovalRecord]) -> Result<Granted> {
+        let Granting { plan, key, .. } = grant;
         let queue = self.queue(&key.network, key.account)?;
         let views = approvals
             .iter()
@@ -399,7 +437,7 @@ impl Wallet {
         Ok(Granted {
             key: self.key_view(&key, Some(&plan.picture))?,
             merkle_root: first,
-            validator: plan.approvals.generation.address(),
+            validator: plan.approvals.validator().address(),
             approvals: views,
             findings: plan.findings,
             checked: plan.checked,
@@ -454,7 +492,7 @@ impl Wallet {
 }
 
 fn other(key: &Key) -> OtherKey<'_> {
-    OtherKey { label: &key.label, session_key: key.session_key, generation: key.generation }
+    OtherKey { label: &key.label, session_key: key.session_key, validator: key.validator }
 }
 
 fn taken_by(approval: &ApprovalRecord) -> Taken<'_> {
@@ -505,17 +543,17 @@ pub(in crate::wallet) fn same_account(account: &Account, picture: &Snapshot) -> 
     })
 }
 
-fn validator(choice: ValidatorChoice, picture: &Snapshot) -> Result<Generation> {
+fn validator(choice: ValidatorChoice, picture: &Snapshot) -> Result<Validator> {
     let exactly = match choice {
-        ValidatorChoice::Exactly(generation) => Some(generation),
+        ValidatorChoice::Exactly(validator) => Some(validator),
         ValidatorChoice::Auto => None,
     };
-    choose_validator(exactly, picture).map_err(|generation| {
+    choose_validator(exactly, picture).map_err(|validator| {
         Error::failed(
             "network.validator",
             format!(
-                "session key validator {generation} ({}) is not on this chain, or has other code",
-                generation.address()
+                "session key validator {validator} ({}) is not on this chain, or has other code",
+                validator.address()
             ),
         )
         .hint("see `keyleash network check`")
@@ -526,11 +564,11 @@ fn validator(choice: ValidatorChoice, picture: &Snapshot) -> Result<Generation> 
 pub(in crate::wallet) fn sentences(
     scope: &Scope,
     functions: &[Option<Function>],
-    generation: Generation,
+    validator: Validator,
     coin: Coin,
 ) -> Vec<String> {
     let mut functions = functions.iter();
-    sentence::scope(scope, Setting { generation, symbol: coin.symbol() }, |_| functions.next().cloned().flatten())
+    sentence::scope(scope, Setting { validator, symbol: coin.symbol() }, |_| functions.next().cloned().flatten())
 }
 
 pub(in crate::wallet) fn functions(resolved: &Resolved) -> Vec<Option<Function>> {

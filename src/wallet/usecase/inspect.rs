@@ -7,13 +7,16 @@ use crate::{
         risk::{Checked, Finding},
         scope::Permission,
     },
-    protocol::kernel_v2::{
-        account::selector,
-        approval::Approval,
-        blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
-        generation::{Generation, KernelVersion},
-        snapshot::{Snapshot, SnapshotRequest},
-        status::Queue,
+    protocol::{
+        family::Validator,
+        kernel_v2::{
+            account::selector,
+            approval::Approval,
+            blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
+            generation::{Generation, KernelVersion},
+            snapshot::{Snapshot, SnapshotRequest},
+            status::Queue,
+        },
     },
     wallet::{
         Wallet,
@@ -70,7 +73,7 @@ pub struct Inspection {
     pub owner: Option<Address>,
     pub chain_id: Option<u64>,
     pub kernel_version: Option<KernelVersion>,
-    pub validator: Option<Generation>,
+    pub validator: Option<Validator>,
     pub nonce: Option<String>,
     pub selector: String,
     pub valid_after: u64,
@@ -232,7 +235,7 @@ impl Wallet {
         let same = |k: &Key| {
             k.origin == Origin::Imported
                 && (k.account == blob.account && k.session_key == request.enable.session_key)
-                && (k.generation == request.validator && k.scope == blob.scope && k.owner == found.owner)
+                && (k.validator == request.validator.into() && k.scope == blob.scope && k.owner == found.owner)
         };
         if let Some(key) = self.store.read(|r| Ok(r.keys_of(&network, blob.account, false)?.into_iter().find(same)))? {
             // The same key with the same scope, for another account function.
@@ -255,7 +258,7 @@ impl Wallet {
             owner: found.owner,
             session_key: request.enable.session_key,
             secret,
-            generation: request.validator,
+            validator: request.validator.into(),
             partial: None,
             functions: functions(&blob).iter().map(|f| f.as_ref().map(ToString::to_string)).collect(),
             scope: blob.scope.clone(),
@@ -512,7 +515,7 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
         state: State::Unknown,
         state_reason: "no chain was asked".into(),
         permissions: blob.scope.permissions.clone(),
-        sentences: sentences(&blob.scope, &functions, Generation::G2, Coin::unlisted()),
+        sentences: sentences(&blob.scope, &functions, Validator::DEFAULT, Coin::unlisted()),
         assumptions: Vec::new(),
         risks: Vec::new(),
         checked: Checked::default(),
@@ -535,7 +538,7 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
             let subject = Subject {
                 scope: &blob.scope,
                 partial: false,
-                generation: Generation::G2,
+                validator: Validator::DEFAULT,
                 kernel: None,
                 account: blob.account,
                 owner: None,
@@ -557,11 +560,11 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
     out.owner = Some(found.owner);
     out.chain_id = Some(request.chain_id);
     out.kernel_version = Some(request.kernel);
-    out.validator = Some(request.validator);
+    out.validator = Some(request.validator.into());
     out.nonce = Some(request.enable.nonce.to_string());
     out.merkle_root = Some(request.enable.merkle_root);
     out.digest = Some(request.digest());
-    out.sentences = sentences(&blob.scope, &functions, request.validator, Coin::of(request.chain_id));
+    out.sentences = sentences(&blob.scope, &functions, request.validator.into(), Coin::of(request.chain_id));
     out.assumptions = found.assumptions.clone();
     let asked = match services {
         Some(services) => services.ask_about(&blob.scope, blob.account, Some(request.enable.session_key)).await?,
@@ -575,7 +578,7 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
     let subject = Subject {
         scope: &blob.scope,
         partial: false,
-        generation: request.validator,
+        validator: request.validator.into(),
         kernel: Some(request.kernel),
         account: blob.account,
         owner: Some(found.owner),
@@ -603,7 +606,7 @@ fn standing(blob: &Blob, found: &Found, picture: &Snapshot) -> state::KeyStatus 
         owner: found.owner,
         session_key: request.enable.session_key,
         secret: None,
-        generation: request.validator,
+        validator: request.validator.into(),
         scope: blob.scope.clone(),
         partial: None,
         functions: Vec::new(),

@@ -9,11 +9,11 @@ use crate::{
     },
     protocol::{
         Format,
+        family::Validator,
         kernel_v2::{
             account::AccountSeed,
             approval::Approval,
             blob,
-            generation::Generation,
             snapshot::{Snapshot, SnapshotRequest},
             status::Queue,
         },
@@ -61,7 +61,7 @@ pub struct KeyView {
     pub valid_after: u64,
     pub valid_until: u64,
     pub paymaster: Address,
-    pub validator: Generation,
+    pub validator: Validator,
     pub has_secret: bool,
     pub imported: bool,
     /// Found on the chain by a scan.
@@ -264,7 +264,7 @@ impl Wallet {
             valid_after,
             valid_until,
             paymaster,
-            validator: key.generation,
+            validator: key.validator,
             has_secret: key.secret.is_some(),
             imported: key.origin == Origin::Imported,
             discovered: key.origin == Origin::Discovered,
@@ -451,7 +451,7 @@ impl Wallet {
 /// The scope in plain words; where only a part of it is known, that is said and nothing is concluded from it.
 pub(in crate::wallet) fn key_sentences(key: &Key, functions: &[Option<Function>]) -> Vec<String> {
     let Some(partial) = &key.partial else {
-        return sentences(&key.scope, functions, key.generation, Coin::of(key.chain_id));
+        return sentences(&key.scope, functions, key.validator, Coin::of(key.chain_id));
     };
     let unknown = match key.scope.permissions.len() {
         0 => "what it may call is not known: it never showed a permission on chain".to_owned(),
@@ -462,7 +462,7 @@ pub(in crate::wallet) fn key_sentences(key: &Key, functions: &[Option<Function>]
         let window = sentence::window(key.scope.valid_after, key.scope.valid_until);
         return vec![unknown, window, sentence::paymaster(key.scope.paymaster)];
     }
-    let mut sentences = sentences(&key.scope, functions, key.generation, Coin::of(key.chain_id));
+    let mut sentences = sentences(&key.scope, functions, key.validator, Coin::of(key.chain_id));
     sentences.insert(key.scope.permissions.len().min(sentences.len()), unknown);
     sentences
 }
@@ -470,8 +470,8 @@ pub(in crate::wallet) fn key_sentences(key: &Key, functions: &[Option<Function>]
 /// The run counters of an approval. The chain counts only where runs are limited.
 fn uses(key: &Key, nonce: Option<u128>, picture: Option<&Snapshot>) -> Vec<Option<u64>> {
     let counted = |p: &Permission| {
-        let status = picture?.statuses.get(&(key.generation, nonce?, p.index))?;
-        (p.execution_rule.runs > 0).then_some(status.runs)
+        let uses = picture?.uses(key.validator, nonce?, p.index)?;
+        (p.execution_rule.runs > 0).then_some(uses)
     };
     key.scope.permissions.iter().map(counted).collect()
 }

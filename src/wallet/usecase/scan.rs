@@ -20,6 +20,7 @@ pub use crate::protocol::kernel_v2::history::report::{ScanFinding, UnexplainedTu
 use crate::{
     policy::scope::Scope,
     protocol::{
+        family::Validator,
         kernel_v2::{
             approval::EnableData,
             generation::{Generation, KernelVersion},
@@ -104,7 +105,7 @@ pub struct FoundKey {
     pub key: Option<KeyView>,
     /// Whether it was on record before this scan.
     pub known: bool,
-    pub validator: Option<Generation>,
+    pub validator: Option<Validator>,
     /// Zero allows everything.
     pub merkle_root: Option<B256>,
     /// Each turn it took, in order, and how.
@@ -679,7 +680,7 @@ impl Wallet {
                     None => {
                         let key = match keys.iter().find(|k| {
                             enabled.gives(
-                                k.generation,
+                                k.validator,
                                 k.session_key,
                                 &k.scope,
                                 k.partial.as_ref().map(|p| p.merkle_root),
@@ -731,7 +732,7 @@ fn learn(key: &mut Key, history: &[&Enabled]) -> bool {
     let known = key.scope.permissions.iter().zip(&partial.proofs);
     let known = known.map(|(permission, proof)| Shown { permission: permission.clone(), proof: proof.clone() });
     let merkle_root = partial.merkle_root;
-    let Some(learned) = found::learn(key.generation, merkle_root, known, history) else { return false };
+    let Some(learned) = found::learn(key.validator, merkle_root, known, history) else { return false };
     key.partial = learned.proofs.map(|proofs| PartialScope { merkle_root, proofs });
     key.functions = learned.permissions.iter().map(|_| None).collect();
     key.scope.permissions = learned.permissions;
@@ -754,7 +755,7 @@ fn discovered(account: &Account, enabled: &Enabled, others: &[Key]) -> Result<Ke
         owner: account.owner,
         session_key,
         secret: None,
-        generation: enabled.generation,
+        validator: enabled.generation.into(),
         scope: Scope { valid_after, valid_until, paymaster, permissions: Vec::new() },
         partial: (!merkle_root.is_zero()).then(|| PartialScope { merkle_root, proofs: Vec::new() }),
         functions: Vec::new(),
@@ -799,7 +800,7 @@ impl Wallet {
                 session_key: key.session_key,
                 key: Some(view),
                 known: *was_known,
-                validator: Some(key.generation),
+                validator: Some(key.validator),
                 merkle_root: history.first().map(|e| e.enable.merkle_root),
                 turns: history.iter().map(|e| found_turn(e)).collect(),
                 held: history.iter().any(|e| e.held),

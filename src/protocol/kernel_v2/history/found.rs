@@ -8,12 +8,8 @@ use super::{
 };
 use crate::{
     policy::scope::{Permission, Scope},
-    protocol::kernel_v2::{
-        account::selector,
-        approval::ApprovalRequest,
-        generation::{Generation, KernelVersion},
-        merkle::Tree,
-    },
+    protocol::family::Validator,
+    protocol::kernel_v2::{account::selector, approval::ApprovalRequest, generation::KernelVersion, merkle::Tree},
 };
 
 /// Most former owners whose signature is tried on an approval.
@@ -29,23 +25,24 @@ pub struct Learned {
 
 impl Enabled {
     /// Whether it gives the key just this scope. `root`: of the whole scope, where only a part of it is known.
-    pub fn gives(&self, generation: Generation, session_key: Address, scope: &Scope, root: Option<B256>) -> bool {
+    pub fn gives(&self, validator: Validator, session_key: Address, scope: &Scope, root: Option<B256>) -> bool {
         let enable = &self.enable;
-        generation == self.generation
+        validator == self.generation.into()
             && session_key == enable.session_key
             && (scope.valid_after, scope.valid_until) == (enable.valid_after, enable.valid_until)
             && scope.paymaster == enable.paymaster
-            && root.unwrap_or_else(|| Tree::new(&scope.permissions, generation).root()) == enable.merkle_root
+            && root.unwrap_or_else(|| Tree::new(&scope.permissions, self.generation).root()) == enable.merkle_root
     }
 }
 
 /// Adds the permissions that were shown to a scope that is known in part; `None` when there is nothing new.
 pub fn learn(
-    generation: Generation,
+    validator: Validator,
     root: B256,
     known: impl IntoIterator<Item = Shown>,
     history: &[&Enabled],
 ) -> Option<Learned> {
+    let Validator::KernelV2(generation) = validator;
     let mut all: Vec<Shown> = known.into_iter().collect();
     let before = all.len();
     for shown in history.iter().flat_map(|e| &e.shown) {

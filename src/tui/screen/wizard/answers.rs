@@ -9,7 +9,7 @@ use crate::{
         scope::{ANY_PAYMASTER, ANY_TARGET, Condition, Operation},
         sentence::{self, TimeError, parse_duration, parse_time},
     },
-    protocol::kernel_v2::{account::selector, generation::Generation},
+    protocol::{family::Validator, kernel_v2::account::selector},
     tui::{
         form::page::{Cell, Choice, Control, Form, Row},
         format,
@@ -940,9 +940,9 @@ impl Answers {
         self.permissions.iter().enumerate().map(|(i, p)| p.permission(self.me(), self.coin(), i)).collect()
     }
 
-    /// The permissions that are answered so far, in sentences. `generation`: of the validator that the account sends session
+    /// The permissions that are answered so far, in sentences. `validator`: the one that the account sends session
     /// keys to, which decides what they mean.
-    pub fn sentences(&self, now: u64, generation: Generation) -> Result<Vec<String>, String> {
+    pub fn sentences(&self, now: u64, validator: Validator) -> Result<Vec<String>, String> {
         let permission = |(i, p): (usize, &PermissionForm)| p.permission(self.me(), self.coin(), i).ok();
         let done: Vec<PolicyPermission> = self.permissions.iter().enumerate().filter_map(permission).collect();
         if done.is_empty() {
@@ -958,8 +958,8 @@ impl Answers {
             everything: false,
             permissions: done,
         };
-        let resolved = policy.resolve(now, generation).map_err(|e| e.message)?;
-        let setting = sentence::Setting { generation, symbol: self.coin().symbol() };
+        let resolved = policy.resolve(now, validator).map_err(|e| e.message)?;
+        let setting = sentence::Setting { validator, symbol: self.coin().symbol() };
         let of = resolved.scope.permissions.iter().zip(&policy.permissions);
         Ok(of.map(|(p, asked)| sentence::permission(p, asked.function.as_ref(), setting)).collect())
     }

@@ -29,7 +29,7 @@ use super::{
     rows::failure_rows,
 };
 use crate::{
-    protocol::kernel_v2::generation::Generation,
+    protocol::family::Validator,
     tui::{
         data::{AccountId, AccountRow, Data},
         form::{Field, page::FormEvent},
@@ -286,13 +286,13 @@ impl State {
     }
 
     /// The validator that a key of the account will be for: what the account routes to already, else the newest.
-    fn generation(&self, data: &Data) -> Generation {
+    fn validator(&self, data: &Data) -> Validator {
         let view = self.account(data).and_then(|a| a.view.as_ref());
-        view.and_then(|v| v.validator).unwrap_or(Generation::G2)
+        view.and_then(|v| v.validator).unwrap_or(Validator::DEFAULT)
     }
 
     /// What the answers say so far, or what went wrong.
-    fn footing(&self, page: Page, answers: &Answers, now: u64, generation: Generation) -> Vec<Row> {
+    fn footing(&self, page: Page, answers: &Answers, now: u64, validator: Validator) -> Vec<Row> {
         if let Some(error) = &self.failed {
             let mut rows = vec![Row::Blank];
             rows.extend(failure_rows("That did not work", error));
@@ -301,7 +301,7 @@ impl State {
         if !matches!(page, Page::Limits(_)) {
             return Vec::new();
         }
-        let sentences = match answers.sentences(now, generation) {
+        let sentences = match answers.sentences(now, validator) {
             Ok(sentences) => sentences,
             Err(why) => return vec![Row::Blank, Row::Bad(why)],
         };
@@ -416,7 +416,7 @@ impl Screen for State {
                 let now = view.data.chain_time(&self.network, view.now);
                 let heading = sheet::lay_out(&heading(page, answers), columns, view.theme);
                 let footing =
-                    sheet::lay_out(&self.footing(page, answers, now, self.generation(view.data)), columns, view.theme);
+                    sheet::lay_out(&self.footing(page, answers, now, self.validator(view.data)), columns, view.theme);
                 if let Some(form) = answers.form(page) {
                     form.render(frame, area, heading, footing, view.theme);
                 }

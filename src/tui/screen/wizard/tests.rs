@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     policy::scope::{ANY_PAYMASTER, ANY_TARGET, Condition},
-    protocol::kernel_v2::{account::selector, generation::Generation},
+    protocol::{family::Validator, kernel_v2::account::selector},
     tui::keymap::Command,
     wallet::{
         coin::Coin,
@@ -62,7 +62,7 @@ fn the_app_session_mints_to_its_own_account_for_a_day_with_the_sponsors_gas() {
     assert_eq!((mint.target, mint.value_limit), (DEMO.nft, U256::ZERO));
     assert_eq!(mint.when[0].value, ME.to_string(), "me is the account");
     assert_eq!(answers.holder(), Ok(Holder::NewKey));
-    policy.resolve(NOW, Generation::G2).unwrap();
+    policy.resolve(NOW, Validator::DEFAULT).unwrap();
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_watcher_repays_within_limits_and_closes_only_what_is_at_risk() {
     assert_eq!((repay.limit.runs, repay.limit.every), (Some(24), Some(3_600)));
     assert_eq!((repay.when[1].op, repay.when[1].value.as_str()), (Condition::Lte, "500"));
     assert_eq!(close.function.as_ref().unwrap().signature(), "closeIfAtRisk()");
-    policy.resolve(NOW, Generation::G2).unwrap();
+    policy.resolve(NOW, Validator::DEFAULT).unwrap();
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_range_is_two_conditions_on_one_argument() {
     limit(&mut answers, 1, 0, Condition::Gte, "10");
     limit(&mut answers, 1, 1, Condition::Lte, "500");
     let policy = answers.policy(NOW).unwrap();
-    let resolved = policy.resolve(NOW, Generation::G2).unwrap();
+    let resolved = policy.resolve(NOW, Validator::DEFAULT).unwrap();
     let rules: Vec<_> = resolved.scope.permissions[0].rules.iter().map(|r| (r.offset, r.condition)).collect();
     let second = U256::from(32);
     assert_eq!(rules, [(second, Condition::Gte), (second, Condition::Lte)]);

@@ -71,7 +71,7 @@ fn key(id: &str) -> Key {
         owner: OTHER,
         session_key: OTHER,
         secret: None,
-        generation: Generation::G3,
+        validator: Generation::G3.into(),
         scope: Scope { valid_after: 0, valid_until: 7, paymaster: OTHER, permissions: Vec::new() },
         partial: None,
         functions: vec![None, Some("transfer(address to, uint256 amount)".into())],

@@ -488,7 +488,7 @@ fn a_key_on_record_is_matched_and_left_as_it_is() {
         owner: world.owner.address(),
         session_key: granted.key.address(),
         secret: None,
-        generation: G2,
+        validator: G2.into(),
         scope: granted.scope.clone(),
         partial: None,
         functions: vec![None, None],

@@ -334,7 +334,7 @@ impl Story {
             owner: given.signer,
             session_key: key.address(),
             secret: None,
-            generation: given.generation(),
+            validator: given.generation().into(),
             scope: scope.clone(),
             partial: None,
             functions: scope.permissions.iter().map(|_| None).collect(),
