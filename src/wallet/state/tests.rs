@@ -391,6 +391,7 @@ fn each_generation_has_its_own_turns() {
     case.picture.nonces.insert(Generation::G3, Nonces { last: 9, invalid: 9 });
     assert_eq!(of(&case).state, State::Pending);
     case.key.validator = Generation::G3.into();
+    case.approval.request.validator = Generation::G3;
     assert_eq!(of(&case).state, State::Dead);
 }
 
