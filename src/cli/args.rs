@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use alloy::primitives::{Address, B256, U256};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+
+use crate::wallet::records::model::PaymasterKind;
 
 /// View, grant and revoke session keys of ZeroDev Kernel smart accounts.
 #[derive(Debug, Parser)]
@@ -66,11 +68,14 @@ pub enum FormatChoice {
     V5,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PaymasterChoice {
-    Erc7677,
-    Pimlico,
-    Zerodev,
+impl ValueEnum for PaymasterKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Erc7677, Self::Pimlico, Self::Zerodev]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -165,7 +170,7 @@ pub enum NetworkCommand {
         paymaster: Option<String>,
         /// How the paymaster service is asked
         #[arg(long, value_name = "KIND")]
-        paymaster_kind: Option<PaymasterChoice>,
+        paymaster_kind: Option<PaymasterKind>,
         /// JSON the paymaster service wants with every request
         #[arg(long, value_name = "JSON")]
         paymaster_context: Option<String>,

@@ -21,7 +21,7 @@ use std::{
 use alloy::primitives::{B256, Bytes, U256};
 use args::{
     AccountCommand, AgentCommand, Cli, Command, FormatChoice, Global, GrantArgs, InspectArgs, KeyCommand,
-    NetworkCommand, PaymasterChoice, SandboxCommand, SendArgs, VaultCommand, VaultKind, address,
+    NetworkCommand, SandboxCommand, SendArgs, VaultCommand, VaultKind, address,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use output::{Output, print};
@@ -39,7 +39,7 @@ use crate::{
         error::{Class, Error, Result},
         home::{Home, create, read_bounded},
         policy::{MAX_POLICY, Policy},
-        records::model::{Network, PaymasterKind},
+        records::model::Network,
         sandbox_profile::DEMO,
         state::{DRAFT, State},
         submit::operation::{OperationOutcome, Prepared},
@@ -378,19 +378,9 @@ async fn network(global: &Global, command: NetworkCommand, output: &mut Output, 
         } => {
             let network = match (project, rpc) {
                 (Some(project), _) => Network { second_rpc, ..zerodev(&project, chain_id)? },
-                (None, Some(rpc)) => Network {
-                    chain_id,
-                    rpc,
-                    second_rpc,
-                    bundler,
-                    paymaster,
-                    paymaster_kind: paymaster_kind.map(|k| match k {
-                        PaymasterChoice::Erc7677 => PaymasterKind::Erc7677,
-                        PaymasterChoice::Pimlico => PaymasterKind::Pimlico,
-                        PaymasterChoice::Zerodev => PaymasterKind::Zerodev,
-                    }),
-                    paymaster_context,
-                },
+                (None, Some(rpc)) => {
+                    Network { chain_id, rpc, second_rpc, bundler, paymaster, paymaster_kind, paymaster_context }
+                }
                 (None, None) => return Err(Error::usage("network.rpc", "--rpc URL is missing")),
             };
             let view = wallet.add_network(&name, &network)?;

@@ -7,7 +7,10 @@ use crate::{
         kernel_v2::snapshot::{Moment, SnapshotRequest},
         query::LogQuery,
     },
-    wallet::coin::{Coin, Limit},
+    wallet::{
+        coin::{Coin, Limit},
+        records::model::PaymasterKind,
+    },
 };
 use std::{
     sync::{Arc, Mutex},
@@ -20,7 +23,6 @@ use serde_json::{Value, json};
 use super::{
     At, Bundler, CallRequest, ChainError, Endpoint, FeeCeiling, Http, Market, Node, Paymaster, buffered,
     http::Patience,
-    paymaster::Dialect,
     quote,
     stub_server::{Reply, StubServer, canned},
 };
@@ -80,7 +82,7 @@ async fn ask_everything(endpoint: &Endpoint) {
     if let Ok(market) = Market::read(&node).await {
         let ceiling = FeeCeiling::new(&market, Limit::new(Coin::unlisted(), None));
         assert_showable(bundler.estimate(&operation).await.and_then(|gas| buffered("stub", &gas, &ceiling)));
-        for dialect in [Dialect::Erc7677, Dialect::Pimlico, Dialect::ZeroDev] {
+        for dialect in [PaymasterKind::Erc7677, PaymasterKind::Pimlico, PaymasterKind::Zerodev] {
             let paymaster = Paymaster::new(endpoint.clone(), dialect, json!({}), ENTRY_POINT, 31_337);
             for offered in [paymaster.stub(&operation).await, paymaster.sponsor(&operation).await] {
                 let applied = offered.and_then(|offer| offer.apply(&mut operation.clone(), None, &ceiling));

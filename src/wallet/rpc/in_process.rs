@@ -267,10 +267,8 @@ mod tests {
         sandbox::{CHAIN_ID, contracts::SPONSOR},
         wallet::{
             coin::{Coin, Limit},
-            rpc::{
-                At, Bundler, Endpoint, FeeCeiling, Followed, Market, Node, Paymaster, Rhythm, buffered,
-                paymaster::Dialect, quote,
-            },
+            records::model::PaymasterKind,
+            rpc::{At, Bundler, Endpoint, FeeCeiling, Followed, Market, Node, Paymaster, Rhythm, buffered, quote},
         },
     };
 
@@ -293,7 +291,7 @@ mod tests {
         let endpoint = Endpoint::new(InProcess::in_memory(Service::new(1_700_000_000).unwrap()));
         let node = Node::new(endpoint.clone());
         let bundler = Bundler::new(endpoint.clone(), ENTRY_POINT, CHAIN_ID);
-        let paymaster = Paymaster::new(endpoint, Dialect::Erc7677, json!({}), ENTRY_POINT, CHAIN_ID);
+        let paymaster = Paymaster::new(endpoint, PaymasterKind::Erc7677, json!({}), ENTRY_POINT, CHAIN_ID);
         paymaster.check().await.unwrap();
         let market = Market::read(&node).await.unwrap();
         let ceiling = FeeCeiling::new(&market, Limit::new(Coin::of(CHAIN_ID), None));

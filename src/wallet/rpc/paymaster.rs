@@ -1,6 +1,6 @@
 //! Paymaster services: who pays for the gas instead of the account, and what their promise may change.
 //!
-//! Three dialects (docs/kernel-v2.md#bundlers-and-paymasters): ERC-7677, Pimlico's and ZeroDev's sponsoring. A paymaster may set
+//! Three kinds (docs/kernel-v2.md#bundlers-and-paymasters): ERC-7677, Pimlico's and ZeroDev's sponsoring. A paymaster may set
 //! `paymasterAndData`, and within the fee ceiling gas and fees; nothing else of the operation. Its gas for the inner call is at
 //! least what the bundler found: with less, the operation would be paid for, use up its nonce, and do nothing. And the one
 //! who pays is neither the account, the EntryPoint, nor an address without code.
@@ -14,21 +14,13 @@ use super::{
     fees::{FeeCeiling, Fees},
     transport::{Call, ChainError, Endpoint},
 };
-use crate::erc4337::v06::{ENTRY_POINT, UserOperation};
+use crate::{
+    erc4337::v06::{ENTRY_POINT, UserOperation},
+    wallet::records::model::PaymasterKind,
+};
 
 /// Most bytes of `paymasterAndData`: an address, a window and a signature take some 200.
 const MAX_PAYMASTER_DATA: usize = 4 * 1024;
-
-/// How a paymaster service is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// `pm_getPaymasterStubData`, then `pm_getPaymasterData`.
-    Erc7677,
-    /// `pm_sponsorUserOperation`: gas and data in one answer.
-    Pimlico,
-    /// `zd_sponsorUserOperation`: the same with ZeroDev's parameters.
-    ZeroDev,
-}
 
 /// What a paymaster promises for an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +108,7 @@ pub fn check_data(proposer: &str, sender: Address, paymaster_and_data: &Bytes) -
 #[derive(Debug, Clone)]
 pub struct Paymaster {
     endpoint: Endpoint,
-    dialect: Dialect,
+    kind: PaymasterKind,
     /// What the service wants to know besides the operation: a policy id, a token. `null` when nothing.
     context: Value,
     entry_point: Address,
@@ -124,8 +116,8 @@ pub struct Paymaster {
 }
 
 impl Paymaster {
-    pub fn new(endpoint: Endpoint, dialect: Dialect, context: Value, entry_point: Address, chain_id: u64) -> Self {
-        Self { endpoint, dialect, context, entry_point, chain_id }
+    pub fn new(endpoint: Endpoint, kind: PaymasterKind, context: Value, entry_point: Address, chain_id: u64) -> Self {
+        Self { endpoint, kind, context, entry_point, chain_id }
     }
 
     /// Whether the service answers at all. That it knows `eth_chainId` is not asked of it; when it does, it must be ours.
@@ -147,25 +139,25 @@ impl Paymaster {
     /// Before estimation. An ERC-7677 service gives data of the right length to estimate with; the other two estimate
     /// themselves, and their answer is final: this uses up a sponsorship where the service counts them.
     pub async fn stub(&self, operation: &UserOperation) -> Result<Sponsorship, ChainError> {
-        match self.dialect {
-            Dialect::Erc7677 => {
+        match self.kind {
+            PaymasterKind::Erc7677 => {
                 let call = Call::read("pm_getPaymasterStubData", self.erc7677(operation));
                 let value = self.endpoint.call(call).await?;
                 let answer = self.answer("pm_getPaymasterStubData", &value);
                 let is_final = answer.optional("isFinal").map_or(Ok(false), |last| last.truth())?;
                 self.sponsorship(&answer, operation.sender, is_final, Covers::DataAlone)
             }
-            Dialect::Pimlico | Dialect::ZeroDev => self.sponsor(operation).await,
+            PaymasterKind::Pimlico | PaymasterKind::Zerodev => self.sponsor(operation).await,
         }
     }
 
     /// After estimation: the promise for exactly this operation, to be signed with it. Its paymaster must be the one
     /// already in the operation, if there is one.
     pub async fn sponsor(&self, operation: &UserOperation) -> Result<Sponsorship, ChainError> {
-        let (method, params, covers) = match self.dialect {
-            Dialect::Erc7677 => ("pm_getPaymasterData", self.erc7677(operation), Covers::DataAlone),
-            Dialect::Pimlico => ("pm_sponsorUserOperation", self.pimlico(operation), Covers::GasToo),
-            Dialect::ZeroDev => ("zd_sponsorUserOperation", self.zerodev(operation), Covers::GasToo),
+        let (method, params, covers) = match self.kind {
+            PaymasterKind::Erc7677 => ("pm_getPaymasterData", self.erc7677(operation), Covers::DataAlone),
+            PaymasterKind::Pimlico => ("pm_sponsorUserOperation", self.pimlico(operation), Covers::GasToo),
+            PaymasterKind::Zerodev => ("zd_sponsorUserOperation", self.zerodev(operation), Covers::GasToo),
         };
         let value = self.endpoint.call(Call::once(method, params)).await?;
         let sponsorship = self.sponsorship(&self.answer(method, &value), operation.sender, true, covers)?;
@@ -264,14 +256,14 @@ mod tests {
 
     type Seen = Arc<Mutex<Vec<(String, Value)>>>;
 
-    fn service(dialect: Dialect, context: Value, answer: Value) -> (Paymaster, Seen) {
+    fn service(kind: PaymasterKind, context: Value, answer: Value) -> (Paymaster, Seen) {
         let seen = Seen::default();
         let noted = Arc::clone(&seen);
         let endpoint = canned(move |method, params| -> Canned {
             noted.lock().unwrap().push((method.to_owned(), params.clone()));
             Ok(answer.clone())
         });
-        (Paymaster::new(endpoint, dialect, context, ENTRY_POINT, 31337), seen)
+        (Paymaster::new(endpoint, kind, context, ENTRY_POINT, 31337), seen)
     }
 
     fn data(paymaster: u8) -> Bytes {
@@ -297,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn erc7677_asks_for_a_stub_and_then_for_the_promise() {
         let answer = json!({ "paymasterAndData": data(0xaa), "sponsor": { "name": "someone" } });
-        let (paymaster, seen) = service(Dialect::Erc7677, json!({ "policyId": "p" }), answer);
+        let (paymaster, seen) = service(PaymasterKind::Erc7677, json!({ "policyId": "p" }), answer);
         let stub = paymaster.stub(&operation()).await.unwrap();
         assert!(!stub.is_final);
         let mut sponsored = operation();
@@ -312,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn a_stub_that_is_final_says_so() {
         let answer = json!({ "paymasterAndData": data(0xaa), "isFinal": true });
-        let (paymaster, seen) = service(Dialect::Erc7677, Value::Null, answer);
+        let (paymaster, seen) = service(PaymasterKind::Erc7677, Value::Null, answer);
         assert!(paymaster.stub(&operation()).await.unwrap().is_final);
         assert_eq!(seen.lock().unwrap()[0].1[3], json!({}));
     }
@@ -320,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn pimlico_estimates_and_sponsors_in_one_answer() {
         let context = json!({ "sponsorshipPolicyId": "sp_1" });
-        let (paymaster, seen) = service(Dialect::Pimlico, context.clone(), with_gas());
+        let (paymaster, seen) = service(PaymasterKind::Pimlico, context.clone(), with_gas());
         let mut sponsored = operation();
         let sponsorship = paymaster.stub(&sponsored).await.unwrap();
         assert!(sponsorship.is_final);
@@ -338,7 +330,7 @@ mod tests {
         answer["maxFeePerGas"] = json!("0x77359400");
         answer["maxPriorityFeePerGas"] = json!("0x1");
         let token = json!({ "tokenAddress": B256::ZERO });
-        let (paymaster, seen) = service(Dialect::ZeroDev, json!({ "gasTokenData": token }), answer);
+        let (paymaster, seen) = service(PaymasterKind::Zerodev, json!({ "gasTokenData": token }), answer);
         let mut sponsored = operation();
         paymaster.sponsor(&operation()).await.unwrap().apply(&mut sponsored, None, &ceiling()).unwrap();
         assert_eq!(sponsored.max_fee_per_gas, U256::from(2_000_000_000u64));
@@ -355,10 +347,10 @@ mod tests {
         for data in
             [json!("0x"), json!("0x0102"), json!(zero), json!(null), json!(7), json!(Bytes::from(vec![1; 5000]))]
         {
-            for dialect in [Dialect::Erc7677, Dialect::Pimlico, Dialect::ZeroDev] {
+            for kind in [PaymasterKind::Erc7677, PaymasterKind::Pimlico, PaymasterKind::Zerodev] {
                 let mut answer = with_gas();
                 answer["paymasterAndData"] = data.clone();
-                let (paymaster, _) = service(dialect, Value::Null, answer);
+                let (paymaster, _) = service(kind, Value::Null, answer);
                 for refused in [paymaster.stub(&operation()).await, paymaster.sponsor(&operation()).await] {
                     assert!(matches!(refused, Err(ChainError::Malformed { .. })), "{data} {refused:?}");
                 }
@@ -368,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_paymaster_than_expected_or_than_the_stubs_is_refused() {
-        let (paymaster, _) = service(Dialect::Erc7677, Value::Null, json!({ "paymasterAndData": data(0xaa) }));
+        let (paymaster, _) = service(PaymasterKind::Erc7677, Value::Null, json!({ "paymasterAndData": data(0xaa) }));
         let mut sponsored = operation();
         let stub = paymaster.stub(&sponsored).await.unwrap();
         let refused = stub.apply(&mut sponsored, Some(Address::repeat_byte(0xbb)), &ceiling()).unwrap_err();
@@ -383,10 +375,10 @@ mod tests {
     async fn k12_neither_the_account_nor_the_entry_point_is_taken_as_paymaster() {
         let account = Address::repeat_byte(0x11);
         for paymaster in [account, ENTRY_POINT] {
-            for dialect in [Dialect::Erc7677, Dialect::Pimlico, Dialect::ZeroDev] {
+            for kind in [PaymasterKind::Erc7677, PaymasterKind::Pimlico, PaymasterKind::Zerodev] {
                 let mut answer = with_gas();
                 answer["paymasterAndData"] = json!(Bytes::from([paymaster.as_slice(), &[7; 65]].concat()));
-                let (service, _) = service(dialect, Value::Null, answer);
+                let (service, _) = service(kind, Value::Null, answer);
                 let refused = service.sponsor(&operation()).await.unwrap_err();
                 assert!(matches!(refused, ChainError::Malformed { .. }), "{paymaster}: {refused}");
             }
@@ -396,7 +388,7 @@ mod tests {
     #[tokio::test]
     async fn k12_gas_for_the_inner_call_below_the_bundlers_estimate_is_refused() {
         let estimate = |call: u64| GasEstimate { call_gas_limit: U256::from(call), ..GasEstimate::default() };
-        let (paymaster, _) = service(Dialect::Pimlico, Value::Null, with_gas());
+        let (paymaster, _) = service(PaymasterKind::Pimlico, Value::Null, with_gas());
         let sponsorship = paymaster.sponsor(&operation()).await.unwrap();
         sponsorship.check_call_gas(&estimate(30_000)).unwrap();
         let refused = sponsorship.check_call_gas(&estimate(30_001)).unwrap_err();
@@ -416,7 +408,7 @@ mod tests {
             answer["maxFeePerGas"] = json!("0x1");
             answer["maxPriorityFeePerGas"] = json!("0x1");
             answer[field] = absurd;
-            let (paymaster, _) = service(Dialect::Pimlico, Value::Null, answer);
+            let (paymaster, _) = service(PaymasterKind::Pimlico, Value::Null, answer);
             let mut sponsored = operation();
             let sponsorship = paymaster.sponsor(&operation()).await.unwrap();
             let refused = sponsorship.apply(&mut sponsored, None, &ceiling()).unwrap_err();

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Bundler, Endpoint, Http, Node, Paymaster, paymaster::Dialect};
+use super::{Bundler, Endpoint, Http, Node, Paymaster};
 use crate::{
     erc4337::v06::ENTRY_POINT,
     sandbox::CHAIN_ID,
@@ -155,12 +155,8 @@ impl Wallet {
                     let field = format!("config.toml: network.{name}.paymaster_context is not JSON: {e}");
                     Error::failed("config.invalid", field)
                 })?;
-                let dialect = match network.paymaster_kind.unwrap_or(PaymasterKind::Erc7677) {
-                    PaymasterKind::Erc7677 => Dialect::Erc7677,
-                    PaymasterKind::Pimlico => Dialect::Pimlico,
-                    PaymasterKind::Zerodev => Dialect::ZeroDev,
-                };
-                Some(Paymaster::new(endpoint(url)?, dialect, context, ENTRY_POINT, network.chain_id))
+                let kind = network.paymaster_kind.unwrap_or(PaymasterKind::Erc7677);
+                Some(Paymaster::new(endpoint(url)?, kind, context, ENTRY_POINT, network.chain_id))
             }
             None => None,
         };
