@@ -13,6 +13,7 @@ use family::Family;
 
 pub mod family;
 pub mod kernel_v2;
+pub mod kernel_v3;
 pub mod power;
 pub mod probe;
 pub mod query;
