@@ -20,6 +20,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, Selector, U256, eip191_hash_message},
     sol_types::SolCall,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use keyleash::{
     erc4337::v07::{ENTRY_POINT, PackedUserOperation, UserOperation},
     protocol::{
@@ -27,6 +28,7 @@ use keyleash::{
         kernel_v3::{
             account::{self, AccountSeed, CallType, Creation, ExecType, Execution, FactoryRoute, uninstall_permission},
             approval::{Approval, ApprovalRequest, Found, Search, SelectorData, SignedAs},
+            blob::{self, Blob, RecoverError, Recovered, Warning, WriteError},
             contracts::{
                 CREATE_CALL, ECDSA_SIGNER, GAS_POLICY, KernelVersion, MULTI_CHAIN_ECDSA_VALIDATOR, RATE_LIMIT_POLICY,
                 SIGNATURE_CALLER_POLICY, SUDO_POLICY, TIMESTAMP_POLICY, unsupported_name,
@@ -811,4 +813,285 @@ fn calls_that_revoke_are_what_the_sdk_makes() {
             other => panic!("action {other}"),
         }
     }
+}
+
+// ---- serialized approvals ----
+
+/// The account that a blob's initCode creates: that of the input, with whatever calls to itself the text names.
+fn assert_creates(blob: &Blob, input: &Value, what: &str) {
+    let Some(seed) = seed(input) else {
+        assert!(blob.init_code.is_empty() && blob.creation.is_none(), "{what}");
+        return;
+    };
+    let created = blob.seed().unwrap_or_else(|| panic!("{what}"));
+    let expected = seed.with_init_config(created.init_config().to_vec()).expect("a version with initConfig");
+    assert_eq!(*created, expected, "{what}");
+    assert_eq!(created.address(), blob.account, "{what}");
+    let route = blob.creation.as_ref().map(|creation| creation.route);
+    let direct = input["useMetaFactory"] == false;
+    assert_eq!(route, Some(if direct { FactoryRoute::Direct } else { FactoryRoute::Meta }), "{what}");
+}
+
+/// What the owner signed in a case, by its bytes: where the scope was made from an ABI, the input does not tell it.
+fn signed(case: &Value) -> (ApprovalRequest, PermissionConfig) {
+    let enable_data = bytes(&case["enableData"]);
+    let config = PermissionConfig::decode(&enable_data).unwrap_or_else(|e| panic!("{}: {e}", id(case)));
+    let validation_id = permission_id(&case["permissionId"]).validation_id();
+    (ApprovalRequest { enable_data, validation_id, ..request(&case["input"]) }, config)
+}
+
+/// Reads a text, and finds what was signed by trying.
+fn recovered(blob: &Blob, input: &Value) -> Result<Vec<Recovered>, RecoverError> {
+    let nonce = request(input).nonce;
+    let search = blob::Search {
+        chain_ids: vec![5, small(&input["chainId"])],
+        nonces: nonce.saturating_sub(1)..=nonce,
+        owner: None,
+        session_key: Some(address(&input["signer"]["address"])),
+    };
+    blob.recover(&search)
+}
+
+#[test]
+fn serialized_approvals_are_read_and_what_they_leave_out_is_found() {
+    let Some(file) = load("serialization.json") else { return };
+    let (mut preinstalled_keys, mut authorizations, mut secrets) = (0, 0, 0);
+    for case in cases(&file, "cases") {
+        let (input, what) = (&case["input"], id(case));
+        let blob = blob::read(text(&case["serialized"])).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let json = blob::read(text(&case["json"])).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!((json.account, &json.policies), (blob.account, &blob.policies), "{what}");
+        let session = address(&input["signer"]["address"]);
+        assert_eq!(blob.account, address(&case["account"]), "{what}");
+        let (request, config) = signed(case);
+        assert_eq!(blob.config(session), config, "{what}");
+        assert_eq!(blob.config(session).enable_data(), request.enable_data, "{what}");
+        assert_eq!(blob.written_id, Some(permission_id(&case["permissionId"])), "{what}");
+        assert_eq!(blob.written_id, Some(blob.config(session).permission_id()), "{what}");
+        let secret = (input["privateKeyIncluded"] == true).then_some(session);
+        assert_eq!(blob.secret.as_ref().map(|secret| secret.address()), secret, "{what}");
+        secrets += usize::from(secret.is_some());
+        assert_creates(&blob, input, &what);
+        if let Some(auth) = &blob.eip7702_auth {
+            authorizations += 1;
+            assert_eq!(auth.address, KernelVersion::V3_3.implementation(), "{what}");
+            let warned = blob.warnings.iter().any(|w| matches!(w, Warning::Authorization { .. }));
+            assert!(warned, "{what}: {:?}", blob.warnings);
+        }
+        if input["preInstalled"] == true {
+            preinstalled_keys += 1;
+            assert!(blob.pre_installed && blob.signature.is_none(), "{what}");
+            let refused = RecoverError::PreInstalled { account: blob.account };
+            assert_eq!(recovered(&blob, input), Err(refused), "{what}");
+            let found = preinstalled(blob.seed().expect("a seed").init_config());
+            assert_eq!(found, [(request.validation_id, request.enable_data)], "{what}");
+            continue;
+        }
+        let found = recovered(&blob, input).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let [one] = &found[..] else { panic!("{what}: {found:?}") };
+        assert_eq!(one.approval.request, request, "{what}");
+        assert_eq!(one.owner, address(&input["owner"]), "{what}");
+        assert_eq!((one.other_id, one.chosen_id, one.signed_as), (None, false, SignedAs::TypedData), "{what}");
+        assert_eq!(one.approval.request.config().as_ref(), Ok(&one.config), "{what}");
+    }
+    must_occur(preinstalled_keys, "a key that was installed at creation");
+    must_occur(authorizations, "an authorization");
+    must_occur(secrets, "a private key");
+}
+
+/// A text's JSON without what the SDK leaves in it of an ABI, and without the case of its digits.
+fn without_abi(json: &str) -> Value {
+    let mut json: Value = serde_json::from_str(&json.to_ascii_lowercase()).expect("JSON");
+    let policies = json["permissionparams"]["policies"].as_array_mut().expect("policies");
+    for entry in policies.iter_mut().filter_map(|p| p["policyparams"]["permissions"].as_array_mut()).flatten() {
+        for key in ["abi", "functionname", "args"] {
+            entry.as_object_mut().expect("an entry").remove(key);
+        }
+    }
+    json
+}
+
+#[test]
+fn approvals_are_serialized_as_the_sdk_serializes_them() {
+    let Some(file) = load("serialization.json") else { return };
+    let (mut exact, mut alike) = (0, 0);
+    for case in cases(&file, "cases").iter().filter(|case| case["input"]["preInstalled"] != true) {
+        let (input, what) = (&case["input"], id(case));
+        let blob = blob::read(text(&case["serialized"])).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let found = recovered(&blob, input).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let approval = &found[0].approval;
+        let written =
+            blob::write(approval, &blob.init_code, blob.secret.as_ref(), blob.eip7702_auth.as_ref()).expect("a text");
+        let own = STANDARD.decode(written.as_bytes()).expect("base64");
+        let own = String::from_utf8(own).expect("UTF-8");
+        // Members of a permission stand in the order that the caller gave: all else is the same text.
+        if list(&input["policies"]).iter().any(|policy| policy["type"] == "call") {
+            alike += 1;
+            assert_eq!(without_abi(&own), without_abi(text(&case["json"])), "{what}");
+        } else {
+            exact += 1;
+            assert_eq!(own, text(&case["json"]), "{what}");
+            assert_eq!(*written, text(&case["serialized"]), "{what}");
+        }
+        let again = blob::read(&written).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(recovered(&again, input).as_ref(), Ok(&found), "{what}");
+    }
+    must_occur(exact, "a permission without a call policy");
+    must_occur(alike, "a call policy");
+}
+
+#[test]
+fn what_does_not_survive_the_sdk_is_found_or_refused() {
+    let Some(file) = load("serialization.json") else { return };
+    let mut seen = Vec::new();
+    for case in cases(&file, "traps") {
+        let (input, what) = (&case["input"], id(case));
+        let kind = case["id"].as_str().unwrap().trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+        let blob = blob::read(text(&case["serialized"])).unwrap_or_else(|e| panic!("{what}: {e}"));
+        match kind {
+            // The text does not name them: nothing is shown as approved.
+            "hook-lost" | "signer-contract-lost" => {
+                let error = recovered(&blob, input).unwrap_err();
+                assert!(matches!(error, RecoverError::NotSigned { .. }), "{what}: {error}");
+            }
+            _ => {
+                // The flag too, which the text does not name.
+                let found = recovered(&blob, input).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let [one] = &found[..] else { panic!("{what}: {found:?}") };
+                let (request, config) = signed(case);
+                assert_eq!(one.approval.request, ApprovalRequest { account: blob.account, ..request }, "{what}");
+                assert_eq!(one.config, config, "{what}");
+                let written = blob::write(&one.approval, &blob.init_code, None, None);
+                let is_lost = matches!(written, Err(WriteError::Flag(flag)) if flag == one.config.flag);
+                assert_eq!((written.is_err(), is_lost), (kind == "flag-lost", kind == "flag-lost"), "{what}");
+                let created = blob.seed().expect("a seed");
+                assert_eq!(!created.init_config().is_empty(), kind == "initconfig", "{what}");
+            }
+        }
+        if let Some(tampered) = case["tampered"]["serialized"].as_str() {
+            let blob = blob::read(tampered).unwrap_or_else(|e| panic!("{what}: {e}"));
+            match (kind, recovered(&blob, input)) {
+                ("tampered-permission-id", Ok(found)) => {
+                    assert_eq!(found[0].other_id, blob.written_id, "{what}");
+                    assert_eq!(found[0].approval.request, request(input), "{what}");
+                }
+                ("tampered-policy", Err(RecoverError::NotSigned { .. })) => {
+                    assert_ne!(blob.config(address(&input["signer"]["address"])), config(input), "{what}");
+                }
+                (_, other) => panic!("{what}: {other:?}"),
+            }
+        }
+        seen.push(kind.to_owned());
+    }
+    for kind in ["flag-lost", "hook-lost", "signer-contract-lost", "initconfig", "tampered-permission-id"] {
+        must_occur(seen.iter().filter(|seen| *seen == kind).count(), kind);
+    }
+}
+
+#[test]
+fn bad_serialized_approvals_are_refused_and_odd_ones_read() {
+    let Some(file) = load("serialization.json") else { return };
+    for case in cases(&file, "malformed") {
+        let read = blob::read(text(&case["serialized"]));
+        // The SDK builds an object of the last two, without an approval or of a policy of no version.
+        let sdk_reads = case["result"]["ok"] == true;
+        let reads = match case["id"].as_str().unwrap() {
+            "no-enable-signature" | "call-policy-without-version-and-address" => !sdk_reads,
+            // The SDK cannot read the initCode; what is signed does not depend on it.
+            "init-code-foreign" => !sdk_reads,
+            _ => sdk_reads,
+        };
+        assert_eq!(read.is_ok(), reads, "{}: {:?}", id(case), read.err());
+        if let Ok(blob) = read {
+            let account = &case["result"]["address"];
+            assert!(account.is_null() || blob.account == address(account), "{}", id(case));
+        }
+    }
+}
+
+#[test]
+fn approvals_of_older_writers_are_read() {
+    let Some(file) = load("serialization_old.json") else { return };
+    for case in cases(&file, "cases") {
+        let what = id(case);
+        let (session, owner) = (address(&case["sessionKey"]), address(&case["owner"]));
+        for text in [text(&case["serialized"]), text(&case["json"])] {
+            let blob = blob::read(text).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let config = blob.config(session);
+            assert_eq!(blob.account, address(&case["account"]), "{what}");
+            assert_eq!(config.enable_data(), bytes(&case["enableData"]), "{what}");
+            assert_eq!(config.permission_id(), permission_id(&case["permissionId"]), "{what}");
+            assert_eq!(blob.written_id, None, "{what}");
+            assert_eq!((blob.owner(), blob.deploys()), (Some(owner), Some(version(case))), "{what}");
+            let chain_id = small(&case["chainId"]);
+            let search =
+                blob::Search { session_key: Some(session), nonces: 1..=2, ..blob::Search::on_chains(vec![chain_id]) };
+            let found = blob.recover(&search).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let [one] = &found[..] else { panic!("{what}: {found:?}") };
+            let request = &one.approval.request;
+            assert_eq!((request.chain_id, request.kernel, request.nonce), (Some(chain_id), version(case), 1), "{what}");
+            assert!(request.selector().is_plain(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn approvals_for_several_chains_are_read_from_their_texts() {
+    let Some(file) = load("multichain.json") else { return };
+    for case in cases(&file, "cases") {
+        for approval in list(&case["approvals"]) {
+            let (input, what) = (&approval["input"], id(case));
+            let blob = blob::read(text(&approval["serialized"])).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(blob.signature, Some(bytes(&approval["enableSignature"])), "{what}");
+            let found = recovered(&blob, input).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let [one] = &found[..] else { panic!("{what}: {found:?}") };
+            assert_eq!((&one.approval.request, one.signed_as), (&request(input), SignedAs::MultiChain), "{what}");
+        }
+    }
+}
+
+/// A text with one policy, as a holder might write it by hand.
+fn text_with_policy(policy: &Value) -> String {
+    let account = Address::repeat_byte(1);
+    serde_json::json!({
+        "permissionParams": { "policies": [{ "policyParams": policy }] },
+        "action": { "selector": "0xe9ae5c53", "address": Address::ZERO },
+        "accountParams": { "initCode": "0x", "accountAddress": account },
+        "enableSignature": Bytes::from_static(&[1; 65]),
+    })
+    .to_string()
+}
+
+#[test]
+fn bad_policies_are_refused_when_they_are_read_or_named_before_they_are_installed() {
+    let Some(file) = load("policies.json") else { return };
+    let (mut refused, mut named) = (0, 0);
+    for case in cases(&file, "malformed") {
+        let read = blob::read(&text_with_policy(&case["input"]));
+        match case["id"].as_str().unwrap() {
+            // The SDK encodes them, and the chain installs them: they mean less than their writer thought.
+            "gas-enforce-without-allowed" | "gas-allowed-paymaster-only" | "call-doc-operation-key"
+            // It compares addresses as text.
+            | "rate-limit-lowercase-standard-address" | "rate-limit-checksummed-reset-address"
+            // A start where there is none is not encoded.
+            | "rate-limit-reset-start-at" => {
+                let blob = read.unwrap_or_else(|e| panic!("{}: {e}", id(case)));
+                assert_eq!(blob.policies[0].install_faults(), [], "{}", id(case));
+            }
+            // The SDK encodes them, and the chain refuses them.
+            "call-v4-equal-two-params" | "call-condition-8" | "call-slice-on-v4" => {
+                named += 1;
+                let blob = read.unwrap_or_else(|e| panic!("{}: {e}", id(case)));
+                assert_eq!(blob.policies[0].data(), bytes(&case["result"]["data"]), "{}", id(case));
+                assert!(!blob.policies[0].install_faults().is_empty(), "{}", id(case));
+            }
+            _ => {
+                refused += 1;
+                let error = read.err().unwrap_or_else(|| panic!("{} is read", id(case))).to_string();
+                assert!(error.starts_with("permissionParams.policies[0].policyParams"), "{}: {error}", id(case));
+            }
+        }
+    }
+    must_occur(refused, "a policy that nobody can sign");
+    must_occur(named, "a policy that the chain refuses");
 }

@@ -215,7 +215,7 @@ impl AccountSeed {
         }
     }
 
-    /// The one key that decides, where the root is a validator for one key.
+    /// The one key that decides, where the root is a validator for one key: also one that is not supported.
     pub fn owner(&self) -> Option<Address> {
         const OF_ONE_OWNER: [Address; 3] = [ECDSA_VALIDATOR, ECDSA_VALIDATOR_3_0, MULTI_CHAIN_ECDSA_VALIDATOR];
         self.root.validator().filter(|validator| OF_ONE_OWNER.contains(validator))?;

@@ -9,7 +9,7 @@ pub const META_FACTORY: Address = address!("d703aaE79538628d27099B8c4f621bE4CCd1
 pub const ECDSA_VALIDATOR: Address = address!("845ADb2C711129d4f3966735eD98a9F09fC4cE57");
 /// The same for Kernel 3.0, whose hooks have another interface.
 pub const ECDSA_VALIDATOR_3_0: Address = address!("8104e3Ad430EA6d354d013A6789fDFc71E671c43");
-/// Signs several chains' approvals at once (docs/kernel-v3.md#multi-chain-approvals).
+/// Its owner signs several chains' approvals at once: read, and as a root not supported (docs/kernel-v3.md#multi-chain-approvals).
 pub const MULTI_CHAIN_ECDSA_VALIDATOR: Address = address!("5C97aA67Ba578E3c54ec5942A7563Ea9130E4f5F");
 /// A session key that is one secp256k1 key.
 pub const ECDSA_SIGNER: Address = address!("6A6F069E2a08c2468e7724Ab3250CdBFBA14D4FF");
@@ -26,12 +26,13 @@ pub const ONLY_ENTRY_POINT_HOOK: Address = address!("b230f0A1C7C95fa11001647383c
 pub const CREATE_CALL: Address = address!("9b35Af71d77eaf8d7e40252370304687390A1A52");
 
 /// What is recognised and not supported: shown by its name, judged as a contract that nobody knows.
-const NAMED: [(Address, &str); 11] = [
+const NAMED: [(Address, &str); 12] = [
     (address!("8AA55d4BfAE101609078681A69B5bc3181516612"), "WebAuthn signer 0.0.1 (vulnerable)"),
     (address!("58625164e306242c7613223bDeb68fbe11300606"), "WebAuthn signer 0.0.2 (vulnerable)"),
     (address!("615d8641B6Ce9406DE7c3C01f57c552Ab3A96f83"), "WebAuthn signer 0.0.3 (vulnerable)"),
     (address!("65DEeC8fEe717dc044D0CFD63cCf55F02cCaC2b3"), "WebAuthn signer 0.0.4"),
     (RATE_LIMIT_WITH_RESET_POLICY, "rate limit with reset"),
+    (MULTI_CHAIN_ECDSA_VALIDATOR, "multi-chain ECDSA validator"),
     (address!("56Bf68A3Eb0b95A4EC0880E5F39Cf45CF58dAe70"), "multi-chain WebAuthn validator (old)"),
     (address!("F98365FAD8403C340b1D5F017b2EBdaE641104ff"), "multi-chain WebAuthn validator"),
     (address!("eD89244160CfE273800B58b1B534031699dFeEEE"), "weighted ECDSA validator"),

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod approval;
+pub mod blob;
 mod canonical;
 pub mod contracts;
 pub mod multi_chain;
