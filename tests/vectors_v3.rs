@@ -269,6 +269,10 @@ fn accounts_are_where_the_factory_puts_them() {
             assert_eq!(account_of(input), address(&case["address"]), "{}", id(case));
             assert_eq!(version(input).implementation(), address(&case["delegation"]), "{}", id(case));
             assert!(version(input).is_safe_to_delegate(), "{}", id(case));
+            let code = bytes(&case["codeWhenDelegated"]);
+            assert_eq!(account::delegation_code(version(input).implementation()), code, "{}", id(case));
+            assert_eq!(account::delegate_of(&code), Some(version(input).implementation()), "{}", id(case));
+            assert_eq!(account::delegate_of(&code[..22]), None, "{}", id(case));
             continue;
         };
         seed.hook = address_or_zero(&input["hook"]["address"]);

@@ -1,12 +1,12 @@
 //! The UserOperation of EntryPoint v0.7, its packed and wire forms, and its hash (ERC-4337).
 
 use alloy::{
-    eips::eip7702::SignedAuthorization,
-    primitives::{Address, B256, Bytes, U128, U256, address, keccak256},
+    eips::eip7702::{Authorization, SignedAuthorization},
+    primitives::{Address, B256, Bytes, U8, U64, U128, U256, address, keccak256},
     sol,
     sol_types::{SolCall, SolValue},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// These three are the same in both versions.
 pub use super::v06::{AccountDeployed, UserOperationEvent, UserOperationRevertReason};
@@ -100,6 +100,8 @@ pub enum Malformed {
     PaymasterAndData(usize),
     #[error("{0} without {1}")]
     Without(&'static str, &'static str),
+    #[error("the parity of the authorization's signature is {0}, and not 0 or 1")]
+    Parity(u8),
     #[error("{field} has {length} bytes, more than {MAX_BYTES}")]
     TooLong { field: &'static str, length: usize },
 }
@@ -279,7 +281,57 @@ struct Wire {
     paymaster_data: Option<Bytes>,
     signature: Bytes,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    eip7702_auth: Option<SignedAuthorization>,
+    eip7702_auth: Option<WireAuthorization>,
+}
+
+/// As the SDKs write it, and bundlers check it: whole words, and a parity of two digits.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireAuthorization {
+    #[serde(alias = "contractAddress")]
+    address: Address,
+    chain_id: U256,
+    nonce: U64,
+    #[serde(serialize_with = "as_word")]
+    r: U256,
+    #[serde(serialize_with = "as_word")]
+    s: U256,
+    #[serde(serialize_with = "as_byte")]
+    y_parity: U8,
+}
+
+fn as_word<S: Serializer>(number: &U256, s: S) -> Result<S::Ok, S::Error> {
+    B256::from(*number).serialize(s)
+}
+
+fn as_byte<S: Serializer>(number: &U8, s: S) -> Result<S::Ok, S::Error> {
+    Bytes::copy_from_slice(&number.to_be_bytes::<1>()).serialize(s)
+}
+
+impl From<SignedAuthorization> for WireAuthorization {
+    fn from(signed: SignedAuthorization) -> Self {
+        Self {
+            address: signed.address,
+            chain_id: signed.chain_id,
+            nonce: U64::from(signed.nonce),
+            r: signed.r(),
+            s: signed.s(),
+            y_parity: U8::from(signed.y_parity()),
+        }
+    }
+}
+
+impl TryFrom<WireAuthorization> for SignedAuthorization {
+    type Error = Malformed;
+
+    fn try_from(wire: WireAuthorization) -> Result<Self, Malformed> {
+        let parity: u8 = wire.y_parity.to();
+        if parity > 1 {
+            return Err(Malformed::Parity(parity));
+        }
+        let WireAuthorization { address, chain_id, r, s, .. } = wire;
+        Ok(Self::new_unchecked(Authorization { chain_id, address, nonce: wire.nonce.to() }, parity, r, s))
+    }
 }
 
 impl From<UserOperation> for Wire {
@@ -302,7 +354,7 @@ impl From<UserOperation> for Wire {
             paymaster_post_op_gas_limit: paymaster.map(|p| U128::from(p.post_op_gas_limit)),
             paymaster_data: op.paymaster.map(|p| p.data),
             signature: op.signature,
-            eip7702_auth: op.eip7702_auth,
+            eip7702_auth: op.eip7702_auth.map(Into::into),
         }
     }
 }
@@ -358,7 +410,7 @@ impl TryFrom<Wire> for UserOperation {
                 data: wire.paymaster_data.unwrap_or_default(),
             }),
             signature: wire.signature,
-            eip7702_auth: wire.eip7702_auth,
+            eip7702_auth: wire.eip7702_auth.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -377,8 +429,8 @@ mod tests {
             "paymaster": "0x00000000000000000000000000000000000000cc", "paymasterVerificationGasLimit": "0x7",
             "paymasterPostOpGasLimit": "0x8", "paymasterData": "0x09", "signature": "0x0a",
             "eip7702Auth": {
-                "chainId": "0x1", "address": "0x00000000000000000000000000000000000000dd", "nonce": "0x2",
-                "yParity": "0x1", "r": "0x3", "s": "0x4",
+                "chainId": "0x7a69", "address": "0x00000000000000000000000000000000000000dd", "nonce": "0x2",
+                "yParity": "0x01", "r": B256::with_last_byte(3), "s": B256::repeat_byte(4),
             },
         })
     }
@@ -404,6 +456,12 @@ mod tests {
 
     #[test]
     fn a_field_that_does_not_fit_is_refused() {
+        let mut odd = wire();
+        odd["eip7702Auth"]["yParity"] = "0x2".into();
+        assert!(serde_json::from_value::<UserOperation>(odd).is_err());
+        let mut short = wire();
+        short["eip7702Auth"]["r"] = "0x3".into();
+        assert_eq!(serde_json::to_value(serde_json::from_value::<UserOperation>(short).unwrap()).unwrap(), wire());
         for (field, value) in [
             ("callGasLimit", format!("0x1{}", "0".repeat(32))),
             ("paymasterPostOpGasLimit", format!("0x1{}", "0".repeat(32))),

@@ -17,6 +17,9 @@ use crate::{
     protocol::{AccountCall, Call},
 };
 
+/// In front of the delegate in an EOA's code (EIP-7702).
+const DELEGATION_PREFIX: [u8; 3] = [0xef, 0x01, 0x00];
+
 sol! {
     struct SolCallOfBatch { address to; uint256 value; bytes data; }
     struct ValidationConfig { uint32 nonce; address hook; }
@@ -297,6 +300,16 @@ impl Creation {
     pub fn seed_of(&self, account: Address) -> Option<&AccountSeed> {
         self.seeds.iter().find(|seed| seed.address() == account)
     }
+}
+
+/// The code of an EOA that has delegated itself (EIP-7702).
+pub fn delegation_code(delegate: Address) -> Bytes {
+    [&DELEGATION_PREFIX, delegate.as_slice()].concat().into()
+}
+
+/// Whom an EOA has delegated itself to, by its code.
+pub fn delegate_of(code: &[u8]) -> Option<Address> {
+    Address::try_from(code.strip_prefix(&DELEGATION_PREFIX)?).ok()
 }
 
 /// How `execute` calls: the first byte of its mode, and of an entry in a call policy.

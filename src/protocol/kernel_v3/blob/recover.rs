@@ -138,13 +138,13 @@ impl Blob {
             signer: Signer::Ecdsa(session_key),
             policies: self.policies.clone(),
         };
-        let configs = FLAGS.map(config);
-        let own = configs.iter().map(|config| (config.clone(), config.permission_id()));
-        let written = configs.iter().filter_map(|config| {
-            let id = self.written_id.filter(|id| *id != config.permission_id())?;
-            Some((config.clone(), id))
-        });
-        own.chain(written).collect()
+        let configs = FLAGS.map(config).map(|config| (config.permission_id(), config));
+        // An id that is none of these was chosen, or changed.
+        let is_own = |id: &PermissionId| configs.iter().any(|(own, _)| own == id);
+        let written = self.written_id.filter(|id| !is_own(id));
+        let own = configs.iter().map(|(id, config)| (config.clone(), *id));
+        let chosen = written.into_iter().flat_map(|id| configs.iter().map(move |(_, config)| (config.clone(), id)));
+        own.chain(chosen).collect()
     }
 
     /// The forms that SDKs sign for what is written, the usual one first.

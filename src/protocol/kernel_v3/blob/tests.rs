@@ -2,6 +2,11 @@ use alloy::primitives::b256;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::kernel_v3::{
+    approval::{Approval, ApprovalRequest, SelectorData},
+    contracts::ECDSA_SIGNER,
+    permission_config::EnableDataError,
+};
 
 // anvil's well-known accounts 0 (owner) and 1 (session key).
 const OWNER: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -20,6 +25,22 @@ fn json() -> Value {
         "enableSignature": Bytes::from_static(&[1; 65]),
         "privateKey": SESSION,
     })
+}
+
+/// What the SDK would have had signed for a blob.
+fn request(blob: &Blob) -> ApprovalRequest {
+    let config = blob.config(blob.session_key(None).unwrap());
+    ApprovalRequest {
+        chain_id: Some(1),
+        account: blob.account,
+        kernel: KernelVersion::V3_3,
+        validation_id: config.validation_id(),
+        nonce: 1,
+        hook: Address::ZERO,
+        enable_data: config.enable_data(),
+        hook_data: Bytes::new(),
+        selector_data: SelectorData::plain(),
+    }
 }
 
 /// The one error of a text with this change.
@@ -111,17 +132,7 @@ fn an_id_that_the_owner_chose_is_found_in_the_text() {
     let mut blob = read(&json().to_string()).unwrap();
     let key = blob.session_key(None).unwrap();
     let chosen = PermissionId([1, 2, 3, 4].into());
-    let request = super::super::approval::ApprovalRequest {
-        chain_id: Some(1),
-        account: blob.account,
-        kernel: KernelVersion::V3_3,
-        validation_id: chosen.validation_id(),
-        nonce: 1,
-        hook: Address::ZERO,
-        enable_data: blob.config(key).enable_data(),
-        hook_data: Bytes::new(),
-        selector_data: super::super::approval::SelectorData::plain(),
-    };
+    let request = ApprovalRequest { validation_id: chosen.validation_id(), ..request(&blob) };
     blob.signature = Some(Bytes::copy_from_slice(&owner().sign_hash(request.digest()).unwrap()));
     let search = Search { nonces: 1..=2, ..Search::on_chains(vec![1]) };
     assert!(matches!(blob.recover(&search), Err(RecoverError::NotSigned { .. })));
@@ -133,4 +144,48 @@ fn an_id_that_the_owner_chose_is_found_in_the_text() {
     let error = blob.recover(&Search { session_key: Some(other), ..search }).unwrap_err();
     assert_eq!(error, RecoverError::OtherSessionKey { expected: other, found: key });
     assert_eq!(chosen.word(), b256!("0102030400000000000000000000000000000000000000000000000000000000"));
+}
+
+#[test]
+fn what_the_text_cannot_hold_is_not_written() {
+    let blob = read(&json().to_string()).unwrap();
+    let key = blob.session_key(None).unwrap();
+    let own = request(&blob);
+    let written = |request: ApprovalRequest, secret: Option<&Secret>| {
+        let approval = Approval { request, signature: blob.signature.clone().unwrap() };
+        write(&approval, &[], secret, None).map(|text| read(&text).unwrap())
+    };
+    let again = written(own.clone(), blob.secret.as_ref()).unwrap();
+    assert_eq!((again.config(key), again.session_key(None)), (blob.config(key), Ok(key)));
+    assert!(written(own.clone(), None).unwrap().secret.is_none());
+    let with = |change: fn(&mut ApprovalRequest)| {
+        let mut other = own.clone();
+        change(&mut other);
+        written(other, None).err()
+    };
+    let config = blob.config(key);
+    let signed_by = |signer| PermissionConfig { signer, ..config.clone() }.enable_data();
+    let passkey = Signer::new(ECDSA_SIGNER, &[1; 19]);
+    let foreign = ApprovalRequest { enable_data: signed_by(passkey), ..own.clone() };
+    assert_eq!(written(foreign, None).err(), Some(WriteError::Signer(ECDSA_SIGNER)));
+    let flagged = PermissionConfig { flag: PermissionFlag([0, 2]), ..config.clone() }.enable_data();
+    let flagged = ApprovalRequest { enable_data: flagged, ..own.clone() };
+    assert_eq!(written(flagged, None).err(), Some(WriteError::Flag(PermissionFlag([0, 2]))));
+    let address = Address::repeat_byte(4);
+    let unknown = Policy::Unknown { flag: Default::default(), address, data: Bytes::from_static(&[1]) };
+    let unknown = PermissionConfig { policies: vec![unknown], ..config }.enable_data();
+    let unknown = ApprovalRequest { enable_data: unknown, ..own.clone() };
+    assert_eq!(written(unknown, None).err(), Some(WriteError::Policy(0)));
+    assert_eq!(with(|r| r.enable_data = Bytes::new()), Some(WriteError::EnableData(EnableDataError::NotCanonical)));
+    assert_eq!(with(|r| r.hook = Address::repeat_byte(1)), Some(WriteError::Hook(Address::repeat_byte(1))));
+    assert_eq!(with(|r| r.chain_id = None), Some(WriteError::EveryChain));
+    assert_eq!(with(|r| r.validation_id.0.0[20] = 1), Some(WriteError::NoPermission));
+    let short = |r: &mut ApprovalRequest| r.selector_data = Bytes::copy_from_slice(selector::EXECUTE.as_slice());
+    assert_eq!(with(short), Some(WriteError::SelectorData));
+    let wrong = WriteError::OtherKey { expected: key, found: owner().address() };
+    assert_eq!(written(own.clone(), Some(&owner())).err(), Some(wrong));
+    let seed = AccountSeed::of_owner(KernelVersion::V3_1, owner().address(), alloy::primitives::U256::ZERO);
+    let approval = Approval { request: own, signature: Bytes::new() };
+    let whole = seed.deployment(super::super::account::FactoryRoute::Meta).init_code();
+    assert_eq!(write(&approval, &whole, None, None).err(), Some(WriteError::Factory));
 }

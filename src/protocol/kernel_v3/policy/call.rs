@@ -277,6 +277,16 @@ impl CallPolicy {
         Some(Self { version, entries })
     }
 
+    /// Whether the contract finds as many entries in the data as it names, in whatever form. It follows the pointer to the list
+    /// without looking where it leads, and missing words are zero: so much else is an empty list, which allows nothing.
+    pub(super) fn has_entries(data: &[u8]) -> bool {
+        let word =
+            |at: usize| at.checked_add(32).and_then(|end| data.get(at..end)).map_or(U256::ZERO, U256::from_be_slice);
+        let Ok(list) = usize::try_from(word(0)) else { return true };
+        let (length, start) = (word(list), U256::from(list).saturating_add(U256::from(32)));
+        length.is_zero() || length.saturating_mul(U256::from(32)).saturating_add(start) <= U256::from(data.len())
+    }
+
     /// Why its install would revert: per entry in order, as the contract goes through them. The first is the one it reports.
     pub fn install_faults(&self) -> Vec<CallFault> {
         let mut faults = Vec::new();

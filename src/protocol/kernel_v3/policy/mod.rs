@@ -176,7 +176,8 @@ impl Policy {
                 RATE_LIMIT_POLICY => unreadable(RateLimit::is_readable(data)),
                 SIGNATURE_CALLER_POLICY => unreadable(SignatureCallers::is_readable(data)),
                 TIMESTAMP_POLICY => unreadable(Timestamp::is_readable(data)),
-                // Data in another form: whether the contract reads it is not told here.
+                // What stands in the entries is not told here: it is not in the form that an encoder writes.
+                _ if CallPolicyVersion::from_address(*address).is_some() => unreadable(CallPolicy::has_entries(data)),
                 _ => Vec::new(),
             },
         }
@@ -203,6 +204,7 @@ pub(super) fn split_element(element: &[u8]) -> Option<([u8; 2], Address, &[u8])>
 mod tests {
     use super::*;
     use crate::protocol::kernel_v3::contracts::RATE_LIMIT_WITH_RESET_POLICY;
+    use alloy::primitives::U256;
 
     #[test]
     fn an_element_reads_back_whatever_is_in_it() {
@@ -246,5 +248,13 @@ mod tests {
         assert_eq!(faults(SIGNATURE_CALLER_POLICY, &[0; 64]), []);
         assert_eq!(faults(SIGNATURE_CALLER_POLICY, &[0; 31]), [InstallFault::Unreadable]);
         assert_eq!(faults(SUDO_POLICY, &[1, 2, 3]), []);
+        // Empty lists, and one that names an entry it does not have.
+        let words = |words: &[u64]| words.iter().flat_map(|n| U256::from(*n).to_be_bytes::<32>()).collect::<Vec<_>>();
+        let call = CallPolicyVersion::V0_0_4.address();
+        for data in [vec![], vec![0; 31], vec![0; 32], words(&[32, 0]), words(&[u64::MAX, 0])] {
+            assert_eq!(faults(call, &data), [], "{data:?}");
+        }
+        assert_eq!(faults(call, &words(&[32, 1])), [InstallFault::Unreadable]);
+        assert_eq!(faults(call, &words(&[32, u64::MAX])), [InstallFault::Unreadable]);
     }
 }
