@@ -26,7 +26,10 @@ use keyleash::{
     protocol::{
         AccountCall, Call, DUMMY_SIGNATURE,
         kernel_v3::{
-            account::{self, AccountSeed, CallType, Creation, ExecType, Execution, FactoryRoute, uninstall_permission},
+            account::{
+                self, AccountSeed, CallType, Creation, ExecType, Execution, FactoryRoute, Installation,
+                install_validation, uninstall_permission,
+            },
             approval::{Approval, ApprovalRequest, Found, Search, SelectorData, SignedAs},
             blob::{self, Blob, RecoverError, Recovered, Warning, WriteError},
             contracts::{
@@ -309,6 +312,20 @@ fn accounts_are_where_the_factory_puts_them() {
             let config = PermissionConfig::decode(data).expect("enable data");
             assert_eq!(config.validation_id(), *validation, "{}", id(case));
             assert_eq!(*validation, permission_id(&known["permissionId"]).validation_id(), "{}", id(case));
+            // What the SDK writes there: installed at nonce 1, and `execute` granted by a delegatecall to 3.3.
+            let installed = Installation {
+                id: *validation,
+                nonce: 1,
+                hook: Address::ZERO,
+                data: data.clone(),
+                hook_data: Bytes::new(),
+            };
+            let grant = AccountCall::ExecuteDelegateCall {
+                to: KernelVersion::V3_3.implementation(),
+                data: account::grant_access(*validation, account::selector::EXECUTE, true),
+            };
+            let calls = [install_validation(&installed), Execution::plain(grant).encode()];
+            assert_eq!(seed.init_config(), calls, "{}", id(case));
         }
     }
     must_occur(preinstalled_keys, "a key in initConfig");
@@ -788,7 +805,7 @@ fn calls_that_revoke_are_what_the_sdk_makes() {
             }
             "invalidateNonce" => {
                 let nonce = small(&case["nonce"]).try_into().unwrap();
-                let bare: Bytes = account::invalidateNonceCall { nonce }.abi_encode().into();
+                let bare = account::invalidate_nonce(nonce);
                 assert_eq!(bare, data, "{}", id(case));
                 assert_eq!(Execution::decode(&data), Execution::plain(AccountCall::Other(bare)), "{}", id(case));
             }
@@ -810,9 +827,7 @@ fn calls_that_revoke_are_what_the_sdk_makes() {
                 assert_eq!(Execution::plain(execution).encode(), data, "{}", id(case));
             }
             "upgradeKernel" => {
-                let to = version(input).implementation();
-                let upgrade: Bytes = account::upgradeToCall { implementation: to }.abi_encode().into();
-                assert_eq!(upgrade, data, "{}", id(case));
+                assert_eq!(account::upgrade_to(version(input)), data, "{}", id(case));
             }
             other => panic!("action {other}"),
         }

@@ -495,6 +495,42 @@ pub fn installations(call_data: &[u8]) -> Option<Vec<Installation>> {
     Some(installed.collect())
 }
 
+/// `installValidations` of one validation. It grants no account function: what it installs cannot act, but a permission signs for
+/// the account.
+pub fn install_validation(one: &Installation) -> Bytes {
+    installValidationsCall {
+        vIds: vec![one.id.0],
+        configs: vec![ValidationConfig { nonce: one.nonce, hook: one.hook }],
+        validationData: vec![one.data.clone()],
+        hookData: vec![one.hook_data.clone()],
+    }
+    .abi_encode()
+    .into()
+}
+
+/// `invalidateNonce(nonce)`: ends every validation but the root that was installed or approved for a lower one. Of the present
+/// `currentNonce` it succeeds and ends nothing.
+pub fn invalidate_nonce(nonce: u32) -> Bytes {
+    invalidateNonceCall { nonce }.abi_encode().into()
+}
+
+/// `grantAccess`: whether a validation may call an account function. Kernel 3.3; older ones by delegatecall to it.
+pub fn grant_access(id: ValidationId, selector: Selector, allow: bool) -> Bytes {
+    grantAccessCall { vId: id.0, selector, allow }.abi_encode().into()
+}
+
+/// `upgradeTo` this version.
+pub fn upgrade_to(version: KernelVersion) -> Bytes {
+    upgradeToCall { implementation: version.implementation() }.abi_encode().into()
+}
+
+/// `uninstallModule` of a fallback: the account function is routed to nobody any more.
+pub fn uninstall_fallback(selector: Selector, target: Address) -> Bytes {
+    const FALLBACK: U256 = U256::from_limbs([3, 0, 0, 0]);
+    let data = Bytes::copy_from_slice(selector.as_slice());
+    uninstallModuleCall { moduleType: FALLBACK, module: target, deInitData: data }.abi_encode().into()
+}
+
 /// `uninstallValidation` of a permission with so many policies: the account counts the items (one more, for the signer), and
 /// reads nothing in them. A hook of its own wants at least one byte of `hook_data`.
 pub fn uninstall_permission(id: ValidationId, policies: usize, hook_data: Bytes) -> Bytes {
@@ -622,6 +658,29 @@ mod tests {
             }
             assert_eq!(seed.owner(), Some(owner));
         }
+    }
+
+    #[test]
+    fn what_is_installed_reads_back_and_in_any_other_form_is_not_read() {
+        let one = Installation {
+            id: ValidationId::of_validator(Address::repeat_byte(1)),
+            nonce: 7,
+            hook: Address::repeat_byte(2),
+            data: vec![3; 33].into(),
+            hook_data: bytes!("04"),
+        };
+        let call = install_validation(&one);
+        assert_eq!(installations(&call), Some(vec![one]));
+        for at in 0..call.len() {
+            let mut other = call.to_vec();
+            other[at] ^= 0x20;
+            // Another byte of what is installed is another installation; any other byte makes it none.
+            if let Some([other_one]) = installations(&other).as_deref() {
+                assert_eq!(install_validation(other_one)[..], other, "byte {at}");
+            }
+        }
+        assert_eq!(installations(&call[..call.len() - 32]), None);
+        assert_eq!(installations(&invalidate_nonce(3)), None);
     }
 
     #[test]

@@ -12,4 +12,5 @@ pub mod multi_chain;
 pub mod nonce;
 pub mod permission_config;
 pub mod policy;
+pub mod refusal;
 pub mod signature;

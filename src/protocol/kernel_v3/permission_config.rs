@@ -1,7 +1,7 @@
 //! What a permission is: who signs, under which policies (docs/kernel-v3.md#permission-id-and-enable-data).
 
 use alloy::{
-    primitives::{Address, B256, Bytes, keccak256},
+    primitives::{Address, B256, Bytes, address, keccak256},
     sol_types::SolValue,
 };
 
@@ -115,6 +115,12 @@ pub enum ConfigFault {
 }
 
 impl PermissionConfig {
+    /// A permission of nobody that refuses everything: installed under an id and uninstalled again, it uses the id up.
+    pub const fn powerless() -> Self {
+        const NOBODY: Address = address!("000000000000000000000000000000000000dEaD");
+        Self { flag: PermissionFlag([0, 3]), signer: Signer::Ecdsa(NOBODY), policies: Vec::new() }
+    }
+
     /// `abi.encode` of the elements of the policies.
     pub fn policies_id(&self) -> Bytes {
         self.elements().abi_encode().into()
@@ -236,6 +242,15 @@ mod tests {
             PermissionConfig::decode(&many.abi_encode()),
             Err(EnableDataError::TooManyPolicies(MAX_POLICIES + 1))
         );
+    }
+
+    #[test]
+    fn the_powerless_one_refuses_everything() {
+        let powerless = PermissionConfig::powerless();
+        assert!(powerless.flag.refuses_operations() && powerless.flag.refuses_signatures());
+        assert_eq!(powerless.install_faults(), []);
+        let element = [&[0, 3][..], ECDSA_SIGNER.as_slice(), &[0; 18], &[0xde, 0xad]].concat();
+        assert_eq!(powerless.enable_data()[..], vec![Bytes::from(element)].abi_encode());
     }
 
     #[test]
