@@ -160,6 +160,35 @@ fn permission_approvals_of_any_shape_are_read_or_refused() {
     assert!(*read_count.borrow() > 0, "not one input got through: the mutations are too coarse");
 }
 
+#[test]
+fn operations_of_any_shape_are_read_or_refused() {
+    let address = Address::repeat_byte(3);
+    let whole = serde_json::json!({
+        "sender": address, "nonce": "0x1", "factory": address, "factoryData": "0x0102", "callData": "0xe9ae5c53",
+        "callGasLimit": "0x2", "verificationGasLimit": "0x3", "preVerificationGas": "0x4", "maxFeePerGas": "0x5",
+        "maxPriorityFeePerGas": "0x6", "paymaster": address, "paymasterVerificationGasLimit": "0x7",
+        "paymasterPostOpGasLimit": "0x8", "paymasterData": "0x09", "signature": "0x0a",
+        "eip7702Auth": {
+            "chainId": "0x1", "address": address, "nonce": "0x2", "yParity": "0x01",
+            "r": address.into_word(), "s": address.into_word(),
+        },
+    });
+    let make = |rng: &mut Rng| {
+        let json = changed(rng, &whole).to_string();
+        if rng.one_in(4) { mutated_text(rng, &json, &["0x", "null", "\"\"", "-1", "1e9"]) } else { json }
+    };
+    let read_count = RefCell::new(0u64);
+    feed("operations", inputs(2_000), make, |text| {
+        let Ok(op) = serde_json::from_str::<v07::UserOperation>(text) else { return };
+        *read_count.borrow_mut() += 1;
+        let again = serde_json::from_value(serde_json::to_value(&op).expect("JSON")).expect("what was written");
+        assert_eq!(op, again);
+        let packed = v07::UserOperation::try_from(op.packed()).expect("what was packed");
+        assert_eq!(packed, v07::UserOperation { eip7702_auth: None, ..op });
+    });
+    assert!(*read_count.borrow() > 0, "not one input got through: the mutations are too coarse");
+}
+
 /// Bytes with something wrong: a word that leads elsewhere, a part that is missing or there twice, another byte.
 fn mutated_bytes(rng: &mut Rng, seed: &[u8]) -> Vec<u8> {
     let mut bytes = seed.to_vec();
