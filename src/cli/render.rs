@@ -7,7 +7,7 @@ use crate::{
         risk::{Effect, Finding},
         scope::Permission,
     },
-    protocol::kernel_v2::blob::PermissionEntry,
+    protocol::family::blob::PermissionEntry,
     wallet::{
         submit::operation::OperationOutcome,
         usecase::{grant::Granted, inspect::Inspection, key::KeyView},

@@ -9,7 +9,7 @@ use crate::{
         risk::{Checked, Effect, Finding, Severity},
         sentence,
     },
-    protocol::{Step, kernel_v2::blob::PermissionApproval},
+    protocol::{Step, family::blob::PermissionApproval},
     wallet::{
         Wallet,
         coin::Coin,
@@ -135,8 +135,8 @@ pub fn account(account: &AccountView) -> String {
             lines.push(format!("  balance    {}, deposit {}", wei(account.balance), wei(account.deposit)));
             lines.push(format!(
                 "  nonces     last {}, invalidated through {}",
-                account.last_nonce.unwrap_or_default(),
-                account.invalid_nonce.unwrap_or_default()
+                account.last_nonce.as_deref().unwrap_or("0"),
+                account.invalid_nonce.as_deref().unwrap_or("0")
             ));
             if account.paused == Some(true) {
                 lines.push("  PAUSED     session keys are switched off".into());

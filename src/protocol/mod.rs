@@ -17,6 +17,7 @@ pub mod power;
 pub mod probe;
 pub mod query;
 pub mod revocation;
+pub mod signature;
 pub mod status;
 
 /// Which approval: the digest that its owner signs. Of one that only the chain shows, the hash of what the chain holds.

@@ -18,18 +18,17 @@ use base64::{
 use zeroize::{Zeroize, Zeroizing};
 
 pub use foreign::{PermissionApproval, PermissionEntry};
-pub use recover::{RecoverError, Recovered, Search};
+pub use recover::{Hints, RecoverError, Recovered, Search};
 
 use self::json::{Json, Node};
 use super::{
     account::AccountSeed,
     approval::{Approval, EnableData},
     generation::KERNEL_FACTORY,
-    signature::normalized,
 };
 use crate::{
     policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
-    protocol::Format,
+    protocol::{Format, signature::normalized},
     secret::{Secret, SecretError},
 };
 

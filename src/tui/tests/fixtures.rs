@@ -14,10 +14,8 @@ use crate::{
     protocol::{
         Call, Step,
         family::Validator,
-        kernel_v2::{
-            generation::{Generation, KernelVersion},
-            history::ledger::EnabledBy,
-        },
+        family::account::Version,
+        kernel_v2::{generation::Generation, history::ledger::EnabledBy},
     },
     tui::message::{EnablePreview, GrantPreview, RevokePreview, SendView},
     wallet::{
@@ -62,12 +60,12 @@ fn account(name: &str, address: Address, milli_eth: u64) -> AccountView {
         address,
         owner: OWNER,
         watch_only: false,
-        kernel_version: Some(KernelVersion::V0_2_4),
+        kernel_version: Some(Version::DEFAULT),
         deployed: Some(true),
         balance: Some(U256::from(milli_eth) * U256::from(1_000_000_000_000_000_u64)),
         deposit: Some(U256::ZERO),
-        last_nonce: Some(4),
-        invalid_nonce: Some(0),
+        last_nonce: Some("4".into()),
+        invalid_nonce: Some("0".into()),
         validator: Some(Validator::DEFAULT),
         paused: Some(false),
         unknown_because: None,
@@ -105,7 +103,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
     let scope = Scope { valid_after: NOW - DAY, valid_until: until, paymaster, permissions: permissions.clone() };
     let context = Context {
         validator: Validator::DEFAULT,
-        kernel: Some(KernelVersion::V0_2_4),
+        kernel: Some(Version::DEFAULT),
         account: TREASURY,
         owner: Some(OWNER),
         session_key: Some(session_key),
@@ -590,7 +588,7 @@ pub fn inspection(owner: Option<Address>) -> Inspection {
         has_secret: true,
         owner,
         chain_id: Some(11_155_111),
-        kernel_version: Some(KernelVersion::V0_2_4),
+        kernel_version: Some(Version::DEFAULT),
         validator: Some(Validator::DEFAULT),
         nonce: Some("5".into()),
         selector: "execute".into(),

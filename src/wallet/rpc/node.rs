@@ -1061,8 +1061,9 @@ mod tests {
             generation::{ECDSA_VALIDATOR, Generation},
             judge::Window,
             revocation::Nonces,
-            snapshot::{Moment, Route, Snapshot, SnapshotRequest},
+            snapshot::{Route, Snapshot, SnapshotRequest},
         },
+        protocol::query::Moment,
         wallet::rpc::stub_server::{Canned, canned, canned_alone, unknown_method},
     };
 

@@ -7,7 +7,7 @@ use super::key::KeyFile;
 use crate::{
     protocol::{
         AccountCall, Call, Step,
-        kernel_v2::{
+        family::{
             enable::{EnableRefusal, Waiting, plan_enable},
             snapshot::Snapshot,
         },
@@ -77,7 +77,7 @@ impl Wallet {
         let keys: Vec<_> = files.iter().map(|file| file.key.session_key).collect();
         let second = services.nodes_agree(&account.wanted(&keys), &picture).await?;
         let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
-        let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
+        let account_call = owner_call(calls, picture.version().is_some_and(|k| k.has_batch()))?;
         let wanted =
             self.owner_wanted(&account, &picture, &services, account.family().encode(&account_call), max_cost)?;
         let prepared = services.prepare(&wanted).await?;
@@ -96,7 +96,7 @@ impl Wallet {
         for file in files {
             for approval in &file.approvals {
                 let request = &approval.request;
-                if picture.holds(request.validator, &request.enable) {
+                if picture.holds(request) {
                     continue;
                 }
                 let standing = state::of_approval(&file.key, approval, Some(picture), &queue);

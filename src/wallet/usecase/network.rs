@@ -6,7 +6,7 @@ use toml_edit::{Item, Table, value};
 use crate::{
     erc4337::v06::ENTRY_POINT,
     policy::sentence,
-    protocol::kernel_v2::generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
+    protocol::family::Family,
     sandbox::CHAIN_ID,
     text::clean,
     wallet::{
@@ -231,13 +231,9 @@ impl Wallet {
         probes.push(probe("node, chain id", node.map(|()| format!("chain {}", services.network.chain_id))));
         if reachable {
             probes.push(probe_block(&services, services.node.latest_block().await));
-            let contracts = [
-                ("EntryPoint v0.6", ENTRY_POINT),
-                ("KernelFactory", KERNEL_FACTORY),
-                ("ECDSAValidator", ECDSA_VALIDATOR),
-                ("SessionKeyValidator G2", Generation::G2.address()),
-                ("Kernel 0.2.4", KernelVersion::V0_2_4.implementation()),
-            ];
+            let contracts = [("EntryPoint v0.6", ENTRY_POINT)]
+                .into_iter()
+                .chain(Family::ALL.into_iter().flat_map(Family::contracts));
             for (what, address) in contracts {
                 let code = services.node.code(address, At::Latest).await;
                 probes.push(match code {

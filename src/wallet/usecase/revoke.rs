@@ -20,17 +20,12 @@ pub use crate::protocol::power::Remaining;
 use crate::{
     protocol::{
         AccountCall, ApprovalId, Call, Step,
-        kernel_v2::{
-            discrepancy::unexplained,
-            generation::KERNEL_FACTORY,
-            probe::Subject,
-            revocation::{
-                book::{ApprovalBook, Expected, labels},
-                panic,
-            },
+        family::{
+            revocation::{ApprovalBook, Expected, Subject, way_back},
             snapshot::Snapshot,
+            status::unexplained,
         },
-        revocation::{Holding, Refusal, RevokeTarget, Unmet},
+        revocation::{Holding, Refusal, RevokeTarget, Unmet, labels},
     },
     wallet::{
         Wallet,
@@ -291,10 +286,12 @@ impl RevokePlan {
                     "the account is not deployed, and how to deploy it is not on record",
                 )
             })?;
-            let data = init_code.slice(init_code.len().min(20)..);
+            let (to, data) = self.account.family().deployment(&init_code).ok_or_else(|| {
+                Error::failed("records.damaged", "the record of how to deploy the account names no factory")
+            })?;
             printed.push(PrintedCall {
                 from: None,
-                to: KERNEL_FACTORY,
+                to,
                 value: "0".into(),
                 data,
                 what: "deploys the account: without it the next call would go nowhere",
@@ -305,7 +302,7 @@ impl RevokePlan {
                 from: Some(self.account.owner),
                 to: self.account.address,
                 value: "0".into(),
-                data: call.encode(),
+                data: self.account.family().encode(&call),
                 what: "to be sent by the owner's address",
             });
         }
@@ -431,13 +428,13 @@ impl Wallet {
         // An old node is named; it does not stop the brake.
         let newest = newest.ok();
         let planned_at = newest.map(|block| block.number);
-        let calls = vec![panic(account.address)];
+        let (pause, step) = account.family().pause(account.address);
+        let calls = vec![pause];
         let account_call = owner_call(calls.clone(), true)?;
         let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost, urgent: true };
         let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
-        let effect = "stops every session key, active or pending, until you lift it; you, the owner, can still act";
         Ok(RevokePlan {
-            steps: vec![Step { call: "Kernel.disableMode(0xffffffff)".into(), effect: effect.into() }],
+            steps: vec![step],
             also_revokes: Vec::new(),
             // Its state is not read here: that must work when little else does. It is looked at afterwards.
             remaining: Vec::new(),
@@ -457,7 +454,7 @@ impl Wallet {
             has_batch: true,
             deployed,
             watched: Vec::new(),
-            expected: Expected::default(),
+            expected: Expected::Nothing,
             claim: Claimed::NoKey,
             doubt: Doubt { planned_at, ..Doubt::default() },
             account,
@@ -473,7 +470,7 @@ impl Wallet {
         let picture = services.snapshot(&account.wanted(&[]).with_routes(&history.opened)).await?;
         let kernel = super::grant::same_account(&account, &picture)?;
         let power = Power::of(&account, &picture, history);
-        let back = crate::protocol::kernel_v2::power::way_back(account.address, account.owner, &picture);
+        let back = way_back(account.address, account.owner, &picture);
         if back.is_empty() {
             let error = match power.foreign.as_slice() {
                 [] => Error::failed("revoke.nothing", format!("nothing but its owner decides over {}", account.name))
@@ -491,7 +488,7 @@ impl Wallet {
         let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
         let load = Load {
             account: &account,
-            deployed: picture.deployed,
+            deployed: picture.deployed(),
             call: first,
             max_cost: intent.max_cost,
             urgent: true,
@@ -513,11 +510,11 @@ impl Wallet {
             purpose: Purpose::Reclaim,
             calls,
             has_batch: kernel.has_batch(),
-            deployed: picture.deployed,
+            deployed: picture.deployed(),
             watched: Vec::new(),
-            expected: Expected::default(),
+            expected: Expected::Nothing,
             claim: Claimed::NoKey,
-            doubt: Doubt { planned_at: Some(picture.block), ..Doubt::default() },
+            doubt: Doubt { planned_at: Some(picture.block()), ..Doubt::default() },
             account,
             services,
         })
@@ -576,7 +573,7 @@ impl Wallet {
         };
         let load = Load {
             account: &account,
-            deployed: picture.deployed,
+            deployed: picture.deployed(),
             call: first,
             max_cost: intent.max_cost,
             urgent: false,
@@ -596,7 +593,7 @@ impl Wallet {
         }
         warnings.extend(drafted.needs_nothing);
         warnings.extend(self.unknown_to_us(&account, &intent.wish, &picture)?);
-        warnings.extend(services.about_the_time(picture.timestamp));
+        warnings.extend(services.about_the_time(picture.timestamp()));
         Ok(RevokePlan {
             steps: drafted.steps,
             also_revokes: drafted.also_revokes,
@@ -615,7 +612,7 @@ impl Wallet {
             },
             calls: drafted.calls,
             has_batch: kernel.has_batch(),
-            deployed: picture.deployed,
+            deployed: picture.deployed(),
             expected: drafted.expected,
             watched,
             claim,
@@ -638,7 +635,7 @@ impl Wallet {
     ) -> Result<(Doubt, Vec<String>)> {
         let over = self.judged_over(account, wish, picture)?;
         let second = services.second_view(&account.wanted(addresses), picture, 0, None).await;
-        let planned_at = Some(picture.block);
+        let planned_at = Some(picture.block());
         let contradiction = services.try_over(account, &over, picture).await;
         let mut remarks: Vec<String> = contradiction.iter().map(|error| error.message.clone()).collect();
         match second {
@@ -647,15 +644,12 @@ impl Wallet {
             SecondView::Said(second) => remarks.push(second.to_string()),
             SecondView::Differs(disagreement) => {
                 remarks.push(format!("not proven: {}", disagreement.words()));
-                for (place, enable) in &disagreement.theirs.sessions {
-                    // Deleting what is not there does no harm.
-                    picture.sessions.entry(*place).or_insert(*enable);
-                }
+                picture.add_keys_of(&disagreement.theirs);
                 match self.drafted(account, wish, picture) {
                     Err(error) if error.kind == Kind::NothingToRevoke => {
-                        let block = picture.block;
+                        let block = picture.block();
                         *picture = disagreement.theirs.clone();
-                        picture.block = picture.block.min(block);
+                        picture.no_later_than(block);
                         let nothing =
                             self.drafted(account, wish, picture).is_err_and(|e| e.kind == Kind::NothingToRevoke);
                         if nothing {
@@ -683,11 +677,11 @@ impl Wallet {
             for session_key in
                 keys.iter().filter(|key| records.named(key).is_empty()).filter_map(|key| key.parse().ok())
             {
-                over.extend(picture.nonces.keys().map(|generation| Target {
+                over.extend(Subject::of_address(session_key, picture).into_iter().map(|subject| Target {
                     id: Address::to_string(&session_key),
                     label: Address::to_string(&session_key),
                     session_key,
-                    subjects: vec![Subject::of_address(*generation, session_key, picture)],
+                    subjects: vec![subject],
                 }));
             }
         }
@@ -788,7 +782,7 @@ impl Wallet {
                 record: None,
             });
         }
-        let holdings = book.holdings().map(|holding| (holding.id, holding)).collect();
+        let holdings = book.holdings().into_iter().map(|holding| (holding.id, holding)).collect();
         Ok(Records { files, claimants, book, holdings })
     }
 

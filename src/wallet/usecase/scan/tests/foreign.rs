@@ -346,7 +346,7 @@ impl Story {
         };
         let Approval { request, signature } = approval.clone();
         let signature = (!is_draft).then_some(signature);
-        let approval = ApprovalRecord { key_id: id.clone(), request, signature, created_at: 0 };
+        let approval = ApprovalRecord { key_id: id.clone(), request: request.into(), signature, created_at: 0 };
         self.world
             .wallet
             .store
