@@ -772,7 +772,7 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
                 output.warn("enable.note", note);
             }
             output.confirm("Enable now?", global.yes)?;
-            let enabled = wallet.execute_enable(plan, true).await?;
+            let enabled = wallet.execute_enable(plan, &()).await?;
             let mut data = render::operation(&enabled.operation);
             data["keys"] = enabled.keys.iter().map(render::key).collect();
             let text = format!("{}\n{}", show::operation(&enabled.operation), show::keys(&enabled.keys));
@@ -921,7 +921,7 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     output.detail(|| unsigned_json(&plan.prepared));
     output.confirm("Send it?", global.yes)?;
     let (max_cost, cap) = (plan.prepared.max_cost.to_string(), plan.prepared.ceiling.to_string());
-    let outcome = wallet.execute_send(plan, !args.no_wait).await?;
+    let outcome = wallet.execute_send(plan, !args.no_wait, &()).await?;
     let mut data = render::operation(&outcome);
     data["max_cost"] = json!(max_cost);
     data["cap"] = json!(cap);

@@ -59,7 +59,7 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
             && by_bundler(&plan)
             && plan.account.owner_secret.is_some()
             && !matches!(intent.wish, Wish::LiftPanic { .. });
-        match wallet.execute_revoke(plan).await {
+        match wallet.execute_revoke(plan, &()).await {
             Ok(revoked) => return report(revoked, output, partial),
             Err(error) if can_go_on && error.class == Class::Chain => {
                 let message = format!("{}; going on with the owner's own transaction", error.message);

@@ -267,8 +267,8 @@ impl Runner {
                 let Some(Plan::Send(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
-                    let tell = |phase| shared.report(job, Report::Phase(phase));
-                    Ok(Report::Sent(Box::new(wallet.execute_send_telling(*plan, true, &tell).await?)))
+                    let progress = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Sent(Box::new(wallet.execute_send(*plan, true, &progress).await?)))
                 });
             }
             Effect::ReadAgents { job } => self.start(job, move |shared| async move {
@@ -328,8 +328,8 @@ impl Runner {
                 let Some(Plan::Revoke(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
-                    let tell = |phase| shared.report(job, Report::Phase(phase));
-                    Ok(Report::Revoked(Box::new(wallet.execute_revoke_telling(*plan, &tell).await?)))
+                    let progress = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Revoked(Box::new(wallet.execute_revoke(*plan, &progress).await?)))
                 });
             }
             Effect::PlanEnable { job, keys } => {
@@ -344,7 +344,9 @@ impl Runner {
             Effect::SendEnable { job, plan } => {
                 let Some(Plan::Enable(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
-                    Ok(Report::Enabled(Box::new(shared.wallet()?.execute_enable(*plan, true).await?)))
+                    let wallet = shared.wallet()?;
+                    let progress = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Enabled(Box::new(wallet.execute_enable(*plan, &progress).await?)))
                 });
             }
             Effect::Operations { job } => self.start(job, move |shared| async move {

@@ -19,12 +19,12 @@ use crate::{
     },
     wallet::{
         state::State as KeyState,
-        usecase::{enable::Enabled, key::KeyView},
+        usecase::{
+            enable::{Enabled, PHASES},
+            key::KeyView,
+        },
     },
 };
-
-/// What enabling goes through once it was confirmed.
-const PHASES: [&str; 1] = ["signing, sending and waiting for a block"];
 
 #[derive(Debug)]
 pub struct State {

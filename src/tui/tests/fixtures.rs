@@ -23,7 +23,7 @@ use crate::{
     wallet::{
         Backend,
         coin::Coin,
-        records::model::{self, Extent, PaymasterKind, Progress, Purpose},
+        records::model::{self, Extent, OperationState, PaymasterKind, Purpose},
         state::State,
         submit::{
             operation::OperationOutcome,
@@ -363,7 +363,7 @@ fn included(success: Option<bool>) -> OperationOutcome {
     }
 }
 
-fn operation(hash: u8, ago: u64, purpose: Purpose, progress: Progress) -> model::Operation {
+fn operation(hash: u8, ago: u64, purpose: Purpose, progress: OperationState) -> model::Operation {
     model::Operation {
         user_op_hash: B256::repeat_byte(hash),
         network: "sepolia".into(),
@@ -389,7 +389,7 @@ fn operation(hash: u8, ago: u64, purpose: Purpose, progress: Progress) -> model:
 
 /// One of every way an operation can have gone.
 pub fn operations() -> Vec<model::Operation> {
-    let done = |success, reason: Option<&str>| Progress::Included {
+    let done = |success, reason: Option<&str>| OperationState::Included {
         success,
         transaction_hash: B256::repeat_byte(0x99),
         block: 6_123_456,
@@ -399,11 +399,16 @@ pub fn operations() -> Vec<model::Operation> {
     };
     let by = |id: &str| Purpose::Send { key_id: Some(id.to_owned()) };
     vec![
-        operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()], extent: Extent::Named }, Progress::Sent),
+        operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()], extent: Extent::Named }, OperationState::Sent),
         operation(2, HOUR, by("k2"), done(false, Some("not enough collateral"))),
         operation(3, 2 * HOUR, Purpose::Enable { key_ids: vec!["k1".into(), "k2".into()] }, done(true, None)),
-        operation(4, DAY, by("k1"), Progress::Refused { message: "AA21 the account cannot pay".into(), ended: false }),
-        operation(5, 2 * DAY, Purpose::Send { key_id: None }, Progress::Signed),
+        operation(
+            4,
+            DAY,
+            by("k1"),
+            OperationState::Refused { message: "AA21 the account cannot pay".into(), ended: false },
+        ),
+        operation(5, 2 * DAY, Purpose::Send { key_id: None }, OperationState::Signed),
     ]
 }
 

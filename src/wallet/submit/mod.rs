@@ -6,6 +6,7 @@
 //! ```
 
 pub mod operation;
+pub mod progress;
 pub mod routes;
 pub(super) mod signer;
 pub mod transaction;

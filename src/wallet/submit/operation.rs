@@ -15,7 +15,7 @@ use alloy::{
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::{refused, transaction::Landed};
+use super::{progress::Progress, refused, transaction::Landed};
 use crate::{
     erc4337::{
         faults::Fault,
@@ -27,7 +27,7 @@ use crate::{
         coin::{Coin, Limit},
         error::{Class, Error, Kind, Result},
         now,
-        records::model::{Carrier, Operation, Progress, Purpose, SignedTransaction},
+        records::model::{Carrier, Operation, OperationState, Purpose, SignedTransaction},
         rpc::{
             At, CallRequest, ChainError, DEAR_GAS, FeeCeiling, Followed, Market, Outcome, Rhythm, buffered,
             bundler::{Bundler, Included},
@@ -54,9 +54,6 @@ const LOOK_BACK: u64 = 50_000;
 const LOOKS: usize = 20;
 /// What is true of every operation that was signed and is in no block.
 pub const STILL_ALIVE: &str = "it is signed; it can still be mined until its nonce is used";
-
-/// Hears which phase an operation is in, for people who wait.
-pub type Tell<'a> = dyn Fn(&'static str) + Sync + 'a;
 
 /// Who pays for the gas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +93,7 @@ pub(in crate::wallet) struct Earlier {
 enum Fate {
     /// Its nonce is free: it can still be mined.
     Open,
-    Mined(Progress),
+    Mined(OperationState),
     /// Something else used its nonce.
     Ended,
     /// Its nonce is used, and it cannot be told by what.
@@ -400,7 +397,7 @@ impl Services {
 }
 
 impl Wallet {
-    /// Signs, writes down, sends, and follows the operation until it is in a block (or not, with `wait` false).
+    /// Writes down, sends, and follows a signed operation until it is in a block (or not, with `wait` false).
     pub(in crate::wallet) async fn execute_operation(
         &self,
         services: &Services,
@@ -408,24 +405,12 @@ impl Wallet {
         purpose: Purpose,
         signature: Bytes,
         wait: bool,
-    ) -> Result<OperationOutcome> {
-        self.execute_operation_telling(services, prepared, purpose, signature, wait, &|_| {}).await
-    }
-
-    /// The same, and says whether it is sending or waiting.
-    pub(in crate::wallet) async fn execute_operation_telling(
-        &self,
-        services: &Services,
-        prepared: Prepared,
-        purpose: Purpose,
-        signature: Bytes,
-        wait: bool,
-        tell: &Tell<'_>,
+        progress: &dyn Progress,
     ) -> Result<OperationOutcome> {
         if self.for_one_command {
             self.vault.lock();
         }
-        tell("sending");
+        progress.phase("sending");
         let bundler = services.bundler_or_say()?;
         let user_op = UserOperation { signature, ..prepared.user_op };
         let record = Operation {
@@ -434,12 +419,12 @@ impl Wallet {
             account: user_op.sender,
             purpose,
             carrier: Carrier::UserOp(user_op.clone()),
-            progress: Progress::Signed,
+            progress: OperationState::Signed,
             created_at: now(),
         };
         self.write_before_sending(&record)?;
         let sent = bundler.send(&user_op).await;
-        self.after_sending(services, record, sent, wait, tell).await
+        self.after_sending(services, record, sent, wait, progress).await
     }
 
     /// The same for a transaction of the owner's own.
@@ -449,12 +434,12 @@ impl Wallet {
         account: Address,
         signed: SignedTransaction,
         purpose: Purpose,
-        tell: &Tell<'_>,
+        progress: &dyn Progress,
     ) -> Result<OperationOutcome> {
         if self.for_one_command {
             self.vault.lock();
         }
-        tell("sending");
+        progress.phase("sending");
         let raw = signed.raw.clone();
         let record = Operation {
             user_op_hash: signed.hash,
@@ -462,12 +447,12 @@ impl Wallet {
             account,
             purpose,
             carrier: Carrier::Transaction(signed),
-            progress: Progress::Signed,
+            progress: OperationState::Signed,
             created_at: now(),
         };
         self.write_before_sending(&record)?;
         let sent = services.node.send_raw(&raw).await;
-        self.after_sending(services, record, sent, true, tell).await
+        self.after_sending(services, record, sent, true, progress).await
     }
 
     /// What is signed is on record before it leaves. Only taking power away goes on without.
@@ -484,10 +469,10 @@ impl Wallet {
         mut record: Operation,
         sent: std::result::Result<B256, ChainError>,
         wait: bool,
-        tell: &Tell<'_>,
+        progress: &dyn Progress,
     ) -> Result<OperationOutcome> {
         match sent {
-            Ok(_) => record.progress = Progress::Sent,
+            Ok(_) => record.progress = OperationState::Sent,
             Err(error) if error.leaves_doubt() => {
                 let error = Error::from(error);
                 let hash = record.user_op_hash;
@@ -497,7 +482,7 @@ impl Wallet {
                 });
             }
             Err(error) => {
-                record.progress = Progress::Refused { message: error.to_string(), ended: false };
+                record.progress = OperationState::Refused { message: error.to_string(), ended: false };
                 self.store.note(|w| w.put_operation(&record))?;
                 let hash = record.user_op_hash;
                 let error = refused(error);
@@ -515,7 +500,7 @@ impl Wallet {
         if !wait {
             return Ok(outcome(&record, services.coin()));
         }
-        tell("waiting for a block");
+        progress.phase("waiting for a block");
         let hash = record.user_op_hash;
         // It is sent: whoever waits for it must be able to find it again.
         self.follow(services, record, PATIENCE).await.map_err(|error| match error.hint.is_empty() {
@@ -534,12 +519,14 @@ impl Wallet {
         let purpose = record.purpose.clone();
         let (account, made_at) = (record.account, record.created_at);
         let operation = match record.progress {
-            Progress::Included { .. } | Progress::Refused { ended: true, .. } => outcome(&record, services.coin()),
+            OperationState::Included { .. } | OperationState::Refused { ended: true, .. } => {
+                outcome(&record, services.coin())
+            }
             // Nobody promised to mine it: it is looked up, not waited for.
-            Progress::Refused { ended: false, .. } => {
+            OperationState::Refused { ended: false, .. } => {
                 self.look_up(&services, record).await.map(|r| outcome(&r, services.coin()))?
             }
-            Progress::Signed | Progress::Sent => self.follow(&services, record, patience).await?,
+            OperationState::Signed | OperationState::Sent => self.follow(&services, record, patience).await?,
         };
         self.with_proofs(&services, account, &purpose, made_at, operation, None).await
     }
@@ -656,7 +643,7 @@ impl Wallet {
             }
             Carrier::Transaction(sent) => match services.follow_transaction(sent, patience).await? {
                 Landed::Waiting => None,
-                Landed::Displaced => Some(Progress::Refused {
+                Landed::Displaced => Some(OperationState::Refused {
                     message: format!("another transaction of {} took its nonce {}", sent.from, sent.nonce),
                     ended: true,
                 }),
@@ -676,7 +663,9 @@ impl Wallet {
             Carrier::UserOp(user_op) => match self.fate(services, &record, user_op).await? {
                 Fate::Open | Fate::Unknown => None,
                 Fate::Mined(progress) => Some(progress),
-                Fate::Ended => Some(Progress::Refused { message: "something else used its nonce".into(), ended: true }),
+                Fate::Ended => {
+                    Some(OperationState::Refused { message: "something else used its nonce".into(), ended: true })
+                }
             },
             Carrier::Transaction(sent) => match services.follow_transaction(sent, Duration::ZERO).await? {
                 Landed::Waiting | Landed::Displaced => None,
@@ -701,7 +690,10 @@ impl Wallet {
         for mut record in self.operations(1000)? {
             let Carrier::UserOp(user_op) = &record.carrier else { continue };
             let same = record.network == services.name && user_op.sender == sender && user_op.call_data == *call_data;
-            let open = !matches!(record.progress, Progress::Included { .. } | Progress::Refused { ended: true, .. });
+            let open = !matches!(
+                record.progress,
+                OperationState::Included { .. } | OperationState::Refused { ended: true, .. }
+            );
             if !same || !open {
                 continue;
             }
@@ -710,14 +702,14 @@ impl Wallet {
             let (progress, told) = match self.fate(services, &record, &user_op).await? {
                 Fate::Open => return Ok(Some(Earlier { hash, user_op })),
                 Fate::Ended => {
-                    (Progress::Refused { message: "something else used its nonce".into(), ended: true }, None)
+                    (OperationState::Refused { message: "something else used its nonce".into(), ended: true }, None)
                 }
                 Fate::Mined(progress) => {
                     let place = match &progress {
-                        Progress::Included { transaction_hash, block, success: true, .. } => {
+                        OperationState::Included { transaction_hash, block, success: true, .. } => {
                             format!("was mined in transaction {transaction_hash}, block {block}")
                         }
-                        Progress::Included { transaction_hash, .. } => {
+                        OperationState::Included { transaction_hash, .. } => {
                             format!("was mined in transaction {transaction_hash}, and its call failed")
                         }
                         _ => "has a result".to_owned(),
@@ -730,7 +722,7 @@ impl Wallet {
                 Fate::Unknown => {
                     let message = "its nonce is used, and the operation was not found in recent blocks".to_owned();
                     let told = format!("the same call was signed before as {hash}; {message}: it may have been done");
-                    (Progress::Refused { message, ended: true }, Some(("send.maybe_done", told)))
+                    (OperationState::Refused { message, ended: true }, Some(("send.maybe_done", told)))
                 }
             };
             record.progress = progress;
@@ -758,7 +750,7 @@ impl Wallet {
             other.user_op_hash != record.user_op_hash
                 && other.network == record.network
                 && same_nonce
-                && matches!(other.progress, Progress::Included { .. })
+                && matches!(other.progress, OperationState::Included { .. })
         };
         // Nonces of key 0 are everybody's: that this one is used says nothing while all blocks since were looked through.
         let ended = self.operations(1000)?.iter().any(by_another)
@@ -775,7 +767,7 @@ impl Wallet {
         owner: Address,
     ) -> Result<Option<(Address, SignedTransaction)>> {
         let waits = |o: Operation| match (o.carrier, o.progress) {
-            (Carrier::Transaction(sent), Progress::Signed | Progress::Sent) => {
+            (Carrier::Transaction(sent), OperationState::Signed | OperationState::Sent) => {
                 (sent.from == owner).then_some((o.account, sent))
             }
             _ => None,
@@ -786,7 +778,7 @@ impl Wallet {
 
 impl Services {
     /// What a bundler calls mined, as the node has it. `None` while the node does not have the transaction.
-    async fn confirmed(&self, included: &Included, user_op: &UserOperation) -> Result<Option<Progress>> {
+    async fn confirmed(&self, included: &Included, user_op: &UserOperation) -> Result<Option<OperationState>> {
         let mut without_block = None;
         for pause in NODE_FOLLOWS {
             sleep(Duration::from_millis(pause)).await;
@@ -821,7 +813,7 @@ impl Services {
         )))
     }
 
-    fn agreed(&self, included: &Included, user_op: &UserOperation, receipt: &Receipt) -> Result<Progress> {
+    fn agreed(&self, included: &Included, user_op: &UserOperation, receipt: &Receipt) -> Result<OperationState> {
         let bundler = self.bundler_or_say()?.endpoint().origin();
         let disagree = |what: &str| {
             let (hash, transaction) = (included.user_op_hash, included.transaction_hash);
@@ -853,7 +845,7 @@ impl Services {
     }
 
     /// The result of an operation whose nonce is used: by the bundler's receipt, else by the event in recent blocks.
-    async fn mined(&self, hash: B256, user_op: &UserOperation) -> Result<Option<Progress>> {
+    async fn mined(&self, hash: B256, user_op: &UserOperation) -> Result<Option<OperationState>> {
         if let Ok(Some(included)) = self.bundler_or_say()?.receipt(hash).await
             && let Some(progress) = self.confirmed(&included, user_op).await?
         {
@@ -886,7 +878,7 @@ impl Services {
     }
 
     /// A mined transaction, and what became of the UserOperation it brought along.
-    async fn transaction_progress(&self, sent: &SignedTransaction, receipt: &Receipt) -> Progress {
+    async fn transaction_progress(&self, sent: &SignedTransaction, receipt: &Receipt) -> OperationState {
         let carried = sent.carries.map(|hash| outcome_in(&receipt.logs, ENTRY_POINT, hash));
         let success = receipt.success && carried.as_ref().is_none_or(|o| o.as_ref().is_some_and(|o| o.success));
         let revert_reason = match (success, carried.flatten().and_then(|o| o.revert)) {
@@ -898,7 +890,7 @@ impl Services {
                 Some(told.unwrap_or_else(|| "no reason given".to_owned()))
             }
         };
-        Progress::Included {
+        OperationState::Included {
             success,
             transaction_hash: receipt.transaction_hash,
             block: receipt.block_number,
@@ -909,8 +901,8 @@ impl Services {
     }
 }
 
-fn progress(outcome: &Outcome, transaction_hash: B256, block: u64) -> Progress {
-    Progress::Included {
+fn progress(outcome: &Outcome, transaction_hash: B256, block: u64) -> OperationState {
+    OperationState::Included {
         success: outcome.success,
         transaction_hash,
         block,
@@ -947,15 +939,15 @@ fn outcome(record: &Operation, coin: Coin) -> OperationOutcome {
         note: None,
     };
     match &record.progress {
-        Progress::Signed | Progress::Sent => {}
-        Progress::Refused { message, ended } => {
+        OperationState::Signed | OperationState::Sent => {}
+        OperationState::Refused { message, ended } => {
             out.phase = "refused";
             out.revert_reason = Some(match ended {
                 true => message.clone(),
                 false => format!("{}. All the same {STILL_ALIVE}", message.trim_end_matches('.')),
             });
         }
-        Progress::Included { success, transaction_hash, block, gas_used, gas_cost, revert_reason } => {
+        OperationState::Included { success, transaction_hash, block, gas_used, gas_cost, revert_reason } => {
             out.phase = "included";
             out.transaction_hash = Some(*transaction_hash);
             out.block = Some(*block);

@@ -5,7 +5,8 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 use serde::Serialize;
 
 use super::{
-    operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
+    operation::{OperationOutcome, Pay, Prepared, Wanted, random_nonce_key},
+    progress::Progress,
     refused,
     signer::{Keyholder, sign_operation},
     transaction::{PreparedTransaction, Waiting},
@@ -301,17 +302,17 @@ impl Wallet {
         account: &Account,
         carriage: Carriage,
         purpose: Purpose,
-        tell: &Tell<'_>,
+        progress: &dyn Progress,
     ) -> Result<OperationOutcome> {
-        tell("signing");
+        progress.phase("signing");
         // The owner's key is dropped as soon as it has signed: following an operation may take minutes.
         let signed = sign(self.owner_signer(account)?.as_ref(), account, carriage).await?;
         match signed {
             Signed::Operation(prepared, signature) => {
-                self.execute_operation_telling(services, prepared, purpose, signature, true, tell).await
+                self.execute_operation(services, prepared, purpose, signature, true, progress).await
             }
             Signed::Transaction(signed) => {
-                self.execute_transaction(services, account.address, signed, purpose, tell).await
+                self.execute_transaction(services, account.address, signed, purpose, progress).await
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::{
         state::{self, State},
         submit::{
             operation::{OperationOutcome, Prepared},
+            progress::Progress,
             signer::sign_operation,
         },
     },
@@ -42,6 +43,9 @@ pub struct Enabled {
     pub operation: OperationOutcome,
     pub keys: Vec<super::key::KeyView>,
 }
+
+/// What enabling goes through, in this order, as it is told while it runs.
+pub const PHASES: [&str; 3] = ["signing", "sending", "waiting for a block"];
 
 impl EnablePlan {
     pub(in crate::wallet) fn purpose(&self) -> Purpose {
@@ -113,7 +117,9 @@ impl Wallet {
         plan_enable(account.address, account.owner, &waiting, &queue, picture).map_err(|refusal| refused(&refusal))
     }
 
-    pub async fn execute_enable(&self, plan: EnablePlan, wait: bool) -> Result<Enabled> {
+    /// Signs and sends the plan, and says which of [`PHASES`] it is in.
+    pub async fn execute_enable(&self, plan: EnablePlan, progress: &dyn Progress) -> Result<Enabled> {
+        progress.phase("signing");
         let signature = sign_operation(self.owner_signer(&plan.account)?.as_ref(), plan.prepared.user_op_hash).await?;
         let purpose = plan.purpose();
         let operation = self
@@ -122,7 +128,8 @@ impl Wallet {
                 plan.prepared,
                 purpose,
                 plan.account.family().owner_envelope()(&signature),
-                wait,
+                true,
+                progress,
             )
             .await?;
         let mut keys = Vec::with_capacity(plan.files.len());

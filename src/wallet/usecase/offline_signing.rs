@@ -201,7 +201,7 @@ impl Wallet {
         };
         let made_at = now();
         let operation = self
-            .execute_operation(&services, prepared, purpose, account.family().owner_envelope()(signature), true)
+            .execute_operation(&services, prepared, purpose, account.family().owner_envelope()(signature), true, &())
             .await?;
         self.with_proofs(&services, account.address, &file.purpose, made_at, operation, watched).await
     }

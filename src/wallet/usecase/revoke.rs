@@ -39,7 +39,8 @@ use crate::{
         rpc::{At, services::Services},
         state::{DRAFT, State},
         submit::{
-            operation::{OperationOutcome, Tell},
+            operation::OperationOutcome,
+            progress::Progress,
             routes::{Carriage, Load, PassedOver, Price, Via, Way},
         },
     },
@@ -953,18 +954,14 @@ impl Wallet {
         Ok(targets(&records, &ends))
     }
 
-    /// Sends the plan and proves it. Mined is not revoked: what counts is what the chain answers afterwards.
-    pub async fn execute_revoke(&self, plan: RevokePlan) -> Result<Revoked> {
-        self.execute_revoke_telling(plan, &|_| {}).await
-    }
-
-    /// The same, and says which of [`PHASES`] it is in.
-    pub async fn execute_revoke_telling(&self, mut plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
+    /// Sends the plan and proves it, and says which of [`PHASES`] it is in. Mined is not revoked: what counts is what the chain
+    /// answers afterwards.
+    pub async fn execute_revoke(&self, mut plan: RevokePlan, progress: &dyn Progress) -> Result<Revoked> {
         let Some(carriage) = plan.carriage.take() else {
             return Err(Error::usage("revoke.print", "this plan is only printed; nothing can be sent"));
         };
         let way = carriage.price().way;
-        let (operation, cut_off) = Box::pin(self.send_all(&plan, carriage, tell)).await?;
+        let (operation, cut_off) = Box::pin(self.send_all(&plan, carriage, progress)).await?;
         let mut revoked = Revoked {
             plan: plan.steps.clone(),
             also_revokes: plan.also_revokes.clone(),
@@ -979,9 +976,9 @@ impl Wallet {
         };
         match revoked.operation.success {
             Some(true) => {
-                tell("proving");
+                progress.phase("proving");
                 Box::pin(self.prove_plan(&plan, &mut revoked)).await;
-                tell(LOOKING);
+                progress.phase(LOOKING);
                 let block = revoked.operation.block.unwrap_or_default();
                 revoked.remaining = self.what_remains(&plan.account, &plan.services, &plan.claim, block).await;
             }
@@ -1007,12 +1004,12 @@ impl Wallet {
         &self,
         plan: &RevokePlan,
         first: Carriage,
-        tell: &Tell<'_>,
+        progress: &dyn Progress,
     ) -> Result<(OperationOutcome, Option<Error>)> {
         let operations = plan.operations()?;
         let (way, most) = (first.price().way, first.price().max_cost);
         let (services, account) = (&plan.services, &plan.account);
-        let mut last = self.send_carriage(services, account, first, plan.purpose.clone(), tell).await?;
+        let mut last = self.send_carriage(services, account, first, plan.purpose.clone(), progress).await?;
         for (mined, next) in operations.iter().enumerate().skip(1) {
             let cut_off = |why: String| {
                 let message = format!("{mined} of {} operations were mined, and no more: {why}", operations.len());
@@ -1029,7 +1026,7 @@ impl Wallet {
             let load = Load { account, deployed: true, call: next, max_cost: Some(max_cost), urgent: false };
             let sent = match self.carry(services, &load, same_way(way)).await {
                 Ok((next, _)) if next.price().way == way => {
-                    self.send_carriage(services, account, next, plan.purpose.clone(), tell).await
+                    self.send_carriage(services, account, next, plan.purpose.clone(), progress).await
                 }
                 Ok((next, _)) => {
                     let other = next.price().way.words();

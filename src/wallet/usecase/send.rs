@@ -25,7 +25,8 @@ use crate::{
         records::model::{Account, Key, Purpose},
         rpc::services::Services,
         submit::{
-            operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
+            operation::{OperationOutcome, Pay, Prepared, Wanted, random_nonce_key},
+            progress::Progress,
             signer::{Keyholder, sign_operation},
         },
     },
@@ -198,13 +199,9 @@ impl Wallet {
         }
     }
 
-    pub async fn execute_send(&self, plan: SendPlan, wait: bool) -> Result<OperationOutcome> {
-        self.execute_send_telling(plan, wait, &|_| {}).await
-    }
-
-    /// The same, and says which of [`PHASES`] it is in.
-    pub async fn execute_send_telling(&self, plan: SendPlan, wait: bool, tell: &Tell<'_>) -> Result<OperationOutcome> {
-        tell("signing");
+    /// Signs and sends the plan, and says which of [`PHASES`] it is in.
+    pub async fn execute_send(&self, plan: SendPlan, wait: bool, progress: &dyn Progress) -> Result<OperationOutcome> {
+        progress.phase("signing");
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
             Signer::Owner(account) => (
@@ -217,7 +214,7 @@ impl Wallet {
             }
         };
         let purpose = Purpose::Send { key_id };
-        self.execute_operation_telling(&plan.services, plan.prepared, purpose, signature, wait, tell).await
+        self.execute_operation(&plan.services, plan.prepared, purpose, signature, wait, progress).await
     }
 
     /// The facts about a key, for verdicts while a call is being written.

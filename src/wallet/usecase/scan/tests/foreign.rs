@@ -710,7 +710,7 @@ impl Story {
                 if raced {
                     self.race();
                 }
-                block_on(self.world.wallet.execute_revoke(plan))
+                block_on(self.world.wallet.execute_revoke(plan, &()))
             }
             Err(error) => Err(error),
         };
