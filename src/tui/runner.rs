@@ -29,7 +29,6 @@ use crate::{
         home::{Home, io_error, read_bounded, replace},
         policy::{MAX_POLICY, Policy},
         records::model::Network,
-        submit::routes::Carriage,
         usecase::{
             account::OwnerSource,
             enable::EnablePlan,
@@ -332,11 +331,11 @@ impl Runner {
                     Ok(Report::Revoked(Box::new(wallet.execute_revoke(*plan, &progress).await?)))
                 });
             }
-            Effect::PlanEnable { job, keys } => {
+            Effect::PlanEnable { job, intent } => {
                 let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
-                    let plan = shared.wallet()?.plan_enable(&keys, None).await?;
-                    let preview = Box::new(enable_preview(&plan));
+                    let plan = shared.wallet()?.plan_enable(intent).await?;
+                    let preview = Box::new(enable_preview(&plan)?);
                     lock(&plans).insert(job, Plan::Enable(Box::new(plan)));
                     Ok(Report::EnablePlanned(preview))
                 });
@@ -524,21 +523,25 @@ fn revoke_preview(plan: &RevokePlan) -> Result<RevokePreview> {
         steps: plan.steps.clone(),
         also_revokes: plan.also_revokes.clone(),
         warnings: plan.warnings.clone(),
-        passed_over: plan.passed_over.clone(),
+        skipped: plan.skipped.clone(),
         calls: if price.is_none() { plan.printed()? } else { Vec::new() },
         price,
         further: plan.further,
     })
 }
 
-fn enable_preview(plan: &EnablePlan) -> EnablePreview {
-    EnablePreview {
+fn enable_preview(plan: &EnablePlan) -> Result<EnablePreview> {
+    let price = plan.price();
+    Ok(EnablePreview {
         account: plan.account.name.clone(),
         network: plan.account.network.clone(),
         address: plan.account.address,
         steps: plan.steps.clone(),
-        price: Carriage::Bundler(plan.prepared.clone()).price(),
-    }
+        skipped: plan.skipped.clone(),
+        notes: plan.notes.clone(),
+        calls: if price.is_none() { plan.printed()? } else { Vec::new() },
+        price,
+    })
 }
 
 fn network(chain_id: u64, reached: Reached) -> Result<Network> {

@@ -105,7 +105,7 @@ impl State {
             Some(Err(error)) => {
                 rows.push(Row::Caution(error.message.clone()));
                 if !error.hint.is_empty() {
-                    rows.push(Row::Way(error.hint.clone()));
+                    rows.push(Row::Advice(error.hint.clone()));
                 }
             }
             Some(Ok(completed)) => rows.extend(answer_rows(completed, &operation.purpose)),

@@ -27,7 +27,8 @@ use crate::{
         state::State,
         submit::{
             operation::OperationOutcome,
-            routes::{Payer, Price, Way},
+            printed::PrintedCall,
+            routes::{Payer, Price, Route},
         },
         usecase::{
             account::AccountView,
@@ -39,7 +40,7 @@ use crate::{
             network::{NetworkView, Probe},
             offline_signing::Completed,
             proof::{Ground, Paused, Proof},
-            revoke::{PrintedCall, Revoked},
+            revoke::Revoked,
             scan::{FoundKey, FoundTurn, Moment, Scan, ScanFinding, ScanProgress},
             secrets::BackendView,
         },
@@ -262,7 +263,7 @@ pub fn granted() -> Granted {
 
 pub fn price() -> Price {
     Price {
-        way: Way::Bundler,
+        route: Route::Bundler,
         max_cost: U256::from(1_200_000_000_000_000_u64),
         ceiling: U256::from(50_000_000_000_000_000_u64),
         coin: Coin::of(11_155_111),
@@ -284,7 +285,7 @@ pub fn revoke_preview() -> RevokePreview {
         }],
         also_revokes: Vec::new(),
         warnings: Vec::new(),
-        passed_over: Vec::new(),
+        skipped: Vec::new(),
         price: Some(price()),
         calls: Vec::new(),
         further: 0,
@@ -337,7 +338,10 @@ pub fn enable_preview() -> EnablePreview {
         network: "sepolia".into(),
         address: TREASURY,
         steps: vec![Step { call: "SessionKeyValidator.enable".into(), effect: "enables watcher (nonce 5)".into() }],
-        price: price(),
+        price: Some(price()),
+        skipped: Vec::new(),
+        notes: Vec::new(),
+        calls: Vec::new(),
     }
 }
 
@@ -345,7 +349,7 @@ pub fn enabled() -> Enabled {
     let mut key = keys().remove(2);
     key.state = State::Active;
     key.state_reason = reason(State::Active);
-    Enabled { operation: included(Some(true)), keys: vec![key] }
+    Enabled { route: Route::Bundler, operation: included(Some(true)), keys: vec![key] }
 }
 
 fn included(success: Option<bool>) -> OperationOutcome {
@@ -529,7 +533,7 @@ pub fn revoked() -> Revoked {
     Revoked {
         plan: Vec::new(),
         also_revokes: Vec::new(),
-        way: Way::Bundler,
+        route: Route::Bundler,
         paused: None,
         ends_keys: true,
         operation: included(Some(true)),

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   routes ── through a bundler ──────────────────── operation ──┐
-//!       └──── the owner's own transaction, handleOps ── transaction ──┴── signer
+//!       ├──── the owner's own transaction, handleOps ── transaction ──┴── signer
+//!       └──── printed: the calls, for somebody else to send
 //! ```
 
 pub mod operation;
+pub mod printed;
 pub mod progress;
 pub mod routes;
 pub(super) mod signer;

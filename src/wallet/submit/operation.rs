@@ -65,7 +65,7 @@ pub enum Pay {
 }
 
 /// An operation before its gas, fees and signature.
-pub(in crate::wallet) struct Wanted<'a> {
+pub(in crate::wallet) struct OperationRequest<'a> {
     pub sender: Address,
     pub init_code: Bytes,
     pub call_data: Bytes,
@@ -184,7 +184,7 @@ impl Services {
     }
 
     /// Completes an operation up to its signature. Nothing is signed or sent.
-    pub(in crate::wallet) async fn prepare(&self, wanted: &Wanted<'_>) -> Result<Prepared> {
+    pub(in crate::wallet) async fn prepare(&self, wanted: &OperationRequest<'_>) -> Result<Prepared> {
         let bundler = self.bundler_or_say()?;
         bundler.check().await?;
         let market = match wanted.urgent {
@@ -287,7 +287,7 @@ impl Services {
     }
 
     /// `purse`: what the node says of the account's money and nonce, where it could be asked.
-    fn nonce_of(&self, wanted: &Wanted<'_>, purse: Option<&Purse>) -> Result<U256> {
+    fn nonce_of(&self, wanted: &OperationRequest<'_>, purse: Option<&Purse>) -> Result<U256> {
         let first = first_nonce(wanted.nonce_key);
         match (&wanted.instead_of, purse) {
             (Some(earlier), _) => Ok(earlier.user_op.nonce),
@@ -307,7 +307,7 @@ impl Services {
     async fn too_high_a_price(
         &self,
         bundler: &Bundler,
-        wanted: &Wanted<'_>,
+        wanted: &OperationRequest<'_>,
         mut user_op: UserOperation,
         error: ChainError,
     ) -> Error {

@@ -34,7 +34,7 @@ use crate::{
         records::model::Purpose,
         submit::{
             operation::{OperationOutcome, Prepared},
-            routes::Carriage,
+            routes::Submission,
         },
     },
 };
@@ -117,15 +117,20 @@ impl Wallet {
         Ok(unsigned(&account.network, account.chain_id, account.owner, Purpose::Send { key_id: None }, &plan.prepared))
     }
 
-    pub fn unsigned_enable(&self, plan: &EnablePlan) -> UnsignedOperation {
+    /// Only what a bundler takes can be signed elsewhere and sent from here.
+    pub fn unsigned_enable(&self, plan: &EnablePlan) -> Result<UnsignedOperation> {
         let account = &plan.account;
-        unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
+        let Some(prepared) = plan.submission().and_then(Submission::for_bundler) else {
+            return Err(Error::usage("enable.unsigned", "--unsigned needs a bundler")
+                .hint("use --print and send the calls from the owner's wallet"));
+        };
+        Ok(unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), prepared))
     }
 
-    /// Only what a bundler takes can be signed elsewhere and sent from here.
     pub fn unsigned_revoke(&self, plan: &RevokePlan) -> Result<UnsignedOperation> {
         let account = &plan.account;
-        let Some(Carriage::Bundler(prepared)) = plan.carriage().filter(|_| plan.further == 0) else {
+        let whole = plan.submission().filter(|_| plan.further == 0);
+        let Some(prepared) = whole.and_then(Submission::for_bundler) else {
             return Err(Error::usage(
                 "revoke.unsigned",
                 "--unsigned needs a bundler, and a plan that is one operation",

@@ -25,7 +25,7 @@ use crate::{
         records::model::{Account, Key, Purpose},
         rpc::services::Services,
         submit::{
-            operation::{OperationOutcome, Pay, Prepared, Wanted, random_nonce_key},
+            operation::{OperationOutcome, OperationRequest, Pay, Prepared, random_nonce_key},
             progress::Progress,
             signer::{Keyholder, sign_operation},
         },
@@ -281,8 +281,8 @@ impl Wallet {
         services: &Services,
         call_data: Bytes,
         max_cost: Option<U256>,
-    ) -> Result<Wanted<'static>> {
-        Ok(Wanted {
+    ) -> Result<OperationRequest<'static>> {
+        Ok(OperationRequest {
             sender: account.address,
             init_code: init_code(picture, account.init_code())?,
             call_data,
@@ -304,7 +304,7 @@ impl Wallet {
         let second =
             services.nodes_agree(&SnapshotRequest::of(file.key.account, &keys, picture.kernel), &picture).await?;
         let call_data = file.key.family().encode(&account_call);
-        let wanted = Wanted {
+        let wanted = OperationRequest {
             sender: file.key.account,
             init_code: init_code(&picture, file.key.init_code.clone().or(self.recorded_init_code(&file.key)?))?,
             instead_of: self.earlier_of_the_same(&services, file.key.account, &call_data).await?,
@@ -360,7 +360,7 @@ impl Judging {
 
 async fn prepare(
     services: &Services,
-    wanted: &Wanted<'_>,
+    wanted: &OperationRequest<'_>,
     account_call: &AccountCall,
     picture: &Snapshot,
 ) -> Result<Prepared> {

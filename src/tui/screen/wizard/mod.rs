@@ -24,7 +24,7 @@ use self::{
     templates::Start,
 };
 use super::{
-    Cx, Heading, Next, Opened, Route, Screen, View,
+    Cx, Destination, Heading, Next, Opened, Screen, View,
     grant_flow::{self, GrantFlow},
     rows::failure_rows,
 };
@@ -106,7 +106,9 @@ impl State {
             Command::Open => {
                 let start = Start::ALL.get(self.start).copied().unwrap_or(Start::Blank);
                 if start == Start::File {
-                    return Next::Open(Route::GrantFromFile { account: self.account(cx.data).map(AccountRow::id) });
+                    return Next::Open(Destination::GrantFromFile {
+                        account: self.account(cx.data).map(AccountRow::id),
+                    });
                 }
                 // Chosen again, the form is as it was left.
                 if self.answers.as_ref().is_none_or(|(before, _)| *before != start) {
