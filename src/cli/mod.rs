@@ -53,8 +53,9 @@ use crate::{
             inspect::{InspectOptions, inspect, texts},
             key::KeyView,
             network::{clear_text, in_the_clear, origin, zerodev},
-            offline_signing::{Completed, UnsignedOperation},
+            offline_signing::UnsignedOperation,
             send::{Actor, SendIntent},
+            status::Completed,
         },
     },
 };

@@ -29,11 +29,11 @@ use crate::{
             inventory::Difference,
             key::KeyView,
             network::{NetworkView, Probe},
-            offline_signing::Completed,
             revoke::{RevokeIntent, Revoked},
             scan::{Scan, ScanProgress},
             secrets::BackendView,
             send::{Judging, SendIntent},
+            status::Completed,
         },
     },
 };

@@ -21,8 +21,8 @@ use crate::{
         coin::Coin,
         error::Error,
         records::model::{Operation, OperationState, Purpose},
-        submit::operation::STILL_ALIVE,
-        usecase::{offline_signing::Completed, revoke::Verdict},
+        submit::follow::STILL_ALIVE,
+        usecase::{revoke::Verdict, status::Completed},
     },
 };
 

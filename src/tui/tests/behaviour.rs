@@ -645,7 +645,7 @@ fn a3_the_screen_says_remaining_and_not_proven_as_the_notice_does() {
 
 #[test]
 fn a3_what_is_followed_later_gets_the_same_verdict() {
-    use crate::wallet::usecase::{offline_signing::Completed, revoke::Verdict};
+    use crate::wallet::usecase::{revoke::Verdict, status::Completed};
     let followed = fixtures::followed();
     assert_eq!(followed.verdict(), Some(Verdict::Proven));
     let unproven = Completed { proofs: Vec::new(), ..fixtures::followed() };

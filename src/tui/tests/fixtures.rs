@@ -38,11 +38,11 @@ use crate::{
             inventory::Difference,
             key::KeyView,
             network::{NetworkView, Probe},
-            offline_signing::Completed,
             proof::{Ground, Paused, Proof},
             revoke::Revoked,
             scan::{FoundKey, FoundTurn, Moment, Scan, ScanFinding, ScanProgress},
             secrets::BackendView,
+            status::Completed,
         },
     },
 };

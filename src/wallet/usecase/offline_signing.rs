@@ -9,12 +9,7 @@ use alloy::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    enable::EnablePlan,
-    proof::{Paused, Proof},
-    revoke::{Outcome, Remaining, RevokePlan, Verdict},
-    send::SendPlan,
-};
+use super::{enable::EnablePlan, revoke::RevokePlan, send::SendPlan, status::Completed};
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
@@ -32,10 +27,7 @@ use crate::{
         error::{Error, Result},
         now,
         records::model::Purpose,
-        submit::{
-            operation::{OperationOutcome, Prepared},
-            routes::Submission,
-        },
+        submit::{operation::Prepared, routes::Submission},
     },
 };
 
@@ -62,50 +54,6 @@ pub struct UnsignedOperation {
     pub owner: Address,
     pub purpose: Purpose,
     pub user_op: UserOperation,
-}
-
-/// A completed operation, with the proofs when it was a revocation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Completed {
-    #[serde(flatten)]
-    pub operation: OperationOutcome,
-    pub proof: Option<Proof>,
-    pub proofs: Vec<Proof>,
-    /// After a panic: that it is on.
-    pub paused: Option<Paused>,
-    #[serde(skip)]
-    pub not_proven: Option<Error>,
-    /// Whether it was a revocation or a pause at all.
-    #[serde(skip)]
-    pub revokes: bool,
-    /// Whether it was to end keys that are known here.
-    #[serde(skip)]
-    pub ends_keys: bool,
-    /// What can still act for the account, as after a revocation that is followed at once.
-    pub remaining: Vec<Remaining>,
-}
-
-impl Completed {
-    fn outcome(&self) -> Outcome<'_> {
-        Outcome {
-            operation: &self.operation,
-            ends_keys: self.ends_keys,
-            proofs: &self.proofs,
-            paused: self.paused.is_some(),
-            not_proven: self.not_proven.is_some(),
-            remaining: &self.remaining,
-        }
-    }
-
-    /// What a revocation came to, by the rule that holds for one that is followed at once; missing for other operations.
-    pub fn verdict(&self) -> Option<Verdict> {
-        self.revokes.then(|| self.outcome().verdict())
-    }
-
-    /// The verdict in one line.
-    pub fn in_words(&self) -> String {
-        self.outcome().in_words()
-    }
 }
 
 impl Wallet {
