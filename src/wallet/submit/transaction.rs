@@ -101,12 +101,12 @@ impl PreparedTransaction {
         let envelope: TxEnvelope = match self.dynamic_fees {
             true => {
                 let mut transaction = self.eip1559();
-                let signature = sign_transaction(owner, &mut transaction).await?;
+                let signature = sign_transaction(owner, self.from, &mut transaction).await?;
                 transaction.into_signed(signature).into()
             }
             false => {
                 let mut transaction = self.legacy();
-                let signature = sign_transaction(owner, &mut transaction).await?;
+                let signature = sign_transaction(owner, self.from, &mut transaction).await?;
                 transaction.into_signed(signature).into()
             }
         };
@@ -292,6 +292,37 @@ impl Services {
         match self.node.call("the reverted call", &request, at).await.err()?.fault()? {
             Fault::CallReverts(revert) => Some(revert.to_string()),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::{consensus::transaction::SignerRecoverable, eips::Decodable2718, signers::local::PrivateKeySigner};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_is_by_its_sender_or_it_is_not_made() {
+        let [sender, other] = [7u8, 8].map(|byte| PrivateKeySigner::from_slice(&[byte; 32]).unwrap());
+        for dynamic_fees in [true, false] {
+            let prepared = PreparedTransaction {
+                chain_id: 1,
+                from: sender.signs_as(),
+                nonce: 3,
+                to: Address::repeat_byte(4),
+                data: Bytes::from_static(&[5]),
+                gas_limit: 21_000,
+                fees: Fees { max_fee_per_gas: 2, max_priority_fee_per_gas: 1 },
+                dynamic_fees,
+                ceiling: U256::ZERO,
+                coin: Coin::of(1),
+                replaces: None,
+            };
+            let signed = prepared.sign(&sender).await.unwrap();
+            let envelope = TxEnvelope::decode_2718(&mut signed.raw.as_ref()).unwrap();
+            assert_eq!(envelope.recover_signer().unwrap(), signed.from);
+            assert_eq!(prepared.sign(&other).await.unwrap_err().code, "vault.address");
         }
     }
 }
