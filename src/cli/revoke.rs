@@ -54,7 +54,7 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
             output.warn("revoke.warning", warning);
         }
         output.confirm(question(&intent.action), global.yes)?;
-        // A lift that a bundler still holds could end a later panic; everything else does no harm when it is done twice.
+        // An unpausing that a bundler still holds could end a later pause; everything else does no harm when it is done twice.
         let can_go_on = intent.route == RoutePreference::Auto
             && by_bundler(&plan)
             && plan.account.owner_secret.is_some()
@@ -178,7 +178,7 @@ fn report(mut revoked: Revoked, output: &mut Output, partial: &mut Partial) -> R
         return Err(Error::new(
             Class::Chain,
             "revoke.waiting",
-            "the revocation was sent, and is not in a block yet: the key is alive",
+            "the revocation was sent, and is not in a block yet: treat the key as still active",
         )
         .hint(format!(
             "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"

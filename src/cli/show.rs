@@ -541,7 +541,7 @@ pub fn proof(proof: &Proof) -> String {
 
 pub fn paused(paused: &Paused) -> String {
     format!(
-        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you lift it\n  {}",
+        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you unpause\n  {}",
         paused.block,
         paused.disabled_mode,
         paused.ground.words(paused.block)
@@ -564,7 +564,7 @@ pub fn revoked(revoked: &Revoked) -> String {
     }
     lines.extend(revoked.paused.as_ref().map(paused));
     if revoked.proofs.is_empty() && revoked.paused.is_none() && !revoked.plan.is_empty() && revoked.ends_keys {
-        lines.push("NOT PROVEN: treat the key as alive.".into());
+        lines.push("NOT PROVEN: treat the key as still active.".into());
     }
     lines.join("\n")
 }

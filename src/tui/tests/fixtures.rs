@@ -311,7 +311,7 @@ pub fn panic_preview() -> RevokePreview {
     RevokePreview {
         steps: vec![Step {
             call: "Kernel.disableMode(0xffffffff)".into(),
-            effect: "stops every session key, active or pending, until you lift it; you, the owner, can still act"
+            effect: "stops every session key, active or pending, until you unpause; you, the owner, can still act"
                 .into(),
         }],
         warnings: vec![

@@ -233,7 +233,7 @@ impl Wallet {
                 }
                 Err(error) => {
                     skipped.push(SkippedRoute { route, reason: error.message.clone() });
-                    // A limit is what the person can lift: it is told before any other trouble.
+                    // A limit is what the person can raise: it is told before any other trouble.
                     match &first_error {
                         Some((_, first)) if error.class != Class::Limit || first.class == Class::Limit => {}
                         _ => first_error = Some((route, error)),
@@ -314,7 +314,7 @@ impl Wallet {
     }
 
     /// A transaction of the owner that we sent and that has no result yet. One for the same account that does the same is
-    /// replaced; so is any other by a panic, which must not stand behind it.
+    /// replaced; so is any other by a pause, which must not wait for it.
     async fn waiting(
         &self,
         services: &Services,

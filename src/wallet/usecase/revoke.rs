@@ -58,9 +58,9 @@ pub enum RevokeAction {
     Keys(Vec<String>),
     /// End every key of the account, also those that nobody here knows.
     All,
-    /// Stop every key at once, until it is lifted. Ends none.
+    /// Pause every key at once, until it is unpaused. Ends none.
     Panic,
-    /// Lift the panic and end everything that would come back, but for these keys.
+    /// Unpause, and revoke everything that would work again, but for these keys.
     LiftPanic { keep: Vec<String> },
     /// Give the account back to its owner: the default validator, and functions that are routed elsewhere. Revokes no key.
     Reclaim,
@@ -162,9 +162,9 @@ pub struct Revoked {
     /// Of the key that was named first; `proofs` has all.
     pub proof: Option<Proof>,
     pub proofs: Vec<Proof>,
-    /// After a panic: that it is on.
+    /// After a pause: that it is on.
     pub paused: Option<Paused>,
-    /// Whether it was to end keys that are known here. A sweep of unknown ones, and lifting a panic, end none of those.
+    /// Whether it was to end keys that are known here. Revoking unknown ones, and unpausing, end none of those.
     #[serde(skip)]
     pub ends_keys: bool,
     /// Why what was to end is not proven to have ended. It counts as active.
@@ -218,7 +218,7 @@ impl Outcome<'_> {
     pub fn in_words(&self) -> String {
         match self.verdict() {
             Verdict::Proven if self.paused => {
-                "paused, and that is proven: no session key can act until it is lifted".into()
+                "paused, and that is proven: no session key can act until you unpause".into()
             }
             Verdict::Proven => "revoked, and that is proven".into(),
             Verdict::Done => "done; no key that is known here was to end, so there was nothing to prove".into(),
@@ -411,7 +411,7 @@ impl Wallet {
             urgency: Urgency::AheadOfAll,
         };
         let (submission, skipped) = self.submission_of(&services, &call, intent.route).await?;
-        let effect = "stops every session key, active or pending, until you lift it; you, the owner, can still act";
+        let effect = "stops every session key, active or pending, until you unpause; you, the owner, can still act";
         Ok(RevokePlan {
             steps: vec![Step { call: "Kernel.disableMode(0xffffffff)".into(), effect: effect.into() }],
             also_revokes: Vec::new(),
@@ -806,7 +806,7 @@ impl Wallet {
             .of(Kind::NothingToRevoke)
             .hint(
                 "an approval of it that was never used can only be ended by consuming its nonce, which is not known here: \
-                 `--panic` stops it, and `keyleash inspect` takes the approval if you can get it",
+                 `--pause` stops it, and `keyleash inspect` takes the approval if you can get it",
             );
         }
         match self.find_key(wanted) {
@@ -878,7 +878,7 @@ impl Wallet {
             return Ok(Vec::new());
         };
         let mut said = vec![
-            "an approval that was signed elsewhere and never used is not known here, and is not ended: only a panic stops it"
+            "an approval that was signed elsewhere and never used is not known here, and is not ended: only a pause stops it"
                 .to_owned(),
         ];
         if kept > 0 {
@@ -959,8 +959,8 @@ impl Wallet {
                 let message =
                     "the approval nonce changed before this was mined; the whole batch reverted and nothing changed";
                 revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).of(Kind::Raced).hint(
-                    "run it again: it is planned anew. If that happens again, stop everything with --panic first: \
-                     --lift-panic then ends the keys in peace",
+                    "run it again: it is planned anew. If that happens again, pause everything with --pause first: \
+                     --unpause then revokes the keys, and no agent can come before it",
                 ));
             }
             _ => {}

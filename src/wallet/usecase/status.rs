@@ -24,7 +24,7 @@ pub struct Completed {
     pub operation: OperationOutcome,
     pub proof: Option<Proof>,
     pub proofs: Vec<Proof>,
-    /// After a panic: that it is on.
+    /// After a pause: that it is on.
     pub paused: Option<Paused>,
     #[serde(skip)]
     pub not_proven: Option<Error>,
