@@ -323,7 +323,13 @@ pub enum KeyCommand {
     Enable {
         #[arg(required = true)]
         keys: Vec<String>,
-        /// Most the operation may cost
+        /// How it is sent
+        #[arg(long, value_enum, default_value = "auto")]
+        via: ViaChoice,
+        /// Print the calls for somebody else to send; send nothing
+        #[arg(long, conflicts_with_all = ["via", "unsigned", "dry_run"])]
+        print: bool,
+        /// Most the operation or transaction may cost
         #[arg(long, value_name = "AMOUNT")]
         max_cost: Option<String>,
         /// Show the plan and stop

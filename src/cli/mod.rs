@@ -42,15 +42,20 @@ use crate::{
         records::model::Network,
         sandbox_profile::DEMO,
         state::{DRAFT, State},
-        submit::operation::{OperationOutcome, Prepared},
+        submit::{
+            operation::{OperationOutcome, Prepared},
+            routes::Submission,
+        },
         usecase::{
             account::AccountView,
+            enable::EnableIntent,
             grant::{Accepted, GrantIntent, Holder},
             inspect::{InspectOptions, inspect, texts},
             key::KeyView,
             network::{clear_text, in_the_clear, origin, zerodev},
-            offline_signing::{Completed, UnsignedOperation},
+            offline_signing::UnsignedOperation,
             send::{Actor, SendIntent},
+            status::Completed,
         },
     },
 };
@@ -751,31 +756,42 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             let (data, text) = scan::scan(&wallet, &account, from_block, output).await?;
             done(data, text)
         }
-        KeyCommand::Enable { keys, max_cost, dry_run, unsigned: _, out } => {
+        KeyCommand::Enable { keys, via, print, max_cost, dry_run, unsigned: _, out } => {
             let coin = keys.first().map_or_else(Coin::unlisted, |key| wallet.coin_of_key(key));
-            let plan = wallet.plan_enable(&keys, amount(coin, "--max-cost", max_cost.as_deref())?).await?;
-            let preview = json!({
-                "plan": plan.steps, "max_cost": plan.prepared.max_cost.to_string(),
-                "cap": plan.prepared.ceiling.to_string(), "coin": plan.prepared.coin,
+            let max_cost = amount(coin, "--max-cost", max_cost.as_deref())?;
+            let route = revoke::preference(print, via);
+            let plan = wallet.plan_enable(EnableIntent { keys, route, max_cost }).await?;
+            let price = plan.price();
+            let mut preview = json!({
+                "plan": plan.steps, "passed_over": plan.skipped, "way": price.as_ref().map(|p| p.route),
+                "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
+                "cap": price.as_ref().map(|p| p.ceiling.to_string()), "coin": price.as_ref().map(|p| p.coin),
+                "replaces": price.as_ref().and_then(|p| p.replaces), "notes": plan.notes,
             });
+            if print {
+                preview["calls"] = json!(plan.printed()?);
+            }
             *partial = preview.clone();
-            let text = show::steps(&plan.steps, &plan.prepared);
-            if dry_run {
+            let text = show::enable_plan(&plan)?;
+            if dry_run || print {
                 return done(preview, text);
             }
             output.review(&text);
             if let Some(out) = out {
-                return write_unsigned(&wallet.unsigned_enable(&plan), &out);
+                return write_unsigned(&wallet.unsigned_enable(&plan)?, &out);
             }
-            output.detail(|| unsigned_json(&plan.prepared));
+            if let Some(prepared) = plan.submission().and_then(Submission::for_bundler) {
+                output.detail(|| unsigned_json(prepared));
+            }
             for note in &plan.notes {
                 output.warn("enable.note", note);
             }
             output.confirm("Enable now?", global.yes)?;
-            let enabled = wallet.execute_enable(plan, true).await?;
+            let enabled = wallet.execute_enable(plan, &()).await?;
             let mut data = render::operation(&enabled.operation);
+            data["way"] = json!(enabled.route);
             data["keys"] = enabled.keys.iter().map(render::key).collect();
-            let text = format!("{}\n{}", show::operation(&enabled.operation), show::keys(&enabled.keys));
+            let text = format!("{}\n{}", show::sent(&enabled.operation, enabled.route), show::keys(&enabled.keys));
             finished(&enabled.operation, data, text, partial)
         }
     }
@@ -921,7 +937,7 @@ async fn send(global: &Global, args: SendArgs, output: &mut Output, partial: &mu
     output.detail(|| unsigned_json(&plan.prepared));
     output.confirm("Send it?", global.yes)?;
     let (max_cost, cap) = (plan.prepared.max_cost.to_string(), plan.prepared.ceiling.to_string());
-    let outcome = wallet.execute_send(plan, !args.no_wait).await?;
+    let outcome = wallet.execute_send(plan, !args.no_wait, &()).await?;
     let mut data = render::operation(&outcome);
     data["max_cost"] = json!(max_cost);
     data["cap"] = json!(cap);

@@ -1,4 +1,4 @@
-//! `keyleash revoke`: plan, preview, send on the first way that works, proof.
+//! `keyleash revoke`: plan, preview, send by the first route that works, proof.
 
 use serde_json::{Value, json};
 
@@ -14,8 +14,8 @@ use crate::{
     wallet::{
         Wallet,
         error::{Class, Error, Kind, Result},
-        submit::routes::{Carriage, Via, Way},
-        usecase::revoke::{RevokeIntent, RevokePlan, Revoked, Verdict, Wish},
+        submit::routes::{Route, RoutePreference, Submission},
+        usecase::revoke::{RevokeAction, RevokeIntent, RevokePlan, Revoked, Verdict},
     },
 };
 
@@ -23,8 +23,8 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
     let wallet = open(global, output)?;
     let mut intent = RevokeIntent {
         account: args.account.clone(),
-        wish: wish(&args)?,
-        via: via(&args),
+        action: action(&args)?,
+        route: preference(args.print, args.via),
         max_cost: amount(wallet.coin_of_account(&args.account), "--max-cost", args.max_cost.as_deref())?,
     };
     let mut trouble: Option<Error> = None;
@@ -47,24 +47,24 @@ pub async fn revoke(global: &Global, args: RevokeArgs, output: &mut Output, part
         if let Some(out) = &args.out {
             return write_unsigned(&wallet.unsigned_revoke(&plan)?, out);
         }
-        if let Some(Carriage::Bundler(prepared)) = plan.carriage() {
+        if let Some(prepared) = plan.submission().and_then(Submission::for_bundler) {
             output.detail(|| unsigned_json(prepared));
         }
         for warning in &plan.warnings {
             output.warn("revoke.warning", warning);
         }
-        output.confirm(question(&intent.wish), global.yes)?;
-        // A lift that a bundler still holds could end a later panic; everything else does no harm when it is done twice.
-        let can_go_on = intent.via == Via::Auto
+        output.confirm(question(&intent.action), global.yes)?;
+        // An unpausing that a bundler still holds could end a later pause; everything else does no harm when it is done twice.
+        let can_go_on = intent.route == RoutePreference::Auto
             && by_bundler(&plan)
             && plan.account.owner_secret.is_some()
-            && !matches!(intent.wish, Wish::LiftPanic { .. });
-        match wallet.execute_revoke(plan).await {
+            && !matches!(intent.action, RevokeAction::LiftPanic { .. });
+        match wallet.execute_revoke(plan, &()).await {
             Ok(revoked) => return report(revoked, output, partial),
             Err(error) if can_go_on && error.class == Class::Chain => {
                 let message = format!("{}; going on with the owner's own transaction", error.message);
                 output.warn("revoke.next_way", &message);
-                intent.via = Via::Owner;
+                intent.route = RoutePreference::Owner;
                 trouble = Some(error);
             }
             Err(error) => return Err(error),
@@ -91,49 +91,49 @@ fn remains(message: String, account: &str) -> Error {
     ))
 }
 
-fn wish(args: &RevokeArgs) -> Result<Wish> {
+fn action(args: &RevokeArgs) -> Result<RevokeAction> {
     let chosen = [!args.keys.is_empty(), args.all, args.panic, args.lift_panic, args.reclaim];
     if chosen.iter().filter(|c| **c).count() != 1 {
         return Err(Error::usage("usage", "name keys, or say one of --all, --pause, --unpause and --reclaim"));
     }
     Ok(match chosen {
-        [_, true, ..] => Wish::All,
-        [_, _, true, ..] => Wish::Panic,
-        [_, _, _, true, _] => Wish::LiftPanic { keep: args.keep.clone() },
-        [.., true] => Wish::Reclaim,
-        _ => Wish::Keys(args.keys.clone()),
+        [_, true, ..] => RevokeAction::All,
+        [_, _, true, ..] => RevokeAction::Panic,
+        [_, _, _, true, _] => RevokeAction::LiftPanic { keep: args.keep.clone() },
+        [.., true] => RevokeAction::Reclaim,
+        _ => RevokeAction::Keys(args.keys.clone()),
     })
 }
 
-const fn via(args: &RevokeArgs) -> Via {
-    match (args.print, args.via) {
-        (true, _) => Via::Print,
-        (_, ViaChoice::Auto) => Via::Auto,
-        (_, ViaChoice::Bundler) => Via::Bundler,
-        (_, ViaChoice::Owner) => Via::Owner,
-        (_, ViaChoice::HandleOps) => Via::HandleOps,
+pub const fn preference(print: bool, via: ViaChoice) -> RoutePreference {
+    match (print, via) {
+        (true, _) => RoutePreference::Print,
+        (_, ViaChoice::Auto) => RoutePreference::Auto,
+        (_, ViaChoice::Bundler) => RoutePreference::Bundler,
+        (_, ViaChoice::Owner) => RoutePreference::Owner,
+        (_, ViaChoice::HandleOps) => RoutePreference::HandleOps,
     }
 }
 
 fn by_bundler(plan: &RevokePlan) -> bool {
-    plan.price().is_some_and(|price| matches!(price.way, Way::Sponsor | Way::Bundler))
+    plan.price().is_some_and(|price| matches!(price.route, Route::Sponsor | Route::Bundler))
 }
 
-const fn question(wish: &Wish) -> &'static str {
-    match wish {
-        Wish::Keys(_) => "Revoke now?",
-        Wish::All => "End every key of this account now?",
-        Wish::Panic => "Stop every key of this account now?",
-        Wish::LiftPanic { .. } => "Unpause the account now?",
-        Wish::Reclaim => "Take the account back now?",
+const fn question(action: &RevokeAction) -> &'static str {
+    match action {
+        RevokeAction::Keys(_) => "Revoke now?",
+        RevokeAction::All => "End every key of this account now?",
+        RevokeAction::Panic => "Stop every key of this account now?",
+        RevokeAction::LiftPanic { .. } => "Unpause the account now?",
+        RevokeAction::Reclaim => "Take the account back now?",
     }
 }
 
 fn preview(plan: &RevokePlan) -> Result<Value> {
     let price = plan.price();
     let mut preview = json!({
-        "plan": plan.steps, "also_revokes": plan.also_revokes, "passed_over": plan.passed_over,
-        "way": price.as_ref().map(|p| p.way), "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
+        "plan": plan.steps, "also_revokes": plan.also_revokes, "passed_over": plan.skipped,
+        "way": price.as_ref().map(|p| p.route), "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
         "cap": price.as_ref().map(|p| p.ceiling.to_string()), "coin": price.as_ref().map(|p| p.coin),
         "replaces": price.as_ref().and_then(|p| p.replaces),
         "further_operations": plan.further, "notes": plan.warnings, "remaining": plan.remaining,
@@ -162,7 +162,7 @@ fn report(mut revoked: Revoked, output: &mut Output, partial: &mut Partial) -> R
     let mut data = render::operation(&revoked.operation);
     data["plan"] = json!(revoked.plan);
     data["also_revokes"] = json!(revoked.also_revokes);
-    data["way"] = json!(revoked.way);
+    data["way"] = json!(revoked.route);
     data["proof"] = json!(revoked.proof);
     data["proofs"] = json!(revoked.proofs);
     data["paused"] = json!(revoked.paused);
@@ -178,7 +178,7 @@ fn report(mut revoked: Revoked, output: &mut Output, partial: &mut Partial) -> R
         return Err(Error::new(
             Class::Chain,
             "revoke.waiting",
-            "the revocation was sent, and is not in a block yet: the key is alive",
+            "the revocation was sent, and is not in a block yet: treat the key as still active",
         )
         .hint(format!(
             "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"

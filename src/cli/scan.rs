@@ -77,7 +77,7 @@ fn text(scan: &Scan) -> String {
         false => "This is not known to be all: unknown keys, or others who can act for the account, may exist.".into(),
     });
     if scan.keys.iter().any(|k| !k.known && k.key.is_some()) {
-        lines.push("Name a new one with `keyleash key name KEY LABEL`; take it back with `keyleash revoke`.".into());
+        lines.push("Name a new one with `keyleash key name KEY LABEL`; revoke it with `keyleash revoke`.".into());
     }
     lines.join("\n")
 }

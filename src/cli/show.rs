@@ -18,10 +18,12 @@ use crate::{
         state::{DRAFT, State},
         submit::{
             operation::{OperationOutcome, Prepared},
-            routes::{PassedOver, Price},
+            printed::PrintedCall,
+            routes::{Price, Route, SkippedRoute},
         },
         usecase::{
             account::AccountView,
+            enable::EnablePlan,
             grant::{GrantPlan, Granted},
             inspect::Inspection,
             inventory::Inventory,
@@ -386,45 +388,57 @@ fn price(prepared: &Prepared) -> String {
     )
 }
 
-pub fn steps(steps: &[Step], prepared: &Prepared) -> String {
-    let mut lines: Vec<String> = steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
-    lines.push(price(prepared));
-    lines.join("\n")
+fn steps(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect()
 }
 
-/// What a revocation does, on which way, and what it can cost; or the calls to send from elsewhere.
+/// What enabling does, by which route, and what it can cost; or the calls to send from elsewhere.
+pub fn enable_plan(plan: &EnablePlan) -> Result<String> {
+    let mut lines = steps(&plan.steps);
+    lines.extend(plan.skipped.iter().map(skipped));
+    match plan.price() {
+        Some(price) => lines.extend(route_and_price(&price, 0)),
+        None => lines.extend(printed(&plan.printed()?)),
+    }
+    Ok(lines.join("\n"))
+}
+
+/// What a revocation does, by which route, and what it can cost; or the calls to send from elsewhere.
 pub fn revoke_plan(plan: &RevokePlan) -> Result<String> {
-    let mut lines: Vec<String> = plan.steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
+    let mut lines = steps(&plan.steps);
     for other in &plan.also_revokes {
         lines.push(format!("  ! {other} cannot act any more after this either"));
     }
     for remaining in &plan.remaining {
         lines.push(format!("  ! not stopped by this: {} {}: {}", remaining.what, remaining.address, remaining.why));
     }
-    lines.extend(plan.passed_over.iter().map(passed_over));
+    lines.extend(plan.skipped.iter().map(skipped));
     match plan.price() {
-        Some(price) => lines.extend(way_and_price(&price, plan.further)),
-        None => {
-            lines.push("To be sent from elsewhere, in this order:".into());
-            for call in plan.printed()? {
-                let from = call.from.map_or_else(|| "anybody".to_owned(), |a| a.to_string());
-                lines.push(format!(
-                    "  from {from}\n    to {}, value {}\n    data {}\n    ({})",
-                    call.to, call.value, call.data, call.what
-                ));
-            }
-        }
+        Some(price) => lines.extend(route_and_price(&price, plan.further)),
+        None => lines.extend(printed(&plan.printed()?)),
     }
     Ok(lines.join("\n"))
 }
 
-fn passed_over(passed: &PassedOver) -> String {
-    format!("  (not {}: {})", passed.way.words(), passed.reason)
+fn printed(calls: &[PrintedCall]) -> Vec<String> {
+    let mut lines = vec!["To be sent from elsewhere, in this order:".to_owned()];
+    for call in calls {
+        let from = call.from.map_or_else(|| "anybody".to_owned(), |a| a.to_string());
+        lines.push(format!(
+            "  from {from}\n    to {}, value {}\n    data {}\n    ({})",
+            call.to, call.value, call.data, call.what
+        ));
+    }
+    lines
 }
 
-fn way_and_price(price: &Price, further: usize) -> Vec<String> {
+fn skipped(skipped: &SkippedRoute) -> String {
+    format!("  (not {}: {})", skipped.route.words(), skipped.reason)
+}
+
+fn route_and_price(price: &Price, further: usize) -> Vec<String> {
     let mut lines = vec![
-        format!("Sent {}.", price.way.words()),
+        format!("Sent {}.", price.route.words()),
         format!(
             "It can cost at most {} (ceiling {}), paid by {}; fees from {}.",
             price.coin.amount(price.max_cost),
@@ -527,24 +541,30 @@ pub fn proof(proof: &Proof) -> String {
 
 pub fn paused(paused: &Paused) -> String {
     format!(
-        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you lift it\n  {}",
+        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you unpause\n  {}",
         paused.block,
         paused.disabled_mode,
         paused.ground.words(paused.block)
     )
 }
 
-pub fn revoked(revoked: &Revoked) -> String {
-    let mut lines = vec![operation(&revoked.operation)];
-    if revoked.operation.gas_cost.is_some() {
-        lines.push(format!("  sent {}", revoked.way.words_with_payer()));
+/// An operation of the owner, and by which route it went.
+pub fn sent(outcome: &OperationOutcome, route: Route) -> String {
+    let operation = operation(outcome);
+    match outcome.gas_cost {
+        Some(_) => format!("{operation}\n  sent {}", route.words_with_payer()),
+        None => operation,
     }
+}
+
+pub fn revoked(revoked: &Revoked) -> String {
+    let mut lines = vec![sent(&revoked.operation, revoked.route)];
     for proof in &revoked.proofs {
         lines.push(self::proof(proof));
     }
     lines.extend(revoked.paused.as_ref().map(paused));
     if revoked.proofs.is_empty() && revoked.paused.is_none() && !revoked.plan.is_empty() && revoked.ends_keys {
-        lines.push("NOT PROVEN: treat the key as alive.".into());
+        lines.push("NOT PROVEN: treat the key as still active.".into());
     }
     lines.join("\n")
 }

@@ -33,7 +33,7 @@ use super::{
     usecase::{
         grant::{Accepted, check_findings},
         key::KeyFile,
-        revoke::Wish,
+        revoke::RevokeAction,
     },
 };
 
@@ -160,8 +160,8 @@ impl House {
     }
 
     fn revoke(&self, files: Vec<KeyFile>) -> Result<Vec<Call>> {
-        let wish = Wish::Keys(files.into_iter().map(|f| f.key.id).collect());
-        self.wallet.drafted(&self.account, &wish, &self.picture).map(|drafted| {
+        let action = RevokeAction::Keys(files.into_iter().map(|f| f.key.id).collect());
+        self.wallet.drafted(&self.account, &action, &self.picture).map(|drafted| {
             assert_eq!(drafted.calls.len(), drafted.steps.len(), "every call is explained");
             drafted.calls
         })

@@ -234,14 +234,4 @@ impl Family {
             Self::KernelV2 => kernel_v2_account::rules_keys(account, call),
         }
     }
-
-    /// Where somebody else deploys an account, and with which calldata, from its initCode.
-    pub fn deployment(self, init_code: &Bytes) -> Option<(Address, Bytes)> {
-        match self {
-            Self::KernelV2 => {
-                let factory = init_code.get(..20).map(Address::from_slice)?;
-                Some((factory, init_code.slice(20..)))
-            }
-        }
-    }
 }

@@ -251,7 +251,7 @@ pub enum Carrier {
 /// How far an operation on record got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
-pub enum Progress {
+pub enum OperationState {
     /// Signed and written down, perhaps sent: we were cut off, or the bundler did not say.
     Signed,
     /// The bundler took it.
@@ -283,7 +283,7 @@ pub struct Operation {
     pub purpose: Purpose,
     #[serde(flatten)]
     pub carrier: Carrier,
-    pub progress: Progress,
+    pub progress: OperationState,
     pub created_at: u64,
 }
 

@@ -360,17 +360,17 @@ impl Wallet {
                 "key.own_account",
                 format!("{} is a key of an account of yours", file.key.label),
             )
-            .hint("removing the record would not take it back; use `keyleash revoke`"));
+            .hint("removing the record would not revoke it; use `keyleash revoke`"));
         }
         if file.key.origin == Origin::Discovered {
             return Err(Error::failed("key.on_chain", format!("{} is a key that the chain knows", file.key.label))
-                .hint("removing the record would not take it back; use `keyleash revoke`"));
+                .hint("removing the record would not revoke it; use `keyleash revoke`"));
         }
         let draft = file.approvals.iter().all(|a| a.signature.is_none());
         if file.key.origin == Origin::Granted && !draft {
             return Err(Error::failed(
                 "key.signed",
-                format!("{} was signed: removing the record would not take it back", file.key.label),
+                format!("{} was signed: removing the record would not revoke it", file.key.label),
             )
             .hint("use `keyleash revoke`; the record stays as evidence"));
         }

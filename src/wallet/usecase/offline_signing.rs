@@ -5,12 +5,7 @@
 use alloy::primitives::{Address, B256, Bytes, U256, eip191_hash_message};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    enable::EnablePlan,
-    proof::{Paused, Proof},
-    revoke::{Outcome, Remaining, RevokePlan, Verdict},
-    send::SendPlan,
-};
+use super::{enable::EnablePlan, revoke::RevokePlan, send::SendPlan, status::Completed};
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
@@ -24,10 +19,7 @@ use crate::{
         error::{Error, Result},
         now,
         records::model::Purpose,
-        submit::{
-            operation::{OperationOutcome, Prepared},
-            routes::Carriage,
-        },
+        submit::{operation::Prepared, routes::Submission},
     },
 };
 
@@ -48,50 +40,6 @@ pub struct UnsignedOperation {
     pub user_op: UserOperation,
 }
 
-/// A completed operation, with the proofs when it was a revocation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Completed {
-    #[serde(flatten)]
-    pub operation: OperationOutcome,
-    pub proof: Option<Proof>,
-    pub proofs: Vec<Proof>,
-    /// After a panic: that it is on.
-    pub paused: Option<Paused>,
-    #[serde(skip)]
-    pub not_proven: Option<Error>,
-    /// Whether it was a revocation or a pause at all.
-    #[serde(skip)]
-    pub revokes: bool,
-    /// Whether it was to end keys that are known here.
-    #[serde(skip)]
-    pub ends_keys: bool,
-    /// What can still act for the account, as after a revocation that is followed at once.
-    pub remaining: Vec<Remaining>,
-}
-
-impl Completed {
-    fn outcome(&self) -> Outcome<'_> {
-        Outcome {
-            operation: &self.operation,
-            ends_keys: self.ends_keys,
-            proofs: &self.proofs,
-            paused: self.paused.is_some(),
-            not_proven: self.not_proven.is_some(),
-            remaining: &self.remaining,
-        }
-    }
-
-    /// What a revocation came to, by the rule that holds for one that is followed at once; missing for other operations.
-    pub fn verdict(&self) -> Option<Verdict> {
-        self.revokes.then(|| self.outcome().verdict())
-    }
-
-    /// The verdict in one line.
-    pub fn in_words(&self) -> String {
-        self.outcome().in_words()
-    }
-}
-
 impl Wallet {
     /// The operation of a send plan for the owner to sign elsewhere. A session key's operation is signed by its holder.
     pub fn unsigned_send(&self, plan: &SendPlan) -> Result<UnsignedOperation> {
@@ -101,15 +49,20 @@ impl Wallet {
         Ok(unsigned(&account.network, account.chain_id, account.owner, Purpose::Send { key_id: None }, &plan.prepared))
     }
 
-    pub fn unsigned_enable(&self, plan: &EnablePlan) -> UnsignedOperation {
+    /// Only what a bundler takes can be signed elsewhere and sent from here.
+    pub fn unsigned_enable(&self, plan: &EnablePlan) -> Result<UnsignedOperation> {
         let account = &plan.account;
-        unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
+        let Some(prepared) = plan.submission().and_then(Submission::for_bundler) else {
+            return Err(Error::usage("enable.unsigned", "--unsigned needs a bundler")
+                .hint("use --print and send the calls from the owner's wallet"));
+        };
+        Ok(unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), prepared))
     }
 
-    /// Only what a bundler takes can be signed elsewhere and sent from here.
     pub fn unsigned_revoke(&self, plan: &RevokePlan) -> Result<UnsignedOperation> {
         let account = &plan.account;
-        let Some(Carriage::Bundler(prepared)) = plan.carriage().filter(|_| plan.further == 0) else {
+        let whole = plan.submission().filter(|_| plan.further == 0);
+        let Some(prepared) = whole.and_then(Submission::for_bundler) else {
             return Err(Error::usage(
                 "revoke.unsigned",
                 "--unsigned needs a bundler, and a plan that is one operation",
@@ -185,7 +138,7 @@ impl Wallet {
         };
         let made_at = now();
         let operation = self
-            .execute_operation(&services, prepared, purpose, account.family().owner_envelope()(signature), true)
+            .execute_operation(&services, prepared, purpose, account.family().owner_envelope()(signature), true, &())
             .await?;
         self.with_proofs(&services, account.address, &file.purpose, made_at, operation, watched).await
     }

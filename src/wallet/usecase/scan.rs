@@ -40,7 +40,7 @@ use crate::{
         Wallet,
         error::{Error, Result},
         now,
-        records::model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
+        records::model::{Account, ApprovalRecord, Key, OperationState, Origin, PartialScope},
         rpc::{At, ChainError, Node, services::Services},
         short_id,
     },
@@ -341,7 +341,7 @@ impl Wallet {
     fn transactions_of(&self, account: &Account) -> Result<BTreeMap<u64, BTreeSet<B256>>> {
         let mut ours: BTreeMap<u64, BTreeSet<B256>> = BTreeMap::new();
         for operation in self.store.read(|r| r.operations_of(&account.network, account.address, OPERATIONS))? {
-            if let Progress::Included { success: true, transaction_hash, block, .. } = operation.progress {
+            if let OperationState::Included { success: true, transaction_hash, block, .. } = operation.progress {
                 ours.entry(block).or_default().insert(transaction_hash);
             }
         }

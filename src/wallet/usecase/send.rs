@@ -23,7 +23,8 @@ use crate::{
         records::model::{Account, Key, Purpose},
         rpc::services::Services,
         submit::{
-            operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
+            operation::{OperationOutcome, OperationRequest, Pay, Prepared, random_nonce_key},
+            progress::Progress,
             signer::{Keyholder, sign_operation},
         },
     },
@@ -196,13 +197,9 @@ impl Wallet {
         }
     }
 
-    pub async fn execute_send(&self, plan: SendPlan, wait: bool) -> Result<OperationOutcome> {
-        self.execute_send_telling(plan, wait, &|_| {}).await
-    }
-
-    /// The same, and says which of [`PHASES`] it is in.
-    pub async fn execute_send_telling(&self, plan: SendPlan, wait: bool, tell: &Tell<'_>) -> Result<OperationOutcome> {
-        tell("signing");
+    /// Signs and sends the plan, and says which of [`PHASES`] it is in.
+    pub async fn execute_send(&self, plan: SendPlan, wait: bool, progress: &dyn Progress) -> Result<OperationOutcome> {
+        progress.phase("signing");
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
             Signer::Owner(account) => (
@@ -215,7 +212,7 @@ impl Wallet {
             }
         };
         let purpose = Purpose::Send { key_id };
-        self.execute_operation_telling(&plan.services, plan.prepared, purpose, signature, wait, tell).await
+        self.execute_operation(&plan.services, plan.prepared, purpose, signature, wait, progress).await
     }
 
     /// The facts about a key, for verdicts while a call is being written.
@@ -282,8 +279,8 @@ impl Wallet {
         services: &Services,
         call_data: Bytes,
         max_cost: Option<U256>,
-    ) -> Result<Wanted<'static>> {
-        Ok(Wanted {
+    ) -> Result<OperationRequest<'static>> {
+        Ok(OperationRequest {
             sender: account.address,
             init_code: init_code(picture, account.init_code())?,
             call_data,
@@ -305,7 +302,7 @@ impl Wallet {
         let second =
             services.nodes_agree(&SnapshotRequest::of(file.key.account, &keys, picture.version()), &picture).await?;
         let call_data = file.key.family().encode(&account_call);
-        let wanted = Wanted {
+        let wanted = OperationRequest {
             sender: file.key.account,
             init_code: init_code(&picture, file.key.init_code.clone().or(self.recorded_init_code(&file.key)?))?,
             instead_of: self.earlier_of_the_same(&services, file.key.account, &call_data).await?,
@@ -361,7 +358,7 @@ impl Judging {
 
 async fn prepare(
     services: &Services,
-    wanted: &Wanted<'_>,
+    wanted: &OperationRequest<'_>,
     account_call: &AccountCall,
     picture: &Snapshot,
 ) -> Result<Prepared> {

@@ -18,7 +18,7 @@ use crate::{
     },
     wallet::{
         files,
-        records::model::{Carrier, Extent, Origin, Progress, Purpose, SignedTransaction},
+        records::model::{Carrier, Extent, OperationState, Origin, Purpose, SignedTransaction},
         vault::SecretId,
     },
 };
@@ -109,7 +109,7 @@ fn operation(hash: u8, created_at: u64) -> Operation {
         account: ACCOUNT,
         purpose: Purpose::Revoke { key_ids: vec!["a".into()], extent: Extent::Named },
         carrier: Carrier::UserOp(UserOperation { nonce: U256::MAX, ..UserOperation::default() }),
-        progress: Progress::Sent,
+        progress: OperationState::Sent,
         created_at,
     }
 }
