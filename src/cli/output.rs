@@ -54,10 +54,11 @@ impl Output {
     }
 
     /// Talk that only `--verbose` asks for.
-    pub fn detail(&self, text: impl FnOnce() -> String) {
+    pub fn detail(&self, text: impl FnOnce() -> Result<String>) -> Result<()> {
         if self.verbose {
-            self.say(&text());
+            self.say(&text()?);
         }
+        Ok(())
     }
 
     pub fn is_json(&self) -> bool {
@@ -114,9 +115,7 @@ impl Output {
             }
             return Ok(());
         }
-        let data = serde_json::to_value(data)
-            .map_err(|e| Error::failed("output.json", format!("the result could not be written as JSON: {e}")))?;
-        self.envelope(true, data, &[])
+        self.envelope(true, to_json(data)?, &[])
     }
 
     /// The failure, with whatever is known already in `data`.
@@ -141,6 +140,20 @@ impl Output {
         });
         write_out(&escaped(&envelope.to_string()))
     }
+}
+
+/// A result, or a part of one, for scripts.
+pub fn to_json(value: impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| not_json(&e))
+}
+
+/// The same as the text of a file that a person may open.
+pub fn to_pretty_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|e| not_json(&e))
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    Error::failed("output.json", format!("the result could not be written as JSON: {error}"))
 }
 
 /// Plain text as it may reach a terminal: whatever could move the cursor, hide text or turn its direction is a space.

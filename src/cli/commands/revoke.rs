@@ -1,0 +1,291 @@
+//! Plan, preview, send on the first route that works, proof.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{
+        args::amount,
+        context::{Context, Done, done},
+        offline_signing::{self, UnsignedArgs},
+        outcome::{finished, unsuccessful},
+        show,
+    },
+    protocol::power::in_brief,
+    wallet::{
+        Wallet,
+        error::{Class, Error, Kind, Result},
+        submit::routes::{Carriage, PassedOver, Price, Via, Way},
+        usecase::revoke::{RevokeIntent, RevokePlan, Revoked, Wish},
+    },
+};
+
+/// Revoke keys: plan, preview, execute, proof
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct RevokeArgs {
+    account: String,
+    /// Keys: id, label or address
+    #[arg(required_unless_present_any = ["all", "panic", "lift_panic", "reclaim"])]
+    keys: Vec<String>,
+    /// Revoke every enabled key of the account, also those not on record, and every approval on record
+    #[arg(long, conflicts_with = "keys")]
+    all: bool,
+    /// Pause every key at once, until you unpause; needs little more than a node
+    #[arg(long, visible_alias = "pause", conflicts_with_all = ["keys", "all"])]
+    panic: bool,
+    /// Unpause, and revoke every key that would work again
+    #[arg(long, visible_alias = "unpause", conflicts_with_all = ["keys", "all", "panic"])]
+    lift_panic: bool,
+    /// Give the account back to its owner: restore the default validator, close functions that are routed elsewhere
+    #[arg(long, conflicts_with_all = ["keys", "all", "panic", "lift_panic"])]
+    reclaim: bool,
+    /// With --unpause: a key that is to work again; may be given several times
+    #[arg(long, value_name = "KEY", requires = "lift_panic")]
+    keep: Vec<String>,
+    /// How it is sent
+    #[arg(long, value_enum, default_value = "auto")]
+    via: ViaChoice,
+    /// Print the calls for somebody else to send; send nothing
+    #[arg(long, conflicts_with_all = ["via", "unsigned", "dry_run"])]
+    print: bool,
+    /// Most one operation or transaction may cost
+    #[arg(long, value_name = "AMOUNT")]
+    max_cost: Option<String>,
+    /// Show the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    unsigned: UnsignedArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ViaChoice {
+    /// The first that works: sponsor, bundler, the owner's own transaction
+    Auto,
+    /// The network's bundler only
+    Bundler,
+    /// A transaction of the owner's own address
+    Owner,
+    /// Owner EOA calls EntryPoint.handleOps directly
+    HandleOps,
+}
+
+impl RevokeArgs {
+    pub async fn run(self, context: &mut Context) -> Result<Done> {
+        let wallet = context.open()?;
+        let mut intent = RevokeIntent {
+            account: self.account.clone(),
+            wish: self.wish()?,
+            via: self.via(),
+            max_cost: amount(wallet.coin_of_account(&self.account), "--max-cost", self.max_cost.as_deref())?,
+        };
+        let mut trouble: Option<Error> = None;
+        loop {
+            let plan = match wallet.plan_revoke(intent.clone()).await {
+                // What was sent before may have done it all: the trouble with that is what there is to tell.
+                Err(error) if error.kind == Kind::NothingToRevoke => match trouble {
+                    Some(first) => return Err(first),
+                    None => return nothing(&wallet, &self.account, error, context).await,
+                },
+                plan => plan?,
+            };
+            let preview = preview(&plan)?;
+            context.known = preview.clone();
+            let text = plan_text(&plan)?;
+            if self.dry_run || self.print {
+                return done(preview, text);
+            }
+            context.output.review(&text);
+            if let Some(out) = self.unsigned.file() {
+                return offline_signing::write(&wallet.unsigned_revoke(&plan)?, out);
+            }
+            if let Some(Carriage::Bundler(prepared)) = plan.carriage() {
+                context.output.detail(|| show::operation::before_signing(prepared))?;
+            }
+            for warning in &plan.warnings {
+                context.output.warn("revoke.warning", warning);
+            }
+            context.confirm(question(&intent.wish))?;
+            // A lift that a bundler still holds could end a later panic; everything else does no harm when it is done twice.
+            let can_go_on = intent.via == Via::Auto
+                && by_bundler(&plan)
+                && plan.account.owner_secret.is_some()
+                && !matches!(intent.wish, Wish::LiftPanic { .. });
+            match wallet.execute_revoke(plan).await {
+                Ok(revoked) => return report(revoked, context),
+                Err(error) if can_go_on && error.class == Class::Chain => {
+                    let message = format!("{}; going on with the owner's own transaction", error.message);
+                    context.output.warn("revoke.next_way", &message);
+                    intent.via = Via::Owner;
+                    trouble = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn wish(&self) -> Result<Wish> {
+        let chosen = [!self.keys.is_empty(), self.all, self.panic, self.lift_panic, self.reclaim];
+        if chosen.iter().filter(|c| **c).count() != 1 {
+            return Err(Error::usage("usage", "name keys, or say one of --all, --pause, --unpause and --reclaim"));
+        }
+        Ok(match chosen {
+            [_, true, ..] => Wish::All,
+            [_, _, true, ..] => Wish::Panic,
+            [_, _, _, true, _] => Wish::LiftPanic { keep: self.keep.clone() },
+            [.., true] => Wish::Reclaim,
+            _ => Wish::Keys(self.keys.clone()),
+        })
+    }
+
+    const fn via(&self) -> Via {
+        match (self.print, self.via) {
+            (true, _) => Via::Print,
+            (_, ViaChoice::Auto) => Via::Auto,
+            (_, ViaChoice::Bundler) => Via::Bundler,
+            (_, ViaChoice::Owner) => Via::Owner,
+            (_, ViaChoice::HandleOps) => Via::HandleOps,
+        }
+    }
+}
+
+/// No key is left to revoke. Whether nothing can act is another question.
+async fn nothing(wallet: &Wallet, account: &str, error: Error, context: &mut Context) -> Result<Done> {
+    match wallet.foreign_power(account).await {
+        Ok(foreign) if !foreign.is_empty() => {
+            let message = format!("{}; but {} can still act", error.message, in_brief(&foreign));
+            let error = Error::new(Class::Remaining, "revoke.remaining", message).hint(format!(
+                "take the account back with `keyleash revoke {account} --reclaim`; name other approvals to revoke them"
+            ));
+            context.failed(json!({ "remaining": foreign }), error)
+        }
+        // What could not be read was not asked for.
+        _ => Err(error),
+    }
+}
+
+fn by_bundler(plan: &RevokePlan) -> bool {
+    plan.price().is_some_and(|price| matches!(price.way, Way::Sponsor | Way::Bundler))
+}
+
+const fn question(wish: &Wish) -> &'static str {
+    match wish {
+        Wish::Keys(_) => "Revoke now?",
+        Wish::All => "End every key of this account now?",
+        Wish::Panic => "Stop every key of this account now?",
+        Wish::LiftPanic { .. } => "Unpause the account now?",
+        Wish::Reclaim => "Take the account back now?",
+    }
+}
+
+fn preview(plan: &RevokePlan) -> Result<Value> {
+    let price = plan.price();
+    let mut preview = json!({
+        "plan": plan.steps, "also_revokes": plan.also_revokes, "passed_over": plan.passed_over,
+        "way": price.as_ref().map(|p| p.way), "max_cost": price.as_ref().map(|p| p.max_cost.to_string()),
+        "cap": price.as_ref().map(|p| p.ceiling.to_string()), "coin": price.as_ref().map(|p| p.coin),
+        "replaces": price.as_ref().and_then(|p| p.replaces),
+        "further_operations": plan.further, "notes": plan.warnings, "remaining": plan.remaining,
+    });
+    if price.is_none() {
+        preview["calls"] = json!(plan.printed()?);
+    }
+    Ok(preview)
+}
+
+/// What a revocation does, on which way, and what it can cost; or the calls to send from elsewhere.
+fn plan_text(plan: &RevokePlan) -> Result<String> {
+    let mut lines: Vec<String> = plan.steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
+    for other in &plan.also_revokes {
+        lines.push(format!("  ! {other} cannot act any more after this either"));
+    }
+    for remaining in &plan.remaining {
+        lines.push(format!("  ! not stopped by this: {} {}: {}", remaining.what, remaining.address, remaining.why));
+    }
+    lines.extend(plan.passed_over.iter().map(passed_over));
+    match plan.price() {
+        Some(price) => lines.extend(way_and_price(&price, plan.further)),
+        None => {
+            lines.push("To be sent from elsewhere, in this order:".into());
+            for call in plan.printed()? {
+                let from = call.from.map_or_else(|| "anybody".to_owned(), |a| a.to_string());
+                lines.push(format!(
+                    "  from {from}\n    to {}, value {}\n    data {}\n    ({})",
+                    call.to, call.value, call.data, call.what
+                ));
+            }
+        }
+    }
+    Ok(lines.join("\n"))
+}
+
+fn passed_over(passed: &PassedOver) -> String {
+    format!("  (not {}: {})", passed.way.words(), passed.reason)
+}
+
+fn way_and_price(price: &Price, further: usize) -> Vec<String> {
+    let mut lines = vec![
+        format!("Sent {}.", price.way.words()),
+        format!(
+            "It can cost at most {} (ceiling {}), paid by {}; fees from {}.",
+            price.coin.amount(price.max_cost),
+            price.coin.amount(price.ceiling),
+            price.payer,
+            price.fee_source
+        ),
+    ];
+    lines.extend(
+        price
+            .replaces
+            .map(|hash| format!("It takes the place of your waiting transaction {hash}: that one will not happen.")),
+    );
+    if further > 0 {
+        lines.push(format!(
+            "This Kernel has no batches: {further} more follow one after the other, each at most twice that."
+        ));
+    }
+    lines
+}
+
+fn text(revoked: &Revoked) -> String {
+    let mut lines = vec![show::operation::text(&revoked.operation)];
+    if revoked.operation.gas_cost.is_some() {
+        lines.push(format!("  sent {}", revoked.way.words_with_payer()));
+    }
+    lines.extend(revoked.proofs.iter().map(show::proof::text));
+    lines.extend(revoked.paused.as_ref().map(show::proof::paused));
+    if revoked.proofs.is_empty() && revoked.paused.is_none() && !revoked.plan.is_empty() && revoked.ends_keys {
+        lines.push("NOT PROVEN: treat the key as alive.".into());
+    }
+    lines.join("\n")
+}
+
+fn report(mut revoked: Revoked, context: &mut Context) -> Result<Done> {
+    let mut data = show::operation::json(&revoked.operation)?;
+    data["plan"] = json!(revoked.plan);
+    data["also_revokes"] = json!(revoked.also_revokes);
+    data["way"] = json!(revoked.way);
+    data["proof"] = json!(revoked.proof);
+    data["proofs"] = json!(revoked.proofs);
+    data["paused"] = json!(revoked.paused);
+    data["remaining"] = json!(revoked.remaining);
+    let (verdict, words) = (revoked.verdict(), revoked.in_words());
+    if let Some(error) = revoked.not_proven.take() {
+        return context.failed(data, error);
+    }
+    if revoked.operation.phase == "sent" {
+        let hash = revoked.operation.user_op_hash;
+        let message = "the revocation was sent, and is not in a block yet: the key is alive";
+        let error = Error::new(Class::Chain, "revoke.waiting", message).hint(format!(
+            "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"
+        ));
+        return context.failed(data, error);
+    }
+    let text = format!("{words}\n{}", text(&revoked));
+    if let Some(error) = unsuccessful(verdict, &words) {
+        context.output.review(&text);
+        return context.failed(data, error);
+    }
+    finished(&revoked.operation, data, text, context)
+}
