@@ -1,4 +1,4 @@
-//! What is shown as of now, and where it is not: a chain that could not be asked, and nodes that disagree.
+//! Warnings that what is shown may not be the chain's present state: it could not be read, or its nodes disagree.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::wallet::{
     usecase::{account::AccountView, key::KeyView},
 };
 
-/// A chain that could not be asked is no failure of a list; that it was not asked, and why, is said with a code.
+/// A chain that could not be read does not fail a list; that it was not read, and why, is a warning with a code.
 pub fn warn_of_unread_keys(keys: &[KeyView], output: &mut Output) {
     let unread =
         keys.iter().filter_map(|k| k.unread.as_ref().map(|e| (k.network.as_str(), e.code.as_str(), &e.message)));
@@ -28,7 +28,7 @@ pub fn warn_of_unread_accounts(accounts: &[AccountView], output: &mut Output) {
 /// Each cause once for each network.
 fn warn_of_unread<'a>(unread: impl Iterator<Item = (&'a str, &'a str, &'a String)>, output: &mut Output) {
     for (network, code, why) in unread.collect::<BTreeSet<_>>() {
-        output.warn(code, &format!("{network} could not be asked, so nothing there is known as of now: {why}"));
+        output.warn(code, &format!("{network} could not be read, so its current state is unknown: {why}"));
     }
 }
 

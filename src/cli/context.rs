@@ -12,13 +12,13 @@ use crate::wallet::{
     error::{Error, Result},
 };
 
-/// Said whenever a sandbox is used or made.
-const SANDBOX: &str = "SANDBOX: a chain inside this program, with play keys; nothing here is real";
+/// The warning whenever a sandbox is used or made.
+const SANDBOX: &str = "SANDBOX: an in-process chain with throwaway keys; nothing here is real";
 
 pub struct Context {
     pub global: Global,
     pub output: Output,
-    /// What was found out so far: `data` of the envelope, should the command fail.
+    /// What is known so far: `data` of the envelope if the command fails.
     pub known: Value,
 }
 
@@ -38,7 +38,7 @@ impl Context {
         Self { global, output, known: Value::Null }
     }
 
-    /// The wallet of the profile; what it has to say is said from here on.
+    /// The wallet of the profile; its remarks are shown from here on.
     pub fn open(&mut self) -> Result<Wallet> {
         let passphrase = PassphraseSource::from_argument(self.global.passphrase_file.as_deref());
         let json = self.global.json;
@@ -59,13 +59,13 @@ impl Context {
         self.output.confirm(question, self.global.yes)
     }
 
-    /// A failure that leaves `data` for scripts.
+    /// A failure, with `data` for scripts.
     pub fn failed<T>(&mut self, data: Value, error: Error) -> Result<T> {
         self.known = data;
         Err(error)
     }
 
-    /// A report that is shown like a result, and a failure: what it is about did not pass.
+    /// A failure whose report is printed like a result: a check that did not pass.
     pub fn failed_report<T>(&mut self, data: Value, text: &str, error: Error) -> Result<T> {
         self.known = data;
         if !self.output.is_json() {

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     };
     #[cfg(target_os = "linux")]
     let _limits = runtime.block_on(async {
-        // A limit on the size of files (ulimit -f) shall be an error to get on with, and not the end of a revocation.
+        // A limit on file sizes (ulimit -f) has to be an error that is handled, not a signal that ends a revocation halfway.
         const SIGXFSZ: i32 = 25;
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ))
     });
@@ -97,9 +97,9 @@ fn no_command(global: &Global) -> ExitCode {
         return terminal_ui(global);
     }
     let message = if std::io::stdout().is_terminal() {
-        "say what to do: `keyleash --help` lists the commands"
+        "no command given: `keyleash --help` lists them"
     } else {
-        "there is no terminal and no command; try `keyleash demo`, or see `keyleash --help`"
+        "no command given, and no terminal for the interactive UI: try `keyleash demo`, or see `keyleash --help`"
     };
     fail(Output::new(global.json), &Error::usage("usage.no_command", message), Value::Null)
 }

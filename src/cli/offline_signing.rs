@@ -34,8 +34,8 @@ impl UnsignedArgs {
 
 pub fn write(operation: &UnsignedOperation, out: &Path) -> Result<Done> {
     if out.exists() {
-        return Err(Error::usage("file.exists", format!("{} exists already; it was left alone", out.display()))
-            .hint("name another file"));
+        return Err(Error::usage("file.exists", format!("{} already exists; it was not changed", out.display()))
+            .hint("choose another file"));
     }
     create(out, to_pretty_json(operation)?.as_bytes())?;
     let text = format!(

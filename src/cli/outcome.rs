@@ -24,7 +24,7 @@ pub fn finished(outcome: &OperationOutcome, data: Value, text: String, context: 
             let reason = outcome.revert_reason.as_deref().unwrap_or("no reason given");
             let error =
                 Error::new(Class::Reverted, "operation.reverted", format!("it was mined, but failed: {reason}"))
-                    .hint("nothing the call was meant to do has happened; gas was paid");
+                    .hint("the call had no effect; gas was paid");
             context.failed(data, error)
         }
     }
@@ -61,10 +61,10 @@ pub fn unsuccessful(verdict: Verdict, words: &str) -> Option<Error> {
     match verdict {
         Verdict::Remaining => Some(
             Error::new(Class::Remaining, "revoke.remaining", words)
-                .hint("see `data.remaining`; `keyleash revoke ACCOUNT --reclaim` takes the account back from what is not a session key"),
+                .hint("see `data.remaining`; `keyleash revoke ACCOUNT --reclaim` removes what can act without being a session key"),
         ),
         Verdict::NotProven => {
-            Some(Error::failed("revoke.not_proven", format!("it was mined, but {words}")).hint("run it again"))
+            Some(Error::failed("revoke.not_proven", format!("it was mined, but {words}")).hint("run the revocation again"))
         }
         Verdict::Proven | Verdict::Done | Verdict::Waiting | Verdict::Failed => None,
     }

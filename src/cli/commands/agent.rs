@@ -43,7 +43,7 @@ impl AgentCommand {
         match self {
             Self::New { label } => {
                 let view = wallet.new_agent(&label)?;
-                let text = format!("{}\nGive this address to the owner; the private half stays here.", view.address);
+                let text = format!("{}\nGive this address to the owner; the private key stays here.", view.address);
                 done(&view, text)
             }
             Self::Import(args) => import(&wallet, args, context).await,
@@ -69,6 +69,6 @@ async fn import(wallet: &Wallet, args: AgentImportArgs, context: &mut Context) -
         }
         imported = Some(view);
     }
-    let view = imported.ok_or_else(|| Error::usage("approval.unreadable", "there is no approval in the text"))?;
+    let view = imported.ok_or_else(|| Error::usage("approval.unreadable", "there is no approval in the input"))?;
     done(show::key::json(&view), show::key::text(&view))
 }

@@ -37,7 +37,7 @@ impl CompleteArgs {
         let wallet = context.open()?;
         let operation: UnsignedOperation =
             serde_json::from_str(&read_bounded(&file, input::MAX_INPUT)?).map_err(|e| {
-                Error::usage("operation.file", format!("{} is not what --unsigned wrote: {e}", file.display()))
+                Error::usage("operation.file", format!("{} is not a file that --unsigned wrote: {e}", file.display()))
             })?;
         let signature = input::signature(&signature_file)?;
         let max_cost = amount(Coin::of(operation.chain_id), "--max-cost", max_cost.as_deref())?;

@@ -24,7 +24,7 @@ impl DemoArgs {
         let scenes = story(&mut |scene| {
             step += 1;
             if !json {
-                // Told as it happens; a reader that has gone away is no failure.
+                // Printed as it happens; a reader that has gone away is no failure.
                 let _ = print(&text(step, scene));
             }
         })

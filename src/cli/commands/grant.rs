@@ -95,14 +95,14 @@ impl GrantArgs {
         match (&self.agent, self.new_key) {
             (Some(agent), false) => Ok(Holder::Agent(address("--agent", agent)?)),
             (None, true) => Ok(Holder::NewKey),
-            _ => Err(Error::usage("grant.holder", "who will hold the key?")
-                .hint("say --agent ADDRESS for a key made elsewhere, or --new-key")),
+            _ => Err(Error::usage("grant.holder", "missing key holder")
+                .hint("pass --agent ADDRESS for a key made elsewhere, or --new-key")),
         }
     }
 
     async fn sign(self, wallet: &Wallet, plan: GrantPlan, accepted: &Accepted, context: &mut Context) -> Result<Done> {
         if let Some(out) = self.out.as_deref().filter(|_| self.with_secret) {
-            let message = format!("{} will carry the session key: whoever reads it can act", out.display());
+            let message = format!("{} will contain the private key: whoever reads it can act", out.display());
             context.output.warn("grant.bearer", &message);
         }
         context.confirm("Sign this approval?")?;
@@ -127,13 +127,13 @@ impl GrantArgs {
 /// Before anything is signed: the approval can be written there afterwards.
 fn check_out(out: &Path) -> Result<()> {
     if out.exists() {
-        return Err(Error::usage("file.exists", format!("{} exists already; nothing was signed", out.display()))
-            .hint("name another file"));
+        return Err(Error::usage("file.exists", format!("{} already exists; nothing was signed", out.display()))
+            .hint("choose another file"));
     }
     match out.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         Some(folder) => {
             let message = format!("there is no folder {}; nothing was signed", folder.display());
-            Err(Error::usage("file.no_folder", message).hint("make it first, or name a file in another folder"))
+            Err(Error::usage("file.no_folder", message).hint("create it, or choose a file in another folder"))
         }
         None => Ok(()),
     }
@@ -167,13 +167,10 @@ fn write_draft(
 ) -> Result<Done> {
     let to_sign = plan.to_sign();
     let [typed] = to_sign.as_slice() else {
-        return Err(Error::usage(
-            "grant.unsigned",
-            "a policy that needs several signatures cannot be signed elsewhere in one go",
-        )
-        .hint("ask for one account function at a time: selector = \"execute\""));
+        return Err(Error::usage("grant.unsigned", "this policy needs several signatures, and --unsigned writes one")
+            .hint("grant one account function at a time: selector = \"execute\""));
     };
-    context.confirm("Write down this draft?")?;
+    context.confirm("Save this draft?")?;
     let granted = wallet.draft_grant(plan, accepted)?;
     let digest = granted.approvals.first().map(|a| a.digest).unwrap_or_default();
     // The typed data itself, so that a wallet takes the file as it is, with what we need to know it again beside it.
@@ -192,7 +189,7 @@ fn write_draft(
 
 async fn complete(wallet: &Wallet, file: &Path, signature_file: Option<&Path>) -> Result<Done> {
     let draft: Value = serde_json::from_str(&read_bounded(file, input::MAX_INPUT)?)
-        .map_err(|e| Error::usage("grant.draft", format!("{} is not a draft of keyleash: {e}", file.display())))?;
+        .map_err(|e| Error::usage("grant.draft", format!("{} is not a keyleash draft: {e}", file.display())))?;
     let digest: B256 = draft
         .get("keyleash")
         .and_then(|k| k.get("digest"))
@@ -206,7 +203,7 @@ async fn complete(wallet: &Wallet, file: &Path, signature_file: Option<&Path>) -
     data["enable_signature"] = json!(approval.enable_signature);
     data["digest"] = json!(approval.digest);
     data["approval"] = json!(wallet.approval_texts(&key.key_id, Format::V4).await?.first());
-    let text = format!("{} is signed. Hand it over with: keyleash key export {} --out FILE", key.label, key.key_id);
+    let text = format!("{} is signed. Export it with: keyleash key export {} --out FILE", key.label, key.key_id);
     done(data, text)
 }
 
@@ -230,12 +227,10 @@ fn text(granted: &Granted, out: Option<&Path>, approvals: &[String]) -> String {
     let state = granted.approvals.first().map_or_else(String::new, |a| format!("{}: {}", a.state, a.state_reason));
     let mut lines = vec![format!("{} ({}) for {} is signed, {state}", key.label, key.key_id, key.session_key)];
     match (out, approvals) {
-        (Some(out), _) => {
-            lines.push(format!("The approval is in {}; hand it to whoever holds the key.", out.display()))
-        }
+        (Some(out), _) => lines.push(format!("The approval is in {}; give it to the key holder.", out.display())),
         (None, []) => {}
         (None, texts) => {
-            lines.push("For whoever holds the key:".into());
+            lines.push("For the key holder:".into());
             lines.extend(texts.iter().cloned());
         }
     }

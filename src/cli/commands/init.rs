@@ -45,7 +45,7 @@ async fn sandbox(context: &mut Context) -> Result<Done> {
     wallet.seed_sandbox().await?;
     let keys = wallet.keys(None).await?;
     let text = format!(
-        "Sandbox profile created in {}.\nAn NFT is at {}, a token at {}, a lending toy at {}; the sponsor is {}.\n\n{}\n\nNext: keyleash key ls",
+        "Sandbox profile created in {}.\nAn NFT is at {}, a token at {}, a mock lending pool at {}; the sponsor is {}.\n\n{}\n\nNext: keyleash key ls",
         home.config_folder().display(),
         DEMO.nft,
         DEMO.token,

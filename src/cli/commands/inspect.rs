@@ -83,8 +83,11 @@ fn text_of(found: &Inspection) -> String {
         let key = found.session_key.map_or_else(|| "not in the text".to_owned(), |a| a.to_string());
         let mut lines = vec![
             format!("NOT VERIFIED: approval of a Kernel v3 account, {} – recognised, not managed yet", found.account),
-            format!("  session key {key}{}", if found.has_secret { " (its private half is in the text)" } else { "" }),
-            format!("  owner       {}, as the text says", found.owner.map_or_else(unknown, |a| a.to_string())),
+            format!("  session key {key}{}", if found.has_secret { " (private key in the text)" } else { "" }),
+            format!(
+                "  owner       {} (from the text, not verified)",
+                found.owner.map_or_else(unknown, |a| a.to_string())
+            ),
             format!(
                 "  kernel {}, permission {}, opens {}; policies: {}",
                 v3.version.clone().unwrap_or_else(unknown),
@@ -108,7 +111,7 @@ fn text_of(found: &Inspection) -> String {
         format!(
             "  session key {}{}",
             found.session_key.map_or_else(unknown, |a| a.to_string()),
-            if found.has_secret { " (its private half is in the text)" } else { "" }
+            if found.has_secret { " (private key in the text)" } else { "" }
         ),
         format!("  signed by   {}", found.owner.map_or_else(|| "not verified".into(), |a| a.to_string())),
         format!(

@@ -113,7 +113,7 @@ async fn check(wallet: &Wallet, name: &str, context: &mut Context) -> Result<Don
         return done(data, answers(&probes));
     }
     let failed: Vec<&str> = probes.iter().filter(|p| !p.ok).map(|p| p.what.as_str()).collect();
-    let error = Error::new(Class::Chain, "network.check", format!("{name} is not complete: {}", failed.join(", ")));
+    let error = Error::new(Class::Chain, "network.check", format!("{name} failed these checks: {}", failed.join(", ")));
     context.failed_report(data, &answers(&probes), error)
 }
 

@@ -80,13 +80,13 @@ impl RevokeArgs {
             via: self.via(),
             max_cost: amount(wallet.coin_of_account(&self.account), "--max-cost", self.max_cost.as_deref())?,
         };
-        let mut trouble: Option<Error> = None;
+        let mut first_failure: Option<Error> = None;
         loop {
             let plan = match wallet.plan_revoke(intent.clone()).await {
-                // What was sent before may have done it all: the trouble with that is what there is to tell.
-                Err(error) if error.kind == Kind::NothingToRevoke => match trouble {
+                // The first attempt may have done it all after all: its failure is what there is to report.
+                Err(error) if error.kind == Kind::NothingToRevoke => match first_failure {
                     Some(first) => return Err(first),
-                    None => return nothing(&wallet, &self.account, error, context).await,
+                    None => return nothing_to_revoke(&wallet, &self.account, error, context).await,
                 },
                 plan => plan?,
             };
@@ -107,7 +107,7 @@ impl RevokeArgs {
                 context.output.warn("revoke.warning", warning);
             }
             context.confirm(question(&intent.wish))?;
-            // A lift that a bundler still holds could end a later panic; everything else does no harm when it is done twice.
+            // An unpause that a bundler still holds could end a later pause; everything else does no harm when it is done twice.
             let can_go_on = intent.via == Via::Auto
                 && by_bundler(&plan)
                 && plan.account.owner_secret.is_some()
@@ -115,10 +115,10 @@ impl RevokeArgs {
             match wallet.execute_revoke(plan).await {
                 Ok(revoked) => return report(revoked, context),
                 Err(error) if can_go_on && error.class == Class::Chain => {
-                    let message = format!("{}; going on with the owner's own transaction", error.message);
+                    let message = format!("{}; falling back to the owner's own transaction", error.message);
                     context.output.warn("revoke.next_way", &message);
                     intent.via = Via::Owner;
-                    trouble = Some(error);
+                    first_failure = Some(error);
                 }
                 Err(error) => return Err(error),
             }
@@ -128,7 +128,7 @@ impl RevokeArgs {
     fn wish(&self) -> Result<Wish> {
         let chosen = [!self.keys.is_empty(), self.all, self.panic, self.lift_panic, self.reclaim];
         if chosen.iter().filter(|c| **c).count() != 1 {
-            return Err(Error::usage("usage", "name keys, or say one of --all, --pause, --unpause and --reclaim"));
+            return Err(Error::usage("usage", "name keys, or pass one of --all, --pause, --unpause and --reclaim"));
         }
         Ok(match chosen {
             [_, true, ..] => Wish::All,
@@ -151,16 +151,16 @@ impl RevokeArgs {
 }
 
 /// No key is left to revoke. Whether nothing can act is another question.
-async fn nothing(wallet: &Wallet, account: &str, error: Error, context: &mut Context) -> Result<Done> {
+async fn nothing_to_revoke(wallet: &Wallet, account: &str, error: Error, context: &mut Context) -> Result<Done> {
     match wallet.foreign_power(account).await {
         Ok(foreign) if !foreign.is_empty() => {
             let message = format!("{}; but {} can still act", error.message, in_brief(&foreign));
             let error = Error::new(Class::Remaining, "revoke.remaining", message).hint(format!(
-                "take the account back with `keyleash revoke {account} --reclaim`; name other approvals to revoke them"
+                "reclaim the account with `keyleash revoke {account} --reclaim`; name other approvals to revoke them"
             ));
             context.failed(json!({ "remaining": foreign }), error)
         }
-        // What could not be read was not asked for.
+        // Reading it was an extra: a failure of that is not the answer.
         _ => Err(error),
     }
 }
@@ -172,10 +172,10 @@ fn by_bundler(plan: &RevokePlan) -> bool {
 const fn question(wish: &Wish) -> &'static str {
     match wish {
         Wish::Keys(_) => "Revoke now?",
-        Wish::All => "End every key of this account now?",
-        Wish::Panic => "Stop every key of this account now?",
+        Wish::All => "Revoke every key of this account now?",
+        Wish::Panic => "Pause every key of this account now?",
         Wish::LiftPanic { .. } => "Unpause the account now?",
-        Wish::Reclaim => "Take the account back now?",
+        Wish::Reclaim => "Reclaim the account now?",
     }
 }
 
@@ -194,20 +194,20 @@ fn preview(plan: &RevokePlan) -> Result<Value> {
     Ok(preview)
 }
 
-/// What a revocation does, on which way, and what it can cost; or the calls to send from elsewhere.
+/// What a revocation does, by which route, and what it can cost; or the calls for somebody else to send.
 fn plan_text(plan: &RevokePlan) -> Result<String> {
     let mut lines: Vec<String> = plan.steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
     for other in &plan.also_revokes {
-        lines.push(format!("  ! {other} cannot act any more after this either"));
+        lines.push(format!("  ! also revokes {other}"));
     }
     for remaining in &plan.remaining {
         lines.push(format!("  ! not stopped by this: {} {}: {}", remaining.what, remaining.address, remaining.why));
     }
-    lines.extend(plan.passed_over.iter().map(passed_over));
+    lines.extend(plan.passed_over.iter().map(skipped));
     match plan.price() {
-        Some(price) => lines.extend(way_and_price(&price, plan.further)),
+        Some(price) => lines.extend(route_and_price(&price, plan.further)),
         None => {
-            lines.push("To be sent from elsewhere, in this order:".into());
+            lines.push("Send these calls yourself, in this order:".into());
             for call in plan.printed()? {
                 let from = call.from.map_or_else(|| "anybody".to_owned(), |a| a.to_string());
                 lines.push(format!(
@@ -220,13 +220,13 @@ fn plan_text(plan: &RevokePlan) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-fn passed_over(passed: &PassedOver) -> String {
-    format!("  (not {}: {})", passed.way.words(), passed.reason)
+fn skipped(passed: &PassedOver) -> String {
+    format!("  (route skipped, {}: {})", passed.way.words(), passed.reason)
 }
 
-fn way_and_price(price: &Price, further: usize) -> Vec<String> {
+fn route_and_price(price: &Price, further: usize) -> Vec<String> {
     let mut lines = vec![
-        format!("Sent {}.", price.way.words()),
+        format!("Route: {}.", price.way.words()),
         format!(
             "It can cost at most {} (ceiling {}), paid by {}; fees from {}.",
             price.coin.amount(price.max_cost),
@@ -236,13 +236,11 @@ fn way_and_price(price: &Price, further: usize) -> Vec<String> {
         ),
     ];
     lines.extend(
-        price
-            .replaces
-            .map(|hash| format!("It takes the place of your waiting transaction {hash}: that one will not happen.")),
+        price.replaces.map(|hash| format!("It replaces your pending transaction {hash} (same nonce, higher fee).")),
     );
     if further > 0 {
         lines.push(format!(
-            "This Kernel has no batches: {further} more follow one after the other, each at most twice that."
+            "This Kernel version cannot batch calls: {further} more operation(s) follow, each costing at most 2x this amount."
         ));
     }
     lines
@@ -256,7 +254,7 @@ fn text(revoked: &Revoked) -> String {
     lines.extend(revoked.proofs.iter().map(show::proof::text));
     lines.extend(revoked.paused.as_ref().map(show::proof::paused));
     if revoked.proofs.is_empty() && revoked.paused.is_none() && !revoked.plan.is_empty() && revoked.ends_keys {
-        lines.push("NOT PROVEN: treat the key as alive.".into());
+        lines.push("NOT PROVEN: treat the key as still active.".into());
     }
     lines.join("\n")
 }
@@ -276,7 +274,7 @@ fn report(mut revoked: Revoked, context: &mut Context) -> Result<Done> {
     }
     if revoked.operation.phase == "sent" {
         let hash = revoked.operation.user_op_hash;
-        let message = "the revocation was sent, and is not in a block yet: the key is alive";
+        let message = "the revocation was sent, but is not in a block yet: the key is still active";
         let error = Error::new(Class::Chain, "revoke.waiting", message).hint(format!(
             "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"
         ));

@@ -31,15 +31,15 @@ impl SandboxCommand {
                 let seconds = sentence::parse_duration(ahead.trim_start_matches('+'))
                     .map_err(|e| Error::usage("argument.duration", format!("+DURATION: {e}")))?;
                 let now = controls.advance(seconds)?;
-                done(json!({ "time": now }), format!("On the sandbox it is {} now.", sentence::time(now)))
+                done(json!({ "time": now }), format!("Sandbox time is now {}.", sentence::time(now)))
             }
             Self::Reset => {
-                context.confirm("Throw the sandbox's chain, accounts and keys away, and begin anew?")?;
+                context.confirm("Delete the sandbox's chain, accounts and keys, and start over?")?;
                 let home = wallet.home().clone();
                 drop(wallet);
                 home.clear_sandbox()?;
                 Wallet::init_sandbox(&home)?.seed_sandbox().await?;
-                done(json!({ "reset": true }), "The sandbox is as new.")
+                done(json!({ "reset": true }), "The sandbox was reset.")
             }
         }
     }

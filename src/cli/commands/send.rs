@@ -188,7 +188,7 @@ fn plan_text(plan: &SendPlan, function: Option<&str>) -> String {
     }
     lines.extend(plan.prepared.replaces.map(|earlier| {
         format!(
-            "  · takes the nonce of {earlier}, which does the same and has no result yet: only one of the two can be mined"
+            "  · reuses the nonce of {earlier}, the same operation without a result yet: only one of the two can be mined"
         )
     }));
     lines.extend(show::finding::lines(&plan.findings));

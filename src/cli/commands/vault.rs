@@ -56,9 +56,9 @@ impl VaultCommand {
             Self::Mv { secrets, to } => mv(&wallet, &secrets, to.into(), context),
             Self::Rm { secret, even_if_used } => {
                 let found = wallet.find_secret(&secret)?;
-                context.confirm(&format!("Destroy the secret {} ({}) for good?", found.label, found.address))?;
+                context.confirm(&format!("Permanently delete the secret {} ({})?", found.label, found.address))?;
                 wallet.remove_secret(&found.id, even_if_used)?;
-                done(json!({ "removed": found.id }), format!("{} is destroyed.", found.label))
+                done(json!({ "removed": found.id }), format!("{} is deleted.", found.label))
             }
             Self::Check => check(&wallet, context),
         }
@@ -119,7 +119,7 @@ fn list(secrets: &[SecretView]) -> String {
         .iter()
         .map(|s| {
             let used_by = if s.used_by.is_empty() { "nothing on record".to_owned() } else { s.used_by.join(", ") };
-            let unsettled = if s.settled { "" } else { " (cut off: run `keyleash vault check`)" };
+            let unsettled = if s.settled { "" } else { " (interrupted: run `keyleash vault check`)" };
             vec![s.id.to_string(), s.label.clone(), s.address.to_string(), format!("{}{unsettled}", s.backend), used_by]
         })
         .collect();

@@ -1,4 +1,4 @@
-//! What a scope risks, and what was looked at to say so.
+//! Risk findings of a scope, and the checks behind them.
 
 use serde_json::{Value, json};
 
@@ -18,17 +18,17 @@ pub fn lines(findings: &[Finding]) -> Vec<String> {
         .collect()
 }
 
-/// What was looked at, in a line for each outcome.
+/// One line for each outcome.
 pub fn checks(checked: &Checked) -> Vec<String> {
     let line = |outcome: Option<bool>, words: &str| {
         let which: Vec<&str> = checked.checks.iter().filter(|c| c.holds == outcome).map(|c| c.words.as_str()).collect();
         (!which.is_empty()).then(|| format!("  {words}: {}", which.join("; ")))
     };
-    let lines = [line(Some(true), "checked"), line(Some(false), "checked, and not so"), line(None, "not checked")];
+    let lines = [line(Some(true), "checked"), line(Some(false), "checked, does not hold"), line(None, "not checked")];
     lines.into_iter().flatten().collect()
 }
 
-/// `!! R05 R13`: how grave the worst is, and the ids of what is grave.
+/// `!! R05 R13`: how severe the worst is, and the ids of all that are high or critical.
 pub fn ids(findings: &[Finding]) -> String {
     let mut ids: Vec<&str> = Vec::new();
     for finding in findings.iter().filter(|f| f.severity >= Severity::High) {

@@ -12,7 +12,7 @@ pub fn text(key: &KeyView) -> String {
         format!(
             "  session key {}{}",
             key.session_key,
-            if key.has_secret { " (its private half is in your vault)" } else { "" }
+            if key.has_secret { " (private key in your vault)" } else { "" }
         ),
         format!("  account     {} on {}", key.account, key.network),
         format!("  validator   {} {}, nonce {}", key.validator, key.validator.address(), key.nonce),
@@ -28,14 +28,14 @@ pub fn text(key: &KeyView) -> String {
     }
     match key.as_of {
         Some(time) => lines.push(format!("  as of {}", sentence::time(time))),
-        None => lines.push("  the chain could not be asked".into()),
+        None => lines.push("  the chain could not be read".into()),
     }
     lines.join("\n")
 }
 
 pub fn list(keys: &[KeyView]) -> String {
     if keys.is_empty() {
-        return "No session key on record. Give one: keyleash grant ACCOUNT --policy FILE --new-key".into();
+        return "No session key on record. Grant one: keyleash grant ACCOUNT --policy FILE --new-key".into();
     }
     let rows: Vec<Vec<String>> = keys
         .iter()

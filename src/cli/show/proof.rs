@@ -13,7 +13,7 @@ pub fn text(proof: &Proof) -> String {
         format!("  {}", proof.ground.words(proof.block)),
     ];
     if proof.attempts.is_empty() {
-        lines.push(format!("  replayed, it is refused with \"{}\"", proof.replay));
+        lines.push(format!("  replayed now, it is refused with \"{}\"", proof.replay));
         lines.push(format!("  before, at block {}: {}", proof.before_block, proof.before));
     }
     for tried in &proof.attempts {
@@ -26,7 +26,7 @@ pub fn text(proof: &Proof) -> String {
 
 pub fn paused(paused: &Paused) -> String {
     format!(
-        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you lift it\n  {}",
+        "Proven at block {}: the account answers mode {:#010x}; no session key can act until you unpause\n  {}",
         paused.block,
         paused.disabled_mode,
         paused.ground.words(paused.block)

@@ -22,11 +22,7 @@ fn text(account: &AccountView) -> String {
     let mut lines = vec![
         format!("{} on {} (chain {})", account.name, account.network, account.chain_id),
         format!("  address    {}", account.address),
-        format!(
-            "  owner      {}{}",
-            account.owner,
-            if account.watch_only { " (watch-only: the key is not here)" } else { "" }
-        ),
+        format!("  owner      {}{}", account.owner, if account.watch_only { " (watch-only)" } else { "" }),
         format!(
             "  kernel     {}{}",
             account.kernel_version.map_or_else(|| "unknown".into(), |k| k.to_string()),
@@ -38,7 +34,7 @@ fn text(account: &AccountView) -> String {
         ),
     ];
     match &account.unknown_because {
-        Some(reason) => lines.push(format!("  the chain could not be asked: {reason}")),
+        Some(reason) => lines.push(format!("  the chain could not be read: {reason}")),
         None => {
             let coin = Coin::of(account.chain_id);
             let wei = |v: Option<alloy::primitives::U256>| coin.amount(v.unwrap_or_default());
@@ -49,7 +45,7 @@ fn text(account: &AccountView) -> String {
                 account.invalid_nonce.unwrap_or_default()
             ));
             if account.paused == Some(true) {
-                lines.push("  PAUSED     session keys are switched off".into());
+                lines.push("  PAUSED     no session key can act".into());
             }
         }
     }

@@ -29,8 +29,8 @@ impl AccountNewArgs {
         let wallet = context.open()?;
         let network = wallet.default_network(context.global.network.as_deref())?;
         let source = self.owner.source(&context.global)?.ok_or_else(|| {
-            Error::usage("account.owner", "who owns the account?")
-                .hint("say --owner-new, --owner-key-file, --owner-keystore, --owner-mnemonic-file or --owner-address")
+            Error::usage("account.owner", "missing owner")
+                .hint("pass --owner-new, --owner-key-file, --owner-keystore, --owner-mnemonic-file or --owner-address")
         })?;
         let view = wallet.new_account(&self.name, &network, source, Some(&self.kernel), self.index).await?;
         warn_of_unread_accounts(std::slice::from_ref(&view), &mut context.output);

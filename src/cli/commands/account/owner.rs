@@ -67,8 +67,8 @@ impl OwnerArgs {
         }
         match said.len() {
             0 | 1 => Ok(said.pop()),
-            _ => Err(Error::usage("account.owner", "the owner is named in more than one way")
-                .hint("give exactly one --owner-… argument")),
+            _ => Err(Error::usage("account.owner", "several owner arguments were given")
+                .hint("pass exactly one --owner-… argument")),
         }
     }
 }

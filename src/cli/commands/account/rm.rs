@@ -16,7 +16,7 @@ impl AccountRmArgs {
     pub async fn run(self, context: &mut Context) -> Result<Done> {
         let Self { account } = self;
         context.open()?.remove_account(&account)?;
-        let text = format!("{account} is off the list; its approvals and its owner's key stay on record.");
+        let text = format!("{account} is removed from the list; its approvals and its owner's key are kept.");
         done(json!({ "removed": account }), text)
     }
 }

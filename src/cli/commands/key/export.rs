@@ -29,9 +29,9 @@ impl KeyExportArgs {
         let Self { key, out, format, with_secret } = self;
         let wallet = context.open()?;
         if with_secret {
-            let message = format!("{} will carry the session key: whoever reads it can act", out.display());
+            let message = format!("{} will contain the private key: whoever reads it can act", out.display());
             context.output.warn("key.bearer", &message);
-            context.confirm("Write the key's private half to this file?")?;
+            context.confirm("Write the private key to this file?")?;
         }
         wallet.export_key(&key, format.into(), with_secret, &out).await?;
         done(json!({ "written": out }), format!("Written to {}.", out.display()))

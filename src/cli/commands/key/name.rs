@@ -20,7 +20,7 @@ impl KeyNameArgs {
     pub async fn run(self, context: &mut Context) -> Result<Done> {
         let Self { key, label } = self;
         let view = context.open()?.name_key(&key, &label)?;
-        let text = format!("{key} is called {} now.", view.label);
+        let text = format!("{key} is now called {}.", view.label);
         done(show::key::json(&view), text)
     }
 }

@@ -25,11 +25,11 @@ impl KeyRmArgs {
         for found in &recorded {
             context.output.review(&plan_text(found));
         }
-        context.confirm("Take this key off the list?")?;
+        context.confirm("Remove this key from the list?")?;
         wallet.remove_key(&key)?;
         let draft = recorded.iter().any(|k| k.state == State::Draft);
         let draft = if draft { format!(" {DRAFT}, by its id or its address.") } else { String::new() };
-        let text = format!("{key} is off the list.{draft}");
+        let text = format!("{key} is removed from the list.{draft}");
         done(json!({ "removed": key }), text)
     }
 }
@@ -37,7 +37,7 @@ impl KeyRmArgs {
 fn plan_text(key: &KeyView) -> String {
     let draft = if key.state == State::Draft { format!("\n  ! {DRAFT}") } else { String::new() };
     format!(
-        "Takes {} ({}) off the list: {} for {} on {}. Nothing is sent.{draft}",
+        "Removes {} ({}) from the list: {} for {} on {}. Nothing is sent.{draft}",
         key.label, key.key_id, key.session_key, key.account, key.network
     )
 }

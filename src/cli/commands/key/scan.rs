@@ -91,10 +91,10 @@ fn text(scan: &Scan) -> String {
              routed to anything else.",
             scan.through_block
         ),
-        false => "This is not known to be all: unknown keys, or others who can act for the account, may exist.".into(),
+        false => "This may be incomplete: there may be unknown keys, or others who can act for the account.".into(),
     });
     if scan.keys.iter().any(|k| !k.known && k.key.is_some()) {
-        lines.push("Name a new one with `keyleash key name KEY LABEL`; take it back with `keyleash revoke`.".into());
+        lines.push("Name a new one with `keyleash key name KEY LABEL`; revoke it with `keyleash revoke`.".into());
     }
     lines.join("\n")
 }
