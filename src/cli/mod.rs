@@ -12,6 +12,7 @@ mod input;
 mod offline_signing;
 mod outcome;
 pub mod output;
+mod route;
 mod show;
 
 use std::{io::IsTerminal, process::ExitCode};

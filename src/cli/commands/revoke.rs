@@ -1,6 +1,6 @@
 //! Plan, preview, send on the first route that works, proof.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,13 +9,14 @@ use crate::{
         context::{Context, Done, done},
         offline_signing::{self, UnsignedArgs},
         outcome::{finished, unsuccessful},
+        route::RouteArgs,
         show,
     },
     protocol::power::in_brief,
     wallet::{
         Wallet,
         error::{Class, Error, Kind, Result},
-        submit::routes::{Carriage, PassedOver, Price, Via, Way},
+        submit::routes::{Carriage, Via, Way},
         usecase::revoke::{RevokeIntent, RevokePlan, Revoked, Wish},
     },
 };
@@ -43,12 +44,8 @@ pub struct RevokeArgs {
     /// With --unpause: a key that is to work again; may be given several times
     #[arg(long, value_name = "KEY", requires = "lift_panic")]
     keep: Vec<String>,
-    /// How it is sent
-    #[arg(long, value_enum, default_value = "auto")]
-    via: ViaChoice,
-    /// Print the calls for somebody else to send; send nothing
-    #[arg(long, conflicts_with_all = ["via", "unsigned", "dry_run"])]
-    print: bool,
+    #[command(flatten)]
+    route: RouteArgs,
     /// Most one operation or transaction may cost
     #[arg(long, value_name = "AMOUNT")]
     max_cost: Option<String>,
@@ -59,25 +56,13 @@ pub struct RevokeArgs {
     unsigned: UnsignedArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ViaChoice {
-    /// The first that works: sponsor, bundler, the owner's own transaction
-    Auto,
-    /// The network's bundler only
-    Bundler,
-    /// A transaction of the owner's own address
-    Owner,
-    /// Owner EOA calls EntryPoint.handleOps directly
-    HandleOps,
-}
-
 impl RevokeArgs {
     pub async fn run(self, context: &mut Context) -> Result<Done> {
         let wallet = context.open()?;
         let mut intent = RevokeIntent {
             account: self.account.clone(),
             wish: self.wish()?,
-            via: self.via(),
+            via: self.route.via(),
             max_cost: amount(wallet.coin_of_account(&self.account), "--max-cost", self.max_cost.as_deref())?,
         };
         let mut first_failure: Option<Error> = None;
@@ -93,7 +78,7 @@ impl RevokeArgs {
             let preview = preview(&plan)?;
             context.known = preview.clone();
             let text = plan_text(&plan)?;
-            if self.dry_run || self.print {
+            if self.dry_run || self.route.print {
                 return done(preview, text);
             }
             context.output.review(&text);
@@ -137,16 +122,6 @@ impl RevokeArgs {
             [.., true] => Wish::Reclaim,
             _ => Wish::Keys(self.keys.clone()),
         })
-    }
-
-    const fn via(&self) -> Via {
-        match (self.print, self.via) {
-            (true, _) => Via::Print,
-            (_, ViaChoice::Auto) => Via::Auto,
-            (_, ViaChoice::Bundler) => Via::Bundler,
-            (_, ViaChoice::Owner) => Via::Owner,
-            (_, ViaChoice::HandleOps) => Via::HandleOps,
-        }
     }
 }
 
@@ -196,61 +171,21 @@ fn preview(plan: &RevokePlan) -> Result<Value> {
 
 /// What a revocation does, by which route, and what it can cost; or the calls for somebody else to send.
 fn plan_text(plan: &RevokePlan) -> Result<String> {
-    let mut lines: Vec<String> = plan.steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
-    for other in &plan.also_revokes {
-        lines.push(format!("  ! also revokes {other}"));
-    }
+    let mut lines = show::plan::steps(&plan.steps);
+    lines.extend(plan.also_revokes.iter().map(|other| format!("  ! also revokes {other}")));
     for remaining in &plan.remaining {
         lines.push(format!("  ! not stopped by this: {} {}: {}", remaining.what, remaining.address, remaining.why));
     }
-    lines.extend(plan.passed_over.iter().map(skipped));
+    lines.extend(plan.passed_over.iter().map(show::plan::skipped));
     match plan.price() {
-        Some(price) => lines.extend(route_and_price(&price, plan.further)),
-        None => {
-            lines.push("Send these calls yourself, in this order:".into());
-            for call in plan.printed()? {
-                let from = call.from.map_or_else(|| "anybody".to_owned(), |a| a.to_string());
-                lines.push(format!(
-                    "  from {from}\n    to {}, value {}\n    data {}\n    ({})",
-                    call.to, call.value, call.data, call.what
-                ));
-            }
-        }
+        Some(price) => lines.extend(show::plan::route_and_price(&price, plan.further)),
+        None => lines.extend(show::plan::printed(&plan.printed()?)),
     }
     Ok(lines.join("\n"))
 }
 
-fn skipped(passed: &PassedOver) -> String {
-    format!("  (route skipped, {}: {})", passed.way.words(), passed.reason)
-}
-
-fn route_and_price(price: &Price, further: usize) -> Vec<String> {
-    let mut lines = vec![
-        format!("Route: {}.", price.way.words()),
-        format!(
-            "It can cost at most {} (ceiling {}), paid by {}; fees from {}.",
-            price.coin.amount(price.max_cost),
-            price.coin.amount(price.ceiling),
-            price.payer,
-            price.fee_source
-        ),
-    ];
-    lines.extend(
-        price.replaces.map(|hash| format!("It replaces your pending transaction {hash} (same nonce, higher fee).")),
-    );
-    if further > 0 {
-        lines.push(format!(
-            "This Kernel version cannot batch calls: {further} more operation(s) follow, each costing at most 2x this amount."
-        ));
-    }
-    lines
-}
-
 fn text(revoked: &Revoked) -> String {
-    let mut lines = vec![show::operation::text(&revoked.operation)];
-    if revoked.operation.gas_cost.is_some() {
-        lines.push(format!("  sent {}", revoked.way.words_with_payer()));
-    }
+    let mut lines = vec![show::plan::sent(&revoked.operation, revoked.way)];
     lines.extend(revoked.proofs.iter().map(show::proof::text));
     lines.extend(revoked.paused.as_ref().map(show::proof::paused));
     if revoked.proofs.is_empty() && revoked.paused.is_none() && !revoked.plan.is_empty() && revoked.ends_keys {

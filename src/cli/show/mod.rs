@@ -4,5 +4,6 @@
 pub mod finding;
 pub mod key;
 pub mod operation;
+pub mod plan;
 pub mod proof;
 pub mod scope;

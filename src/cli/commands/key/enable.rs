@@ -63,7 +63,7 @@ impl KeyEnableArgs {
 }
 
 fn plan_text(plan: &EnablePlan) -> String {
-    let mut lines: Vec<String> = plan.steps.iter().map(|s| format!("  · {} – {}", s.effect, s.call)).collect();
+    let mut lines = show::plan::steps(&plan.steps);
     lines.push(show::operation::price(&plan.prepared));
     lines.join("\n")
 }
