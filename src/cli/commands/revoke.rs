@@ -209,7 +209,7 @@ fn report(mut revoked: Revoked, context: &mut Context) -> Result<Done> {
     }
     if revoked.operation.phase == "sent" {
         let hash = revoked.operation.user_op_hash;
-        let message = "the revocation was sent, but is not in a block yet: the key is still active";
+        let message = "the revocation was sent, but is not in a block yet: treat the key as still active";
         let error = Error::new(Class::Chain, "revoke.waiting", message).hint(format!(
             "follow and prove it with `keyleash status {hash}`; if it is stuck, run revoke again with --via owner"
         ));
