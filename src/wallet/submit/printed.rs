@@ -29,7 +29,7 @@ pub(in crate::wallet) fn printed(account: &Account, deployed: bool, calls: &[Acc
         from: Some(account.owner),
         to: account.address,
         value: "0".into(),
-        data: call.encode(),
+        data: account.family().encode(call),
         what: "to be sent by the owner's address",
     });
     Ok(deployment.into_iter().chain(of_owner).collect())
