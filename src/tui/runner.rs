@@ -99,10 +99,10 @@ pub struct Runner {
     /// Dropping one stops the wait for its job.
     running: HashMap<JobId, oneshot::Sender<()>>,
     /// What was pasted where it may be a secret.
-    held: Held,
+    held: PastedText,
 }
 
-type Held = Arc<Mutex<Option<Zeroizing<String>>>>;
+type PastedText = Arc<Mutex<Option<Zeroizing<String>>>>;
 
 /// What every job needs.
 struct Shared {
@@ -174,7 +174,7 @@ impl Runner {
             shared: Arc::new(shared),
             plans: PendingPlans::default(),
             running: HashMap::new(),
-            held: Held::default(),
+            held: PastedText::default(),
         }
     }
 

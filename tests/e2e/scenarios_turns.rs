@@ -101,7 +101,8 @@ fn without_a_bundler_the_owner_enables_by_its_own_transaction_and_pays_for_it() 
     let _turn = OWNERS_SEND.lock();
     let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
     let (owner, [first, second]) = two_grants_without_a_bundler(world, &account);
-    owner.refused(&["key", "enable", &first, "--via", "bundler"], 2, "network.no_bundler");
+    let said = owner.refused(&["key", "enable", &first, "--via", "bundler"], 2, "network.no_bundler");
+    assert!(!said.contains("key is not here"), "{said}");
     owner.refused(&["key", "enable", &second], 1, "enable.order");
     let planned = owner.ok(&["key", "enable", &second, &first, "--dry-run"]);
     assert_eq!((text(&planned, "way"), account.last_nonce(world, Generation::G2)), ("owner", 0), "{planned}");

@@ -272,10 +272,13 @@ impl Wallet {
             }
         };
         if routes.is_empty() && preference != RoutePreference::Print {
-            let message = format!("network {} has no bundler, and the owner's key is not here", services.name);
-            return Err(Error::usage("network.no_bundler", message).hint(
-                "add the network again with --bundler URL, or use --print and send the calls from the owner's wallet",
-            ));
+            let add = "add the network again with --bundler URL";
+            let (also, otherwise) = match call.account.owner_secret {
+                Some(_) => ("", "use --via owner"),
+                None => (", and the owner's key is not here", "use --print and send the calls from the owner's wallet"),
+            };
+            let message = format!("network {} has no bundler{also}", services.name);
+            return Err(Error::usage("network.no_bundler", message).hint(format!("{add}, or {otherwise}")));
         }
         Ok(routes)
     }
