@@ -19,14 +19,30 @@ mod mutate;
 
 use std::{cell::RefCell, fmt::Display, fs};
 
-use alloy::primitives::Address;
+use alloy::{
+    hex,
+    primitives::{Address, Bytes},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyleash::{
     abi::{Function, Interface},
+    erc4337::v07,
     policy::sentence::{self, Setting},
-    protocol::kernel_v2::{
-        blob::{self, Search},
-        generation::Generation,
+    protocol::{
+        kernel_v2::{
+            blob::{self, Search},
+            generation::Generation,
+        },
+        kernel_v3::{
+            self,
+            account::{AccountSeed, Creation, Execution, FactoryRoute, installations},
+            approval::SelectorData,
+            contracts::KernelVersion,
+            multi_chain::MultiChainSignature,
+            permission_config::PermissionConfig,
+            policy::{self as policies},
+            signature::{Envelope, MessageSignature, UseSignature},
+        },
     },
     wallet::{error::Error, home::Home, policy::Policy},
 };
@@ -98,6 +114,165 @@ fn approvals_of_any_shape_are_read_or_refused() {
         }
     });
     assert!(*read_count.borrow() > 0, "not one input got through: the mutations are too coarse");
+}
+
+#[test]
+fn permission_approvals_of_any_shape_are_read_or_refused() {
+    let seeds: Vec<Value> = corpus("approvals")
+        .iter()
+        .map(|s| serde_json::from_str::<Value>(s).expect("JSON"))
+        .filter(|seed| !seed["permissionParams"].is_null())
+        .collect();
+    assert!(!seeds.is_empty());
+    let make = |rng: &mut Rng| {
+        let seed = rng.pick(&seeds).clone();
+        let json = changed(rng, &seed).to_string();
+        match rng.below(8) {
+            0 => json,
+            1 => STANDARD.encode(mutated_text(rng, &json, &["null", "{", "\"", "0x", ",", "\"param\":", "0xff"])),
+            2 => mutated_text(rng, &STANDARD.encode(json), &["=", "+", "\n", "-"]),
+            _ => STANDARD.encode(json),
+        }
+    };
+    let (read_count, key) = (RefCell::new(0u64), Address::repeat_byte(2));
+    feed("permission approvals", inputs(3_000), make, |text| match kernel_v3::blob::read(text) {
+        Err(error) => assert_showable(&error),
+        Ok(blob) => {
+            *read_count.borrow_mut() += 1;
+            blob.warnings.iter().for_each(assert_showable);
+            let config = blob.config(key);
+            assert_eq!(PermissionConfig::decode(&config.enable_data()).as_ref(), Ok(&config));
+            config.install_faults().iter().for_each(assert_showable);
+            // Each candidate costs a recovery of the owner: few of them, and only now and then.
+            if read_count.borrow().is_multiple_of(8) {
+                let search = kernel_v3::blob::Search {
+                    nonces: 1..=1,
+                    owner: Some(Address::repeat_byte(1)),
+                    session_key: Some(blob.secret.as_ref().map_or(key, |secret| secret.address())),
+                    ..kernel_v3::blob::Search::on_chains(vec![])
+                };
+                if let Err(error) = blob.recover(&search) {
+                    assert_showable(&error);
+                }
+            }
+        }
+    });
+    assert!(*read_count.borrow() > 0, "not one input got through: the mutations are too coarse");
+}
+
+/// Bytes with something wrong: a word that leads elsewhere, a part that is missing or there twice, another byte.
+fn mutated_bytes(rng: &mut Rng, seed: &[u8]) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=rng.below(3) {
+        let at = rng.below(bytes.len());
+        match rng.below(5) {
+            0 => bytes.truncate(at),
+            1 => {
+                let to = (at + 32 * rng.below(4)).min(bytes.len());
+                let part = bytes[at..to].to_vec();
+                bytes.splice(at..at, part);
+            }
+            2 if bytes.len() >= 32 => {
+                const WORDS: [u64; 7] = [0, 1, 31, 32, 64, 1 << 31, u64::MAX];
+                let start = at / 32 * 32;
+                let head = [0, 4, 20][rng.below(3)];
+                let end = bytes.len();
+                for (byte, new) in bytes[(start + head).min(end)..].iter_mut().zip([0; 24]) {
+                    *byte = new;
+                }
+                let word = rng.pick(&WORDS).to_be_bytes();
+                for (byte, new) in bytes[(start + head + 24).min(end)..].iter_mut().zip(word) {
+                    *byte = new;
+                }
+            }
+            3 if bytes.len() > 64 => {
+                let from = rng.below(bytes.len() - 32);
+                let at = at.min(bytes.len() - 32);
+                bytes.copy_within(from..from + 32, at);
+            }
+            _ => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << rng.below(8);
+                }
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn permission_bytes_of_any_shape_are_read_or_kept() {
+    let key = Address::repeat_byte(2);
+    let texts = corpus("approvals");
+    let blobs = texts.iter().filter_map(|text| kernel_v3::blob::read(text).ok());
+    let mut seeds: Vec<Bytes> = Vec::new();
+    for blob in blobs {
+        let config = blob.config(key);
+        seeds.extend(config.policies.iter().map(policies::Policy::element));
+        seeds.extend([config.enable_data(), blob.init_code.clone(), SelectorData::plain()]);
+        let envelope = Envelope {
+            hook: Address::ZERO,
+            enable_data: config.enable_data(),
+            hook_data: Bytes::new(),
+            selector_data: SelectorData::plain(),
+            owner_signature: vec![1; 65].into(),
+            use_signature: UseSignature::dummy().encode(),
+        };
+        seeds.push(envelope.encode());
+        let several =
+            MultiChainSignature { signature: [1; 65], root: key.into_word(), proof: vec![key.into_word(); 3] };
+        seeds.push(several.encode());
+    }
+    for version in KernelVersion::ALL {
+        let seed = AccountSeed::of_owner(version, key, Default::default());
+        seeds.push(seed.deployment(FactoryRoute::Meta).init_code());
+        seeds.push(seed.deployment(FactoryRoute::Direct).factory_data);
+    }
+    let make = |rng: &mut Rng| {
+        let seed = rng.pick(&seeds).clone();
+        hex::encode(mutated_bytes(rng, &seed))
+    };
+    let (configs, envelopes, understood) = (RefCell::new(0u64), RefCell::new(0u64), RefCell::new(0u64));
+    feed("permission bytes", inputs(6_000), make, |text| {
+        let data = hex::decode(text).expect("hex");
+        match PermissionConfig::decode(&data) {
+            Err(error) => assert_showable(&error),
+            Ok(config) => {
+                *configs.borrow_mut() += 1;
+                assert_eq!(config.enable_data()[..], data);
+                config.install_faults().iter().for_each(assert_showable);
+            }
+        }
+        if let Some(policy) = policies::Policy::from_element(&data) {
+            assert_eq!(policy.element()[..], data);
+            *understood.borrow_mut() += u64::from(!matches!(policy, policies::Policy::Unknown { .. }));
+        }
+        *envelopes.borrow_mut() += u64::from(Envelope::decode(&data).is_some());
+        if let Some(creation) = Creation::read(&data) {
+            let written = creation.seeds.iter().map(|seed| seed.deployment(creation.route));
+            let fits = |d: v07::Deployment| data.ends_with(&d.factory_data);
+            assert!(written.into_iter().all(fits));
+        }
+        assert_eq!(Execution::decode(&data).encode()[..], data);
+        if let Some(several) = MultiChainSignature::decode(&data) {
+            assert_eq!(several.encode()[..], data);
+        }
+        if let SelectorData::Installs(module) = SelectorData::decode(&data) {
+            assert_eq!(SelectorData::long(&module)[..], data);
+        }
+        for policies in [0, 1, 253] {
+            if let Ok(used) = UseSignature::decode(&data, policies) {
+                assert_eq!(used.encode()[..], data);
+            }
+        }
+        installations(&data);
+        for version in KernelVersion::ALL {
+            MessageSignature::decode(&data, version);
+        }
+    });
+    for (count, what) in [(&configs, "enable data"), (&envelopes, "envelope"), (&understood, "policy")] {
+        assert!(*count.borrow() > 0, "no {what} got through: the mutations are too coarse");
+    }
 }
 
 fn shown(error: &Error) {

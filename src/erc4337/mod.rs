@@ -3,3 +3,4 @@
 
 pub mod faults;
 pub mod v06;
+pub mod v07;

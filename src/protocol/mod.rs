@@ -13,10 +13,12 @@ use family::Family;
 
 pub mod family;
 pub mod kernel_v2;
+pub mod kernel_v3;
 pub mod power;
 pub mod probe;
 pub mod query;
 pub mod revocation;
+pub mod serialized;
 pub mod signature;
 pub mod status;
 

@@ -5,22 +5,16 @@
 //! they name them in JSON, so names are permuted on the way in and on the way out.
 
 mod foreign;
-mod json;
 mod recover;
 
 use std::collections::HashMap;
 
 use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256};
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
-};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use foreign::{PermissionApproval, PermissionEntry};
 pub use recover::{Hints, RecoverError, Recovered, Search};
 
-use self::json::{Json, Node};
 use super::{
     account::AccountSeed,
     approval::{Approval, EnableData},
@@ -28,12 +22,14 @@ use super::{
 };
 use crate::{
     policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
-    protocol::{Format, signature::normalized},
-    secret::{Secret, SecretError},
+    protocol::{
+        Format,
+        serialized::{self, Node, TextError, encode_base64, join_with_secret, read_secret},
+        signature::normalized,
+    },
+    secret::Secret,
 };
 
-/// Most bytes of text that are read: room for 10,000 permissions.
-pub const MAX_TEXT: usize = 8 << 20;
 pub const MAX_PERMISSIONS: usize = 10_000;
 /// Rules of one permission.
 pub const MAX_RULES: usize = 256;
@@ -41,8 +37,6 @@ pub const MAX_RULES: usize = 256;
 const MAX_INIT_CODE: usize = 16 << 10;
 /// Bytes of an owner's signature; that of a passkey has some hundreds, that of a dozen owners some more.
 const MAX_SIGNATURE: usize = 16 << 10;
-/// JSON values in one text, a bound on the memory that reading takes.
-const MAX_VALUES: usize = 1_000_000;
 /// Unix seconds in the year 5138. Later times are milliseconds taken for seconds.
 const LATEST_PLAUSIBLE: u64 = 100_000_000_000;
 
@@ -71,26 +65,8 @@ pub struct Blob {
 /// Why a serialized approval is not read. Names the field, and never repeats a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
-    #[error(
-        "the text has {length} bytes; a serialized approval has at most {MAX_TEXT}: check that this is the right file"
-    )]
-    TooLong { length: usize },
-    #[error("there is no serialized approval here, only white space: check that the whole text was copied")]
-    Empty,
-    #[error("expected base64 or JSON, found a foreign character at byte {position}: copy the approval again")]
-    NotBase64 { position: usize },
-    #[error("the approval is cut off after {length} bytes: copy the whole text")]
-    CutOff { length: usize },
-    #[error(
-        "the approval is not JSON inside (line {line}, column {column}): copy it again from the program that wrote it"
-    )]
-    NotJson { line: usize, column: usize },
-    #[error(
-        "the approval has more than {MAX_VALUES} values; none of a usable size does: check that this is the right file"
-    )]
-    TooManyValues,
-    #[error("{path}: expected {expected}, found {found}; {advice}")]
-    Field { path: String, expected: &'static str, found: String, advice: &'static str },
+    #[error(transparent)]
+    Text(#[from] TextError),
     #[error(
         "{path}: index {index} was used already by {first}; permissions with one index share a run counter, so ask the owner \
          for an approval with distinct ones"
@@ -100,8 +76,6 @@ pub enum BlobError {
     Foreign { what: &'static str },
     #[error("{0}")]
     KernelV3(Box<PermissionApproval>),
-    #[error("{path}: {source}; ask the owner for the key again, or read the approval without it")]
-    Secret { path: &'static str, source: SecretError },
 }
 
 /// What a reader should know about an approval that was read all the same.
@@ -172,62 +146,21 @@ pub enum WriteError {
 /// Reads a serialized approval: base64 (standard or url-safe, with or without padding) or its JSON, white space and quotes around it
 /// ignored. Any order of members, unknown members ignored, defaults as in the SDKs. The caller wipes `text`.
 pub fn read(text: &str) -> Result<Blob, BlobError> {
-    if text.len() > MAX_TEXT {
-        return Err(BlobError::TooLong { length: text.len() });
-    }
-    let text = text.trim().trim_matches(['"', '\'', '`']).trim();
-    if text.is_empty() {
-        return Err(BlobError::Empty);
-    }
-    if text.starts_with(['{', '[']) {
-        return read_json(text.as_bytes());
-    }
-    read_json(&decode_base64(text)?)
+    serialized::read(text, read_root)
 }
 
-/// Base64 as people pass it around, also broken into lines. The result is wiped when dropped.
-fn decode_base64(text: &str) -> Result<Zeroizing<Vec<u8>>, BlobError> {
-    const ENGINE: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
-    );
-    let mut digits = Zeroizing::new(Vec::with_capacity(text.len()));
-    for (position, byte) in text.trim_end_matches('=').bytes().enumerate() {
-        match byte {
-            b'-' => digits.push(b'+'),
-            b'_' => digits.push(b'/'),
-            b'+' | b'/' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => digits.push(byte),
-            _ if byte.is_ascii_whitespace() => {}
-            _ => return Err(BlobError::NotBase64 { position }),
-        }
-    }
-    let mut bytes = Zeroizing::new(vec![0; digits.len() / 4 * 3 + 3]);
-    // All characters are of the alphabet: what is left to go wrong is an end in the middle of a byte.
-    let length = ENGINE.decode_slice(&digits, &mut bytes).map_err(|_| BlobError::CutOff { length: digits.len() })?;
-    bytes.truncate(length);
-    Ok(bytes)
-}
-
-fn read_json(bytes: &[u8]) -> Result<Blob, BlobError> {
-    if bytes.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count() > MAX_VALUES {
-        return Err(BlobError::TooManyValues);
-    }
-    let json: Json<'_> = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Eof => BlobError::CutOff { length: bytes.len() },
-        _ => BlobError::NotJson { line: error.line(), column: error.column() },
-    })?;
-    let root = Node::root(&json);
-    if let Some(what) = foreign::named(&root) {
+fn read_root(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
+    if let Some(what) = foreign::named(root) {
         return Err(BlobError::Foreign { what });
     }
     root.check_object()?;
     if root.get("permissionParams").is_some() {
-        return Err(BlobError::KernelV3(Box::new(foreign::read(&root)?)));
+        return Err(BlobError::KernelV3(Box::new(foreign::read(root)?)));
     }
     match root.get("sessionKeyParams") {
-        Some(params) if params.get("sessionKeyData").is_some() => read_alpha(&root, &params),
-        Some(params) => read_v5(&root, &params),
-        None => read_v4(&root),
+        Some(params) if params.get("sessionKeyData").is_some() => read_alpha(root, &params),
+        Some(params) => read_v5(root, &params),
+        None => read_v4(root),
     }
 }
 
@@ -304,16 +237,16 @@ impl Blob {
     }
 }
 
-fn address_or_zero(node: &Node<'_, '_>, key: &str) -> Result<Address, BlobError> {
+fn address_or_zero(node: &Node<'_, '_>, key: &str) -> Result<Address, TextError> {
     node.get(key).map_or(Ok(Address::ZERO), |node| node.address())
 }
 
-fn uint48_or_zero(node: &Node<'_, '_>, key: &str) -> Result<u64, BlobError> {
+fn uint48_or_zero(node: &Node<'_, '_>, key: &str) -> Result<u64, TextError> {
     node.get(key).map_or(Ok(0), |node| node.uint48())
 }
 
 /// A time in Unix seconds, 0 when missing.
-fn read_time(node: &Node<'_, '_>, key: &str, warnings: &mut Vec<Warning>) -> Result<u64, BlobError> {
+fn read_time(node: &Node<'_, '_>, key: &str, warnings: &mut Vec<Warning>) -> Result<u64, TextError> {
     let Some(field) = node.get(key) else { return Ok(0) };
     let value = field.uint48()?;
     warn_milliseconds(&field.path, value, warnings);
@@ -327,7 +260,7 @@ fn warn_milliseconds(path: &str, value: u64, warnings: &mut Vec<Warning>) {
     }
 }
 
-fn read_plugin_window(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<FixedBytes<12>, BlobError> {
+fn read_plugin_window(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<FixedBytes<12>, TextError> {
     let [_, _, until @ ..] = uint48_or_zero(node, "validUntil")?.to_be_bytes();
     let [_, _, after @ ..] = uint48_or_zero(node, "validAfter")?.to_be_bytes();
     let window = FixedBytes::<6>::new(until).concat_const::<6, 12>(FixedBytes::new(after));
@@ -338,7 +271,7 @@ fn read_plugin_window(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Resul
 }
 
 /// `factory` is put before the call in forms that leave it out, unless this text has not left it out.
-fn read_init_code(node: &Node<'_, '_>, factory: &[u8]) -> Result<Option<Bytes>, BlobError> {
+fn read_init_code(node: &Node<'_, '_>, factory: &[u8]) -> Result<Option<Bytes>, TextError> {
     let Some(field) = node.get("initCode") else { return Ok(None) };
     let code = field.bytes(MAX_INIT_CODE, "initCode: 0x and hex digits, only 0x when the account exists")?;
     if AccountSeed::from_init_code(&code).is_some() {
@@ -351,7 +284,7 @@ fn read_account(
     node: &Node<'_, '_>,
     init_code: Option<&Bytes>,
     warnings: &mut Vec<Warning>,
-) -> Result<Address, BlobError> {
+) -> Result<Address, TextError> {
     let seed = init_code.and_then(|code| AccountSeed::from_init_code(code));
     if init_code.is_some() && seed.is_none() {
         warnings.push(Warning::ForeignInitCode);
@@ -367,7 +300,7 @@ fn read_account(
 }
 
 /// One key's signature in the form the account takes. A longer one is another validator's, and is kept as it is.
-fn read_signature(root: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<Bytes, BlobError> {
+fn read_signature(root: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<Bytes, TextError> {
     const EXPECTED: &str = "the owner's signature: 0x and 130 hex digits";
     let field = root.require("enableSignature", EXPECTED)?;
     let signature = field.bytes(MAX_SIGNATURE, EXPECTED)?;
@@ -384,12 +317,6 @@ fn read_signature(root: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<By
             Ok(signature)
         }
     }
-}
-
-fn read_secret(root: &Node<'_, '_>, key: &'static str) -> Result<Option<Secret>, BlobError> {
-    let Some(field) = root.get(key) else { return Ok(None) };
-    let text = field.text().ok_or(BlobError::Secret { path: key, source: SecretError::NotHex })?;
-    Secret::from_hex(text).map(Some).map_err(|source| BlobError::Secret { path: key, source })
 }
 
 fn read_scope(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<Scope, BlobError> {
@@ -424,7 +351,7 @@ fn read_scope(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<Scope,
     })
 }
 
-fn read_permission(node: &Node<'_, '_>, position: u32, warnings: &mut Vec<Warning>) -> Result<Permission, BlobError> {
+fn read_permission(node: &Node<'_, '_>, position: u32, warnings: &mut Vec<Warning>) -> Result<Permission, TextError> {
     node.check_object()?;
     let rules = match node.get("rules") {
         Some(list) => list.items(MAX_RULES, "a list of at most 256 rules")?,
@@ -455,7 +382,7 @@ fn read_permission(node: &Node<'_, '_>, position: u32, warnings: &mut Vec<Warnin
     })
 }
 
-fn read_rule(node: &Node<'_, '_>) -> Result<Rule, BlobError> {
+fn read_rule(node: &Node<'_, '_>) -> Result<Rule, TextError> {
     const CONDITION: &str =
         "a condition: 0 to 5, or EQUAL, GREATER_THAN, LESS_THAN, GREATER_THAN_OR_EQUAL, LESS_THAN_OR_EQUAL, NOT_EQUAL";
     node.check_object()?;
@@ -467,7 +394,7 @@ fn read_rule(node: &Node<'_, '_>) -> Result<Rule, BlobError> {
 }
 
 /// The SDKs encode `interval, runs, validAfter` where the contract reads `validAfter, interval, runs`.
-fn read_execution_rule(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<ExecutionRule, BlobError> {
+fn read_execution_rule(node: &Node<'_, '_>, warnings: &mut Vec<Warning>) -> Result<ExecutionRule, TextError> {
     node.check_object()?;
     let word = |key| node.require(key, "a whole number from 0 to 2^48 - 1")?.uint48();
     let written = [word("validAfter")?, word("interval")?, word("runs")?];
@@ -608,30 +535,6 @@ fn write_permission(permission: &Permission) -> String {
 /// A JSON number where JavaScript reads it without loss, else decimal text.
 fn write_offset(offset: U256) -> String {
     if offset >> 53 == U256::ZERO { offset.to_string() } else { format!("\"{offset}\"") }
-}
-
-/// Made at its final size, so that no smaller copy of the key is left behind by growing.
-fn join_with_secret(before: &str, member: &str, secret: Option<&Secret>, after: &str) -> Zeroizing<String> {
-    let digits = secret.map(Secret::to_hex);
-    let digits = digits.as_ref().map(|digits| digits.as_str());
-    let parts = match digits {
-        Some(digits) => [before, ",\"", member, "\":\"", digits, "\"", after],
-        None => [before, after, "", "", "", "", ""],
-    };
-    let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
-    for part in parts {
-        text.push_str(part);
-    }
-    text
-}
-
-fn encode_base64(json: &str) -> Zeroizing<String> {
-    let mut bytes = Zeroizing::new(vec![0u8; json.len().div_ceil(3) * 4]);
-    // The buffer has the exact size of the result, and base64 is ASCII: neither step can fail.
-    if STANDARD.encode_slice(json, &mut bytes).is_err() {
-        bytes.zeroize();
-    }
-    Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -8,14 +8,11 @@ use alloy::{
     primitives::{Address, Bytes, FixedBytes, Selector, U256, address},
 };
 
-use super::{
-    BlobError, MAX_INIT_CODE, MAX_PERMISSIONS, MAX_RULES, MAX_SIGNATURE,
-    json::{Json, Node},
-    read_secret,
-};
+use super::{MAX_INIT_CODE, MAX_PERMISSIONS, MAX_RULES, MAX_SIGNATURE};
 use crate::{
     abi::known_functions,
     policy::sentence::{coins, duration, time},
+    protocol::serialized::{Node, TextError, read_secret},
     text::clean,
 };
 
@@ -128,7 +125,7 @@ pub(super) fn named(root: &Node<'_, '_>) -> Option<&'static str> {
 }
 
 /// Reads what `serializePermissionAccount` wrote, today's form and older ones.
-pub(super) fn read(root: &Node<'_, '_>) -> Result<PermissionApproval, BlobError> {
+pub(super) fn read(root: &Node<'_, '_>) -> Result<PermissionApproval, TextError> {
     let params = root.object("permissionParams")?;
     let account_params = root.object("accountParams")?;
     let account = account_params.require("accountAddress", "the account's address: 0x and 40 hex digits")?.address()?;
@@ -184,7 +181,7 @@ pub(super) fn read(root: &Node<'_, '_>) -> Result<PermissionApproval, BlobError>
     Ok(out)
 }
 
-fn read_policy(policy: &Node<'_, '_>, out: &mut PermissionApproval) -> Result<(), BlobError> {
+fn read_policy(policy: &Node<'_, '_>, out: &mut PermissionApproval) -> Result<(), TextError> {
     let kind = policy.get("type").and_then(|kind| kind.text().map(|text| clean(text, 32)));
     let kind = kind.unwrap_or_else(|| "unnamed".to_owned());
     let number = |key: &str| policy.get(key).map_or(Ok(0), |field| field.uint48());
@@ -237,7 +234,7 @@ fn read_policy(policy: &Node<'_, '_>, out: &mut PermissionApproval) -> Result<()
     Ok(())
 }
 
-fn read_call_policy(policy: &Node<'_, '_>, out: &mut PermissionApproval) -> Result<(), BlobError> {
+fn read_call_policy(policy: &Node<'_, '_>, out: &mut PermissionApproval) -> Result<(), TextError> {
     let entries = match policy.get("permissions") {
         Some(list) => list.items(MAX_PERMISSIONS, "a list of at most 10000 permissions")?,
         None => Vec::new(),
@@ -311,10 +308,4 @@ fn owner(init_code: &[u8]) -> Option<Address> {
     let length = usize::try_from(U256::from_be_slice(data.get(..32)?)).ok()?;
     let owner = data.get(32..32_usize.checked_add(length)?)?;
     Address::try_from(owner).ok()
-}
-
-impl Node<'_, '_> {
-    fn is_true(&self) -> bool {
-        matches!(self.value(), Json::Bool(true))
-    }
 }

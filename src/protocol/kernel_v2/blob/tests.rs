@@ -1,4 +1,5 @@
 use alloy::primitives::{B256, address, fixed_bytes};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -200,25 +201,31 @@ fn base64_is_read_url_safe_unpadded_quoted_and_broken_into_lines() {
 
 #[test]
 fn text_that_is_too_long_empty_or_foreign_is_refused() {
-    assert_eq!(read(&"A".repeat(10_000_000)).err(), Some(BlobError::TooLong { length: 10_000_000 }));
+    assert_eq!(read(&"A".repeat(10_000_000)).err(), Some(TextError::TooLong { length: 10_000_000 }.into()));
     for empty in ["", " \n", "\"\"", "=="] {
-        assert!(matches!(read(empty).err(), Some(BlobError::Empty | BlobError::CutOff { length: 0 })), "{empty:?}");
+        assert!(
+            matches!(read(empty).err(), Some(BlobError::Text(TextError::Empty | TextError::CutOff { length: 0 }))),
+            "{empty:?}"
+        );
     }
-    assert_eq!(read("eyJh*").err(), Some(BlobError::NotBase64 { position: 4 }));
-    assert!(matches!(read("AAAA").err(), Some(BlobError::NotJson { .. })));
+    assert_eq!(read("eyJh*").err(), Some(TextError::NotBase64 { position: 4 }.into()));
+    assert!(matches!(read("AAAA").err(), Some(BlobError::Text(TextError::NotJson { .. }))));
     assert_eq!(
         read(&STANDARD.encode("[]")).err().unwrap().to_string(),
         "the approval: expected an object, found a list of 0; copy the approval again from the program that wrote it"
     );
-    assert_eq!(read(&format!("{{\"a\":[{}0]}}", "0,".repeat(1_000_000))).err(), Some(BlobError::TooManyValues));
-    assert!(matches!(read(&format!("{{\"a\":{}", "[".repeat(500_000))).err(), Some(BlobError::NotJson { .. })));
+    assert_eq!(read(&format!("{{\"a\":[{}0]}}", "0,".repeat(1_000_000))).err(), Some(TextError::TooManyValues.into()));
+    assert!(matches!(
+        read(&format!("{{\"a\":{}", "[".repeat(500_000))).err(),
+        Some(BlobError::Text(TextError::NotJson { .. }))
+    ));
 }
 
 #[test]
 fn an_approval_cut_off_anywhere_is_refused() {
     let text = STANDARD.encode(v4_json().to_string());
     for end in (1..text.trim_end_matches('=').len() - 2).step_by(7) {
-        assert!(matches!(read(&text[..end]).err(), Some(BlobError::CutOff { .. })), "cut at {end}");
+        assert!(matches!(read(&text[..end]).err(), Some(BlobError::Text(TextError::CutOff { .. }))), "cut at {end}");
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{
 };
 use zeroize::Zeroizing;
 
-use super::BlobError;
+use super::TextError;
 use crate::policy::scope::MAX_UINT48;
 
 /// Text longer than this (an address) is never repeated in an error: it could be a private key in the wrong field.
@@ -20,7 +20,7 @@ const MAX_REPEATED: usize = 42;
 /// Largest integer that a JSON number carries without loss in JavaScript: 2^53 - 1.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-pub(super) enum Json<'a> {
+pub enum Json<'a> {
     Null,
     Bool(bool),
     Unsigned(u64),
@@ -33,7 +33,7 @@ pub(super) enum Json<'a> {
 }
 
 /// A string of the input; `Unescaped` when it held escapes and had to be copied.
-pub(super) enum Text<'a> {
+pub enum Text<'a> {
     Verbatim(&'a str),
     Unescaped(Zeroizing<String>),
 }
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for Json<'de> {
 }
 
 /// A value and where it was found, like `sessionKeyData.permissions[2].rules[0].param`.
-pub(super) struct Node<'v, 'a> {
+pub struct Node<'v, 'a> {
     pub path: String,
     value: &'v Json<'a>,
 }
@@ -162,21 +162,21 @@ impl<'v, 'a> Node<'v, 'a> {
     }
 
     /// A member that has to be an object.
-    pub fn object(&self, key: &str) -> Result<Self, BlobError> {
+    pub fn object(&self, key: &str) -> Result<Self, TextError> {
         let node = self.require(key, "an object")?;
         node.check_object()?;
         Ok(node)
     }
 
-    pub fn check_object(&self) -> Result<(), BlobError> {
+    pub fn check_object(&self) -> Result<(), TextError> {
         match self.value {
             Json::Object(_) => Ok(()),
             _ => Err(self.wrong("an object", "copy the approval again from the program that wrote it")),
         }
     }
 
-    pub fn require(&self, key: &str, expected: &'static str) -> Result<Self, BlobError> {
-        self.get(key).ok_or_else(|| BlobError::Field {
+    pub fn require(&self, key: &str, expected: &'static str) -> Result<Self, TextError> {
+        self.get(key).ok_or_else(|| TextError::Field {
             path: self.path_of(key),
             expected,
             found: "nothing".to_owned(),
@@ -185,7 +185,7 @@ impl<'v, 'a> Node<'v, 'a> {
     }
 
     /// The items of a list of at most `limit`.
-    pub fn items(&self, limit: usize, expected: &'static str) -> Result<Vec<Self>, BlobError> {
+    pub fn items(&self, limit: usize, expected: &'static str) -> Result<Vec<Self>, TextError> {
         match self.value {
             Json::List(items) if items.len() <= limit => Ok(items
                 .iter()
@@ -197,6 +197,10 @@ impl<'v, 'a> Node<'v, 'a> {
         }
     }
 
+    pub fn is_true(&self) -> bool {
+        matches!(self.value, Json::Bool(true))
+    }
+
     pub fn text(&self) -> Option<&str> {
         match self.value {
             Json::Text(text) => Some(text.as_str()),
@@ -205,9 +209,9 @@ impl<'v, 'a> Node<'v, 'a> {
     }
 
     /// The complaint that this value is not what was expected.
-    pub fn wrong(&self, expected: &'static str, advice: &'static str) -> BlobError {
+    pub fn wrong(&self, expected: &'static str, advice: &'static str) -> TextError {
         let path = if self.path.is_empty() { "the approval".to_owned() } else { self.path.clone() };
-        BlobError::Field { path, expected, found: describe(self.value), advice }
+        TextError::Field { path, expected, found: describe(self.value), advice }
     }
 
     /// A whole number: a JSON number, or decimal or `0x` text. `None` for anything else.
@@ -227,13 +231,31 @@ impl<'v, 'a> Node<'v, 'a> {
         }
     }
 
-    pub fn uint256(&self) -> Result<U256, BlobError> {
+    pub fn uint256(&self) -> Result<U256, TextError> {
         self.number().ok_or_else(|| {
             self.wrong("a whole number from 0 to 2^256 - 1", "write numbers above 2^53 as decimal text, without loss")
         })
     }
 
-    pub fn uint48(&self) -> Result<u64, BlobError> {
+    pub fn uint128(&self) -> Result<u128, TextError> {
+        self.number().and_then(|n| u128::try_from(n).ok()).ok_or_else(|| {
+            self.wrong(
+                "a whole number from 0 to 2^128 - 1",
+                "the contract has 128 bits here, so nobody can have signed this",
+            )
+        })
+    }
+
+    pub fn uint64(&self) -> Result<u64, TextError> {
+        self.number().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
+            self.wrong(
+                "a whole number from 0 to 2^64 - 1",
+                "the contract has 64 bits here, so nobody can have signed this",
+            )
+        })
+    }
+
+    pub fn uint48(&self) -> Result<u64, TextError> {
         self.number().and_then(|n| u64::try_from(n).ok()).filter(|n| *n <= MAX_UINT48).ok_or_else(|| {
             self.wrong(
                 "a whole number from 0 to 2^48 - 1",
@@ -242,7 +264,7 @@ impl<'v, 'a> Node<'v, 'a> {
         })
     }
 
-    pub fn uint32(&self) -> Result<u32, BlobError> {
+    pub fn uint32(&self) -> Result<u32, TextError> {
         self.number().and_then(|n| u32::try_from(n).ok()).ok_or_else(|| {
             self.wrong(
                 "a whole number from 0 to 2^32 - 1",
@@ -257,7 +279,7 @@ impl<'v, 'a> Node<'v, 'a> {
         by_code: impl Fn(u64) -> Option<T>,
         by_name: impl Fn(&str) -> Option<T>,
         expected: &'static str,
-    ) -> Result<T, BlobError> {
+    ) -> Result<T, TextError> {
         self.number()
             .and_then(|n| u64::try_from(n).ok())
             .and_then(by_code)
@@ -271,14 +293,14 @@ impl<'v, 'a> Node<'v, 'a> {
         hex::decode(digits).ok()
     }
 
-    pub fn bytes(&self, limit: usize, expected: &'static str) -> Result<Bytes, BlobError> {
+    pub fn bytes(&self, limit: usize, expected: &'static str) -> Result<Bytes, TextError> {
         self.hex(limit)
             .map(Bytes::from)
             .ok_or_else(|| self.wrong(expected, "copy the approval again: it may be cut off"))
     }
 
     /// 20 bytes in lower, upper or EIP-55 case. Mixed case with a wrong checksum is a typing error.
-    pub fn address(&self) -> Result<Address, BlobError> {
+    pub fn address(&self) -> Result<Address, TextError> {
         let bytes = self.hex(20).filter(|bytes| bytes.len() == 20).ok_or_else(|| {
             self.wrong("an address: 0x and 40 hex digits", "copy the address again from where it came from")
         })?;
@@ -295,14 +317,14 @@ impl<'v, 'a> Node<'v, 'a> {
         Ok(address)
     }
 
-    pub fn selector(&self) -> Result<Selector, BlobError> {
+    pub fn selector(&self) -> Result<Selector, TextError> {
         let bytes = self.hex(4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
         bytes.map(Selector::new).ok_or_else(|| {
             self.wrong("a function selector: 0x and 8 hex digits", "take the first four bytes of the call data")
         })
     }
 
-    pub fn word(&self) -> Result<B256, BlobError> {
+    pub fn word(&self) -> Result<B256, TextError> {
         let bytes = self.hex(32).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         bytes.map(B256::new).ok_or_else(|| {
             self.wrong(
