@@ -19,7 +19,7 @@ e2e *ARGS:
 
 # Pictures of screens, help and manual, and the JSON of every command, written anew: read the diff before it is committed.
 snapshots:
-    INSTA_UPDATE=always cargo test --locked --lib -- tui cli::man
+    INSTA_UPDATE=always cargo test --locked --lib -- tui cli::commands::man
     KEYLEASH_RECORD=1 cargo test --locked --test json_contract --test docs
 
 # The figures of the README.

@@ -299,7 +299,7 @@ fn one_operation() -> Duration {
         let actor = Actor::Key("mint-bot".into());
         let outcome = runtime.block_on(async {
             let plan = wallet.plan_send(SendIntent { actor, calls: vec![call], batch: false, max_cost: None }).await?;
-            wallet.execute_send(plan, true).await
+            wallet.execute_send(plan, true, &()).await
         });
         assert_eq!(outcome.expect("sent").success, Some(true));
     })

@@ -298,16 +298,16 @@ fn k14_with_json_on_a_terminal_the_plan_is_read_before_anything_is_asked() {
     let export = path("export");
     let commands: [(&[&str], &str, &str); 8] = [
         (&["revoke", "treasury", "mint-bot"], "deletes mint-bot", "Revoke now?"),
-        (&["revoke", "treasury", "--panic"], "stops every session key", "Stop every key"),
+        (&["revoke", "treasury", "--panic"], "stops every session key", "Pause every key"),
         (&["grant", "treasury", "--policy", &policy, "--new-key"], "Signing sends nothing", "Sign this approval?"),
         (&owner_call, "at most", "Send it?"),
         (&["key", "enable", "watcher"], "watcher", "Enable now?"),
         (
             &["key", "export", "mint-bot", "--with-secret", "--out", &export],
             "whoever reads it can act",
-            "Write the key",
+            "Write the private key",
         ),
-        (&["key", "rm", "k14"], "A draft may have been signed elsewhere", "Take this key off"),
+        (&["key", "rm", "k14"], "A draft may have been signed elsewhere", "Remove this key"),
         (&["complete", &operation, "--signature-file", &signature], &nft, "Send this operation?"),
     ];
     for (arguments, plan, question) in commands {

@@ -21,9 +21,9 @@ use keyleash::{
         risk::{Clock, Context, ContractFacts, Contracts, Effect, Finding, RULES, assess},
         scope::{ANY_PAYMASTER, Condition, ExecutionRule, Operation, Permission, Rule, Scope},
     },
-    protocol::kernel_v2::{
-        account::selector,
-        generation::{Generation, KernelVersion},
+    protocol::{
+        family::account::Version,
+        kernel_v2::{account::selector, generation::Generation},
     },
     wallet::sandbox_profile::DEMO,
 };
@@ -151,7 +151,7 @@ fn findings(case: &Value) -> Vec<Finding> {
             _ => Generation::G2,
         }
         .into(),
-        kernel: KernelVersion::parse(text(case, "kernel", "0.2.4")),
+        kernel: Version::named(text(case, "kernel", "0.2.4")),
         account: ACCOUNT,
         owner: Some(OWNER),
         session_key: Some(case["key"].as_str().map_or(KEY, address_of)),

@@ -1,4 +1,4 @@
-//! What is printed: one JSON envelope on standard output with `--json`, else plain text; talk goes to standard error.
+//! What is printed: one JSON envelope on standard output with `--json`, else plain text; everything else goes to standard error.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -14,14 +14,14 @@ use crate::{
     },
 };
 
-/// Where a command puts what it has to say.
+/// Where a command writes.
 pub struct Output {
     json: bool,
     verbose: bool,
     warnings: Vec<Value>,
     /// With `--json`: what a person must read before anything is asked.
     unread: Vec<String>,
-    /// What the opened profile has to say; said with the result.
+    /// Remarks of the opened profile; shown with the result.
     notices: Notices,
 }
 
@@ -35,12 +35,12 @@ impl Output {
         self.hear();
     }
 
-    /// A node that is asked beside those of the profile.
+    /// A node that is read besides those of the profile.
     pub fn asks(&self, origin: &str) {
         self.notices.asks(origin);
     }
 
-    /// Says what has come up since.
+    /// Shows the remarks that have come up since.
     fn hear(&mut self) {
         for remark in self.notices.take() {
             self.warn(remark.code, &remark.message);
@@ -53,11 +53,12 @@ impl Output {
         self
     }
 
-    /// Talk that only `--verbose` asks for.
-    pub fn detail(&self, text: impl FnOnce() -> String) {
+    /// For `--verbose` only.
+    pub fn detail(&self, text: impl FnOnce() -> Result<String>) -> Result<()> {
         if self.verbose {
-            self.say(&text());
+            self.say(&text()?);
         }
+        Ok(())
     }
 
     pub fn is_json(&self) -> bool {
@@ -81,15 +82,18 @@ impl Output {
         }
     }
 
-    /// Asks before something is done; without a terminal `--yes` must say it. Whoever is asked has seen what it is about first,
-    /// also with `--json`.
+    /// Asks before something is done; without a terminal, `--yes` is the only answer. Whoever is asked has seen what it is about
+    /// first, also with `--json`.
     pub fn confirm(&mut self, question: &str, yes: bool) -> Result<()> {
         if yes {
             return Ok(());
         }
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return Err(Error::usage("confirm.needed", "there is no terminal to ask on")
-                .hint("say --yes to go on without being asked"));
+            return Err(Error::usage(
+                "confirm.needed",
+                "this needs a confirmation, and there is no terminal to ask on",
+            )
+            .hint("pass --yes to confirm"));
         }
         for text in std::mem::take(&mut self.unread) {
             self.say(&text);
@@ -97,7 +101,7 @@ impl Output {
         ask(question)
     }
 
-    /// Talk for a person; on standard error, so that output can be piped.
+    /// For a person; on standard error, so that output can be piped.
     pub fn say(&self, text: &str) {
         // Nobody reads a closed standard error.
         let _ = writeln!(io::stderr().lock(), "{}", safe(text));
@@ -110,16 +114,14 @@ impl Output {
             let nodes = self.notices.nodes();
             print(text)?;
             if !nodes.is_empty() {
-                self.say(&format!("(as {} says)", nodes.join(", ")));
+                self.say(&format!("(according to {})", nodes.join(", ")));
             }
             return Ok(());
         }
-        let data = serde_json::to_value(data)
-            .map_err(|e| Error::failed("output.json", format!("the result could not be written as JSON: {e}")))?;
-        self.envelope(true, data, &[])
+        self.envelope(true, to_json(data)?, &[])
     }
 
-    /// The failure, with whatever is known already in `data`.
+    /// The failure, with what is known already in `data`.
     pub fn failed(mut self, error: &Error, data: Value) {
         self.hear();
         if self.json {
@@ -143,7 +145,21 @@ impl Output {
     }
 }
 
-/// Plain text as it may reach a terminal: whatever could move the cursor, hide text or turn its direction is a space.
+/// A result, or a part of one, for scripts.
+pub fn to_json(value: impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| not_json(&e))
+}
+
+/// The same as the text of a file that a person may open.
+pub fn to_pretty_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|e| not_json(&e))
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    Error::failed("output.json", format!("the result could not be written as JSON: {error}"))
+}
+
+/// Plain text as it may reach a terminal: whatever could move the cursor, hide text or turn its direction becomes a space.
 fn safe(text: &str) -> String {
     text.chars().map(|c| if is_unsafe(c) && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
 }

@@ -32,6 +32,23 @@ pub struct UserOperation {
     pub signature: Bytes,
 }
 
+impl UserOperation {
+    /// The fields by the names they have on the wire.
+    pub const FIELDS: [&str; 11] = [
+        "sender",
+        "nonce",
+        "initCode",
+        "callData",
+        "callGasLimit",
+        "verificationGasLimit",
+        "preVerificationGas",
+        "maxFeePerGas",
+        "maxPriorityFeePerGas",
+        "paymasterAndData",
+        "signature",
+    ];
+}
+
 /// The EntryPoint of ERC-4337 v0.6, at one address on every chain.
 pub const ENTRY_POINT: Address = address!("5FF137D4b0FDCD49DcA30c7CF57E578a026d2789");
 

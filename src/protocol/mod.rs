@@ -19,6 +19,7 @@ pub mod probe;
 pub mod query;
 pub mod revocation;
 pub mod serialized;
+pub mod signature;
 pub mod status;
 
 /// Which approval: the digest that its owner signs. Of one that only the chain shows, the hash of what the chain holds.

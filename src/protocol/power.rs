@@ -36,3 +36,14 @@ pub fn in_brief(remaining: &[Remaining]) -> String {
     let words: Vec<String> = remaining.iter().map(|r| format!("{} {}", r.what, r.address)).collect();
     words.join(", ")
 }
+
+/// Why an account on chain is not the one on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTheSame {
+    /// Its owner is another one.
+    Owner(Address),
+    /// No plain key owns it: its default validator is another one.
+    NoOwner,
+    /// It runs what is not known here.
+    Implementation(Address),
+}

@@ -7,6 +7,14 @@ use alloy::{
     sol_types::SolCall,
 };
 
+/// A block, as far as a snapshot is about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub block: u64,
+    /// Unix seconds: the time that decides.
+    pub timestamp: u64,
+}
+
 /// One read, with what it is called in errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {

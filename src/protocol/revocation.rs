@@ -65,3 +65,18 @@ pub enum Unmet {
     NotInvalid(String),
     StillPaused,
 }
+
+/// What the approvals are called: an approval may be on record for several keys.
+pub type Names<'a> = [(ApprovalId, &'a str)];
+
+/// What these approvals are called, each name once, in the order of the names.
+pub fn labels(names: &Names<'_>, approvals: impl IntoIterator<Item = ApprovalId>) -> Vec<String> {
+    let approvals: BTreeSet<ApprovalId> = approvals.into_iter().collect();
+    let mut labels: Vec<String> = Vec::new();
+    for (_, label) in names.iter().filter(|(id, _)| approvals.contains(id)) {
+        if !labels.iter().any(|known| known == label) {
+            labels.push((*label).to_owned());
+        }
+    }
+    labels
+}

@@ -51,24 +51,12 @@ const WORD_OVERHEAD: u64 = 120;
 
 // Reading
 
-const FIELDS: [&str; 11] = [
-    "sender",
-    "nonce",
-    "initCode",
-    "callData",
-    "callGasLimit",
-    "verificationGasLimit",
-    "preVerificationGas",
-    "maxFeePerGas",
-    "maxPriorityFeePerGas",
-    "paymasterAndData",
-    "signature",
-];
-
 /// The operation and the EntryPoint of a call. Exactly the eleven fields of v0.6, as live bundlers have it.
 pub(super) fn operation(params: &Params<'_>) -> Result<UserOperation, RpcFault> {
     let fields = params.0.get(0).and_then(Value::as_object);
-    if let Some(unknown) = fields.and_then(|fields| fields.keys().find(|key| !FIELDS.contains(&key.as_str()))) {
+    if let Some(unknown) =
+        fields.and_then(|fields| fields.keys().find(|key| !UserOperation::FIELDS.contains(&key.as_str())))
+    {
         return Err(RpcFault::invalid(format!("the UserOperation has a field that v0.6 does not know: {unknown}")));
     }
     let entry_point: Address = params.read(1, "EntryPoint")?;

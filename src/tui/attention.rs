@@ -43,7 +43,8 @@ pub fn attention(key: &KeyView) -> Option<Attention> {
     }
     words.extend(ids.iter().take(NAMED).map(|id| named(key, id)));
     if ids.len() > NAMED {
-        words.push(format!("has {} more risks", ids.len() - NAMED));
+        let more = ids.len() - NAMED;
+        words.push(format!("has {more} more {}", if more == 1 { "risk" } else { "risks" }));
     }
     if key.state == State::Expiring {
         words.push("expires in less than a day".to_owned());
@@ -77,7 +78,7 @@ fn join(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{tui::tests::fixtures, wallet::state::Alarm};
+    use crate::{policy::risk::Finding, tui::tests::fixtures, wallet::state::Alarm};
 
     #[test]
     fn k6_a_revoked_key_that_can_come_back_is_urgent_whatever_else_it_may_do() {
@@ -97,6 +98,12 @@ mod tests {
         assert_eq!(rebalancer.words, "can spend the account's coins as gas (R05) and never ends (R13)");
         let anything = look("anything").unwrap();
         assert!(anything.urgent && anything.words.starts_with("may do everything (R01)"), "{}", anything.words);
+        let mut more = keys.iter().find(|k| k.label == "rebalancer").unwrap().clone();
+        let grave = more.risks.iter().find(|f| f.severity >= Severity::High).unwrap().clone();
+        for (id, words) in [("R02", "has 1 more risk"), ("R03", "has 2 more risks")] {
+            more.risks.push(Finding { id, ..grave.clone() });
+            assert!(attention(&more).unwrap().words.ends_with(words), "{:?}", attention(&more));
+        }
         assert_eq!(look("mint-bot"), None, "what is not grave is said when the key is opened");
         assert_eq!(look("old-agent"), None, "it is revoked");
     }

@@ -49,9 +49,6 @@ pub fn why_not_enable(keys: &[&KeyView], data: &Data) -> Option<String> {
     if first.imported || account.is_none_or(|a| a.view.is_none()) {
         return Some(format!("{}: its holder enables it with its first use", first.label));
     }
-    if let Some(why) = why_no_owner(account) {
-        return Some(why);
-    }
     let can = |k: &&&KeyView| matches!(k.state, KeyState::Pending | KeyState::Queued | KeyState::NotYet);
     let other = keys.iter().find(|k| !can(k))?;
     Some(format!("{} is {}: {}", other.label, other.state, other.state_reason))

@@ -17,22 +17,23 @@ use crate::{
         records::model::{Operation, PaymasterKind},
         submit::{
             operation::OperationOutcome,
-            routes::{PassedOver, Price},
+            printed::PrintedCall,
+            routes::{Price, SkippedRoute},
         },
         usecase::{
             account::AccountView,
             agent::AgentView,
-            enable::Enabled,
+            enable::{EnableIntent, Enabled},
             grant::{Accepted, Granted, Holder},
             inspect::Inspection,
             inventory::Difference,
             key::KeyView,
             network::{NetworkView, Probe},
-            offline_signing::Completed,
-            revoke::{PrintedCall, RevokeIntent, Revoked},
+            revoke::{RevokeIntent, Revoked},
             scan::{Scan, ScanProgress},
             secrets::BackendView,
             send::{Judging, SendIntent},
+            status::Completed,
         },
     },
 };
@@ -159,7 +160,7 @@ pub enum Effect {
     },
     PlanEnable {
         job: JobId,
-        keys: Vec<String>,
+        intent: EnableIntent,
     },
     /// Signs and sends the plan that was shown.
     SendEnable {
@@ -366,13 +367,18 @@ pub struct EnablePreview {
     pub network: String,
     pub address: Address,
     pub steps: Vec<Step>,
-    pub price: Price,
+    /// Missing when the calls are only printed.
+    pub price: Option<Price>,
+    pub skipped: Vec<SkippedRoute>,
+    pub notes: Vec<String>,
+    /// What is to be sent from elsewhere when nothing is sent from here.
+    pub calls: Vec<PrintedCall>,
 }
 
 impl EnablePreview {
     /// What it does, and the most it can cost in wei.
     pub fn gist(&self) -> (&[Step], U256) {
-        (&self.steps, self.price.max_cost)
+        (&self.steps, self.price.as_ref().map_or(U256::ZERO, |p| p.max_cost))
     }
 }
 
@@ -444,7 +450,7 @@ pub struct RevokePreview {
     /// What stays possible, and what needed nothing.
     pub warnings: Vec<String>,
     /// Ways to send that were tried first.
-    pub passed_over: Vec<PassedOver>,
+    pub skipped: Vec<SkippedRoute>,
     /// Missing when nothing is sent from here.
     pub price: Option<Price>,
     /// What the owner's wallet is to send then.

@@ -29,7 +29,6 @@ use crate::{
         home::{Home, io_error, read_bounded, replace},
         policy::{MAX_POLICY, Policy},
         records::model::Network,
-        submit::routes::Carriage,
         usecase::{
             account::OwnerSource,
             enable::EnablePlan,
@@ -100,10 +99,10 @@ pub struct Runner {
     /// Dropping one stops the wait for its job.
     running: HashMap<JobId, oneshot::Sender<()>>,
     /// What was pasted where it may be a secret.
-    held: Held,
+    held: PastedText,
 }
 
-type Held = Arc<Mutex<Option<Zeroizing<String>>>>;
+type PastedText = Arc<Mutex<Option<Zeroizing<String>>>>;
 
 /// What every job needs.
 struct Shared {
@@ -175,7 +174,7 @@ impl Runner {
             shared: Arc::new(shared),
             plans: PendingPlans::default(),
             running: HashMap::new(),
-            held: Held::default(),
+            held: PastedText::default(),
         }
     }
 
@@ -267,8 +266,8 @@ impl Runner {
                 let Some(Plan::Send(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
-                    let tell = |phase| shared.report(job, Report::Phase(phase));
-                    Ok(Report::Sent(Box::new(wallet.execute_send_telling(*plan, true, &tell).await?)))
+                    let progress = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Sent(Box::new(wallet.execute_send(*plan, true, &progress).await?)))
                 });
             }
             Effect::ReadAgents { job } => self.start(job, move |shared| async move {
@@ -328,15 +327,15 @@ impl Runner {
                 let Some(Plan::Revoke(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
                     let wallet = shared.wallet()?;
-                    let tell = |phase| shared.report(job, Report::Phase(phase));
-                    Ok(Report::Revoked(Box::new(wallet.execute_revoke_telling(*plan, &tell).await?)))
+                    let progress = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Revoked(Box::new(wallet.execute_revoke(*plan, &progress).await?)))
                 });
             }
-            Effect::PlanEnable { job, keys } => {
+            Effect::PlanEnable { job, intent } => {
                 let plans = Arc::clone(&self.plans);
                 self.start(job, move |shared| async move {
-                    let plan = shared.wallet()?.plan_enable(&keys, None).await?;
-                    let preview = Box::new(enable_preview(&plan));
+                    let plan = shared.wallet()?.plan_enable(intent).await?;
+                    let preview = Box::new(enable_preview(&plan)?);
                     lock(&plans).insert(job, Plan::Enable(Box::new(plan)));
                     Ok(Report::EnablePlanned(preview))
                 });
@@ -344,7 +343,9 @@ impl Runner {
             Effect::SendEnable { job, plan } => {
                 let Some(Plan::Enable(plan)) = lock(&self.plans).remove(&plan) else { return self.no_plan(job) };
                 self.start(job, move |shared| async move {
-                    Ok(Report::Enabled(Box::new(shared.wallet()?.execute_enable(*plan, true).await?)))
+                    let wallet = shared.wallet()?;
+                    let progress = |phase| shared.report(job, Report::Phase(phase));
+                    Ok(Report::Enabled(Box::new(wallet.execute_enable(*plan, &progress).await?)))
                 });
             }
             Effect::Operations { job } => self.start(job, move |shared| async move {
@@ -522,21 +523,25 @@ fn revoke_preview(plan: &RevokePlan) -> Result<RevokePreview> {
         steps: plan.steps.clone(),
         also_revokes: plan.also_revokes.clone(),
         warnings: plan.warnings.clone(),
-        passed_over: plan.passed_over.clone(),
+        skipped: plan.skipped.clone(),
         calls: if price.is_none() { plan.printed()? } else { Vec::new() },
         price,
         further: plan.further,
     })
 }
 
-fn enable_preview(plan: &EnablePlan) -> EnablePreview {
-    EnablePreview {
+fn enable_preview(plan: &EnablePlan) -> Result<EnablePreview> {
+    let price = plan.price();
+    Ok(EnablePreview {
         account: plan.account.name.clone(),
         network: plan.account.network.clone(),
         address: plan.account.address,
         steps: plan.steps.clone(),
-        price: Carriage::Bundler(plan.prepared.clone()).price(),
-    }
+        skipped: plan.skipped.clone(),
+        notes: plan.notes.clone(),
+        calls: if price.is_none() { plan.printed()? } else { Vec::new() },
+        price,
+    })
 }
 
 fn network(chain_id: u64, reached: Reached) -> Result<Network> {

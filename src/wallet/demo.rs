@@ -181,7 +181,7 @@ impl Teller<'_> {
 
     async fn revoke(&mut self, key: &str, title: &str) -> Result<()> {
         let plan = self.wallet.plan_revoke(RevokeIntent::keys(TREASURY, &[key.to_owned()])).await?;
-        let revoked = self.wallet.execute_revoke(plan).await?;
+        let revoked = self.wallet.execute_revoke(plan, &()).await?;
         let mut lines: Vec<String> = revoked.plan.iter().map(|s| s.effect.clone()).collect();
         let Some(proof) = &revoked.proof else { return Err(broken("a revocation was not proven")) };
         lines.push(format!("proof: its own approval, replayed at block {}, is refused: {}", proof.block, proof.replay));
@@ -192,7 +192,7 @@ impl Teller<'_> {
     async fn sent(&self, key: &str, calls: Vec<Call>, batch: bool) -> Result<Vec<String>> {
         let plan = self.wallet.plan_send(intent(key, calls, batch)).await?;
         let payer = plan.prepared.paymaster.map_or_else(|| "the account".to_owned(), |p| format!("sponsor {p}"));
-        let outcome = self.wallet.execute_send(plan, true).await?;
+        let outcome = self.wallet.execute_send(plan, true, &()).await?;
         if outcome.success != Some(true) {
             return Err(broken("an operation inside the scope failed"));
         }

@@ -139,7 +139,7 @@ impl Wallet {
     /// How many operations were sent and have no result on record yet.
     pub fn in_flight(&self) -> Result<usize> {
         let waiting = |o: &records::model::Operation| {
-            matches!(o.progress, records::model::Progress::Signed | records::model::Progress::Sent)
+            matches!(o.progress, records::model::OperationState::Signed | records::model::OperationState::Sent)
         };
         Ok(self.operations(1000)?.iter().filter(|o| waiting(o)).count())
     }

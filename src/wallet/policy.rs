@@ -16,7 +16,7 @@ use crate::{
         scope::{ANY_PAYMASTER, ANY_TARGET, Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Scope},
         sentence::{TimeError, parse_duration, parse_time},
     },
-    protocol::{family::Validator, kernel_v2::account::selector},
+    protocol::family::{Validator, account::AccountFunction},
     text::clean,
 };
 
@@ -59,7 +59,7 @@ pub struct Policy {
     /// Zero: unrestricted. Address 1: "any sponsor".
     pub paymaster: Address,
     /// Account functions the key shall use, without repeats.
-    pub selectors: Vec<Selector>,
+    pub functions: Vec<AccountFunction>,
     pub validator: ValidatorChoice,
     /// Said in so many words that the key may do everything.
     pub everything: bool,
@@ -262,7 +262,7 @@ fn file_policy(table: &Table<'_>, read_file: &dyn Fn(&str) -> Result<String>) ->
         paymaster: paymaster(
             &table.need("paymaster", "who must pay for gas: an address, \"any-sponsor\", or \"unrestricted\"")?,
         )?,
-        selectors: table.get("selector").map_or(Ok(vec![selector::EXECUTE]), |n| selectors(&n))?,
+        functions: table.get("selector").map_or(Ok(vec![AccountFunction::Execute]), |n| account_functions(&n))?,
         validator: table.get("validator").map_or(Ok(ValidatorChoice::Auto), |n| validator(&n))?,
         everything: table.get("everything").map_or(Ok(false), |n| n.boolean())?,
         permissions,
@@ -402,15 +402,15 @@ fn paymaster(node: &Node<'_>) -> Result<Address> {
     }
 }
 
-fn selectors(node: &Node<'_>) -> Result<Vec<Selector>> {
+fn account_functions(node: &Node<'_>) -> Result<Vec<AccountFunction>> {
     let nodes = if node.value.is_array() { node.list()? } else { vec![node.clone()] };
-    let mut out: Vec<Selector> = Vec::new();
+    let mut out: Vec<AccountFunction> = Vec::new();
     for node in nodes {
-        let selector = selector::parse(node.text()?).ok_or_else(|| {
+        let function = AccountFunction::named(node.text()?).ok_or_else(|| {
             node.error(&format!("expected execute, executeBatch or executeDelegateCall, found {}", node.shown()))
         })?;
-        if !out.contains(&selector) {
-            out.push(selector);
+        if !out.contains(&function) {
+            out.push(function);
         }
     }
     if out.is_empty() {
@@ -447,7 +447,7 @@ fn mission_policy(table: &Table<'_>) -> Result<Policy> {
             let text = n.text()?;
             parse_address(text).map_err(|e| n.error(&e.to_string()))
         })?,
-        selectors: vec![selector::EXECUTE],
+        functions: vec![AccountFunction::Execute],
         validator: ValidatorChoice::Auto,
         everything: table.get("everything").map_or(Ok(false), |n| n.boolean())?,
         permissions,

@@ -170,7 +170,7 @@ impl Wallet {
         self.act("rebalancer", DEMO_TOKEN, transferCall { to: game.address, value: U256::ZERO }.abi_encode()).await?;
         self.give("treasury", &mint_policy("old-agent", treasury.address, "2d", &SPONSOR.to_string())).await?;
         let plan = self.plan_revoke(RevokeIntent::keys("treasury", &["old-agent".to_owned()])).await?;
-        self.execute_revoke(plan).await?;
+        self.execute_revoke(plan, &()).await?;
         self.give("treasury", &watcher_policy(treasury.address)).await?;
         self.give("treasury", &mint_policy("event-bot", treasury.address, "12h", &SPONSOR.to_string())).await?;
         self.give("game", &mint_policy("session", game.address, "1h", &SPONSOR.to_string())).await?;
@@ -188,7 +188,7 @@ impl Wallet {
         let call = Call { to, value: U256::ZERO, data: Bytes::from(data) };
         let intent = SendIntent { actor: Actor::Key(key.to_owned()), calls: vec![call], batch: false, max_cost: None };
         let plan = self.plan_send(intent).await?;
-        self.execute_send(plan, true).await.map(|_| ())
+        self.execute_send(plan, true, &()).await.map(|_| ())
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::records::model::{ApprovalRecord, Key, Origin};
-use crate::protocol::kernel_v2::{
+use crate::protocol::family::{
     snapshot::Snapshot,
     status::{self, KnownApproval, Queue},
 };

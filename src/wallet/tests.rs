@@ -7,14 +7,15 @@ use crate::{
     },
     protocol::{
         Call,
+        family::{account::Seed, grant::ApprovalPlan, snapshot::Snapshot},
         kernel_v2::{
             account::{AccountSeed, disable_key, enable_key, selector, set_execution},
             approval::{ApprovalRequest, EnableData},
             generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
-            grant::ApprovalPlan,
+            grant,
             judge::Window,
             revocation::Nonces,
-            snapshot::{Route, Snapshot},
+            snapshot::{self as kernel_v2, Route},
         },
     },
     secret::Secret,
@@ -28,11 +29,11 @@ use super::{
     Backend, PassphraseSource, Wallet,
     error::Result,
     home::Home,
-    records::model::{Account, ApprovalRecord, Key, Origin, Seed},
+    records::model::{Account, ApprovalRecord, Key, Origin},
     usecase::{
         grant::{Accepted, check_findings},
         key::KeyFile,
-        revoke::Wish,
+        revoke::RevokeAction,
     },
 };
 
@@ -67,11 +68,11 @@ fn house() -> House {
         owner: owner.address(),
         owner_secret: None,
         seed: Some(seed),
-        kernel: KernelVersion::V0_2_4,
+        kernel: KernelVersion::V0_2_4.into(),
         created_at: 0,
     };
     wallet.store.write(|w| w.put_account(&account)).unwrap();
-    let picture = Snapshot {
+    let picture = kernel_v2::Snapshot {
         block: 100,
         timestamp: NOW,
         deployed: true,
@@ -91,7 +92,7 @@ fn house() -> House {
         sessions: BTreeMap::new(),
         statuses: BTreeMap::new(),
     };
-    House { wallet, account, picture, owner, _folder: folder }
+    House { wallet, account, picture: picture.into(), owner, _folder: folder }
 }
 
 impl House {
@@ -129,7 +130,7 @@ impl House {
             enable: EnableData::new(key.session_key, &key.scope, nonce, key.validator.generation()),
         };
         let signature = Bytes::copy_from_slice(&self.owner.sign_hash(request.digest()).unwrap());
-        ApprovalRecord { key_id: key.id.clone(), request, signature: Some(signature), created_at: 0 }
+        ApprovalRecord { key_id: key.id.clone(), request: request.into(), signature: Some(signature), created_at: 0 }
     }
 
     fn record(&self, key: &Key, approvals: &[ApprovalRecord]) -> KeyFile {
@@ -151,13 +152,16 @@ impl House {
     }
 
     fn hold(&mut self, file: &KeyFile, turn: u128) {
-        let held = file.approvals.iter().find(|a| a.nonce() == turn).unwrap();
-        self.picture.sessions.insert((file.key.validator.generation(), file.key.session_key), held.request.enable);
+        let held = file.approvals.iter().map(|a| a.request.kernel_v2()).find(|a| a.enable.nonce == turn).unwrap();
+        self.picture
+            .kernel_v2_mut()
+            .sessions
+            .insert((file.key.validator.generation(), file.key.session_key), held.enable);
     }
 
     fn revoke(&self, files: Vec<KeyFile>) -> Result<Vec<Call>> {
-        let wish = Wish::Keys(files.into_iter().map(|f| f.key.id).collect());
-        self.wallet.drafted(&self.account, &wish, &self.picture).map(|drafted| {
+        let action = RevokeAction::Keys(files.into_iter().map(|f| f.key.id).collect());
+        self.wallet.drafted(&self.account, &action, &self.picture).map(|drafted| {
             assert_eq!(drafted.calls.len(), drafted.steps.len(), "every call is explained");
             drafted.calls
         })
@@ -291,7 +295,7 @@ fn a_key_that_can_do_nothing_any_more_is_no_call_but_an_error_that_says_why() {
     let dead = house.granted("dead", KEY, &[3]);
     let invalidated = house.granted("invalidated", OTHER_KEY, &[4]);
     house.hold(&invalidated, 4);
-    house.picture.nonces.insert(Generation::G2, Nonces { last: 4, invalid: 4 });
+    house.picture.kernel_v2_mut().nonces.insert(Generation::G2, Nonces { last: 4, invalid: 4 });
     for (file, state) in [(dead, "dead is dead already"), (invalidated, "invalidated is revoked already")] {
         let error = house.revoke(vec![file]).unwrap_err();
         assert!(error.code == "revoke.nothing" && error.message.contains(state), "{error}");
@@ -305,7 +309,7 @@ fn keys_of_two_validators_are_each_ended_on_their_own() {
     let key = house.key_on("three", OTHER_KEY, Generation::G3);
     let approval = house.approval(&key, 1, selector::EXECUTE);
     let on_g3 = house.record(&key, &[approval]);
-    house.picture.nonces.insert(Generation::G3, Nonces::default());
+    house.picture.kernel_v2_mut().nonces.insert(Generation::G3, Nonces::default());
     let calls = house.revoke(vec![on_g2, on_g3]).unwrap();
     assert_eq!(calls, [burn(5), Call { to: Generation::G3.address(), ..burn(1) }]);
 }
@@ -313,13 +317,13 @@ fn keys_of_two_validators_are_each_ended_on_their_own() {
 // --- enabling by the owner -------------------------------------------------------------------------------------------------
 
 fn enable_call(file: &KeyFile, turn: u128) -> Call {
-    let approval = file.approvals.iter().find(|a| a.nonce() == turn).unwrap();
-    Call { to: file.key.validator.address(), value: U256::ZERO, data: enable_key(&approval.request.enable.encode()) }
+    let approval = file.approvals.iter().map(|a| a.request.kernel_v2()).find(|a| a.enable.nonce == turn).unwrap();
+    Call { to: file.key.validator.address(), value: U256::ZERO, data: enable_key(&approval.enable.encode()) }
 }
 
 fn open_call(house: &House, file: &KeyFile, turn: u128) -> Call {
-    let approval = file.approvals.iter().find(|a| a.nonce() == turn).unwrap();
-    let data = set_execution(approval.selector(), file.key.validator.address(), &approval.request.enable.encode());
+    let approval = file.approvals.iter().map(|a| a.request.kernel_v2()).find(|a| a.enable.nonce == turn).unwrap();
+    let data = set_execution(approval.selector, file.key.validator.address(), &approval.enable.encode());
     Call { to: house.account.address, value: U256::ZERO, data }
 }
 
@@ -335,7 +339,7 @@ fn a_key_of_a_function_that_is_open_already_is_enabled_at_the_validator() {
 #[test]
 fn only_the_first_key_of_a_function_that_is_not_open_yet_opens_it() {
     let mut house = house();
-    house.picture.routes.clear();
+    house.picture.kernel_v2_mut().routes.clear();
     let first = house.granted("first", KEY, &[5]);
     let second = house.granted("second", OTHER_KEY, &[6]);
     let expected = [open_call(&house, &first, 5), enable_call(&second, 6)];
@@ -347,7 +351,7 @@ fn only_the_first_key_of_a_function_that_is_not_open_yet_opens_it() {
 #[test]
 fn each_account_function_is_opened_once() {
     let mut house = house();
-    house.picture.routes.clear();
+    house.picture.kernel_v2_mut().routes.clear();
     let key = house.key_on("mint-bot", KEY, Generation::G2);
     let approvals = [house.approval(&key, 5, selector::EXECUTE), house.approval(&key, 6, selector::EXECUTE_BATCH)];
     let file = house.record(&key, &approvals);
@@ -361,6 +365,7 @@ fn a_function_that_goes_to_another_validator_is_sent_here_and_the_plan_says_whom
     let other = Generation::G3.address();
     house
         .picture
+        .kernel_v2_mut()
         .routes
         .insert(selector::EXECUTE, Route { validator: other, executor: Address::ZERO, window: Window::default() });
     let file = house.granted("mint-bot", KEY, &[5]);
@@ -412,7 +417,7 @@ fn what_the_chain_would_refuse_is_not_sent() {
     let draft = house.record(&key, &[draft]);
     assert!(house.enable(&[draft]).unwrap_err().message.starts_with("draft is draft: "));
 
-    house.picture.disabled_mode = u32::MAX;
+    house.picture.kernel_v2_mut().disabled_mode = u32::MAX;
     let paused = house.granted("paused", address!("90F79bf6EB2c4f870365E785982E1f101E93b906"), &[5]);
     assert!(house.enable(&[paused]).unwrap_err().message.starts_with("paused is paused: "));
 }
@@ -425,10 +430,10 @@ fn keys_that_cannot_be_enabled_together_are_not_dropped_silently() {
     let error = house.enable(&[one, same_turn]).unwrap_err();
     assert!(error.code == "enable.together" && error.message.contains("same nonce 5"), "{error}");
 
-    house.picture.nonces.insert(Generation::G3, Nonces { last: 4, invalid: 0 });
+    house.picture.kernel_v2_mut().nonces.insert(Generation::G3, Nonces { last: 4, invalid: 0 });
     let key = house.key_on("three", OTHER_KEY, Generation::G3);
     for turn in [5, 6] {
-        house.picture.nonces.insert(Generation::G3, Nonces { last: turn - 1, invalid: 0 });
+        house.picture.kernel_v2_mut().nonces.insert(Generation::G3, Nonces { last: turn - 1, invalid: 0 });
         let approval = house.approval(&key, turn, selector::EXECUTE);
         let on_g3 = house.record(
             &Key { id: format!("three-{turn}"), ..key.clone() },
@@ -444,14 +449,15 @@ fn keys_that_cannot_be_enabled_together_are_not_dropped_silently() {
 
 fn about(house: &House, session_key: Address, generation: Generation, selectors: &[Selector]) -> Vec<Finding> {
     let (place, account) = ((house.account.chain_id, house.account.address), &house.account);
-    let plan = ApprovalPlan::new(place, session_key, (generation.into(), account.kernel), selectors.to_vec());
+    let on = (generation.into(), account.kernel.kernel_v2());
+    let plan = ApprovalPlan::KernelV2(grant::ApprovalPlan::new(place, session_key, on, selectors.to_vec()));
     house.wallet.about_other_keys(account, &plan, &house.picture).unwrap()
 }
 
 #[test]
 fn the_first_key_of_an_account_disturbs_nobody() {
     let mut house = house();
-    house.picture.routes.clear();
+    house.picture.kernel_v2_mut().routes.clear();
     assert_eq!(about(&house, KEY, Generation::G2, &[selector::EXECUTE]), []);
 }
 
@@ -493,6 +499,7 @@ fn r35_functions_that_are_open_beyond_the_grant_are_said() {
     let mut house = house();
     house
         .picture
+        .kernel_v2_mut()
         .routes
         .insert(selector::EXECUTE_BATCH, Route { validator: G2, executor: Address::ZERO, window: Window::default() });
     let found = about(&house, KEY, Generation::G2, &[selector::EXECUTE]);
@@ -500,7 +507,7 @@ fn r35_functions_that_are_open_beyond_the_grant_are_said() {
     assert_eq!((finding.id, finding.severity, &finding.effect), ("R35", Severity::Low, &Effect::Warn));
     assert!(finding.message.contains("executeBatch"), "{}", finding.message);
     assert_eq!(about(&house, KEY, Generation::G2, &[selector::EXECUTE, selector::EXECUTE_BATCH]), []);
-    house.picture.routes.insert(
+    house.picture.kernel_v2_mut().routes.insert(
         selector::EXECUTE_BATCH,
         Route { validator: Address::ZERO, executor: Address::ZERO, window: Window::default() },
     );

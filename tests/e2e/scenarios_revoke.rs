@@ -460,7 +460,7 @@ fn a_key_that_nobody_knows_is_answered_honestly() {
     let stranger = Address::repeat_byte(0x51).to_string();
     let outcome = owner.run(&["revoke", ACCOUNT, &stranger]).exits(1);
     assert_eq!(outcome.error_code(), "revoke.nothing");
-    assert!(outcome.hint().contains("--panic"), "{outcome:#?}");
+    assert!(outcome.hint().contains("--pause"), "{outcome:#?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use keyleash::{
 };
 use serde_json::Value;
 
+use super::scenarios_revoke::{OWNERS_SEND, self_bundled};
 use crate::support::{
     World,
     account::TestAccount,
@@ -29,7 +30,15 @@ fn ticked(world: &World, account: &TestAccount) -> U256 {
 
 /// An owner with an account and two approvals, with nonces 1 and 2: their ids.
 fn two_grants(world: &World, account: &TestAccount) -> (Keyleash, [String; 2]) {
-    let owner = Keyleash::new(world);
+    two_grants_by(Keyleash::new(world), world, account)
+}
+
+/// The same without any bundler.
+fn two_grants_without_a_bundler(world: &World, account: &TestAccount) -> (Keyleash, [String; 2]) {
+    two_grants_by(Keyleash::without_bundler(world), world, account)
+}
+
+fn two_grants_by(owner: Keyleash, world: &World, account: &TestAccount) -> (Keyleash, [String; 2]) {
     owner.adopt(world, account);
     let ids = ["first", "second"].map(|label| {
         let granted = owner.grant(&policy(label, &may_call(world.chain.targets.board, "tick()")));
@@ -75,6 +84,68 @@ fn the_owner_enables_what_is_signed_without_waiting_for_an_agent() {
     assert_eq!(account.last_nonce(world, Generation::G2), 2);
     owner.ok(&send(&second, world.chain.targets.board, "tick()", &[]));
     assert_eq!(ticked(world, &account), U256::ONE);
+}
+
+#[track_caller]
+fn both_enabled(world: &World, account: &TestAccount, owner: &Keyleash, keys: &[String; 2]) {
+    assert_eq!(account.last_nonce(world, Generation::G2), 2);
+    for key in keys {
+        assert_eq!(state(owner, key), "active");
+        assert_eq!(self_bundled(world, account, &owner.holder(account, key), Mode::Use), None, "{key} can act");
+    }
+}
+
+#[test]
+fn without_a_bundler_the_owner_enables_by_its_own_transaction_and_pays_for_it() {
+    let Some(world) = world() else { return };
+    let _turn = OWNERS_SEND.lock();
+    let account = TestAccount::deployed(world, KernelVersion::DEFAULT);
+    let (owner, [first, second]) = two_grants_without_a_bundler(world, &account);
+    let said = owner.refused(&["key", "enable", &first, "--via", "bundler"], 2, "network.no_bundler");
+    assert!(!said.contains("key is not here"), "{said}");
+    owner.refused(&["key", "enable", &second], 1, "enable.order");
+    let planned = owner.ok(&["key", "enable", &second, &first, "--dry-run"]);
+    assert_eq!((text(&planned, "way"), account.last_nonce(world, Generation::G2)), ("owner", 0), "{planned}");
+
+    let of_account = world.chain.balance(account.address);
+    let enabled = owner.ok(&["key", "enable", &second, &first]); // in any order
+    assert_eq!((text(&enabled, "way"), &enabled["success"]), ("owner", &Value::Bool(true)), "{enabled}");
+    assert_eq!(world.chain.balance(account.address), of_account, "the account paid");
+    both_enabled(world, &account, &owner, &[first, second]);
+}
+
+#[test]
+fn without_a_bundler_the_owner_deploys_and_enables_in_one_operation() {
+    let Some(world) = world() else { return };
+    let _turn = OWNERS_SEND.lock();
+    for kernel in [KernelVersion::V0_2_2, KernelVersion::V0_2_4] {
+        for words in [&[][..], &["--via", "owner"], &["--via", "handle-ops"]] {
+            let account = TestAccount::counterfactual(world, kernel);
+            let (owner, keys) = two_grants_without_a_bundler(world, &account);
+            let enabled = owner.ok(&[&["key", "enable", &keys[0], &keys[1]], words].concat());
+            assert_eq!((text(&enabled, "way"), &enabled["success"]), ("handle-ops", &Value::Bool(true)), "{enabled}");
+            both_enabled(world, &account, &owner, &keys);
+        }
+    }
+}
+
+#[test]
+fn printed_calls_enable_for_an_owner_who_sends_from_elsewhere() {
+    let Some(world) = world() else { return };
+    let _turn = OWNERS_SEND.lock();
+    for account in [
+        TestAccount::deployed(world, KernelVersion::DEFAULT),
+        TestAccount::counterfactual(world, KernelVersion::DEFAULT),
+    ] {
+        let (owner, keys) = two_grants_without_a_bundler(world, &account);
+        let printed = owner.ok(&["key", "enable", &keys[0], &keys[1], "--print"]);
+        assert_eq!(account.last_nonce(world, Generation::G2), 0, "nothing is sent");
+        for call in printed["calls"].as_array().expect("calls") {
+            let from = call["from"].as_str().map_or(account.owner().address(), |a| a.parse().expect("an address"));
+            world.chain.send_as(from, parse(call["to"].clone()), U256::ZERO, parse(call["data"].clone()));
+        }
+        both_enabled(world, &account, &owner, &keys);
+    }
 }
 
 /// Revoking a key that was never used burns its turn; the next key lives on.

@@ -30,10 +30,9 @@ use super::{
 use crate::{
     abi::Function,
     erc4337::v06::ENTRY_POINT,
-    protocol::family::Validator,
-    protocol::kernel_v2::{
-        account::selector,
-        generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
+    protocol::family::{
+        Validator,
+        account::{AccountFunction, Version, part_of_accounts},
     },
 };
 use arguments::Reading;
@@ -142,7 +141,7 @@ pub struct Clock {
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
     pub validator: Validator,
-    pub kernel: Option<KernelVersion>,
+    pub kernel: Option<Version>,
     pub account: Address,
     pub owner: Option<Address>,
     /// Missing where an approval does not say for which key it is.
@@ -170,6 +169,12 @@ pub struct Context<'a> {
     pub coin: &'a str,
     /// The scope was read from an SDK's blob, whose executionRule names do not mean what the chain reads.
     pub permuted_execution_rule: bool,
+}
+
+impl Context<'_> {
+    fn opens(&self, function: AccountFunction) -> bool {
+        self.selectors.contains(&self.validator.family().selector_of(function))
+    }
 }
 
 const MINUTE: u64 = 60;
@@ -356,7 +361,7 @@ fn whole_key(scope: &Scope, context: &Context<'_>, findings: &mut Vec<Finding>) 
             Effect::Warn,
         );
     }
-    let opens_delegate = context.selectors.contains(&selector::EXECUTE_DELEGATE_CALL);
+    let opens_delegate = context.opens(AccountFunction::ExecuteDelegateCall);
     if opens_delegate && !context.validator.knows_operation() {
         add(
             "R30",
@@ -518,13 +523,7 @@ fn privileged_target(target: Address, context: &Context<'_>) -> Option<String> {
     Some(match target {
         t if t == context.account => "the account itself".into(),
         ENTRY_POINT => "the EntryPoint".into(),
-        ECDSA_VALIDATOR => "the validator that holds the account's owner".into(),
-        KERNEL_FACTORY => "the account factory".into(),
-        t => match (Generation::from_address(t), KernelVersion::from_implementation(t)) {
-            (Some(generation), _) => format!("the session key validator {generation}"),
-            (_, Some(version)) => format!("the implementation of Kernel {version}"),
-            _ => return None,
-        },
+        t => return part_of_accounts(t),
     })
 }
 

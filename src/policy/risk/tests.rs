@@ -3,6 +3,10 @@ use alloy::primitives::{B256, address, keccak256};
 use super::known::{Kind, Known};
 use super::*;
 use crate::policy::scope::{Condition, ExecutionRule, Permission, Rule};
+use crate::protocol::kernel_v2::{
+    account::selector,
+    generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
+};
 
 const NOW: u64 = 1_800_000_000;
 const TOKEN: Address = address!("5FbDB2315678afecb367f032d93F642f64180aa3");
@@ -41,7 +45,7 @@ fn call(signature: &str) -> Permission {
 fn context() -> Context<'static> {
     Context {
         validator: Generation::G2.into(),
-        kernel: Some(KernelVersion::V0_2_4),
+        kernel: Some(KernelVersion::V0_2_4.into()),
         account: ACCOUNT,
         owner: Some(OWNER),
         session_key: Some(KEY),
@@ -324,7 +328,7 @@ fn r27_a_key_that_acts_for_other_accounts_too_is_a_warning_that_names_them() {
 
 #[test]
 fn r30_kernel_0_2_1_is_refused_whatever_the_scope() {
-    let finding = only(assess(&harmless(), &Context { kernel: Some(KernelVersion::V0_2_1), ..context() }));
+    let finding = only(assess(&harmless(), &Context { kernel: Some(KernelVersion::V0_2_1.into()), ..context() }));
     assert_eq!((finding.id, finding.severity, &finding.effect), ("R30", Severity::Critical, &Effect::Refuse));
     assert!(finding.advice.contains("0.2.4"));
 }
@@ -332,8 +336,9 @@ fn r30_kernel_0_2_1_is_refused_whatever_the_scope() {
 #[test]
 fn r30_delegate_calls_are_refused_where_validator_or_kernel_cannot_do_them() {
     let delegate = [selector::EXECUTE_DELEGATE_CALL];
-    let on = |generation: Generation, kernel| {
-        let context = Context { validator: generation.into(), kernel: Some(kernel), selectors: &delegate, ..context() };
+    let on = |generation: Generation, kernel: KernelVersion| {
+        let context =
+            Context { validator: generation.into(), kernel: Some(kernel.into()), selectors: &delegate, ..context() };
         assess(&harmless(), &context).into_iter().map(|f| (f.id, f.effect)).collect::<Vec<_>>()
     };
     assert_eq!(on(Generation::G1, KernelVersion::V0_2_4), [("R30", Effect::Refuse)]);

@@ -6,7 +6,7 @@ use alloy::{
     sol_types::{SolCall, SolValue},
 };
 
-use super::generation::{ECDSA_VALIDATOR, KERNEL_FACTORY, KernelVersion};
+use super::generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion};
 use crate::protocol::{AccountCall, Call};
 
 /// ERC-1967 implementation slot.
@@ -189,6 +189,28 @@ impl AccountCall {
             _ => None,
         }
     }
+}
+
+/// Whether a call of the account is one that its session keys are enabled and revoked with, or that gives it back to its owner.
+pub fn rules_keys(account: Address, call: &Call) -> bool {
+    call.value.is_zero() && (rules_validator(call) || call.to == account && rules_account(call))
+}
+
+/// What a session key validator is told about its keys.
+fn rules_validator(call: &Call) -> bool {
+    Generation::from_address(call.to).is_some()
+        && (disableCall::abi_decode(&call.data).is_ok() || enableCall::abi_decode(&call.data).is_ok())
+}
+
+/// What an account is told about session keys: to pause them, to route a function to their validators, and to go back to its
+/// owner's validator.
+fn rules_account(call: &Call) -> bool {
+    let known = |validator: Address| {
+        validator.is_zero() || validator == ECDSA_VALIDATOR || Generation::from_address(validator).is_some()
+    };
+    disableModeCall::abi_decode(&call.data).is_ok()
+        || setExecutionCall::abi_decode(&call.data).is_ok_and(|route| known(route.validator))
+        || setDefaultValidatorCall::abi_decode(&call.data).is_ok_and(|set| set.defaultValidator == ECDSA_VALIDATOR)
 }
 
 /// ABI-encoded arguments, read as the contracts read them: anything that lies within the data goes, whether or not an

@@ -2,11 +2,11 @@
 
 use crate::{
     policy::scope::{MAX_UINT48, Scope},
-    protocol::ApprovalId,
+    protocol::{ApprovalId, signature::recover},
 };
 use alloy::{
     dyn_abi::Eip712Domain,
-    primitives::{Address, B256, Bytes, FixedBytes, Selector, Signature, U256, eip191_hash_message, keccak256},
+    primitives::{Address, B256, Bytes, FixedBytes, Selector, U256, eip191_hash_message, keccak256},
     sol,
     sol_types::{SolStruct, eip712_domain},
 };
@@ -193,19 +193,6 @@ impl ApprovalRequest {
     pub fn recover_owner(&self, signature: &[u8]) -> Option<Address> {
         recover(self.digest(), signature)
     }
-}
-
-/// The signer of `hash`, under the rule the account applies: exactly 65 bytes, v 27 or 28, s in the lower half of the curve order.
-pub fn recover(hash: B256, signature: &[u8]) -> Option<Address> {
-    let signature: &[u8; 65] = signature.try_into().ok()?;
-    if !matches!(signature[64], 27 | 28) {
-        return None;
-    }
-    let signature = Signature::from_raw_array(signature).ok()?;
-    if signature.normalize_s().is_some() {
-        return None;
-    }
-    signature.recover_address_from_prehash(&hash).ok()
 }
 
 /// A signed approval: what a holder needs to enable the key.

@@ -13,19 +13,19 @@ use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256};
 use zeroize::Zeroizing;
 
 pub use foreign::{PermissionApproval, PermissionEntry};
-pub use recover::{RecoverError, Recovered, Search};
+pub use recover::{Hints, RecoverError, Recovered, Search};
 
 use super::{
     account::AccountSeed,
     approval::{Approval, EnableData},
     generation::KERNEL_FACTORY,
-    signature::normalized,
 };
 use crate::{
     policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule, Scope},
     protocol::{
         Format,
         serialized::{self, Node, TextError, encode_base64, join_with_secret, read_secret},
+        signature::normalized,
     },
     secret::Secret,
 };

@@ -5,7 +5,6 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 
 use super::{
     approval::{Approval, ApprovalRequest},
-    generation::KernelVersion,
     judge::{self, Accepted, Denied, Path, Reason, Window},
     signature::{self, Shown},
     snapshot::Snapshot,
@@ -14,22 +13,13 @@ use crate::{
     abi::{Function, format_word},
     policy::{
         condition::{ReadBack, read_back},
-        scope::Scope,
         sentence,
     },
-    protocol::AccountCall,
+    protocol::{
+        AccountCall,
+        family::envelope::{Credentials, Refused},
+    },
 };
-
-/// What a session key has: its scope, and the approvals that its owner signed.
-#[derive(Debug, Clone, Copy)]
-pub struct Credentials<'a> {
-    pub session_key: Address,
-    /// Who signed.
-    pub owner: Address,
-    pub scope: &'a Scope,
-    /// Of the permissions, where they are known.
-    pub functions: &'a [Option<Function>],
-}
 
 /// How a session signature is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,32 +28,6 @@ pub struct Envelope {
     /// Mode 2 carries the approval.
     approval: Option<Approval>,
     proof: Bytes,
-}
-
-/// The chain would run the call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement {
-    pub envelope: Envelope,
-    pub accepted: Accepted,
-}
-
-/// Why a call is not made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// None of the approvals is signed.
-    NotSigned,
-    /// An approval is not what its owner signed.
-    Damaged,
-    /// It was signed by an earlier owner.
-    Owner { now: Address, signed: Address },
-    /// It was signed for another implementation.
-    Implementation { now: KernelVersion, signed: KernelVersion },
-    /// The account runs what is not known here.
-    UnknownImplementation,
-    /// The permission to show is not in the scope.
-    NoProof,
-    /// A rule says no: where, and what it expected and found.
-    Denied { code: &'static str, message: String },
 }
 
 impl Envelope {
@@ -81,64 +45,60 @@ impl Envelope {
     }
 }
 
-impl Credentials<'_> {
-    /// Asks the judge with each approval; the first acceptance wins, else the most telling refusal.
-    pub fn judge<'a>(
-        &self,
-        approvals: impl IntoIterator<Item = (&'a ApprovalRequest, Option<&'a Bytes>)>,
-        snapshot: &Snapshot,
-        paymaster_and_data: &Bytes,
-        call: &AccountCall,
-    ) -> Result<Judgement, Refused> {
-        let called = call.selector().unwrap_or_default();
-        let mut refusal: Option<(u8, Denied)> = None;
-        for (request, signature) in approvals {
-            let Some(signature) = signature else { continue };
-            if !request.is_signed_by(self.owner, signature) {
-                return Err(Refused::Damaged);
+/// Asks the judge with each approval; the first acceptance wins, else the most telling refusal.
+pub fn judge<'a>(
+    has: &Credentials<'_>,
+    approvals: impl IntoIterator<Item = (&'a ApprovalRequest, Option<&'a Bytes>)>,
+    snapshot: &Snapshot,
+    paymaster_and_data: &Bytes,
+    call: &AccountCall,
+) -> Result<(Envelope, Accepted), Refused> {
+    let called = call.selector().unwrap_or_default();
+    let mut refusal: Option<(u8, Denied)> = None;
+    for (request, signature) in approvals {
+        let Some(signature) = signature else { continue };
+        if !request.is_signed_by(has.owner, signature) {
+            return Err(Refused::Damaged);
+        }
+        let (generation, enable) = (request.validator, &request.enable);
+        let here = snapshot.route(called).is_some_and(|r| r.validator == generation.address());
+        // An approval whose nonce is over can only be used as an enabled key - or, when the chain does not hold it, not at all.
+        let over = enable.nonce <= snapshot.nonces(generation).last;
+        let cannot_open = over && request.selector != called;
+        let path =
+            if cannot_open || here && (over || snapshot.holds(generation, enable)) { Path::Use } else { Path::Enable };
+        if path == Path::Enable {
+            has.counts(request, snapshot)?;
+        }
+        let window = own_window(request);
+        let facts = snapshot.facts(generation, enable, path, window, called, paymaster_and_data.clone());
+        let key = judge::Key { generation, scope: has.scope, approval_nonce: enable.nonce, selector: request.selector };
+        match judge::find(&key, path, &facts, call) {
+            Ok(accepted) => {
+                let approval =
+                    (path == Path::Enable).then(|| Approval { request: request.clone(), signature: signature.clone() });
+                let envelope = Envelope {
+                    session_key: has.session_key,
+                    approval,
+                    proof: has.proof(request, call, &accepted).ok_or(Refused::NoProof)?,
+                };
+                return Ok((envelope, accepted));
             }
-            let (generation, enable) = (request.validator, &request.enable);
-            let here = snapshot.route(called).is_some_and(|r| r.validator == generation.address());
-            // An approval whose nonce is over can only be used as an enabled key - or, when the chain does not hold it, not at all.
-            let over = enable.nonce <= snapshot.nonces(generation).last;
-            let cannot_open = over && request.selector != called;
-            let path = if cannot_open || here && (over || snapshot.holds(generation, enable)) {
-                Path::Use
-            } else {
-                Path::Enable
-            };
-            if path == Path::Enable {
-                self.counts(request, snapshot)?;
-            }
-            let window = own_window(request);
-            let facts = snapshot.facts(generation, enable, path, window, called, paymaster_and_data.clone());
-            let key =
-                judge::Key { generation, scope: self.scope, approval_nonce: enable.nonce, selector: request.selector };
-            match judge::find(&key, path, &facts, call) {
-                Ok(accepted) => {
-                    let approval = (path == Path::Enable)
-                        .then(|| Approval { request: request.clone(), signature: signature.clone() });
-                    let envelope = Envelope {
-                        session_key: self.session_key,
-                        approval,
-                        proof: self.proof(request, call, &accepted).ok_or(Refused::NoProof)?,
-                    };
-                    return Ok(Judgement { envelope, accepted });
-                }
-                Err(denied) => {
-                    let weight = u8::from(denied.permission.is_some() || denied.call.is_some());
-                    if refusal.as_ref().is_none_or(|(w, _)| weight > *w) {
-                        refusal = Some((weight, denied));
-                    }
+            Err(denied) => {
+                let weight = u8::from(denied.permission.is_some() || denied.call.is_some());
+                if refusal.as_ref().is_none_or(|(w, _)| weight > *w) {
+                    refusal = Some((weight, denied));
                 }
             }
         }
-        Err(refusal.map_or(Refused::NotSigned, |(_, denied)| Refused::Denied {
-            code: denied.reason.code(),
-            message: self.denial(&denied),
-        }))
     }
+    Err(refusal.map_or(Refused::NotSigned, |(_, denied)| Refused::Denied {
+        code: denied.reason.code(),
+        message: has.denial(&denied),
+    }))
+}
 
+impl Credentials<'_> {
     /// Whether the signature counts in the account's present state.
     fn counts(&self, request: &ApprovalRequest, snapshot: &Snapshot) -> Result<(), Refused> {
         if let Some(now) = snapshot.owner.filter(|owner| snapshot.deployed && *owner != self.owner) {
@@ -146,7 +106,7 @@ impl Credentials<'_> {
         }
         match snapshot.kernel {
             Some(kernel) if kernel == request.kernel => Ok(()),
-            Some(now) => Err(Refused::Implementation { now, signed: request.kernel }),
+            Some(now) => Err(Refused::Implementation { now: now.into(), signed: request.kernel.into() }),
             None => Err(Refused::UnknownImplementation),
         }
     }

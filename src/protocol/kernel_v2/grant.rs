@@ -13,7 +13,7 @@ use crate::{
         risk::{Effect, Finding, Severity},
         scope::Scope,
     },
-    protocol::family::Validator,
+    protocol::{family::Validator, power::NotTheSame},
 };
 
 /// For whom an approval is, and what it opens.
@@ -210,17 +210,6 @@ impl ApprovalPlan {
         }
         findings
     }
-}
-
-/// Why an account on chain is not the one on record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotTheSame {
-    /// Its owner is another one.
-    Owner(Address),
-    /// No plain key owns it: its default validator is another one.
-    NoOwner,
-    /// It runs what is not known here.
-    Implementation(Address),
 }
 
 impl Snapshot {

@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::{Arguments, selector},
-    approval::{ENABLE_DATA_LEN, EnableData, recover},
+    approval::{ENABLE_DATA_LEN, EnableData},
     generation::Generation,
 };
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     policy::scope::{Condition, ExecutionRule, MAX_UINT48, Operation, Permission, Rule},
-    protocol::{AccountCall, Call},
+    protocol::{AccountCall, Call, signature::recover},
 };
 
 /// Most bytes of transaction input that are read. Chains take far less in one transaction.

@@ -20,7 +20,7 @@ use crate::{
     policy::scope::Scope,
     protocol::{
         family::Validator,
-        query::{Answers, Query, Unread},
+        query::{Answers, Moment, Query, Unread},
     },
 };
 
@@ -50,14 +50,6 @@ pub struct SnapshotRequest {
     planned: Option<KernelVersion>,
     /// On the sandbox the validators are ours: they behave like the deployed ones without being the same code.
     own_chain: bool,
-}
-
-/// A block, as far as a snapshot is about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    pub block: u64,
-    /// Unix seconds: the time that decides.
-    pub timestamp: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -341,9 +341,6 @@ fn owner(form: &Form<Entry, Answer>) -> Owner {
 
 fn check(form: &Form<Entry, Answer>, line: Entry) -> Result<(), String> {
     let text = form.text(line);
-    if form.get(line).is_none_or(|r| r.hidden) {
-        return Ok(());
-    }
     match line {
         Entry::Name if text.is_empty() => Err("enter a name".into()),
         Entry::Name => check_name("the account's name", &text).map_err(|e| e.message),

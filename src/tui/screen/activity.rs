@@ -20,9 +20,9 @@ use crate::{
     wallet::{
         coin::Coin,
         error::Error,
-        records::model::{Operation, Progress, Purpose},
-        submit::operation::STILL_ALIVE,
-        usecase::{offline_signing::Completed, revoke::Verdict},
+        records::model::{Operation, OperationState, Purpose},
+        submit::follow::STILL_ALIVE,
+        usecase::{revoke::Verdict, status::Completed},
     },
 };
 
@@ -105,7 +105,7 @@ impl State {
             Some(Err(error)) => {
                 rows.push(Row::Caution(error.message.clone()));
                 if !error.hint.is_empty() {
-                    rows.push(Row::Way(error.hint.clone()));
+                    rows.push(Row::Advice(error.hint.clone()));
                 }
             }
             Some(Ok(completed)) => rows.extend(answer_rows(completed, &operation.purpose)),
@@ -113,7 +113,7 @@ impl State {
         rows.push(Row::Blank);
         rows.push(Row::Text("operation (UserOperation hash)".into()));
         rows.push(Row::Note(operation.user_op_hash.to_string()));
-        if let Progress::Included { transaction_hash, .. } = &operation.progress {
+        if let OperationState::Included { transaction_hash, .. } = &operation.progress {
             rows.push(Row::Text("transaction".into()));
             rows.push(Row::Note(transaction_hash.to_string()));
         }
@@ -260,8 +260,8 @@ fn shown_jobs(jobs: &[Job], reading: Option<JobId>) -> impl Iterator<Item = &Job
     jobs.iter().filter(move |j| Some(j.id) != reading && !j.quiet)
 }
 
-const fn waits(progress: &Progress) -> bool {
-    matches!(progress, Progress::Signed | Progress::Sent)
+const fn waits(progress: &OperationState) -> bool {
+    matches!(progress, OperationState::Signed | OperationState::Sent)
 }
 
 fn columns(area: Rect) -> usize {
@@ -279,13 +279,13 @@ fn cells(when: &str, what: &str, came_to: &str, columns: usize) -> String {
     format!("{} {} {}", format::fit(when, WHEN), format::fit(what, room), format::fit(came_to, END))
 }
 
-fn word(progress: &Progress, theme: Theme) -> (&'static str, Style) {
+fn word(progress: &OperationState, theme: Theme) -> (&'static str, Style) {
     match progress {
-        Progress::Signed => ("signed", theme.caution()),
-        Progress::Sent => ("sent", theme.caution()),
-        Progress::Included { success: true, .. } => ("done", theme.plain()),
-        Progress::Included { success: false, .. } => ("failed", theme.bad()),
-        Progress::Refused { .. } => ("refused", theme.dim()),
+        OperationState::Signed => ("signed", theme.caution()),
+        OperationState::Sent => ("sent", theme.caution()),
+        OperationState::Included { success: true, .. } => ("done", theme.plain()),
+        OperationState::Included { success: false, .. } => ("failed", theme.bad()),
+        OperationState::Refused { .. } => ("refused", theme.dim()),
     }
 }
 
@@ -308,22 +308,22 @@ fn what(operation: &Operation, data: &Data) -> String {
 }
 
 /// How far it got, and what that means.
-fn phases(progress: &Progress, coin: Coin) -> Vec<Row> {
+fn phases(progress: &OperationState, coin: Coin) -> Vec<Row> {
     let signed = Row::Good("signed, and recorded before anything was sent".into());
     match progress {
-        Progress::Signed => vec![
+        OperationState::Signed => vec![
             signed,
             Row::Caution(
                 "unknown whether the bundler accepted it: the connection was lost, or it did not answer".into(),
             ),
             Row::Note("it may still be mined: treat it as sent until the chain says otherwise".into()),
         ],
-        Progress::Sent => vec![
+        OperationState::Sent => vec![
             signed,
             Row::Good("sent: accepted by the bundler".into()),
             Row::Caution("not in a block yet as far as is known; r checks again".into()),
         ],
-        Progress::Refused { message, ended } => vec![
+        OperationState::Refused { message, ended } => vec![
             signed,
             Row::Bad(format!("refused by the bundler: {message}")),
             match ended {
@@ -331,7 +331,7 @@ fn phases(progress: &Progress, coin: Coin) -> Vec<Row> {
                 false => Row::Caution(format!("even so, {STILL_ALIVE}; r checks again")),
             },
         ],
-        Progress::Included { success, block, gas_cost, revert_reason, .. } => {
+        OperationState::Included { success, block, gas_cost, revert_reason, .. } => {
             let mut rows = vec![signed, Row::Good("sent".into()), Row::Good(format!("in block {block}"))];
             rows.push(match (success, revert_reason) {
                 (true, _) => Row::Good("done: the call succeeded".into()),

@@ -1,7 +1,7 @@
 //! The agent's side: session keys held for other people's accounts. The private key stays in the vault; its address goes to the owner.
 
 use super::{
-    Cx, Next, Route, Screen, View,
+    Cx, Destination, Next, Screen, View,
     list_forms::{Act, Heard, ListForms, Listing, Request},
 };
 use crate::{
@@ -104,7 +104,7 @@ impl Listing for Agents {
                 None => *cx.notice = Some(Notice::trouble("no key yet; press n to create one")),
             },
             Command::Approval => {
-                return Act::Go(Next::Open(Route::Approval { networks: self.networks.clone() }));
+                return Act::Go(Next::Open(Destination::Approval { networks: self.networks.clone() }));
             }
             _ => return Act::NotMine,
         }

@@ -5,7 +5,7 @@
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Cx, Heading, Next, Route, Screen, View, review,
+    Cx, Destination, Heading, Next, Screen, View, review,
     rows::{failure_rows, raw_rows},
 };
 use crate::{
@@ -199,7 +199,7 @@ impl Screen for State {
                 self.import(found, cx);
             }
             Step::Imported(key, _) if command == Command::Send => {
-                return Next::Open(Route::SendAsKey { key: key.clone() });
+                return Next::Open(Destination::SendAsKey { key: key.clone() });
             }
             Step::Imported(..) | Step::Importing(..) if command == Command::Back => return Next::Back,
             _ if command == Command::Raw => self.raw = !self.raw,
@@ -236,7 +236,7 @@ impl Screen for State {
                 } else {
                     "its private key is not here: only its holder can use it"
                 };
-                rows.push(Row::Way(next.into()));
+                rows.push(Row::Advice(next.into()));
                 self.step = Step::Imported(key.key_id.clone(), rows);
             }
             (Report::Failed(error), Step::Importing(_, found)) => {

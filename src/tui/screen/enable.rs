@@ -5,7 +5,7 @@ use ratatui::{Frame, layout::Rect};
 use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
-    rows::{changed_rows, cost_rows, operation_rows},
+    rows::{changed_rows, cost_rows, operation_rows, printed_rows, skipped_rows},
     stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
@@ -13,24 +13,29 @@ use crate::{
         data::Data,
         jobs::Jobs,
         keymap::{Command, Place},
-        keys::{GONE, why_not_enable},
+        keys::{GONE, own, why_not_enable},
         message::{Effect, EnablePreview, JobId, Report},
         widget::sheet::Row,
     },
     wallet::{
+        coin::Coin,
         state::State as KeyState,
-        usecase::{enable::Enabled, key::KeyView},
+        submit::routes::RoutePreference,
+        usecase::{
+            enable::{EnableIntent, Enabled, PHASES},
+            key::KeyView,
+        },
     },
 };
-
-/// What enabling goes through once it was confirmed.
-const PHASES: [&str; 1] = ["signing, sending and waiting for a block"];
 
 #[derive(Debug)]
 pub struct State {
     pub account: String,
     keys: Vec<String>,
     what: String,
+    route: RoutePreference,
+    /// The owner's key is not here: the calls are for the owner's wallet to send.
+    elsewhere: bool,
     stages: Stages,
     /// What was confirmed, in case it turns out to be stale.
     shown: Option<Box<EnablePreview>>,
@@ -53,7 +58,10 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
     if let Some(why) = why_not_enable(&keys, cx.data) {
         return Err(why);
     }
-    let account = keys.first().and_then(|k| cx.data.account_of(k)).map(|a| a.name.clone()).ok_or(GONE)?;
+    let account = keys.first().and_then(|k| own(k, cx.data)).ok_or(GONE)?;
+    let elsewhere = account.watch_only;
+    let route = if elsewhere { RoutePreference::Print } else { RoutePreference::Auto };
+    let account = account.name.clone();
     let before = keys.first().filter(|_| keys.len() == 1).map(|key| waits_for(key, cx.data)).unwrap_or_default();
     let what = match (keys.as_slice(), before.len()) {
         ([only], 0) => only.label.clone(),
@@ -62,18 +70,42 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
     };
     let keys: Vec<String> = before.iter().chain(&keys).map(|k| k.key_id.clone()).collect();
     let words = Words::sent(format!("Enable {what}"), &PHASES);
-    let wanted = keys.clone();
+    let intent = EnableIntent { keys: keys.clone(), route, max_cost: None };
     let stages =
-        Stages::plan(words, format!("planning to enable {what}"), cx, |job| Effect::PlanEnable { job, keys: wanted });
-    Ok(Box::new(State { account, keys, what, stages, shown: None }))
+        Stages::plan(words, format!("planning to enable {what}"), cx, |job| Effect::PlanEnable { job, intent });
+    Ok(Box::new(State { account, keys, what, route, elsewhere, stages, shown: None }))
+}
+
+impl State {
+    /// Asks for another plan, and waits for it.
+    fn plan_again(&mut self, cx: &mut Cx<'_>) {
+        let intent = EnableIntent { keys: self.keys.clone(), route: self.route, max_cost: None };
+        let name = format!("planning to enable {}", self.what);
+        self.stages.plan_again(name, cx, |job| Effect::PlanEnable { job, intent });
+    }
+
+    /// Whether the calls can be had, to be sent from elsewhere, instead of sending them from here.
+    fn can_print(&self) -> bool {
+        self.route != RoutePreference::Print && matches!(self.stages.stage, Stage::Review { .. } | Stage::Failed(..))
+    }
 }
 
 impl Screen for State {
     fn places(&self) -> Vec<Place> {
-        self.stages.places()
+        let mut places = self.stages.places();
+        if self.can_print() {
+            places.insert(0, Place::Sendable);
+        }
+        places
     }
 
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        if command == Command::Print && self.can_print() {
+            self.stages.leave(cx.jobs, cx.effects);
+            self.route = RoutePreference::Print;
+            self.plan_again(cx);
+            return Next::Stay;
+        }
         match self.stages.command(command, cx) {
             Moved::Stay => Next::Stay,
             Moved::Undone | Moved::Back => Next::Back,
@@ -104,10 +136,20 @@ impl Screen for State {
         }
         *cx.notice = None;
         match report {
+            Report::EnablePlanned(preview) if preview.price.is_none() => {
+                // Nobody signs it here, so nothing of it is kept.
+                cx.effects.push(Effect::Forget { plan: job });
+                let mut rows = step_rows(&self.what, preview);
+                rows.push(Row::Blank);
+                rows.extend(printed_rows(&preview.calls, self.elsewhere));
+                rows.push(Row::Dim("once these are in a block, press r on home to refresh".into()));
+                self.stages.go(Stage::Done(rows));
+            }
             Report::EnablePlanned(preview) => {
                 let mut rows = Vec::new();
                 if let (Some(before), Some(why)) = (&self.shown, self.stages.take_stale()) {
-                    rows.extend(changed_rows(&why, preview.price.coin, before.gist(), preview.gist()));
+                    let coin = preview.price.as_ref().map_or_else(Coin::unlisted, |p| p.coin);
+                    rows.extend(changed_rows(&why, coin, before.gist(), preview.gist()));
                 }
                 rows.extend(plan_rows(&self.what, preview));
                 self.shown = Some(preview.clone());
@@ -116,8 +158,7 @@ impl Screen for State {
             Report::Enabled(enabled) => self.stages.go(Stage::Done(result_rows(&self.what, enabled))),
             Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
-                let (name, keys) = (format!("planning to enable {}", self.what), self.keys.clone());
-                self.stages.plan_again(name, cx, |job| Effect::PlanEnable { job, keys });
+                self.plan_again(cx);
             }
             Report::Failed(error) => {
                 self.stages.go(Stage::Failed(format!("{} was not enabled", self.what), error.clone()));
@@ -140,7 +181,7 @@ impl Screen for State {
     }
 }
 
-fn plan_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
+fn step_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
     let mut rows = vec![
         Row::Head(format!("Enable {what} on chain now")),
         Row::Fact("account", format!("{} {}", preview.account, preview.address)),
@@ -153,8 +194,15 @@ fn plan_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
         rows.push(Row::Item(step.effect.clone()));
         rows.push(Row::Note(step.call.clone()));
     }
+    rows.extend(preview.notes.iter().map(|note| Row::Caution(note.clone())));
+    rows
+}
+
+fn plan_rows(what: &str, preview: &EnablePreview) -> Vec<Row> {
+    let mut rows = step_rows(what, preview);
     rows.push(Row::Blank);
-    rows.extend(cost_rows(&preview.price));
+    rows.extend(preview.price.iter().flat_map(cost_rows));
+    rows.extend(skipped_rows(&preview.skipped));
     rows
 }
 

@@ -84,7 +84,7 @@ impl State {
         let Some(error) = &self.failed else { return Vec::new() };
         let mut rows = vec![Row::Bad(error.message.clone())];
         if !error.hint.is_empty() {
-            rows.push(Row::Way(error.hint.clone()));
+            rows.push(Row::Advice(error.hint.clone()));
         }
         rows
     }

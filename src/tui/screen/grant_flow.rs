@@ -1,10 +1,10 @@
-//! From an answered form to a signed approval: the plan, its review, the signature, and exporting it. The wizard
-//! and a policy file both end here.
+//! From an answered form to a signed approval: the plan, its review, the signature, and exporting it. The wizard and the form for
+//! a policy file are each a [`GrantForm`], and a screen as [`Granting`].
 
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Cx, View,
+    Cx, Heading, Next, Screen, View,
     handover::Handover,
     review::{self, Review},
     stages::{Moved, Stage, Stages, Words},
@@ -20,29 +20,145 @@ use crate::{
     wallet::{error::Error, state::State, usecase::grant::Granted},
 };
 
+/// A form that asks what is to be granted.
+pub trait GrantForm {
+    fn places(&self) -> Vec<Place>;
+
+    fn field(&mut self) -> Option<&mut Field>;
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Answered;
+
+    fn edited(&mut self, cx: &mut Cx<'_>);
+
+    /// Hears of jobs of its own.
+    fn report(&mut self, _: JobId, _: &Report, _: &mut Cx<'_>) -> bool {
+        false
+    }
+
+    /// What was asked for cannot be granted; the form is shown again, with everything that was typed.
+    fn failed(&mut self, error: Error);
+
+    fn leave(&mut self, _: &mut Jobs, _: &mut Vec<Effect>) {}
+
+    fn heading(&self, view: &View<'_>) -> Heading;
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect);
+}
+
+/// What the form made of a command.
+pub enum Answered {
+    Go(Next),
+    /// All of it is answered.
+    Grant(GrantRequest),
+}
+
+/// The form, and what follows it once it is answered.
 #[derive(Debug)]
-pub struct GrantFlow {
+pub struct Granting<F> {
+    form: F,
+    flow: Option<GrantFlow>,
+}
+
+impl<F> Granting<F> {
+    pub const fn new(form: F) -> Self {
+        Self { form, flow: None }
+    }
+}
+
+impl<F: GrantForm> Screen for Granting<F> {
+    fn places(&self) -> Vec<Place> {
+        self.flow.as_ref().map_or_else(|| self.form.places(), GrantFlow::places)
+    }
+
+    fn field(&mut self) -> Option<&mut Field> {
+        match &mut self.flow {
+            Some(flow) => flow.field(),
+            None => self.form.field(),
+        }
+    }
+
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+        let Some(flow) = &mut self.flow else {
+            return match self.form.command(command, cx) {
+                Answered::Go(next) => next,
+                Answered::Grant(request) => {
+                    self.flow = Some(GrantFlow::start(request, cx));
+                    Next::Stay
+                }
+            };
+        };
+        match flow.command(command, cx) {
+            Moved::Back => return Next::Back,
+            Moved::Undone => self.flow = None,
+            Moved::Stay | Moved::Confirmed(_) => {}
+        }
+        Next::Stay
+    }
+
+    fn edited(&mut self, cx: &mut Cx<'_>) {
+        match &mut self.flow {
+            Some(flow) => flow.edited(),
+            None => self.form.edited(cx),
+        }
+    }
+
+    fn resized(&mut self, _: &mut Cx<'_>) {
+        if let Some(flow) = &mut self.flow {
+            flow.stages.resized();
+        }
+    }
+
+    fn drawn(&mut self, cx: &mut Cx<'_>) {
+        if let Some(flow) = &mut self.flow {
+            flow.stages.drawn(cx);
+        }
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
+        if self.form.report(job, report, cx) {
+            return true;
+        }
+        let Some(flow) = &mut self.flow else { return false };
+        let (mine, failed) = flow.report(job, report, cx);
+        if let Some(error) = failed {
+            self.form.failed(error);
+            self.flow = None;
+        }
+        mine
+    }
+
+    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
+        self.form.leave(jobs, effects);
+        if let Some(flow) = &self.flow {
+            flow.stages.leave(jobs, effects);
+        }
+    }
+
+    fn heading(&self, view: &View<'_>) -> Heading {
+        self.form.heading(view)
+    }
+
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+        match &self.flow {
+            Some(flow) => flow.render(view, frame, area),
+            None => self.form.render(view, frame, area),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GrantFlow {
     request: GrantRequest,
     stages: Stages,
     /// What was signed is handed over.
     signed: Option<Box<Handover>>,
 }
 
-/// What the form behind it should do.
-#[derive(Debug)]
-pub enum Next {
-    Stay,
-    /// Back to the form, with what was typed.
-    Form,
-    /// It is over.
-    Leave,
-}
-
 /// What a plan is called while it is made.
 const PLANNING: &str = "preparing the approval";
 
 impl GrantFlow {
-    pub fn start(request: GrantRequest, cx: &mut Cx<'_>) -> Self {
+    fn start(request: GrantRequest, cx: &mut Cx<'_>) -> Self {
         let words = Words {
             planning: vec![
                 Row::Head("Preparing the approval".into()),
@@ -58,55 +174,46 @@ impl GrantFlow {
         Self { request, stages, signed: None }
     }
 
-    pub fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<Place> {
         self.signed.as_ref().map_or_else(|| self.stages.places(), |signed| signed.places())
     }
 
-    pub fn field(&mut self) -> Option<&mut Field> {
+    fn field(&mut self) -> Option<&mut Field> {
         match &mut self.signed {
             Some(signed) => signed.field(),
             None => self.stages.field(),
         }
     }
 
-    pub fn edited(&mut self) {
+    fn edited(&mut self) {
         if let Some(signed) = &mut self.signed {
             signed.edited();
         }
     }
 
-    pub fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Moved {
         if let Some(signed) = &mut self.signed {
             return match signed.command(command, cx) {
-                super::Next::Back => Next::Leave,
-                _ => Next::Stay,
+                Next::Back => Moved::Back,
+                _ => Moved::Stay,
             };
         }
         match self.stages.command(command, cx) {
-            Moved::Stay => Next::Stay,
             Moved::Undone => {
                 self.stages.leave(cx.jobs, cx.effects);
-                Next::Form
+                Moved::Undone
             }
-            Moved::Back => Next::Leave,
             Moved::Confirmed(accepted) => {
                 let sign = |job, plan| Effect::SignGrant { job, plan, accepted };
                 self.stages.run("signing the approval", false, cx, sign);
-                Next::Stay
+                Moved::Stay
             }
+            moved => moved,
         }
     }
 
-    pub fn resized(&mut self) {
-        self.stages.resized();
-    }
-
-    pub fn drawn(&mut self, cx: &Cx<'_>) {
-        self.stages.drawn(cx);
-    }
-
     /// Answers whether the report was for it, and the failure that the form should show.
-    pub fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> (bool, Option<Error>) {
+    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> (bool, Option<Error>) {
         if let Some(signed) = &mut self.signed {
             return (signed.report(job, report, cx), None);
         }
@@ -140,11 +247,7 @@ impl GrantFlow {
         (true, None)
     }
 
-    pub fn leave(&self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        self.stages.leave(jobs, effects);
-    }
-
-    pub fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
+    fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
         match &self.signed {
             Some(signed) => signed.render(view, frame, area),
             None => self.stages.render(view, frame, area),

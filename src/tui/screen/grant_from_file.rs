@@ -3,8 +3,8 @@
 use ratatui::{Frame, layout::Rect};
 
 use super::{
-    Cx, Heading, Next, Opened, Screen, View,
-    grant_flow::{self, GrantFlow},
+    Cx, Heading, Next, Opened, View,
+    grant_flow::{Answered, GrantForm, Granting},
     rows::failure_rows,
 };
 use crate::{
@@ -15,9 +15,8 @@ use crate::{
             Field,
             page::{Form, FormEvent, Row as Entry},
         },
-        jobs::Jobs,
         keymap::{Command, Place},
-        message::{Effect, GrantRequest, JobId, PolicySource, Report},
+        message::{GrantRequest, PolicySource},
         widget::sheet::{self, Row},
     },
     wallet::{error::Error, policy::check_label, usecase::grant::Holder},
@@ -42,10 +41,9 @@ enum Answer {
 }
 
 #[derive(Debug)]
-pub struct State {
+struct FromFile {
     form: Form<Ask, Answer>,
     failed: Option<Error>,
-    granting: Option<GrantFlow>,
 }
 
 /// The form for an account, or a word on why there can be none.
@@ -76,11 +74,11 @@ pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
         Entry::button(Ask::Go, "Review"),
     ]);
     form.focus_on(Ask::Policy);
-    Ok(Box::new(State { form, failed: None, granting: None }))
+    Ok(Box::new(Granting::new(FromFile { form, failed: None })))
 }
 
-impl State {
-    pub fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
+impl FromFile {
+    fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
         let name = self.account_name()?;
         data.accounts.iter().find(|a| a.name == name && a.view.is_some())
     }
@@ -114,52 +112,44 @@ impl State {
         }
     }
 
-    fn submit(&mut self, cx: &mut Cx<'_>) {
+    /// What is asked for, or the cursor is at what is wrong.
+    fn submit(&mut self) -> Option<GrantRequest> {
         self.failed = None;
         for ask in [Ask::Policy, Ask::Agent, Ask::Label] {
             if let Err(why) = self.check(ask) {
                 self.form.refuse(ask, why);
-                return;
+                return None;
             }
         }
-        let (Some(account), Ok(holder)) = (self.account_name().map(str::to_owned), self.holder()) else { return };
         let label = self.form.text(Ask::Label);
-        let request = GrantRequest {
-            account,
+        Some(GrantRequest {
+            account: self.account_name()?.to_owned(),
             policy: PolicySource::File(self.form.text(Ask::Policy)),
-            holder,
+            holder: self.holder().ok()?,
             label: (!label.is_empty()).then_some(label),
-        };
-        self.granting = Some(GrantFlow::start(request, cx));
+        })
     }
 }
 
-impl Screen for State {
+impl GrantForm for FromFile {
     fn places(&self) -> Vec<Place> {
-        self.granting.as_ref().map_or_else(|| self.form.places(), GrantFlow::places)
+        self.form.places()
     }
 
     fn field(&mut self) -> Option<&mut Field> {
-        match &mut self.granting {
-            Some(granting) => granting.field(),
-            None => self.form.field(),
-        }
+        self.form.field()
     }
 
-    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if let Some(granting) = &mut self.granting {
-            match granting.command(command, cx) {
-                grant_flow::Next::Stay => {}
-                grant_flow::Next::Form => self.granting = None,
-                grant_flow::Next::Leave => return Next::Back,
-            }
-            return Next::Stay;
-        }
+    fn command(&mut self, command: Command, _: &mut Cx<'_>) -> Answered {
         if command == Command::Back {
-            return Next::Back;
+            return Answered::Go(Next::Back);
         }
         match self.form.command(command) {
-            FormEvent::Pressed(_) => self.submit(cx),
+            FormEvent::Pressed(_) => {
+                if let Some(request) = self.submit() {
+                    return Answered::Grant(request);
+                }
+            }
             FormEvent::Left(ask) => {
                 let wrong = self.check(ask).err();
                 self.form.mark(ask, wrong);
@@ -170,43 +160,15 @@ impl Screen for State {
             }
             FormEvent::Nothing => {}
         }
-        Next::Stay
+        Answered::Go(Next::Stay)
     }
 
     fn edited(&mut self, _: &mut Cx<'_>) {
-        match &mut self.granting {
-            Some(granting) => granting.edited(),
-            None => self.form.edited(),
-        }
+        self.form.edited();
     }
 
-    fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Some(granting) = &mut self.granting {
-            granting.resized();
-        }
-    }
-
-    fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Some(granting) = &mut self.granting {
-            granting.drawn(cx);
-        }
-    }
-
-    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        let Some(granting) = &mut self.granting else { return false };
-        let (mine, failed) = granting.report(job, report, cx);
-        if let Some(error) = failed {
-            // Back to the form, with everything that was typed.
-            self.failed = Some(error);
-            self.granting = None;
-        }
-        mine
-    }
-
-    fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
-        if let Some(granting) = &self.granting {
-            granting.leave(jobs, effects);
-        }
+    fn failed(&mut self, error: Error) {
+        self.failed = Some(error);
     }
 
     fn heading(&self, view: &View<'_>) -> Heading {
@@ -214,10 +176,6 @@ impl Screen for State {
     }
 
     fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
-        if let Some(granting) = &self.granting {
-            granting.render(view, frame, area);
-            return;
-        }
         let columns = sheet::columns(area);
         let heading = [
             Row::Head("Grant a session key from a policy file".into()),

@@ -146,7 +146,7 @@ impl Handover {
                         "the file contains the private key: send it over a secure channel, then delete it".into(),
                     ));
                 }
-                rows.push(Row::Way(
+                rows.push(Row::Advice(
                     "its holder imports it with `keyleash agent import FILE`, or the SDK's deserializeSessionKeyParams"
                         .into(),
                 ));
@@ -159,7 +159,7 @@ impl Handover {
             }
             Report::Failed(error) => {
                 let mut rows = vec![Row::Bad(error.message.clone())];
-                rows.extend((!error.hint.is_empty()).then(|| Row::Way(error.hint.clone())));
+                rows.extend((!error.hint.is_empty()).then(|| Row::Advice(error.hint.clone())));
                 rows
             }
             _ => return false,

@@ -17,7 +17,7 @@ use ratatui::{
     widgets::{Block, Paragraph},
 };
 
-use super::{Copyable, Cx, Heading, Next, Route, Screen, View, Watched};
+use super::{Copyable, Cx, Destination, Heading, Next, Screen, View, Watched};
 use crate::{
     policy::sentence,
     tui::{
@@ -32,7 +32,7 @@ use crate::{
         theme::Theme,
         widget::{list::moved, sheet},
     },
-    wallet::usecase::{key::KeyView, revoke::Wish},
+    wallet::usecase::{key::KeyView, revoke::RevokeAction},
 };
 
 /// Wide enough for both panes.
@@ -177,31 +177,34 @@ impl State {
                 *cx.notice = Some(Notice::say(format!("sort: {}", self.order.words())));
             }
             Command::Open => return self.open(cx),
-            Command::Grant => return Next::Open(Route::Wizard { account: self.account_id(cx.data) }),
+            Command::Grant => return Next::Open(Destination::Wizard { account: self.account_id(cx.data) }),
             Command::Revoke => return self.revoke(cx),
             Command::Enable => return self.enable(cx),
             Command::RevokeAll => {
-                return Next::Open(Route::RevokeAll { account: self.account_id(cx.data), wish: Wish::All });
+                return Next::Open(Destination::RevokeAll {
+                    account: self.account_id(cx.data),
+                    action: RevokeAction::All,
+                });
             }
             Command::Pause => {
                 let paused = self.account(cx.data).and_then(|a| a.view.as_ref()).and_then(|v| v.paused) == Some(true);
                 // What is marked is kept when everything else that would come back is ended.
                 let keep: Vec<String> = self.marked.iter().cloned().collect();
-                let wish = if paused { Wish::LiftPanic { keep } } else { Wish::Panic };
-                return Next::Open(Route::RevokeAll { account: self.account_id(cx.data), wish });
+                let action = if paused { RevokeAction::LiftPanic { keep } } else { RevokeAction::Panic };
+                return Next::Open(Destination::RevokeAll { account: self.account_id(cx.data), action });
             }
-            Command::Scan => return Next::Open(Route::Scan { account: self.account_id(cx.data) }),
-            Command::Accounts => return Next::Open(Route::Accounts),
-            Command::Networks => return Next::Open(Route::Networks),
-            Command::Activity => return Next::Open(Route::Activity),
-            Command::Settings => return Next::Open(Route::Settings),
+            Command::Scan => return Next::Open(Destination::Scan { account: self.account_id(cx.data) }),
+            Command::Accounts => return Next::Open(Destination::Accounts),
+            Command::Networks => return Next::Open(Destination::Networks),
+            Command::Activity => return Next::Open(Destination::Activity),
+            Command::Settings => return Next::Open(Destination::Settings),
             Command::Send => return self.send(cx.data),
-            Command::Agents => return Next::Open(Route::Agents),
+            Command::Agents => return Next::Open(Destination::Agents),
             Command::Approval => {
                 let mut networks: Vec<String> = cx.data.accounts.iter().map(|a| a.network.clone()).collect();
                 networks.sort_unstable();
                 networks.dedup();
-                return Next::Open(Route::Approval { networks });
+                return Next::Open(Destination::Approval { networks });
             }
             _ => {}
         }
@@ -247,7 +250,7 @@ impl State {
             return Next::Stay;
         }
         match self.key(cx.data) {
-            Some(key) => Next::Open(Route::Inspect { key: key.key_id.clone() }),
+            Some(key) => Next::Open(Destination::Inspect { key: key.key_id.clone() }),
             None => {
                 *cx.notice = Some(Notice::say("no session key yet; press n to grant one"));
                 Next::Stay
@@ -258,9 +261,9 @@ impl State {
     /// As the key that is chosen, or - among the accounts - as the owner.
     fn send(&self, data: &Data) -> Next {
         let key = self.key(data).filter(|_| self.pane == Pane::Keys).map(|k| k.key_id.clone());
-        let route = key.map(|key| Route::SendAsKey { key });
-        let owner = || self.account_id(data).map(|account| Route::SendAsOwner { account });
-        route.or_else(owner).map_or(Next::Stay, Next::Open)
+        let as_key = key.map(|key| Destination::SendAsKey { key });
+        let owner = || self.account_id(data).map(|account| Destination::SendAsOwner { account });
+        as_key.or_else(owner).map_or(Next::Stay, Next::Open)
     }
 
     fn revoke(&mut self, cx: &mut Cx<'_>) -> Next {
@@ -273,7 +276,7 @@ impl State {
         if why_not_revoke(&wanted, cx.data).is_none() {
             self.marked.clear();
         }
-        Next::Open(Route::Revoke { keys })
+        Next::Open(Destination::Revoke { keys })
     }
 
     fn enable(&self, cx: &mut Cx<'_>) -> Next {
@@ -282,7 +285,7 @@ impl State {
             *cx.notice = Some(Notice::trouble("select a key to enable first: press → for the session keys"));
             return Next::Stay;
         }
-        Next::Open(Route::Enable { keys: wanted.iter().map(|k| k.key_id.clone()).collect() })
+        Next::Open(Destination::Enable { keys: wanted.iter().map(|k| k.key_id.clone()).collect() })
     }
 
     /// What needs a look about the chosen account, in full as far as half of the screen has room; the account's page has all.

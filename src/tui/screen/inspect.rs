@@ -2,7 +2,7 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::{Cx, Heading, Next, Route, Screen, View, Watched, review, rows::raw_rows};
+use super::{Cx, Destination, Heading, Next, Screen, View, Watched, review, rows::raw_rows};
 use crate::{
     policy::sentence,
     protocol::Format,
@@ -149,10 +149,10 @@ impl Screen for State {
                 self.scroll = Scroll::default();
             }
             Command::Refresh => self.read(cx),
-            Command::Revoke => return Next::Open(Route::Revoke { keys: vec![self.key_id.clone()] }),
-            Command::Enable => return Next::Open(Route::Enable { keys: vec![self.key_id.clone()] }),
-            Command::Send => return Next::Open(Route::SendAsKey { key: self.key_id.clone() }),
-            Command::Export => return Next::Open(Route::Export { key: self.key_id.clone() }),
+            Command::Revoke => return Next::Open(Destination::Revoke { keys: vec![self.key_id.clone()] }),
+            Command::Enable => return Next::Open(Destination::Enable { keys: vec![self.key_id.clone()] }),
+            Command::Send => return Next::Open(Destination::SendAsKey { key: self.key_id.clone() }),
+            Command::Export => return Next::Open(Destination::Export { key: self.key_id.clone() }),
             Command::Copy => {
                 if let Some(key) = cx.data.key(&self.key_id) {
                     cx.effects.push(Effect::Copy { text: key.session_key.to_string() });

@@ -86,7 +86,7 @@ pub trait Listing {
     /// Shows the lines that the answers so far ask for.
     fn fit(_: &mut Form<Self::Line, Self::Answer>) {}
 
-    /// What is wrong with a line, if it is shown.
+    /// What is wrong with a line. Hidden ones are not asked about.
     fn check(form: &Form<Self::Line, Self::Answer>, line: Self::Line) -> Result<(), String>;
 
     /// What a form without anything wrong asks for.
@@ -287,7 +287,10 @@ impl<T: Listing> Screen for ListForms<T> {
             }
             Step::Form(form, _) => match form.command(command) {
                 FormEvent::Nothing => {}
-                FormEvent::Left(line) => form.mark(line, T::check(form, line).err()),
+                FormEvent::Left(line) => {
+                    let shown = form.get(line).is_some_and(|row| !row.hidden);
+                    form.mark(line, if shown { T::check(form, line).err() } else { None });
+                }
                 FormEvent::Turned(_) => T::fit(form),
                 FormEvent::Pressed(_) => self.submit(cx),
             },

@@ -1,7 +1,7 @@
 //! The screens: one file each with its state, what keys do to it, and how it is drawn.
 //!
 //! A new screen is its file, with an `open`, and its line in `routes.rs` (and Rust's `mod` line here). No screen knows another:
-//! it says where to go, as a [`Route`]. What several of them need is beside them: `review.rs`, `stages.rs`, `list_forms.rs`,
+//! it says where to go, as a [`Destination`]. What several of them need is beside them: `review.rs`, `stages.rs`, `list_forms.rs`,
 //! `grant_flow.rs`, `handover.rs`, `rows.rs`.
 
 mod accounts;
@@ -32,7 +32,7 @@ mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};
 
-pub use self::routes::Route;
+pub use self::routes::Destination;
 use super::{
     data::{AccountId, AccountRow, Data},
     follow::Follow,
@@ -84,7 +84,7 @@ pub struct Cx<'a> {
 pub enum Next {
     Stay,
     Back,
-    Open(Route),
+    Open(Destination),
 }
 
 /// A screen that was opened, or a word on why it cannot be.

@@ -252,7 +252,7 @@ pub fn findings(findings: &[Finding]) -> Vec<Row> {
             Consequence::Warn => Row::Caution(text),
             Consequence::Block(_) | Consequence::Refuse => Row::Bad(text),
         });
-        rows.push(Row::Way(finding.advice.clone()));
+        rows.push(Row::Advice(finding.advice.clone()));
     }
     rows
 }

@@ -7,7 +7,7 @@ use ratatui::{Frame, layout::Rect};
 use super::{
     Copyable, Cx, Heading, Next, Opened, Screen, View,
     review::Review,
-    rows::{changed_rows, cost_rows, operation_rows},
+    rows::{changed_rows, cost_rows, operation_rows, printed_rows, skipped_rows},
     stages::{Moved, Stage, Stages, Words},
 };
 use crate::{
@@ -23,11 +23,11 @@ use crate::{
         coin::Coin,
         error::{Class, Kind},
         state::State as KeyState,
-        submit::routes::{Via, Way},
+        submit::routes::{Route, RoutePreference},
         usecase::{
             account::AccountView,
             key::KeyView,
-            revoke::{PHASES, RevokeIntent, Revoked, Verdict, Wish},
+            revoke::{PHASES, RevokeAction, RevokeIntent, Revoked, Verdict},
         },
     },
 };
@@ -35,8 +35,8 @@ use crate::{
 #[derive(Debug)]
 pub struct State {
     pub account: String,
-    wish: Wish,
-    via: Via,
+    action: RevokeAction,
+    route: RoutePreference,
     /// The owner's key is not here: the calls are for the owner's wallet to send.
     elsewhere: bool,
     /// The keys by name: "mint-bot", "3 keys".
@@ -60,47 +60,47 @@ pub fn open(keys: Vec<String>, cx: &mut Cx<'_>) -> Opened {
         [only] => only.label.clone(),
         several => format!("{} keys", several.len()),
     };
-    Ok(start(account, Wish::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx))
+    Ok(start(account, RevokeAction::Keys(keys.iter().map(|k| k.key_id.clone()).collect()), what, cx))
 }
 
 /// For all keys of an account: revoked, paused, or unpaused.
-pub fn open_all(account: Option<AccountId>, wish: Wish, cx: &mut Cx<'_>) -> Opened {
+pub fn open_all(account: Option<AccountId>, action: RevokeAction, cx: &mut Cx<'_>) -> Opened {
     let account = account.and_then(|id| cx.data.account(&id));
     if let Some(why) = why_not_revoke_all(account) {
         return Err(why);
     }
     let view = account.and_then(|a| a.view.as_ref()).ok_or("no account yet; press m to add one")?;
-    Ok(start(view, wish, format!("all session keys of {}", view.name), cx))
+    Ok(start(view, action, format!("all session keys of {}", view.name), cx))
 }
 
-fn start(account: &AccountView, wish: Wish, what: String, cx: &mut Cx<'_>) -> Box<dyn Screen> {
+fn start(account: &AccountView, action: RevokeAction, what: String, cx: &mut Cx<'_>) -> Box<dyn Screen> {
     let elsewhere = account.watch_only;
-    let via = if elsewhere { Via::Print } else { Via::Auto };
+    let route = if elsewhere { RoutePreference::Print } else { RoutePreference::Auto };
     let account = account.name.clone();
-    let intent = RevokeIntent { account: account.clone(), wish: wish.clone(), via, max_cost: None };
-    let words = Words::sent(title(&wish, &what), &PHASES);
+    let intent = RevokeIntent { account: account.clone(), action: action.clone(), route, max_cost: None };
+    let words = Words::sent(title(&action, &what), &PHASES);
     let stages = Stages::plan(words, format!("planning for {what}"), cx, |job| Effect::PlanRevoke { job, intent });
-    Box::new(State { account, wish, via, elsewhere, what, stages, shown: None })
+    Box::new(State { account, action, route, elsewhere, what, stages, shown: None })
 }
 
 impl State {
     /// Asks for another plan, and waits for it.
     fn plan_again(&mut self, cx: &mut Cx<'_>) {
-        let (account, wish) = (self.account.clone(), self.wish.clone());
-        let intent = RevokeIntent { account, wish, via: self.via, max_cost: None };
+        let (account, action) = (self.account.clone(), self.action.clone());
+        let intent = RevokeIntent { account, action, route: self.route, max_cost: None };
         let name = format!("planning for {}", self.what);
         self.stages.plan_again(name, cx, |job| Effect::PlanRevoke { job, intent });
     }
 
     /// Whether the calls can be had, to be sent from elsewhere, instead of sending them from here.
     fn can_print(&self) -> bool {
-        self.via != Via::Print && matches!(self.stages.stage, Stage::Review { .. } | Stage::Failed(..))
+        self.route != RoutePreference::Print && matches!(self.stages.stage, Stage::Review { .. } | Stage::Failed(..))
     }
 
     fn was_by_bundler(&self) -> bool {
-        let way = self.shown.as_ref().and_then(|p| p.price.as_ref()).map(|p| p.way);
-        let lifts = matches!(self.wish, Wish::LiftPanic { .. });
-        self.via == Via::Auto && !lifts && matches!(way, Some(Way::Sponsor | Way::Bundler))
+        let route = self.shown.as_ref().and_then(|p| p.price.as_ref()).map(|p| p.route);
+        let lifts = matches!(self.action, RevokeAction::LiftPanic { .. });
+        self.route == RoutePreference::Auto && !lifts && matches!(route, Some(Route::Sponsor | Route::Bundler))
     }
 }
 
@@ -116,7 +116,7 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         if command == Command::Print && self.can_print() {
             self.stages.leave(cx.jobs, cx.effects);
-            self.via = Via::Print;
+            self.route = RoutePreference::Print;
             self.plan_again(cx);
             return Next::Stay;
         }
@@ -124,7 +124,7 @@ impl Screen for State {
             Moved::Stay => Next::Stay,
             Moved::Undone | Moved::Back => Next::Back,
             Moved::Confirmed(_) => {
-                let name = doing(&self.wish, &self.what);
+                let name = doing(&self.action, &self.what);
                 self.stages.run(name, true, cx, |job, plan| Effect::SendRevoke { job, plan });
                 Next::Stay
             }
@@ -155,7 +155,12 @@ impl Screen for State {
                 // Nobody signs it here, so nothing of it is kept.
                 cx.effects.push(Effect::Forget { plan: job });
                 let mut rows = critical_rows(&self.account, cx.data);
-                rows.extend(printed_rows(&title(&self.wish, &self.what), preview, self.elsewhere));
+                rows.extend(step_rows(&title(&self.action, &self.what), preview));
+                rows.push(Row::Blank);
+                rows.extend(printed_rows(&preview.calls, self.elsewhere));
+                rows.push(Row::Caution(
+                    "the key stays active until these are in a block; press r on home to refresh".into(),
+                ));
                 self.stages.go(Stage::Done(rows));
             }
             Report::RevokePlanned(preview) => {
@@ -169,9 +174,9 @@ impl Screen for State {
                     ));
                 }
                 rows.extend(critical_rows(&self.account, cx.data));
-                rows.extend(plan_rows(&title(&self.wish, &self.what), preview));
+                rows.extend(plan_rows(&title(&self.action, &self.what), preview));
                 self.shown = Some(preview.clone());
-                self.stages.review(job, Review::new(verb(&self.wish), rows, &[]));
+                self.stages.review(job, Review::new(verb(&self.action), rows, &[]));
             }
             Report::Revoked(revoked) => {
                 // Somebody was faster, and the whole of it was reverted.
@@ -180,21 +185,21 @@ impl Screen for State {
                     self.plan_again(cx);
                     return true;
                 }
-                self.stages.go(Stage::Done(result_rows(&self.wish, &self.what, revoked, cx.data)));
+                self.stages.go(Stage::Done(result_rows(&self.action, &self.what, revoked, cx.data)));
             }
             Report::Failed(error) if self.stages.is_stale(error) => {
                 self.stages.went_stale(error);
                 self.plan_again(cx);
             }
-            // The next way, where the bundler fails. Should it still do its part: revoking twice is revoking. Unpausing is
+            // The next route, where the bundler fails. Should it still do its part: revoking twice is revoking. Unpausing is
             // not tried again: one that lands late could undo a later pause.
             Report::Failed(error) if sending && error.class == Class::Chain && self.was_by_bundler() => {
                 self.stages.went_stale(error);
-                self.via = Via::Owner;
+                self.route = RoutePreference::Owner;
                 self.plan_again(cx);
             }
             Report::Failed(error) => {
-                let what = format!("{}: not done", title(&self.wish, &self.what));
+                let what = format!("{}: not done", title(&self.action, &self.what));
                 self.stages.go(Stage::Failed(what, error.clone()));
             }
             _ => return false,
@@ -215,31 +220,31 @@ impl Screen for State {
     }
 }
 
-fn title(wish: &Wish, what: &str) -> String {
-    match wish {
-        Wish::Keys(_) | Wish::All => format!("Revoke {what}"),
-        Wish::Panic => format!("Pause {what}"),
-        Wish::LiftPanic { .. } => format!("Unpause {what}"),
-        Wish::Reclaim => format!("Reclaim {what}"),
+fn title(action: &RevokeAction, what: &str) -> String {
+    match action {
+        RevokeAction::Keys(_) | RevokeAction::All => format!("Revoke {what}"),
+        RevokeAction::Panic => format!("Pause {what}"),
+        RevokeAction::LiftPanic { .. } => format!("Unpause {what}"),
+        RevokeAction::Reclaim => format!("Reclaim {what}"),
     }
 }
 
-fn doing(wish: &Wish, what: &str) -> String {
-    match wish {
-        Wish::Keys(_) | Wish::All => format!("revoking {what}"),
-        Wish::Panic => format!("pausing {what}"),
-        Wish::LiftPanic { .. } => format!("unpausing {what}"),
-        Wish::Reclaim => format!("reclaiming {what}"),
+fn doing(action: &RevokeAction, what: &str) -> String {
+    match action {
+        RevokeAction::Keys(_) | RevokeAction::All => format!("revoking {what}"),
+        RevokeAction::Panic => format!("pausing {what}"),
+        RevokeAction::LiftPanic { .. } => format!("unpausing {what}"),
+        RevokeAction::Reclaim => format!("reclaiming {what}"),
     }
 }
 
 /// What the confirming key does.
-fn verb(wish: &Wish) -> &'static str {
-    match wish {
-        Wish::Keys(_) | Wish::All => "revoke",
-        Wish::Panic => "pause them all",
-        Wish::LiftPanic { .. } => "unpause",
-        Wish::Reclaim => "reclaim it",
+fn verb(action: &RevokeAction) -> &'static str {
+    match action {
+        RevokeAction::Keys(_) | RevokeAction::All => "revoke",
+        RevokeAction::Panic => "pause them all",
+        RevokeAction::LiftPanic { .. } => "unpause",
+        RevokeAction::Reclaim => "reclaim it",
     }
 }
 
@@ -285,47 +290,24 @@ fn plan_rows(title: &str, preview: &RevokePreview) -> Vec<Row> {
             preview.further
         )));
     }
-    for left in &preview.passed_over {
-        rows.push(Row::Caution(format!("not {}: {}", left.way.words(), left.reason)));
-    }
+    rows.extend(skipped_rows(&preview.skipped));
     rows
 }
 
-/// The calls for the owner's wallet to send, in full.
-fn printed_rows(title: &str, preview: &RevokePreview, elsewhere: bool) -> Vec<Row> {
-    let mut rows = step_rows(title, preview);
-    rows.push(Row::Blank);
-    rows.push(Row::Head("Calls for the owner's wallet to send".into()));
-    if elsewhere {
-        rows.push(Row::Dim("The owner's key is not here, so nothing was signed or sent.".into()));
-    }
-    for (i, call) in preview.calls.iter().enumerate() {
-        rows.push(Row::Item(format!("{}. {}", i + 1, call.what)));
-        if let Some(from) = call.from {
-            rows.push(Row::Fact("from", from.to_string()));
-        }
-        rows.push(Row::Fact("to", call.to.to_string()));
-        rows.push(Row::Fact("value", format!("{} wei", call.value)));
-        rows.push(Row::Text("data".into()));
-        rows.push(Row::Note(call.data.to_string()));
-    }
-    rows.push(Row::Blank);
-    rows.push(Row::Caution("the key stays active until these are in a block; press r on home to refresh".into()));
-    rows
-}
-
-fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
+fn result_rows(action: &RevokeAction, what: &str, revoked: &Revoked, data: &Data) -> Vec<Row> {
     let operation = &revoked.operation;
     let mut rows = Vec::new();
-    let are = match wish {
-        Wish::Keys(keys) if keys.len() == 1 => "is",
+    let are = match action {
+        RevokeAction::Keys(keys) if keys.len() == 1 => "is",
         _ => "are",
     };
-    let (done, not) = match wish {
-        Wish::Keys(_) | Wish::All => (format!("{what} {are} revoked"), format!("{what} {are} NOT revoked")),
-        Wish::Panic => (format!("{what} {are} paused"), format!("{what} {are} NOT paused")),
-        Wish::LiftPanic { .. } => (format!("{what} {are} unpaused"), format!("{what} {are} NOT unpaused")),
-        Wish::Reclaim => (format!("{what} is reclaimed"), format!("{what} is NOT reclaimed")),
+    let (done, not) = match action {
+        RevokeAction::Keys(_) | RevokeAction::All => {
+            (format!("{what} {are} revoked"), format!("{what} {are} NOT revoked"))
+        }
+        RevokeAction::Panic => (format!("{what} {are} paused"), format!("{what} {are} NOT paused")),
+        RevokeAction::LiftPanic { .. } => (format!("{what} {are} unpaused"), format!("{what} {are} NOT unpaused")),
+        RevokeAction::Reclaim => (format!("{what} is reclaimed"), format!("{what} is NOT reclaimed")),
     };
     let verdict = revoked.verdict();
     rows.push(Row::Head(match verdict {
@@ -363,14 +345,16 @@ fn result_rows(wish: &Wish, what: &str, revoked: &Revoked, data: &Data) -> Vec<R
     if let Some(why) = &revoked.not_proven {
         rows.push(Row::Bad(why.message.clone()));
         if !why.hint.is_empty() {
-            rows.push(Row::Way(why.hint.clone()));
+            rows.push(Row::Advice(why.hint.clone()));
         }
     }
     if matches!(verdict, Verdict::NotProven | Verdict::Waiting | Verdict::Failed) {
-        let advice = match wish {
-            Wish::Keys(keys) if keys.len() == 1 => "treat this key as still active and retry the revocation",
-            Wish::Keys(_) | Wish::All => "treat these keys as still active and retry the revocation",
-            Wish::Panic | Wish::LiftPanic { .. } | Wish::Reclaim => "treat the keys as still active and retry",
+        let advice = match action {
+            RevokeAction::Keys(keys) if keys.len() == 1 => "treat this key as still active and retry the revocation",
+            RevokeAction::Keys(_) | RevokeAction::All => "treat these keys as still active and retry the revocation",
+            RevokeAction::Panic | RevokeAction::LiftPanic { .. } | RevokeAction::Reclaim => {
+                "treat the keys as still active and retry"
+            }
         };
         rows.push(Row::Bad(advice.into()));
     }

@@ -4,7 +4,7 @@ use super::{
     Cx, Opened, Screen, accounts, activity, agents, approval, enable, export, first_run, grant_from_file, home,
     inspect, networks, revoke, scan, send, settings, wizard,
 };
-use crate::{tui::data::AccountId, wallet::usecase::revoke::Wish};
+use crate::{tui::data::AccountId, wallet::usecase::revoke::RevokeAction};
 
 /// What opens a screen answers with it, or, where it may have to say why not, with [`Opened`].
 trait Opens {
@@ -23,18 +23,18 @@ impl Opens for Opened {
     }
 }
 
-/// One line a screen: `Route { what it is told } => what opens it`.
+/// One line a screen: `Destination { what it is told } => what opens it`.
 macro_rules! routes {
-    ($($route:ident $({ $($told:ident: $kind:ty),+ })? => $open:path,)*) => {
+    ($($screen:ident $({ $($told:ident: $kind:ty),+ })? => $open:path,)*) => {
         /// A screen to go to, as data.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub enum Route {
-            $($route $({ $($told: $kind),+ })?,)*
+        pub enum Destination {
+            $($screen $({ $($told: $kind),+ })?,)*
         }
 
-        pub fn open(route: Route, cx: &mut Cx<'_>) -> Opened {
-            match route {
-                $(Route::$route $({ $($told),+ })? => $open($($($told,)+)? cx).opened(),)*
+        pub fn open(to: Destination, cx: &mut Cx<'_>) -> Opened {
+            match to {
+                $(Destination::$screen $({ $($told),+ })? => $open($($($told,)+)? cx).opened(),)*
             }
         }
     };
@@ -51,7 +51,7 @@ routes! {
     Inspect { key: String } => inspect::open,
     Networks => networks::open,
     Revoke { keys: Vec<String> } => revoke::open,
-    RevokeAll { account: Option<AccountId>, wish: Wish } => revoke::open_all,
+    RevokeAll { account: Option<AccountId>, action: RevokeAction } => revoke::open_all,
     Scan { account: Option<AccountId> } => scan::open,
     SendAsKey { key: String } => send::open_as_key,
     SendAsOwner { account: AccountId } => send::open_as_owner,

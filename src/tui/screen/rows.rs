@@ -11,7 +11,8 @@ use crate::{
         error::Error,
         submit::{
             operation::OperationOutcome,
-            routes::{Payer, Price},
+            printed::PrintedCall,
+            routes::{Payer, Price, SkippedRoute},
         },
     },
 };
@@ -20,7 +21,7 @@ use crate::{
 pub fn failure_rows(what: &str, error: &Error) -> Vec<Row> {
     let mut rows = vec![Row::Head(what.to_owned()), Row::Bad(error.message.clone())];
     if !error.hint.is_empty() {
-        rows.push(Row::Way(error.hint.clone()));
+        rows.push(Row::Advice(error.hint.clone()));
     }
     rows.push(Row::Blank);
     rows.push(Row::Dim(format!("({})", error.code)));
@@ -62,7 +63,7 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
     let mut rows = vec![
         Row::Head("What it costs".into()),
         Row::Item(format!("at most {}", price.coin.amount(price.max_cost))),
-        Row::Item(format!("sent {}", price.way.words())),
+        Row::Item(format!("sent {}", price.route.words())),
         Row::Note(format!("{payer}fees from {}; cost ceiling {}", price.fee_source, price.coin.amount(price.ceiling))),
         Row::Text("hash to be signed".into()),
         Row::Note(price.signing_hash.to_string()),
@@ -72,6 +73,31 @@ pub fn cost_rows(price: &Price) -> Vec<Row> {
             .replaces
             .map(|hash| Row::Caution(format!("replaces your pending transaction {hash} (same nonce, higher fee)"))),
     );
+    rows
+}
+
+/// Routes that were tried first.
+pub fn skipped_rows(skipped: &[SkippedRoute]) -> impl Iterator<Item = Row> {
+    skipped.iter().map(|one| Row::Caution(format!("not {}: {}", one.route.words(), one.reason)))
+}
+
+/// The calls for the owner's wallet to send, in full. `elsewhere`: the owner's key is not here.
+pub fn printed_rows(calls: &[PrintedCall], elsewhere: bool) -> Vec<Row> {
+    let mut rows = vec![Row::Head("Calls for the owner's wallet to send".into())];
+    if elsewhere {
+        rows.push(Row::Dim("The owner's key is not here, so nothing was signed or sent.".into()));
+    }
+    for (i, call) in calls.iter().enumerate() {
+        rows.push(Row::Item(format!("{}. {}", i + 1, call.what)));
+        if let Some(from) = call.from {
+            rows.push(Row::Fact("from", from.to_string()));
+        }
+        rows.push(Row::Fact("to", call.to.to_string()));
+        rows.push(Row::Fact("value", format!("{} wei", call.value)));
+        rows.push(Row::Text("data".into()));
+        rows.push(Row::Note(call.data.to_string()));
+    }
+    rows.push(Row::Blank);
     rows
 }
 

@@ -156,7 +156,7 @@ fn result_rows(scan: &Scan) -> Vec<Row> {
         rows.extend(key_rows(key));
     }
     if new > 0 {
-        rows.push(Row::Way("new keys are now listed on home: inspect or revoke them".into()));
+        rows.push(Row::Advice("new keys are now listed on home: inspect or revoke them".into()));
     }
     rows
 }

@@ -566,7 +566,7 @@ fn result_rows(outcome: &OperationOutcome) -> Vec<Row> {
         Some(false) => {
             let reason = outcome.revert_reason.as_deref().unwrap_or("no reason given");
             rows.push(Row::Bad(format!("reason: {reason}")));
-            rows.push(Row::Way("the gas is spent, and so is one run of a limited key".into()));
+            rows.push(Row::Advice("the gas is spent, and so is one run of a limited key".into()));
         }
         None if outcome.note.is_some() => rows.extend(outcome.note.iter().map(|note| Row::Caution(note.clone()))),
         None => rows.push(Row::Caution("it is picked up at the next start, or with `keyleash status`".into())),

@@ -2,7 +2,7 @@
 
 use ratatui::{Frame, layout::Rect};
 
-use super::{Cx, Heading, Next, Route, Screen, View};
+use super::{Cx, Destination, Heading, Next, Screen, View};
 use crate::{
     tui::{
         keymap::{Command, Place},
@@ -73,8 +73,8 @@ impl Screen for State {
     fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
         match command {
             Command::Back => return Next::Back,
-            Command::Networks => return Next::Open(Route::Networks),
-            Command::Accounts => return Next::Open(Route::Accounts),
+            Command::Networks => return Next::Open(Destination::Networks),
+            Command::Accounts => return Next::Open(Destination::Accounts),
             // The rows fit on every screen that is large enough for more than one line, but for the folder's name.
             command => {
                 self.scroll.command(command, usize::from(cx.body.height) * 2, usize::from(cx.body.height));

@@ -7,15 +7,15 @@ use crate::{
     tui::{
         app,
         input::{Input, Key},
-        message::{AccountRequest, Effect, Msg, OwnerFrom, PolicySource, Reached, Report},
+        message::{AccountRequest, Effect, EnablePreview, Msg, OwnerFrom, PolicySource, Reached, Report},
         screen::review::QUIET,
     },
     wallet::{
         Question,
         error::{Class, Error, Kind},
         state::State,
-        submit::routes::Via,
-        usecase::{grant::Holder, revoke::Wish},
+        submit::routes::RoutePreference,
+        usecase::{grant::Holder, revoke::RevokeAction},
     },
 };
 
@@ -278,7 +278,7 @@ fn what_is_marked_is_revoked_together_and_what_is_over_is_left_out() {
     assert!(bench.text().contains("6 marked"), "{}", bench.text());
     bench.keys("x");
     let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
-    let Wish::Keys(keys) = &intent.wish else { panic!("{intent:?}") };
+    let RevokeAction::Keys(keys) = &intent.action else { panic!("{intent:?}") };
     assert_eq!((intent.account.as_str(), keys.len()), ("treasury", 5), "old-agent is revoked already");
 }
 
@@ -312,7 +312,7 @@ fn panic_is_two_keys_from_home() {
     let mut bench = Bench::at_home(80, 24, true);
     bench.keys("!");
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
-    assert_eq!((intent.account.as_str(), &intent.wish), ("treasury", &Wish::Panic));
+    assert_eq!((intent.account.as_str(), &intent.action), ("treasury", &RevokeAction::Panic));
     bench.report(job, Report::RevokePlanned(Box::new(fixtures::panic_preview())));
     assert!(bench.text().contains("y to pause them all"), "all of it is in sight: {}", bench.text());
     bench.keys("y");
@@ -342,7 +342,7 @@ fn where_panic_is_on_the_same_key_lifts_it() {
     assert!(bench.text().contains("! unpauses and keeps them"), "{}", bench.text());
     bench.keys("!");
     let Some(Effect::PlanRevoke { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
-    assert_eq!(intent.wish, Wish::LiftPanic { keep: vec!["k1".into()] });
+    assert_eq!(intent.action, RevokeAction::LiftPanic { keep: vec!["k1".into()] });
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn where_the_bundler_fails_the_owners_own_transaction_is_planned_and_shown() {
     let down = Error::new(Class::Chain, "chain.io", "the bundler is down");
     bench.report(job, Report::Failed(down));
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
-    assert_eq!(intent.via, Via::Owner);
+    assert_eq!(intent.route, RoutePreference::Owner);
     bench.report(job, Report::RevokePlanned(Box::new(fixtures::revoke_preview())));
     assert!(bench.text().contains("the bundler is down") && bench.text().contains("y to revoke"), "{}", bench.text());
 }
@@ -511,13 +511,46 @@ fn an_owner_elsewhere_gets_the_calls_and_nothing_is_signed() {
     bench.choose("mint-bot");
     bench.keys("x");
     let Some(Effect::PlanRevoke { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
-    assert_eq!(intent.via, Via::Print);
+    assert_eq!(intent.route, RoutePreference::Print);
     bench.report(job, Report::RevokePlanned(Box::new(fixtures::printed_preview())));
     assert!(bench.text().contains("to be sent by the owner's address"), "{}", bench.text());
     bench.keys("yY");
     assert!(!sends(&bench));
     let Some(Effect::Save { text, .. }) = bench.asked_for.last() else { panic!("no file") };
     assert!(text.contains(&format!("0x{}", "ab".repeat(100))), "the calldata is whole: {text}");
+}
+
+#[test]
+fn an_owner_elsewhere_gets_the_calls_that_enable_and_nothing_is_signed() {
+    let mut bench = Bench::at_home(80, 40, true);
+    bench.refreshed("treasury", |account| account.watch_only = true);
+    bench.choose("watcher");
+    bench.keys("e");
+    let Some(Effect::PlanEnable { job, intent }) = bench.asked_for.last().cloned() else { panic!("no plan") };
+    assert_eq!(intent.route, RoutePreference::Print);
+    let calls = fixtures::printed_preview().calls;
+    bench.report(
+        job,
+        Report::EnablePlanned(Box::new(EnablePreview { price: None, calls, ..fixtures::enable_preview() })),
+    );
+    assert!(bench.text().contains("to be sent by the owner's address"), "{}", bench.text());
+    bench.keys("yY");
+    assert!(!sends(&bench));
+    let Some(Effect::Save { text, .. }) = bench.asked_for.last() else { panic!("no file") };
+    assert!(text.contains(&format!("0x{}", "ab".repeat(100))), "the calldata is whole: {text}");
+}
+
+#[test]
+fn the_calls_that_enable_can_be_had_in_place_of_sending_them() {
+    let mut bench = Bench::at_home(80, 24, true);
+    bench.choose("watcher");
+    bench.keys("e");
+    let job = bench.job(|e| matches!(e, Effect::PlanEnable { .. }));
+    bench.report(job, Report::EnablePlanned(Box::new(fixtures::enable_preview())));
+    bench.keys("p");
+    assert!(bench.asked_for.contains(&Effect::Forget { plan: job }), "{:?}", bench.asked_for);
+    let Some(Effect::PlanEnable { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    assert_eq!(intent.route, RoutePreference::Print);
 }
 
 #[test]
@@ -529,8 +562,9 @@ fn a_queued_key_is_enabled_with_what_must_come_first() {
     bench.report(job, Report::Keys(vec![queued]));
     bench.choose("mint-bot");
     bench.keys("e");
-    let Some(Effect::PlanEnable { keys, .. }) = bench.asked_for.last() else { panic!("no plan") };
-    assert_eq!(keys, &["k3", "k1"], "watcher has turn 5");
+    let Some(Effect::PlanEnable { intent, .. }) = bench.asked_for.last() else { panic!("no plan") };
+    assert_eq!(intent.keys, ["k3", "k1"], "watcher has turn 5");
+    assert_eq!(intent.route, RoutePreference::Auto);
 }
 
 /// Leaves the revoke screen while it is under way; what it comes to is told by the notice.
@@ -611,7 +645,7 @@ fn a3_the_screen_says_remaining_and_not_proven_as_the_notice_does() {
 
 #[test]
 fn a3_what_is_followed_later_gets_the_same_verdict() {
-    use crate::wallet::usecase::{offline_signing::Completed, revoke::Verdict};
+    use crate::wallet::usecase::{revoke::Verdict, status::Completed};
     let followed = fixtures::followed();
     assert_eq!(followed.verdict(), Some(Verdict::Proven));
     let unproven = Completed { proofs: Vec::new(), ..fixtures::followed() };

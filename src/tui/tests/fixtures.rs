@@ -14,20 +14,19 @@ use crate::{
     protocol::{
         Call, Step,
         family::Validator,
-        kernel_v2::{
-            generation::{Generation, KernelVersion},
-            history::ledger::EnabledBy,
-        },
+        family::account::Version,
+        kernel_v2::{generation::Generation, history::ledger::EnabledBy},
     },
     tui::message::{EnablePreview, GrantPreview, RevokePreview, SendView},
     wallet::{
         Backend,
         coin::Coin,
-        records::model::{self, Extent, PaymasterKind, Progress, Purpose},
+        records::model::{self, Extent, OperationState, PaymasterKind, Purpose},
         state::State,
         submit::{
             operation::OperationOutcome,
-            routes::{Payer, Price, Way},
+            printed::PrintedCall,
+            routes::{Payer, Price, Route},
         },
         usecase::{
             account::AccountView,
@@ -37,11 +36,11 @@ use crate::{
             inventory::Difference,
             key::KeyView,
             network::{NetworkView, Probe},
-            offline_signing::Completed,
             proof::{Ground, Paused, Proof},
-            revoke::{PrintedCall, Revoked},
+            revoke::Revoked,
             scan::{FoundKey, FoundTurn, Moment, Scan, ScanFinding, ScanProgress},
             secrets::BackendView,
+            status::Completed,
         },
     },
 };
@@ -62,12 +61,12 @@ fn account(name: &str, address: Address, milli_eth: u64) -> AccountView {
         address,
         owner: OWNER,
         watch_only: false,
-        kernel_version: Some(KernelVersion::V0_2_4),
+        kernel_version: Some(Version::DEFAULT),
         deployed: Some(true),
         balance: Some(U256::from(milli_eth) * U256::from(1_000_000_000_000_000_u64)),
         deposit: Some(U256::ZERO),
-        last_nonce: Some(4),
-        invalid_nonce: Some(0),
+        last_nonce: Some("4".into()),
+        invalid_nonce: Some("0".into()),
         validator: Some(Validator::DEFAULT),
         paused: Some(false),
         unknown_because: None,
@@ -105,7 +104,7 @@ fn key(id: &str, label: &str, state: State, until: u64, paymaster: Address, sign
     let scope = Scope { valid_after: NOW - DAY, valid_until: until, paymaster, permissions: permissions.clone() };
     let context = Context {
         validator: Validator::DEFAULT,
-        kernel: Some(KernelVersion::V0_2_4),
+        kernel: Some(Version::DEFAULT),
         account: TREASURY,
         owner: Some(OWNER),
         session_key: Some(session_key),
@@ -262,7 +261,7 @@ pub fn granted() -> Granted {
 
 pub fn price() -> Price {
     Price {
-        way: Way::Bundler,
+        route: Route::Bundler,
         max_cost: U256::from(1_200_000_000_000_000_u64),
         ceiling: U256::from(50_000_000_000_000_000_u64),
         coin: Coin::of(11_155_111),
@@ -284,7 +283,7 @@ pub fn revoke_preview() -> RevokePreview {
         }],
         also_revokes: Vec::new(),
         warnings: Vec::new(),
-        passed_over: Vec::new(),
+        skipped: Vec::new(),
         price: Some(price()),
         calls: Vec::new(),
         further: 0,
@@ -310,7 +309,7 @@ pub fn panic_preview() -> RevokePreview {
     RevokePreview {
         steps: vec![Step {
             call: "Kernel.disableMode(0xffffffff)".into(),
-            effect: "stops every session key, active or pending, until you lift it; you, the owner, can still act"
+            effect: "stops every session key, active or pending, until you unpause; you, the owner, can still act"
                 .into(),
         }],
         warnings: vec![
@@ -337,7 +336,10 @@ pub fn enable_preview() -> EnablePreview {
         network: "sepolia".into(),
         address: TREASURY,
         steps: vec![Step { call: "SessionKeyValidator.enable".into(), effect: "enables watcher (nonce 5)".into() }],
-        price: price(),
+        price: Some(price()),
+        skipped: Vec::new(),
+        notes: Vec::new(),
+        calls: Vec::new(),
     }
 }
 
@@ -345,7 +347,7 @@ pub fn enabled() -> Enabled {
     let mut key = keys().remove(2);
     key.state = State::Active;
     key.state_reason = reason(State::Active);
-    Enabled { operation: included(Some(true)), keys: vec![key] }
+    Enabled { route: Route::Bundler, operation: included(Some(true)), keys: vec![key] }
 }
 
 fn included(success: Option<bool>) -> OperationOutcome {
@@ -363,7 +365,7 @@ fn included(success: Option<bool>) -> OperationOutcome {
     }
 }
 
-fn operation(hash: u8, ago: u64, purpose: Purpose, progress: Progress) -> model::Operation {
+fn operation(hash: u8, ago: u64, purpose: Purpose, progress: OperationState) -> model::Operation {
     model::Operation {
         user_op_hash: B256::repeat_byte(hash),
         network: "sepolia".into(),
@@ -389,7 +391,7 @@ fn operation(hash: u8, ago: u64, purpose: Purpose, progress: Progress) -> model:
 
 /// One of every way an operation can have gone.
 pub fn operations() -> Vec<model::Operation> {
-    let done = |success, reason: Option<&str>| Progress::Included {
+    let done = |success, reason: Option<&str>| OperationState::Included {
         success,
         transaction_hash: B256::repeat_byte(0x99),
         block: 6_123_456,
@@ -399,11 +401,16 @@ pub fn operations() -> Vec<model::Operation> {
     };
     let by = |id: &str| Purpose::Send { key_id: Some(id.to_owned()) };
     vec![
-        operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()], extent: Extent::Named }, Progress::Sent),
+        operation(1, 60, Purpose::Revoke { key_ids: vec!["k4".into()], extent: Extent::Named }, OperationState::Sent),
         operation(2, HOUR, by("k2"), done(false, Some("not enough collateral"))),
         operation(3, 2 * HOUR, Purpose::Enable { key_ids: vec!["k1".into(), "k2".into()] }, done(true, None)),
-        operation(4, DAY, by("k1"), Progress::Refused { message: "AA21 the account cannot pay".into(), ended: false }),
-        operation(5, 2 * DAY, Purpose::Send { key_id: None }, Progress::Signed),
+        operation(
+            4,
+            DAY,
+            by("k1"),
+            OperationState::Refused { message: "AA21 the account cannot pay".into(), ended: false },
+        ),
+        operation(5, 2 * DAY, Purpose::Send { key_id: None }, OperationState::Signed),
     ]
 }
 
@@ -524,7 +531,7 @@ pub fn revoked() -> Revoked {
     Revoked {
         plan: Vec::new(),
         also_revokes: Vec::new(),
-        way: Way::Bundler,
+        route: Route::Bundler,
         paused: None,
         ends_keys: true,
         operation: included(Some(true)),
@@ -590,7 +597,7 @@ pub fn inspection(owner: Option<Address>) -> Inspection {
         has_secret: true,
         owner,
         chain_id: Some(11_155_111),
-        kernel_version: Some(KernelVersion::V0_2_4),
+        kernel_version: Some(Version::DEFAULT),
         validator: Some(Validator::DEFAULT),
         nonce: Some("5".into()),
         selector: "execute".into(),

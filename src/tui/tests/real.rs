@@ -305,7 +305,7 @@ fn a6_what_changes_nothing_draws_nothing_and_what_another_process_does_is_seen()
     let intent = crate::wallet::usecase::revoke::RevokeIntent::keys("treasury", &["mint-bot".to_owned()]);
     let ended = real.runtime.block_on(async {
         let plan = other.plan_revoke(intent).await?;
-        other.execute_revoke(plan).await
+        other.execute_revoke(plan, &()).await
     });
     assert!(ended.is_ok_and(|revoked| revoked.verdict() == crate::wallet::usecase::revoke::Verdict::Proven));
     real.clock(asked + 70);

@@ -19,8 +19,8 @@ pub enum Row {
     Dim(String),
     /// More about the row before.
     Note(String),
-    /// The way out of the row before.
-    Way(String),
+    /// What to do about the row before.
+    Advice(String),
     Item(String),
     /// What went well, or is proven.
     Good(String),
@@ -44,7 +44,7 @@ pub fn lay_out(rows: &[Row], columns: usize, theme: Theme) -> Vec<Line<'static>>
             Row::Text(text) => ("", text, theme.plain()),
             Row::Dim(text) => ("", text, theme.dim()),
             Row::Note(text) => ("    ", text, theme.dim()),
-            Row::Way(text) => ("    → ", text, theme.plain()),
+            Row::Advice(text) => ("    → ", text, theme.plain()),
             Row::Item(text) => ("  · ", text, theme.plain()),
             Row::Good(text) => ("  ✓ ", text, theme.good()),
             Row::Caution(text) => ("  ! ", text, theme.caution()),
@@ -69,7 +69,7 @@ pub fn text(rows: &[Row]) -> String {
     for row in rows {
         match row {
             Row::Head(text) | Row::Text(text) | Row::Dim(text) => out.push_str(text),
-            Row::Note(text) | Row::Way(text) => out.push_str(&format!("  {text}")),
+            Row::Note(text) | Row::Advice(text) => out.push_str(&format!("  {text}")),
             Row::Item(text) | Row::Good(text) => out.push_str(&format!("- {text}")),
             Row::Caution(text) | Row::Bad(text) => out.push_str(&format!("! {text}")),
             Row::Fact(label, text) => out.push_str(&format!("{label}: {text}")),

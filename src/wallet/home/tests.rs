@@ -113,6 +113,7 @@ fn k18_a_remote_node_that_is_asked_in_the_clear_is_said_once() {
         "https://rpc.example.org/key",
         "http://127.0.0.1:8545",
         "http://localhost:1",
+        "http://node.localhost:1",
         "http://[::1]:2",
         "sandbox:",
         "x",
@@ -134,6 +135,10 @@ fn k18_a_remote_node_that_is_asked_in_the_clear_is_said_once() {
     let said = wallet.notices().take();
     assert!(said.len() == 1 && said[0].code == "network.http", "{said:?}");
     assert!(said[0].message.contains("rpc.example.org") && !said[0].message.contains("secret-key"), "{said:?}");
+    let (near, second) = ("http://127.0.0.1:8545".into(), Some("http://second.example.org".into()));
+    wallet.add_network("beside", &Network { rpc: near, second_rpc: second, ..network(5) }).unwrap();
+    let said = wallet.notices().take();
+    assert!(said.len() == 1 && said[0].message.contains("second.example.org"), "{said:?}");
 }
 
 #[tokio::test]

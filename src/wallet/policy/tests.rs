@@ -2,7 +2,7 @@ use alloy::primitives::{B256, address};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::kernel_v2::generation::Generation;
+use crate::protocol::{family::account::AccountFunction, kernel_v2::generation::Generation};
 
 const NOW: u64 = 1_800_000_000;
 const TOKEN: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
@@ -97,7 +97,7 @@ fn every_field_of_the_policy_file_is_read() {
     assert_eq!(policy.valid_after, Start::Now);
     assert_eq!(policy.valid_until, End::After(86_400));
     assert_eq!(policy.paymaster, FRIEND_ADDRESS);
-    assert_eq!(policy.selectors, [selector::EXECUTE, selector::EXECUTE_BATCH]);
+    assert_eq!(policy.functions, [AccountFunction::Execute, AccountFunction::ExecuteBatch]);
     assert_eq!(policy.validator, ValidatorChoice::Exactly(Generation::G3.into()));
     assert!(!policy.everything);
     let [first, second] = policy.permissions.as_slice() else { panic!("two permissions") };
@@ -124,7 +124,7 @@ fn what_is_left_out_has_the_safe_or_the_usual_meaning() {
     let policy = parse(&policy("", ""));
     assert_eq!(policy.label, None);
     assert_eq!(policy.valid_after, Start::At(0));
-    assert_eq!(policy.selectors, [selector::EXECUTE]);
+    assert_eq!(policy.functions, [AccountFunction::Execute]);
     assert_eq!(policy.validator, ValidatorChoice::Auto);
     let only = &policy.permissions[0];
     assert_eq!((only.value_limit, only.operation, only.limit), (U256::ZERO, Operation::Call, Limit::default()));
@@ -233,9 +233,9 @@ fn validators_are_named_by_generation_or_address() {
 
 #[test]
 fn account_functions_are_taken_once_each_and_only_the_three_there_are() {
-    let policy_of = |said: &str| with_top(&format!("selector = {said}")).selectors;
-    assert_eq!(policy_of("\"executeDelegateCall\""), [selector::EXECUTE_DELEGATE_CALL]);
-    assert_eq!(policy_of("[\"execute\", \"execute\"]"), [selector::EXECUTE]);
+    let policy_of = |said: &str| with_top(&format!("selector = {said}")).functions;
+    assert_eq!(policy_of("\"executeDelegateCall\""), [AccountFunction::ExecuteDelegateCall]);
+    assert_eq!(policy_of("[\"execute\", \"execute\"]"), [AccountFunction::Execute]);
     assert!(refused(&policy("selector = []", "")).message.starts_with("selector: "));
     assert!(refused(&policy("selector = [\"execute\", \"upgradeTo\"]", "")).message.starts_with("selector[1]: "));
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use crate::{
     erc4337::v06::UserOperation,
     policy::scope::Scope,
-    protocol::{
-        family::{Family, Validator},
-        kernel_v2::{
-            account::AccountSeed, approval::ApprovalRequest, discrepancy::OnRecord, generation::KernelVersion,
-            snapshot::SnapshotRequest,
-        },
+    protocol::family::{
+        Family, Validator,
+        account::{Seed, Version},
+        approval::{ApprovalRequest, Recorded},
+        snapshot::SnapshotRequest,
+        status::OnRecord,
     },
     wallet::vault::SecretId,
 };
@@ -72,20 +72,8 @@ pub struct Account {
     /// How to deploy it; missing when it was added by address.
     pub seed: Option<Seed>,
     /// What it is deployed with if it is not deployed yet.
-    pub kernel: KernelVersion,
+    pub kernel: Version,
     pub created_at: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seed {
-    pub owner: Address,
-    pub index: U256,
-}
-
-impl From<Seed> for AccountSeed {
-    fn from(seed: Seed) -> Self {
-        Self { owner: seed.owner, index: seed.index }
-    }
 }
 
 impl Account {
@@ -101,13 +89,13 @@ impl Account {
 
     /// What is on record of it, to be compared with a snapshot.
     pub fn on_record<'a>(&'a self, approvals: &'a [&'a ApprovalRequest], scanned: bool) -> OnRecord<'a> {
-        let seed = self.seed.map(AccountSeed::from);
-        OnRecord { name: &self.name, owner: self.owner, seed, kernel: self.kernel, approvals, scanned }
+        let Self { name, owner, seed, kernel, .. } = self;
+        OnRecord { name, owner: *owner, seed: *seed, version: *kernel, approvals, scanned }
     }
 
     /// `factory ‖ createAccount(…)`, when we know how the account is made.
     pub fn init_code(&self) -> Option<Bytes> {
-        self.seed.map(|seed| AccountSeed::from(seed).init_code(self.kernel))
+        self.seed.map(|seed| self.kernel.init_code(seed))
     }
 }
 
@@ -168,6 +156,18 @@ impl Key {
     pub const fn family(&self) -> Family {
         self.validator.family()
     }
+
+    /// What of it must be what its owner signed.
+    pub fn recorded(&self) -> Recorded<'_> {
+        Recorded {
+            account: self.account,
+            chain_id: self.chain_id,
+            validator: self.validator,
+            session_key: self.session_key,
+            scope: &self.scope,
+            partial: self.partial.as_ref().map(|partial| (partial.merkle_root, partial.proofs.as_slice())),
+        }
+    }
 }
 
 /// An owner's signature (or the wait for one) that opens one account function to a key. Kept for ever: it is what a leaked
@@ -183,11 +183,12 @@ pub struct ApprovalRecord {
 
 impl ApprovalRecord {
     pub fn selector(&self) -> Selector {
-        self.request.selector
+        self.request.selector()
     }
 
-    pub fn nonce(&self) -> u128 {
-        self.request.enable.nonce
+    /// In decimal.
+    pub fn nonce(&self) -> String {
+        self.request.nonce()
     }
 
     pub fn digest(&self) -> B256 {
@@ -250,7 +251,7 @@ pub enum Carrier {
 /// How far an operation on record got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
-pub enum Progress {
+pub enum OperationState {
     /// Signed and written down, perhaps sent: we were cut off, or the bundler did not say.
     Signed,
     /// The bundler took it.
@@ -282,7 +283,7 @@ pub struct Operation {
     pub purpose: Purpose,
     #[serde(flatten)]
     pub carrier: Carrier,
-    pub progress: Progress,
+    pub progress: OperationState,
     pub created_at: u64,
 }
 

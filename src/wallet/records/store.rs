@@ -686,7 +686,7 @@ impl OfFamily for Key {
 
 impl OfFamily for ApprovalRecord {
     fn family(&self) -> Family {
-        self.request.validator.family()
+        self.request.family()
     }
 }
 

@@ -9,26 +9,13 @@ use std::{
 use alloy::primitives::{B256, keccak256};
 
 use super::model::{ApprovalRecord, Key, Origin};
-use crate::{
-    abi::Function,
-    protocol::{family::Validator, kernel_v2::approval::EnableData},
-};
+use crate::{abi::Function, protocol::family::approval::Terms};
 
 /// What does not verify about an approval and the key it is recorded for; `None` when all of it does.
 pub fn damage(key: &Key, approval: &ApprovalRecord) -> Option<String> {
     let request = &approval.request;
-    let enable = &request.enable;
-    let differs = [
-        ("the account", request.account != key.account),
-        ("the chain id", request.chain_id != key.chain_id),
-        ("the validator", Validator::from(request.validator) != key.validator),
-        ("the session key", enable.session_key != key.session_key),
-        ("the window", (enable.valid_after, enable.valid_until) != (key.scope.valid_after, key.scope.valid_until)),
-        ("the paymaster", enable.paymaster != key.scope.paymaster),
-        ("the list of permissions", !permissions_fit(key, enable.merkle_root)),
-    ];
-    if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
-        return Some(format!("{what} on record is not the one of its approval (nonce {})", enable.nonce));
+    if let Some(what) = request.differs_from(&key.recorded()) {
+        return Some(format!("{what} on record is not the one of its approval (nonce {})", request.nonce()));
     }
     match &approval.signature {
         // A scan keeps the owner of today beside signatures of earlier ones; that the chain took them is its evidence.
@@ -38,7 +25,8 @@ pub fn damage(key: &Key, approval: &ApprovalRecord) -> Option<String> {
         Some(signature) => (!is_signed(key, approval, signature)).then(|| {
             format!(
                 "the signature on record for nonce {} is not that of the owner {} over this scope",
-                enable.nonce, key.owner
+                request.nonce(),
+                key.owner
             )
         }),
         None => None,
@@ -46,16 +34,9 @@ pub fn damage(key: &Key, approval: &ApprovalRecord) -> Option<String> {
 }
 
 /// What the owner signed, as far as the signature on record vouches for it.
-pub fn signed(key: &Key, approval: &ApprovalRecord) -> Option<EnableData> {
+pub fn signed(key: &Key, approval: &ApprovalRecord) -> Option<Terms> {
     let signature = approval.signature.as_ref()?;
-    is_signed(key, approval, signature).then_some(approval.request.enable)
-}
-
-/// The permissions rebuild the root that was signed; where only some were ever shown, each proves that it belongs to it.
-fn permissions_fit(key: &Key, root: B256) -> bool {
-    let proofs = key.partial.as_ref().map(|partial| partial.proofs.as_slice());
-    let is_the_same = key.partial.as_ref().is_none_or(|partial| partial.merkle_root == root);
-    is_the_same && key.validator.permissions_fit(&key.scope.permissions, proofs, root)
+    is_signed(key, approval, signature).then(|| approval.request.terms())
 }
 
 /// Recovering a signer costs more than all the rest, and a list shows the same signatures again and again.
@@ -155,7 +136,10 @@ mod tests {
             enable: EnableData::new(key.session_key, &key.scope, 7, Generation::G2),
         };
         let signature = Bytes::from(owner.sign_hash_sync(&request.digest()).unwrap().as_bytes());
-        (key.clone(), ApprovalRecord { key_id: key.id, request, signature: Some(signature), created_at: 0 })
+        (
+            key.clone(),
+            ApprovalRecord { key_id: key.id, request: request.into(), signature: Some(signature), created_at: 0 },
+        )
     }
 
     type Edit = fn(&mut Key, &mut ApprovalRecord);
@@ -170,7 +154,7 @@ mod tests {
             ("permissions", |k, _| drop(k.scope.permissions.pop())),
             ("permissions", |k, _| k.scope.permissions[1].value_limit = U256::from(1)),
             ("window", |k, _| k.scope.valid_until = 0),
-            ("window", |k, a| (k.scope.valid_after, a.request.enable.merkle_root) = (0, B256::ZERO)),
+            ("window", |k, a| (k.scope.valid_after, a.request.kernel_v2_mut().enable.merkle_root) = (0, B256::ZERO)),
             ("paymaster", |k, _| k.scope.paymaster = Address::ZERO),
             ("session key", |k, _| k.session_key = Address::ZERO),
             ("account", |k, _| k.account = Address::ZERO),
@@ -178,7 +162,7 @@ mod tests {
             ("signature", |_, a| a.signature = Some(Bytes::from_static(&[0x1b; 65]))),
             ("signature", |k, a| {
                 k.scope.paymaster = Address::ZERO;
-                a.request.enable.paymaster = Address::ZERO;
+                a.request.kernel_v2_mut().enable.paymaster = Address::ZERO;
             }),
         ];
         for (named, edit) in edits {

@@ -505,19 +505,7 @@ mod tests {
         let fields = params[0].as_object().unwrap();
         let mut names: Vec<_> = fields.keys().map(String::as_str).collect();
         names.sort_unstable();
-        let mut expected = [
-            "sender",
-            "nonce",
-            "initCode",
-            "callData",
-            "callGasLimit",
-            "verificationGasLimit",
-            "preVerificationGas",
-            "maxFeePerGas",
-            "maxPriorityFeePerGas",
-            "paymasterAndData",
-            "signature",
-        ];
+        let mut expected = UserOperation::FIELDS;
         expected.sort_unstable();
         assert_eq!(names, expected);
         assert!(fields.values().all(|value| value.as_str().is_some_and(|text| text.starts_with("0x"))));

@@ -4,7 +4,14 @@ use alloy::primitives::Address;
 
 use super::{At, node::Block, services::Services};
 use crate::{
-    protocol::kernel_v2::snapshot::{Counters, Moment, Snapshot, SnapshotRequest, mode_queries, read_mode},
+    protocol::{
+        family::{
+            Family,
+            approval::ApprovalRequest,
+            snapshot::{Counters, Pause, Snapshot, SnapshotRequest},
+        },
+        query::Moment,
+    },
     sandbox::CHAIN_ID,
     wallet::{
         error::{Class, Error, Kind, Result},
@@ -32,7 +39,7 @@ impl Services {
     /// At the newest block, or at `block` where this node has not got so far: behind a load balancer the next machine may lag.
     pub async fn snapshot_from(&self, wanted: &SnapshotRequest, block: u64) -> Result<Snapshot> {
         let snapshot = self.snapshot(wanted).await?;
-        if snapshot.block >= block {
+        if snapshot.block() >= block {
             return Ok(snapshot);
         }
         self.snapshot_at(wanted, block).await
@@ -50,19 +57,19 @@ impl Services {
         Ok(self.node.ask_for(&wanted.queries(), at, |answers| wanted.read(moment, answers)).await?)
     }
 
-    /// Which modes the account refuses, as a bit mask.
-    pub async fn disabled_mode(&self, account: Address, at: At) -> Result<u32> {
-        Ok(self.node.ask_for(&mode_queries(account), at, read_mode).await?)
+    /// Whether the account refuses session keys, and nothing else of it.
+    pub async fn pause(&self, family: Family, account: Address, at: At) -> Result<Pause> {
+        Ok(self.node.ask_for(&family.pause_queries(account), at, |answers| family.read_pause(answers)).await?)
     }
 
     /// Adds the run counters of a key's permissions to a snapshot of its account.
-    pub async fn add_counters(&self, snapshot: &mut Snapshot, key: &Key, nonce: u128) -> Result<()> {
-        let counters = Counters::of(key.account, key.validator, &key.scope, nonce);
+    pub async fn add_counters(&self, snapshot: &mut Snapshot, key: &Key, approval: &ApprovalRequest) -> Result<()> {
+        let counters = Counters::of(key.account, approval, &key.scope);
         let queries = counters.queries();
         if queries.is_empty() {
             return Ok(());
         }
-        let at = At::Block(snapshot.block);
+        let at = At::Block(snapshot.block());
         Ok(self.node.ask_for(&queries, at, |answers| counters.read_into(snapshot, answers)).await?)
     }
 
@@ -74,7 +81,7 @@ impl Services {
 
     /// Whether the node says the same of a snapshot when it is asked another way.
     pub async fn contradiction_in(&self, wanted: &SnapshotRequest, told: &Snapshot) -> Option<Error> {
-        let stored = self.stored(wanted, told, At::Block(told.block)).await?;
+        let stored = self.stored(wanted, told, At::Block(told.block())).await?;
         self.contradicted_by(told, &stored)
     }
 

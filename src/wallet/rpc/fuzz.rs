@@ -3,10 +3,7 @@
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     mutate::{Rng, corpus, feed, inputs, mutate, mutated_text},
-    protocol::{
-        kernel_v2::snapshot::{Moment, SnapshotRequest},
-        query::LogQuery,
-    },
+    protocol::{kernel_v2::snapshot::SnapshotRequest, query::LogQuery, query::Moment},
     wallet::{
         coin::{Coin, Limit},
         records::model::PaymasterKind,

@@ -256,13 +256,9 @@ mod tests {
         erc4337::v06::{ENTRY_POINT, UserOperation},
         protocol::{
             AccountCall, Call as InnerCall, DUMMY_SIGNATURE,
-            kernel_v2::{
-                account::AccountSeed,
-                generation::KernelVersion,
-                signature,
-                snapshot::{Moment, SnapshotRequest},
-            },
-            query::LogQuery,
+            family::snapshot::SnapshotRequest,
+            kernel_v2::{account::AccountSeed, generation::KernelVersion, signature},
+            query::{LogQuery, Moment},
         },
         sandbox::{CHAIN_ID, contracts::SPONSOR},
         wallet::{
@@ -330,8 +326,8 @@ mod tests {
         let moment = Moment { block: included.block_number, timestamp: 0 };
         let snapshot =
             node.ask_for(&request.queries(), At::Latest, |answers| request.read(moment, answers)).await.unwrap();
-        assert_eq!((snapshot.owner, snapshot.balance), (Some(owner.address()), U256::ZERO));
-        assert_eq!(snapshot.kernel, Some(KernelVersion::DEFAULT));
+        assert_eq!((snapshot.owner(), snapshot.balance()), (Some(owner.address()), U256::ZERO));
+        assert_eq!(snapshot.version(), Some(KernelVersion::DEFAULT.into()));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! Our own client, because alloy's HTTP transport reads answers of any size, repeats addresses with their keys in its errors, and has no place for
 //! the sandbox in this process.
 
+pub mod address;
 pub mod aggregate;
 pub mod answer;
 pub mod bundler;

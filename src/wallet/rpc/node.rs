@@ -2,44 +2,44 @@
 //!
 //! Everything about one account is read at one block, in two round trips: [`Node::ask_for`].
 
+mod entry_point;
+mod logs;
+mod prices;
+mod refusals;
+mod transactions;
+
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
-    vec,
 };
 
 use alloy::{
-    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, aliases::U192, keccak256},
-    sol,
+    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256},
     sol_types::SolCall,
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+pub use self::{
+    entry_point::{Purse, first_nonce},
+    prices::{FeeHistory, Prices},
+    refusals::none_if_not_there,
+    transactions::Receipt,
+};
+use self::{
+    logs::Span,
+    refusals::{is_block_missing, refuses_a_parameter},
+};
 use super::{
     aggregate,
     answer::Answer,
-    transport::{Answers, Call, ChainError, Endpoint, RpcError, is_rate_limit},
+    transport::{Answers, Call, ChainError, Endpoint},
 };
 use crate::{
-    erc4337::{faults::Fault, v06::ENTRY_POINT},
-    protocol::query::{self, Log, LogQuery, Query, Read, Unread},
+    erc4337::faults::Fault,
+    protocol::query::{self, Query, Read, Unread},
 };
 
-sol! {
-    function getNonce(address sender, uint192 key) returns (uint256);
-    function balanceOf(address account) returns (uint256);
-}
-
-/// Most logs taken from one answer.
-const LOGS: usize = 50_000;
-/// Blocks in the first log query; fewer whenever an endpoint finds a range too long.
-const LOG_SPAN: u64 = 10_000;
-/// Blocks in the query that tells whether an error in unknown words is about the length.
-const SHORT_SPAN: u64 = 10;
-/// Log queries of a length that must go well before a longer one is tried; doubles each time that one fails.
-const CAREFUL: u32 = 2;
-const MOST_CAREFUL: u32 = 64;
 /// Seconds by which the newest block may be older than the newest before.
 const BEHIND: u64 = 15 * 60;
 /// How long the block that came with the chain id may stand for the newest one.
@@ -112,149 +112,6 @@ impl CallRequest {
     }
 }
 
-impl Log {
-    pub(in crate::wallet) fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
-        Ok(Self {
-            address: answer.field("address")?.address()?,
-            topics: answer.field("topics")?.list(4)?.iter().map(Answer::hash).collect::<Result<_, _>>()?,
-            data: answer.field("data")?.bytes()?,
-            block_number: answer.field("blockNumber")?.u64()?,
-            transaction_hash: answer.field("transactionHash")?.hash()?,
-            log_index: answer.field("logIndex")?.u64()?,
-        })
-    }
-
-    pub fn read_list(answer: &Answer<'_>) -> Result<Vec<Self>, ChainError> {
-        answer.list(LOGS)?.iter().map(Self::read).collect()
-    }
-}
-
-/// What became of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    pub transaction_hash: B256,
-    pub block_number: u64,
-    pub block_hash: B256,
-    pub success: bool,
-    /// Gas units.
-    pub gas_used: U256,
-    /// Wei per gas unit; zero where a node does not say.
-    pub gas_price: U256,
-    pub logs: Vec<Log>,
-}
-
-impl Receipt {
-    fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
-        Ok(Self {
-            transaction_hash: answer.field("transactionHash")?.hash()?,
-            block_number: answer.field("blockNumber")?.u64()?,
-            block_hash: answer.field("blockHash")?.hash()?,
-            success: answer.field("status")?.truth()?,
-            gas_used: answer.field("gasUsed")?.number()?,
-            gas_price: answer.optional("effectiveGasPrice").map_or(Ok(U256::ZERO), |price| price.number())?,
-            // Some nodes say null where there are none.
-            logs: answer.optional("logs").map_or_else(|| Ok(Vec::new()), |logs| Log::read_list(&logs))?,
-        })
-    }
-}
-
-/// A transaction as it was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transaction {
-    pub hash: B256,
-    pub from: Address,
-    /// None when it creates a contract.
-    pub to: Option<Address>,
-    /// Wei.
-    pub value: U256,
-    pub input: Bytes,
-    /// None while it waits.
-    pub block_number: Option<u64>,
-}
-
-impl Transaction {
-    fn read(answer: &Answer<'_>) -> Result<Self, ChainError> {
-        Ok(Self {
-            hash: answer.field("hash")?.hash()?,
-            from: answer.field("from")?.address()?,
-            to: answer.optional("to").map(|to| to.address()).transpose()?,
-            value: answer.field("value")?.number()?,
-            input: answer.optional("input").map_or_else(|| answer.field("data"), Ok)?.bytes()?,
-            block_number: answer.optional("blockNumber").map(|number| number.u64()).transpose()?,
-        })
-    }
-}
-
-/// Prices of recent blocks, oldest first; wei per gas unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeeHistory {
-    /// One more than the blocks asked for: the last is the next block's.
-    pub base_fees: Vec<u128>,
-    /// A row for each block, a column for each percentile asked for; empty rows for empty blocks.
-    pub rewards: Vec<Vec<u128>>,
-    /// Whether each block had transactions. Shorter where the node does not say.
-    pub used: Vec<bool>,
-}
-
-/// What a node says about prices, asked at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prices {
-    /// The newest block, with its own base fee.
-    pub block: Block,
-    pub history: Option<FeeHistory>,
-    /// `eth_maxPriorityFeePerGas`, wei per gas unit.
-    pub priority: Option<u128>,
-    /// `eth_gasPrice`, wei per gas unit.
-    pub gas_price: Option<u128>,
-}
-
-impl LogQuery {
-    #[allow(clippy::indexing_slicing, reason = "an object that is made here")]
-    fn json(&self, from: u64, to: u64) -> Value {
-        let topic = |wanted: &Vec<B256>| match wanted.as_slice() {
-            [] => Value::Null,
-            [one] => json!(one),
-            several => json!(several),
-        };
-        let topics: Vec<Value> = self.topics.iter().map(topic).collect();
-        let mut query = json!({ "fromBlock": At::Block(from).tag(), "toBlock": At::Block(to).tag(), "topics": topics });
-        if let Some(address) = self.address {
-            query["address"] = json!(address);
-        }
-        query
-    }
-
-    fn wants(&self, log: &Log, from: u64, to: u64) -> bool {
-        let topics_fit = self
-            .topics
-            .iter()
-            .enumerate()
-            .all(|(i, wanted)| wanted.is_empty() || log.topics.get(i).is_some_and(|topic| wanted.contains(topic)));
-        topics_fit
-            && (from..=to).contains(&log.block_number)
-            && self.address.is_none_or(|address| address == log.address)
-    }
-}
-
-/// The logs of a stretch of blocks, and where the stretch ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogChunk {
-    pub logs: Vec<Log>,
-    /// The last block covered: the next chunk begins after it.
-    pub through: u64,
-}
-
-/// What an account and the EntryPoint hold for its next operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Purse {
-    /// The EntryPoint's next nonce, the nonce key included.
-    pub nonce: U256,
-    /// Wei held by the account.
-    pub balance: U256,
-    /// Wei held for it by the EntryPoint.
-    pub deposit: U256,
-}
-
 /// A node's endpoint. Cheap to clone; clones share what was learned.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -267,49 +124,6 @@ pub struct Node {
     first_block: Arc<Mutex<Option<(Block, Instant)>>>,
     /// The newest block that was told so far.
     newest: Arc<Mutex<Option<Block>>>,
-}
-
-/// What is learned about the length of log queries, and unlearned again: a crowded stretch says nothing about the next.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    blocks: u64,
-    /// Queries of this length that went well.
-    good: u32,
-    /// How many must, before a longer one is tried.
-    careful: u32,
-    /// This length is a try.
-    grown: bool,
-}
-
-impl Default for Span {
-    fn default() -> Self {
-        Self { blocks: LOG_SPAN, good: 0, careful: CAREFUL, grown: false }
-    }
-}
-
-impl Span {
-    fn shrink(&mut self, blocks: u64) {
-        if self.grown {
-            self.careful = self.careful.saturating_mul(2).min(MOST_CAREFUL);
-        }
-        *self = Self { blocks: blocks.max(1), good: 0, careful: self.careful, grown: false };
-    }
-
-    fn went_well(&mut self, asked: u64) {
-        if asked < self.blocks || self.blocks >= LOG_SPAN {
-            return;
-        }
-        if self.grown {
-            self.careful = (self.careful / 2).max(CAREFUL);
-        }
-        self.grown = false;
-        self.good += 1;
-        if self.good >= self.careful {
-            self.blocks = self.blocks.saturating_mul(2).min(LOG_SPAN);
-            self.good = 0;
-            self.grown = true;
-        }
-    }
 }
 
 impl Node {
@@ -563,68 +377,6 @@ impl Node {
         }
     }
 
-    /// What an account has for its next operation, as of one block.
-    pub async fn purse(&self, account: Address, key: U192, at: At) -> Result<Purse, ChainError> {
-        let view = |purpose, data: Vec<u8>| CallRequest::new(ENTRY_POINT, data).eth_call(purpose, at);
-        let calls = vec![
-            view("EntryPoint.getNonce", getNonceCall { sender: account, key }.abi_encode()),
-            Call::read("eth_getBalance", json!([account, at.tag()])),
-            view("EntryPoint.balanceOf", balanceOfCall { account }.abi_encode()),
-        ];
-        let mut answers = self.ask(&calls).await.into_iter().zip(&calls);
-        let mut next = || match answers.next() {
-            Some((answer, call)) => answer.map(|value| (call.purpose, value)),
-            None => Err(ChainError::malformed(self.endpoint.origin(), "a purse", "the answer", "complete")),
-        };
-        let [nonce, balance, deposit] = [next()?, next()?, next()?];
-        let returned = |(purpose, value): (&'static str, Value)| Ok((purpose, self.answer(purpose, &value).bytes()?));
-        let (purpose, nonce) = returned(nonce)?;
-        let nonce = self.returned::<getNonceCall>(purpose, &nonce)?;
-        let (purpose, deposit) = returned(deposit)?;
-        let deposit = self.returned::<balanceOfCall>(purpose, &deposit)?;
-        Ok(Purse { nonce, balance: self.answer(balance.0, &balance.1).number()?, deposit })
-    }
-
-    pub async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
-        let call = Call::read("eth_getTransactionReceipt", json!([hash]));
-        let receipt = none_if_not_there(self.one(call, |answer| maybe(answer, Receipt::read)).await)?;
-        self.same_hash("the transaction of a receipt", hash, receipt.as_ref().map(|r| r.transaction_hash))?;
-        Ok(receipt)
-    }
-
-    pub async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, ChainError> {
-        let call = Call::read("eth_getTransactionByHash", json!([hash]));
-        let transaction = none_if_not_there(self.one(call, |answer| maybe(answer, Transaction::read)).await)?;
-        self.same_hash("the transaction asked for", hash, transaction.as_ref().map(|t| t.hash))?;
-        Ok(transaction)
-    }
-
-    /// Several transactions, in order.
-    pub async fn transactions(&self, hashes: &[B256]) -> Result<Vec<Option<Transaction>>, ChainError> {
-        let calls: Vec<_> = hashes.iter().map(|hash| Call::read("eth_getTransactionByHash", json!([hash]))).collect();
-        let found = self.each(&calls, |answer| maybe(answer, Transaction::read)).await;
-        let found = found.into_iter().map(none_if_not_there).collect::<Result<Vec<_>, _>>()?;
-        for (ours, theirs) in hashes.iter().zip(&found) {
-            self.same_hash("the transaction asked for", *ours, theirs.as_ref().map(|t| t.hash))?;
-        }
-        Ok(found)
-    }
-
-    /// All transactions of a block.
-    pub async fn transactions_in(&self, block: u64) -> Result<Vec<Transaction>, ChainError> {
-        /// Far above what any chain puts into one block.
-        const MOST: usize = 100_000;
-        let call = Call::read("eth_getBlockByNumber", json!([At::Block(block).tag(), true]));
-        let read = |answer: &Answer<'_>| {
-            let transactions: Result<Vec<_>, _> =
-                answer.field("transactions")?.list(MOST)?.iter().map(Transaction::read).collect();
-            Ok((answer.field("number")?.u64()?, transactions?))
-        };
-        let (number, transactions) = self.one(call, read).await?;
-        self.same_block(block, number)?;
-        Ok(transactions)
-    }
-
     /// Several blocks by number, in order; `None` for one that the node does not have.
     pub async fn blocks(&self, numbers: &[u64]) -> Result<Vec<Option<Block>>, ChainError> {
         let call = |number: &u64| Call::read("eth_getBlockByNumber", json!([At::Block(*number).tag(), false]));
@@ -635,155 +387,6 @@ impl Node {
             block.map_or(Ok(()), |block| self.same_block(*ours, block.number))?;
         }
         Ok(blocks)
-    }
-
-    fn same_hash(&self, what: &'static str, ours: B256, theirs: Option<B256>) -> Result<(), ChainError> {
-        match theirs {
-            Some(theirs) if theirs != ours => Err(ChainError::mismatch(self.endpoint.origin(), what, ours, theirs)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends a signed transaction once and answers its hash. A transaction that is already there counts as sent; one
-    /// that may have got lost is looked for.
-    pub async fn send_raw(&self, signed: &Bytes) -> Result<B256, ChainError> {
-        let hash = keccak256(signed);
-        let sent = self.one(Call::once("eth_sendRawTransaction", json!([signed])), |answer| answer.hash()).await;
-        match sent {
-            Ok(theirs) => {
-                self.same_hash("the hash of the transaction sent", hash, Some(theirs))?;
-                Ok(hash)
-            }
-            Err(error) => {
-                let waiting = matches!(error.fault(), Some(Fault::AlreadyWaiting(_)));
-                if (waiting || error.leaves_doubt()) && matches!(self.transaction(hash).await, Ok(Some(_))) {
-                    return Ok(hash);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// The newest block, the prices of the last `blocks` blocks with the priority fees at these percentiles, and what the
-    /// node recommends. Only the block must be there: nodes know different ones of the other three.
-    pub async fn prices(&self, blocks: u16, percentiles: &[u8]) -> Result<Prices, ChainError> {
-        let history_of = |count: Value| Call::read("eth_feeHistory", json!([count, "latest", percentiles]));
-        let calls = [
-            latest_block_call(),
-            history_of(json!(format!("0x{blocks:x}"))),
-            Call::read("eth_maxPriorityFeePerGas", json!([])),
-            Call::read("eth_gasPrice", json!([])),
-        ];
-        let mut answers = self.ask(&calls).await.into_iter();
-        let mut next = || answers.next().unwrap_or(Ok(Value::Null));
-        let [block, mut history, priority, gas_price] = [next(), next(), next(), next()];
-        let block = read_block(&self.answer("the latest block", &block?))?;
-        // The first nodes that had it took the count as a number.
-        if history.as_ref().is_err_and(refuses_a_parameter) {
-            history = self.ask(&[history_of(json!(blocks))]).await.pop().unwrap_or(Ok(Value::Null));
-        }
-        let number = |purpose, value: Result<Value, ChainError>| self.answer(purpose, &value.ok()?).u128().ok();
-        Ok(Prices {
-            block,
-            history: history.ok().and_then(|value| read_history(&self.answer("eth_feeHistory", &value)).ok()),
-            priority: number("eth_maxPriorityFeePerGas", priority),
-            gas_price: number("eth_gasPrice", gas_price),
-        })
-    }
-
-    /// The logs from block `from` on that fit any of the queries, in their order on chain, as far towards `to` as the node
-    /// answers at once. Ask again from `through + 1`.
-    pub async fn logs(&self, queries: &[LogQuery], from: u64, to: u64) -> Result<LogChunk, ChainError> {
-        if from > to {
-            return Ok(LogChunk { logs: Vec::new(), through: to });
-        }
-        let whole = *self.span();
-        let mut told_once = false;
-        let mut unexplained = 0;
-        loop {
-            let span = self.span().blocks.max(1);
-            let through = to.min(from.saturating_add(span - 1));
-            let asked = through - from + 1;
-            let error = match self.logs_at_once(queries, from, through).await {
-                Ok(logs) => {
-                    self.span().went_well(asked);
-                    return Ok(LogChunk { logs, through });
-                }
-                Err(error) => error,
-            };
-            let half = asked.div_ceil(2);
-            // Endpoints limit blocks, logs or bytes, each in its own words.
-            match about_length(&error, from, asked) {
-                _ if asked < 2 => return Err(error),
-                Length::Told(blocks) if !told_once => {
-                    told_once = true;
-                    self.span().shrink(blocks);
-                }
-                Length::Told(_) | Length::TooLong => self.span().shrink(half),
-                // Words that say nothing known: whether a shorter query goes well is what tells. If none does, nothing was learned.
-                Length::Unknown if unexplained < 2 => {
-                    unexplained += 1;
-                    self.span().shrink(if unexplained == 1 { half } else { half.min(SHORT_SPAN) });
-                }
-                Length::Unknown | Length::NotIt => {
-                    *self.span() = whole;
-                    return Err(error);
-                }
-            }
-        }
-    }
-
-    fn span(&self) -> MutexGuard<'_, Span> {
-        self.span.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn logs_at_once(&self, queries: &[LogQuery], from: u64, through: u64) -> Result<Vec<Log>, ChainError> {
-        let calls: Vec<_> = queries.iter().map(|q| Call::read("eth_getLogs", json!([q.json(from, through)]))).collect();
-        let mut logs = Vec::new();
-        for (query, found) in queries.iter().zip(self.all(&calls, read_logs).await?) {
-            if found.iter().any(|log| !query.wants(log, from, through)) {
-                let what = "which logs were asked for";
-                return Err(ChainError::mismatch(self.endpoint.origin(), what, "only those", "others too"));
-            }
-            logs.extend(found);
-        }
-        logs.sort_by_key(|log| (log.block_number, log.log_index));
-        logs.dedup();
-        Ok(logs)
-    }
-
-    /// What the EntryPoint says the next nonce is, checked to belong to the nonce key (192 bits) that was asked about.
-    pub fn nonce_of_key(&self, key: U192, told: U256) -> Result<U256, ChainError> {
-        let theirs = told >> 64;
-        if theirs != U256::from(key) {
-            let what = "which key an EntryPoint nonce belongs to";
-            let origin = self.endpoint.origin();
-            return Err(ChainError::mismatch(origin, what, format!("0x{key:x}"), format!("0x{theirs:x}")));
-        }
-        Ok(told)
-    }
-
-    /// The same for a key that nobody has used. The EntryPoint counts it from 0, so that there is only one right answer; the
-    /// node is asked because another one shows that it lies, or that the key is not fresh.
-    pub fn nonce_of_fresh_key(&self, key: U192, told: U256) -> Result<U256, ChainError> {
-        let (ours, theirs) = (first_nonce(key), self.nonce_of_key(key, told)?);
-        if theirs != ours {
-            let what = "the sequence of a nonce key that was never used";
-            return Err(ChainError::mismatch(self.endpoint.origin(), what, 0, theirs.saturating_sub(ours)));
-        }
-        Ok(ours)
-    }
-
-    /// The EntryPoint's next nonce for a nonce key (192 bits) of an account, the key included.
-    pub async fn entry_point_nonce(&self, account: Address, key: U192, at: At) -> Result<U256, ChainError> {
-        let told = self.read("EntryPoint.getNonce", ENTRY_POINT, &getNonceCall { sender: account, key }, at).await?;
-        self.nonce_of_key(key, told)
-    }
-
-    /// Wei the EntryPoint holds for an account or paymaster.
-    #[allow(dead_code, reason = "an operation reads all that it needs at once: see `purse`")]
-    pub async fn deposit(&self, account: Address, at: At) -> Result<U256, ChainError> {
-        self.read("EntryPoint.balanceOf", ENTRY_POINT, &balanceOfCall { account }, at).await
     }
 
     /// A contract read whose answer must be there.
@@ -874,11 +477,6 @@ impl Node {
     }
 }
 
-/// `key ‖ sequence 0`, as the EntryPoint begins.
-pub fn first_nonce(key: U192) -> U256 {
-    U256::from(key) << 64
-}
-
 pub fn chain_id_call() -> Call {
     Call::read("eth_chainId", json!([]))
 }
@@ -900,19 +498,6 @@ fn read_block(answer: &Answer<'_>) -> Result<Block, ChainError> {
     })
 }
 
-fn read_history(answer: &Answer<'_>) -> Result<FeeHistory, ChainError> {
-    let prices = |list: Vec<Answer<'_>>| list.iter().map(Answer::u128).collect::<Result<Vec<_>, _>>();
-    let rewards = match answer.optional("reward") {
-        Some(rows) => rows.list(1025)?.iter().map(|row| prices(row.list(100)?)).collect::<Result<_, _>>()?,
-        None => Vec::new(),
-    };
-    let used = match answer.optional("gasUsedRatio") {
-        Some(ratios) => ratios.list(1025)?.iter().map(|r| r.value().as_f64().is_some_and(|part| part > 0.0)).collect(),
-        None => Vec::new(),
-    };
-    Ok(FeeHistory { base_fees: prices(answer.field("baseFeePerGas")?.list(1025)?)?, rewards, used })
-}
-
 /// `null` for what is not there (yet).
 pub fn maybe<T>(
     answer: &Answer<'_>,
@@ -921,139 +506,17 @@ pub fn maybe<T>(
     if answer.value().is_null() { Ok(None) } else { read(answer).map(Some) }
 }
 
-fn is_block_missing(answer: &Result<Value, ChainError>) -> bool {
-    let Err(ChainError::Rpc(error)) = answer else { return false };
-    let text = error.message.to_ascii_lowercase();
-    ["header not found", "unknown block", "block not found", "header for hash not found", "could not find block"]
-        .iter()
-        .any(|words| text.contains(words))
-}
-
-/// Logs; null where there are none, with several nodes.
-fn read_logs(answer: &Answer<'_>) -> Result<Vec<Log>, ChainError> {
-    if answer.value().is_null() { Ok(Vec::new()) } else { Log::read_list(answer) }
-}
-
-/// What is not there (yet) is null with most endpoints, and an error with some.
-pub fn none_if_not_there<T>(answer: Result<Option<T>, ChainError>) -> Result<Option<T>, ChainError> {
-    match answer {
-        Err(ChainError::Rpc(error)) if says_not_there(&error) => Ok(None),
-        other => other,
-    }
-}
-
-fn says_not_there(error: &RpcError) -> bool {
-    let text = error.message.to_ascii_lowercase();
-    // "method not found" is about the question.
-    let not_there = ["not found", "not exist", "unknown transaction", "unknown user", "unknown block", "no such"];
-    !text.contains("method")
-        && !text.contains("revert")
-        && (not_there.iter().any(|words| text.contains(words)) || text.contains("missing/invalid userophash"))
-}
-
-/// Whether an endpoint may have refused a call for an optional parameter that it does not know.
-fn refuses_a_parameter(error: &ChainError) -> bool {
-    match error {
-        ChainError::Rpc(error) => {
-            let text = error.message.to_ascii_lowercase();
-            let about =
-                ["argument", "param", "pending", "block tag", "cannot unmarshal", "hex string", "invalid request"];
-            !text.contains("revert") && (error.code == -32602 || about.iter().any(|words| text.contains(words)))
-        }
-        ChainError::HttpStatus { status, .. } => matches!(status, 400 | 422 | 500),
-        _ => false,
-    }
-}
-
-/// What a failed log query says about its length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
-    /// It is about something else: asking for less does not help.
-    NotIt,
-    /// Words that are not known.
-    Unknown,
-    TooLong,
-    /// Too long, and so many blocks would do.
-    Told(u64),
-}
-
-fn about_length(error: &ChainError, from: u64, asked: u64) -> Length {
-    const SURELY: [&str; 9] =
-        ["range", "distance", "span", "blocks", "results", "too many logs", "response size", "narrow", "block count"];
-    const LIKELY: [&str; 10] = [
-        "limit",
-        "too many",
-        "too large",
-        "too big",
-        "too high",
-        "more than",
-        "exceed",
-        "timeout",
-        "timed out",
-        "too long",
-    ];
-    let (code, text) = match error {
-        ChainError::TooLarge { .. } | ChainError::Timeout { .. } => return Length::TooLong,
-        ChainError::HttpStatus { status: 401 | 402 | 404 | 405 | 429, .. } => return Length::NotIt,
-        ChainError::HttpStatus { status, text, .. } => (i64::from(*status), text.clone()),
-        ChainError::Rpc(error) => {
-            // Some put the words into `data`, and "invalid params" into the message.
-            let data = error.data.as_ref().map(ToString::to_string).unwrap_or_default();
-            (error.code, format!("{} {data}", error.message))
-        }
-        _ => return Length::NotIt,
-    };
-    let words = text.to_ascii_lowercase();
-    let says = |any: &[&str]| any.iter().any(|one| words.contains(one));
-    if says(&SURELY) {
-        return told_blocks(&words, from, asked).map_or(Length::TooLong, Length::Told);
-    }
-    if is_rate_limit(code, &text) {
-        return Length::NotIt;
-    }
-    match error {
-        ChainError::HttpStatus { status: 400 | 413 | 422 | 500 | 503 | 504, .. } => Length::TooLong,
-        _ if says(&LIKELY) => told_blocks(&words, from, asked).map_or(Length::TooLong, Length::Told),
-        ChainError::Rpc(error) if matches!(error.fault(), Fault::NoSuchMethod) => Length::NotIt,
-        _ => Length::Unknown,
-    }
-}
-
-/// How many blocks an endpoint says it takes: from the range that it proposes, else the greatest number below what was asked
-/// for. A number that means something else only makes the next query shorter.
-fn told_blocks(words: &str, from: u64, asked: u64) -> Option<u64> {
-    let hexes: Vec<u64> = words
-        .split("0x")
-        .skip(1)
-        .filter_map(|rest| {
-            let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-            u64::from_str_radix(rest.get(..digits)?, 16).ok()
-        })
-        .collect();
-    if let Some(through) = hexes.windows(2).find_map(|pair| match pair {
-        [first, last] if *first == from && last >= first => Some(*last),
-        _ => None,
-    }) {
-        return Some(through - from + 1).filter(|blocks| *blocks < asked);
-    }
-    let plain = words.replace(',', "");
-    let numbers = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(|word| match word.strip_suffix('k') {
-        Some(thousands) => thousands.parse::<u64>().ok()?.checked_mul(1000),
-        None => word.parse().ok(),
-    });
-    numbers.filter(|blocks| (2..asked).contains(blocks)).max()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
     use alloy::{
         primitives::{FixedBytes, hex},
+        sol,
         sol_types::SolValue,
     };
 
-    use super::*;
+    use super::{entry_point::balanceOfCall, *};
     use crate::{
         protocol::kernel_v2::{
             account::selector,
@@ -1061,8 +524,9 @@ mod tests {
             generation::{ECDSA_VALIDATOR, Generation},
             judge::Window,
             revocation::Nonces,
-            snapshot::{Moment, Route, Snapshot, SnapshotRequest},
+            snapshot::{Route, Snapshot, SnapshotRequest},
         },
+        protocol::query::{LogQuery, Moment},
         wallet::rpc::stub_server::{Canned, canned, canned_alone, unknown_method},
     };
 
@@ -1075,12 +539,12 @@ mod tests {
         function sessionData(address sessionKey, address account);
     }
 
-    const ACCOUNT: Address = Address::repeat_byte(0x11);
+    pub(super) const ACCOUNT: Address = Address::repeat_byte(0x11);
     const KEY: Address = Address::repeat_byte(0x22);
-    const OWNER: Address = Address::repeat_byte(0x33);
+    pub(super) const OWNER: Address = Address::repeat_byte(0x33);
     const G2: Address = Generation::G2.address();
 
-    fn node(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Node {
+    pub(super) fn node(answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> Node {
         Node::new(canned(answer))
     }
 
@@ -1092,7 +556,7 @@ mod tests {
         node.ask_for(&request.queries(), At::Block(block.number), |answers| request.read(moment, answers)).await
     }
 
-    fn saying(value: Value) -> Node {
+    pub(super) fn saying(value: Value) -> Node {
         node(move |_, _| Ok(value.clone()))
     }
 
@@ -1265,27 +729,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_transaction_than_asked_for_is_refused() {
-        let other = json!({ "hash": B256::ZERO, "from": OWNER, "to": null, "value": "0x0", "input": "0x" });
-        let error = saying(other).transaction(B256::repeat_byte(1)).await.unwrap_err();
-        assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
-        assert_eq!(saying(json!(null)).transaction(B256::ZERO).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_transaction_that_is_there_already_counts_as_sent() {
-        let signed = Bytes::from_static(&[1, 2, 3]);
-        let hash = keccak256(&signed);
-        let node = node(move |method, _| match method {
-            "eth_sendRawTransaction" => Err((-32000, "already known".into())),
-            _ => Ok(json!({ "hash": hash, "from": OWNER, "to": ACCOUNT, "value": "0x0", "input": "0x" })),
-        });
-        assert_eq!(node.send_raw(&signed).await.unwrap(), hash);
-        let error = saying(json!(B256::ZERO)).send_raw(&signed).await.unwrap_err();
-        assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
-    }
-
-    #[tokio::test]
     async fn k23_a_block_is_the_one_that_was_asked_for() {
         let block = json!({ "number": "0x10", "hash": B256::ZERO, "timestamp": "0x65", "transactions": [] });
         assert_eq!(saying(block.clone()).block(16).await.unwrap().number, 16);
@@ -1296,11 +739,10 @@ mod tests {
         assert!(matches!(other, ChainError::Mismatch { .. }), "{other}");
     }
 
-    /// What was asked, and a node that notes it.
     /// What was asked, as methods and parameters.
-    type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+    pub(super) type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-    fn noting(mut answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> (Asked, Node) {
+    pub(super) fn noting(mut answer: impl FnMut(&str, &Value) -> Canned + Send + 'static) -> (Asked, Node) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&asked);
         let node = node(move |method, params| {
@@ -1310,7 +752,7 @@ mod tests {
         (asked, node)
     }
 
-    fn methods(asked: &Mutex<Vec<(String, Value)>>) -> Vec<String> {
+    pub(super) fn methods(asked: &Mutex<Vec<(String, Value)>>) -> Vec<String> {
         std::mem::take(&mut *asked.lock().unwrap()).into_iter().map(|(method, _)| method).collect()
     }
 
@@ -1373,16 +815,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_may_be_told_as_an_error() {
-        for words in ["transaction not found", "not found", "unknown transaction"] {
-            let node = node(move |_, _| Err((-32000, words.into())));
-            assert_eq!(node.receipt(B256::ZERO).await.unwrap(), None, "{words}");
-            assert_eq!(node.transaction(B256::ZERO).await.unwrap(), None, "{words}");
-        }
-        assert!(node(|_, _| unknown_method()).receipt(B256::ZERO).await.is_err());
-    }
-
-    #[tokio::test]
     async fn without_batches_an_account_is_read_in_one_call_and_one_for_its_slot() {
         let word = |n: u64| U256::from(n).to_be_bytes::<32>().to_vec();
         let item = |data: Vec<u8>| [word(1), word(data.len() as u64), data].concat();
@@ -1422,188 +854,5 @@ mod tests {
         let snapshot = snapshot(&node).await.unwrap();
         assert_eq!((snapshot.balance, snapshot.owner), (U256::from(5), Some(OWNER)));
         assert_eq!(snapshot.nonces(Generation::G2), Nonces { last: 4, invalid: 3 });
-    }
-
-    /// A node that answers log queries of at most `most` blocks; otherwise the error, told with the length asked for.
-    fn limited(most: u64, refusal: impl Fn(u64) -> ChainError + Send + Sync + 'static) -> (Arc<Mutex<Vec<u64>>>, Node) {
-        struct Limited<F>(u64, F, Arc<Mutex<Vec<u64>>>);
-        impl<F: Fn(u64) -> ChainError + Send + Sync> crate::wallet::rpc::transport::Transport for Limited<F> {
-            fn origin(&self) -> &str {
-                "stub"
-            }
-            fn request<'a>(&'a self, calls: &'a [Call]) -> crate::wallet::rpc::transport::Answering<'a> {
-                let bound = |call: &Call, name: &str| {
-                    u64::from_str_radix(&call.params[0][name].as_str().unwrap()[2..], 16).unwrap()
-                };
-                let answer = |call: &Call| {
-                    let blocks = bound(call, "toBlock") - bound(call, "fromBlock") + 1;
-                    self.2.lock().unwrap().push(blocks);
-                    if blocks > self.0 { Err((self.1)(blocks)) } else { Ok(json!([])) }
-                };
-                let answers = calls.iter().map(answer).collect();
-                Box::pin(async move { answers })
-            }
-        }
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        (Arc::clone(&asked), Node::new(Endpoint::new(Limited(most, refusal, asked))))
-    }
-
-    fn refusing(code: i64, message: &str, data: Option<Value>) -> ChainError {
-        ChainError::rpc("stub", "eth_getLogs", code, message, data)
-    }
-
-    #[tokio::test]
-    async fn case_12_a_limit_on_the_length_is_known_by_any_of_its_wordings() {
-        type Refusal = fn(u64) -> ChainError;
-        let http = |status, text: &str| ChainError::HttpStatus {
-            endpoint: "stub".into(),
-            purpose: "eth_getLogs",
-            status,
-            text: text.into(),
-        };
-        let wordings: [Refusal; 9] = [
-            |_| refusing(-32000, "maximum [from, to] blocks distance: 2000", None),
-            |n| {
-                refusing(
-                    -32602,
-                    "invalid params",
-                    Some(json!({ "payload": format!("range {n} is bigger than range limit 2000") })),
-                )
-            },
-            |_| refusing(-32600, "block span too big, use 2000 or less", None),
-            |n| refusing(-32012, &format!("requested number of blocks too high: {n} > 2000"), None),
-            |_| refusing(-32005, "limit exceeded", None),
-            |_| {
-                refusing(
-                    -32602,
-                    "Under the Free tier you can ask for up to a 2,000 block range. This block range should work: [0x64, 0x833]",
-                    None,
-                )
-            },
-            |_| refusing(-32614, "eth_getLogs is limited to a 2k range", None),
-            |_| refusing(-32000, "vergangenheit zu lang", None),
-            |_| {
-                refusing(
-                    -32701,
-                    "Please specify an address in your request or, to remove restrictions, order a dedicated full node",
-                    None,
-                )
-            },
-        ];
-        for (i, wording) in wordings.into_iter().enumerate() {
-            let (_, node) = limited(2000, wording);
-            let chunk =
-                node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_or_else(|e| panic!("wording {i}: {e}"));
-            assert!(chunk.through < 100 + 2000, "wording {i}");
-        }
-        // A number that the endpoint gives is used at once.
-        let (asked, node) = limited(2000, |_| refusing(-32000, "maximum [from, to] blocks distance: 2000", None));
-        node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap();
-        assert_eq!(*asked.lock().unwrap(), [10_000, 2000]);
-        for (status, text) in [(400, "query exceeds max block range 2000"), (413, ""), (503, "")] {
-            let (_, node) = limited(2000, move |_| http(status, text));
-            assert!(node.logs(&[LogQuery::default()], 100, 50_000).await.is_ok(), "HTTP {status}");
-        }
-    }
-
-    #[tokio::test]
-    async fn case_14_a_quota_that_is_used_up_is_said_and_not_asked_about_again() {
-        for (code, words) in [
-            (-32005, "daily request count exceeded, request rate limited"),
-            (-32005, "project ID request rate exceeded"),
-            (429, "Monthly capacity limit exceeded. Upgrade your plan for continued service."),
-        ] {
-            let (asked, node) = limited(0, move |_| refusing(code, words, None));
-            let error = node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_err();
-            assert_eq!(asked.lock().unwrap().len(), 1, "{words}");
-            assert!(error.is_passing(), "{error}");
-            assert!(error.to_string().contains("limits how often it can be asked: wait, or use another"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn case_15_null_are_no_logs() {
-        let chunk = saying(Value::Null).logs(&[LogQuery::default()], 1, 9).await.unwrap();
-        assert_eq!((chunk.logs.len(), chunk.through), (0, 9));
-    }
-
-    #[tokio::test]
-    async fn an_error_in_unknown_words_costs_two_shorter_queries_and_teaches_nothing() {
-        let (asked, node) = limited(0, |_| refusing(-32000, "vergangenheit nicht da", None));
-        node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap_err();
-        assert_eq!(*asked.lock().unwrap(), [10_000, 5000, 10]);
-        assert_eq!(node.span().blocks, LOG_SPAN);
-    }
-
-    #[tokio::test]
-    async fn one_crowded_block_does_not_make_every_later_query_short() {
-        struct Crowded;
-        impl crate::wallet::rpc::transport::Transport for Crowded {
-            fn origin(&self) -> &str {
-                "stub"
-            }
-            fn request<'a>(&'a self, calls: &'a [Call]) -> crate::wallet::rpc::transport::Answering<'a> {
-                let bound = |call: &Call, name: &str| {
-                    u64::from_str_radix(&call.params[0][name].as_str().unwrap()[2..], 16).unwrap()
-                };
-                let answer = |call: &Call| {
-                    let (from, to) = (bound(call, "fromBlock"), bound(call, "toBlock"));
-                    let crowded = from <= 5000 && to >= 5000 && from != to;
-                    if crowded {
-                        Err(refusing(-32005, "query returned more than 10000 results", None))
-                    } else {
-                        Ok(json!([]))
-                    }
-                };
-                let answers = calls.iter().map(answer).collect();
-                Box::pin(async move { answers })
-            }
-        }
-        let node = Node::new(Endpoint::new(Crowded));
-        let (mut next, mut queries) = (1, 0);
-        while next <= 1_000_000 {
-            next = node.logs(&[LogQuery::default()], next, 1_000_000).await.unwrap().through + 1;
-            queries += 1;
-        }
-        assert_eq!(node.span().blocks, LOG_SPAN);
-        assert!(queries < 200, "{queries} queries for a hundred stretches");
-    }
-
-    fn log_at(block: u64, topic: B256) -> Value {
-        json!({
-            "address": ACCOUNT, "topics": [topic], "data": "0x", "blockNumber": format!("0x{block:x}"),
-            "transactionHash": B256::ZERO, "logIndex": "0x0",
-        })
-    }
-
-    #[tokio::test]
-    async fn a_log_range_that_is_too_long_is_halved_until_it_fits() {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&asked);
-        let node = node(move |_, params| {
-            let bound = |name: &str| u64::from_str_radix(&params[0][name].as_str().unwrap()[2..], 16).unwrap();
-            let (from, to) = (bound("fromBlock"), bound("toBlock"));
-            noted.lock().unwrap().push(to - from + 1);
-            if to - from >= 3000 {
-                return Err((-32005, "block range is too wide".into()));
-            }
-            Ok(json!([log_at(from, B256::ZERO)]))
-        });
-        let chunk = node.logs(&[LogQuery::default()], 100, 50_000).await.unwrap();
-        assert_eq!((chunk.logs.len(), chunk.through), (1, 100 + 2500 - 1));
-        // What was learnt is kept.
-        node.logs(&[LogQuery::default()], chunk.through + 1, 50_000).await.unwrap();
-        assert_eq!(*asked.lock().unwrap(), [10_000, 5000, 2500, 2500]);
-    }
-
-    #[tokio::test]
-    async fn logs_that_were_not_asked_for_are_refused() {
-        let query = [LogQuery { address: Some(ACCOUNT), topics: vec![vec![B256::repeat_byte(1)]] }];
-        let fitting = saying(json!([log_at(5, B256::repeat_byte(1))]));
-        assert_eq!(fitting.logs(&query, 1, 9).await.unwrap().logs.len(), 1);
-        for log in [log_at(5, B256::ZERO), log_at(10, B256::repeat_byte(1))] {
-            let error = saying(json!([log])).logs(&query, 1, 9).await.unwrap_err();
-            assert!(matches!(error, ChainError::Mismatch { .. }), "{error}");
-        }
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Bundler, Endpoint, Http, Node, Paymaster};
+use super::{
+    Bundler, Endpoint, Http, Node, Paymaster,
+    address::{clear_text, in_the_clear},
+};
 use crate::{
     erc4337::v06::ENTRY_POINT,
     sandbox::CHAIN_ID,
@@ -17,7 +20,6 @@ use crate::{
         now,
         records::model::{Network, PaymasterKind},
         sandbox_profile,
-        usecase::network::{clear_text, in_the_clear},
     },
 };
 
@@ -110,21 +112,22 @@ impl Wallet {
         Ok(services)
     }
 
+    /// Names each host that is asked without TLS although it is another machine.
+    pub(in crate::wallet) fn warn_of_clear_text(&self, network: &Network) {
+        let urls =
+            [Some(&network.rpc), network.second_rpc.as_ref(), network.bundler.as_ref(), network.paymaster.as_ref()];
+        for host in urls.into_iter().flatten().filter_map(|url| in_the_clear(url)) {
+            self.notices().add("network.http", clear_text(&host));
+        }
+    }
+
     fn connect_anew(
         &self,
         name: &str,
         network: Network,
         endpoints: &mut BTreeMap<String, Endpoint>,
     ) -> Result<Services> {
-        for url in
-            [Some(&network.rpc), network.second_rpc.as_ref(), network.bundler.as_ref(), network.paymaster.as_ref()]
-                .into_iter()
-                .flatten()
-        {
-            if let Some(host) = in_the_clear(url) {
-                self.notices().add("network.http", clear_text(&host));
-            }
-        }
+        self.warn_of_clear_text(&network);
         let mut endpoint = |address: &str| match (&self.sandbox, address) {
             (Some(chain), sandbox_profile::ADDRESS) => Ok(Endpoint::new(chain.clone())),
             (Some(_), _) => {

@@ -11,7 +11,7 @@ use crate::{
         generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
         judge::{ExecutionStatus, Window},
         revocation::Nonces,
-        snapshot::Route,
+        snapshot::{self as kernel_v2, Route},
     },
     wallet::records::model::Origin,
 };
@@ -74,7 +74,8 @@ fn approval(key: &Key, nonce: u128) -> ApprovalRecord {
             executor: Address::ZERO,
             plugin_window: FixedBytes::ZERO,
             enable: EnableData::new(KEY, &key.scope, nonce, key.validator.generation()),
-        },
+        }
+        .into(),
         signature: Some(Bytes::from_static(b"signed")),
         created_at: 0,
     }
@@ -82,7 +83,7 @@ fn approval(key: &Key, nonce: u128) -> ApprovalRecord {
 
 fn picture() -> Snapshot {
     let route = Route { validator: Generation::G2.address(), executor: Address::ZERO, window: Window::default() };
-    Snapshot {
+    kernel_v2::Snapshot {
         block: 100,
         timestamp: NOW,
         deployed: true,
@@ -99,28 +100,32 @@ fn picture() -> Snapshot {
         sessions: BTreeMap::new(),
         statuses: BTreeMap::new(),
     }
+    .into()
 }
 
 fn set_last(picture: &mut Snapshot, last: u128) {
-    picture.nonces.get_mut(&Generation::G2).unwrap().last = last;
+    picture.kernel_v2_mut().nonces.get_mut(&Generation::G2).unwrap().last = last;
 }
 
 fn set_invalid(picture: &mut Snapshot, invalid: u128) {
-    picture.nonces.get_mut(&Generation::G2).unwrap().invalid = invalid;
+    picture.kernel_v2_mut().nonces.get_mut(&Generation::G2).unwrap().invalid = invalid;
 }
 
 /// The chain holds the approval, which was turn 5 and so the last one.
 fn enable(picture: &mut Snapshot, approval: &ApprovalRecord) {
     set_last(picture, 5);
-    picture.sessions.insert((Generation::G2, KEY), approval.request.enable);
+    picture.kernel_v2_mut().sessions.insert((Generation::G2, KEY), approval.request.kernel_v2().enable);
 }
 
 fn route_to(picture: &mut Snapshot, validator: Address) {
-    picture.routes.insert(selector::EXECUTE, Route { validator, executor: Address::ZERO, window: Window::default() });
+    picture
+        .kernel_v2_mut()
+        .routes
+        .insert(selector::EXECUTE, Route { validator, executor: Address::ZERO, window: Window::default() });
 }
 
 fn runs(picture: &mut Snapshot, index: u32, runs: u64) {
-    picture.statuses.insert((Generation::G2, 5, index), ExecutionStatus { valid_after: 0, runs });
+    picture.kernel_v2_mut().statuses.insert((Generation::G2, 5, index), ExecutionStatus { valid_after: 0, runs });
 }
 
 /// What each test starts from, and may change.
@@ -192,37 +197,52 @@ fn an_approval_that_is_not_enabled_is_in_the_state_its_turn_its_owner_and_its_wi
                 "through nonce 5 was invalidated",
             ),
             ("a later turn was invalidated", |c| set_invalid(&mut c.picture, 8), State::Revoked, "through nonce 8"),
-            ("the owner changed", |c| c.picture.owner = Some(KEY), State::Stale, "owner is 0x7099"),
+            ("the owner changed", |c| c.picture.kernel_v2_mut().owner = Some(KEY), State::Stale, "owner is 0x7099"),
             (
                 "another validator decides whose signature counts, the earlier owner's too",
                 |c| {
-                    c.picture.owner = Some(KEY);
-                    c.picture.kernel = Some(KernelVersion::V0_2_3);
-                    c.picture.default_validator = Some(Address::repeat_byte(0xa1));
+                    c.picture.kernel_v2_mut().owner = Some(KEY);
+                    c.picture.kernel_v2_mut().kernel = Some(KernelVersion::V0_2_3);
+                    c.picture.kernel_v2_mut().default_validator = Some(Address::repeat_byte(0xa1));
                 },
                 State::Pending,
                 "its holder can enable it",
             ),
             (
                 "the implementation changed",
-                |c| c.picture.kernel = Some(KernelVersion::V0_2_3),
+                |c| c.picture.kernel_v2_mut().kernel = Some(KernelVersion::V0_2_3),
                 State::Stale,
                 "signed for Kernel 0.2.4, and the account runs 0.2.3",
             ),
-            ("it ended before it was used", |c| c.picture.timestamp = NOW + 7 * DAY + 1, State::Expired, "ended at"),
-            ("its last second is now", |c| c.picture.timestamp = NOW + 7 * DAY, State::Pending, ""),
-            ("it never ends", |c| c.approval.request.enable.valid_until = 0, State::Pending, ""),
-            ("it starts later", |c| c.approval.request.enable.valid_after = NOW + 1, State::NotYet, "starts at"),
-            ("panic stops enabling", |c| c.picture.disabled_mode = u32::MAX, State::Paused, "paused"),
-            ("panic of bit 1 stops enabling", |c| c.picture.disabled_mode = 2, State::Paused, "paused"),
-            ("panic of bit 0 does not stop enabling", |c| c.picture.disabled_mode = 1, State::Pending, ""),
+            (
+                "it ended before it was used",
+                |c| c.picture.kernel_v2_mut().timestamp = NOW + 7 * DAY + 1,
+                State::Expired,
+                "ended at",
+            ),
+            ("its last second is now", |c| c.picture.kernel_v2_mut().timestamp = NOW + 7 * DAY, State::Pending, ""),
+            ("it never ends", |c| c.approval.request.kernel_v2_mut().enable.valid_until = 0, State::Pending, ""),
+            (
+                "it starts later",
+                |c| c.approval.request.kernel_v2_mut().enable.valid_after = NOW + 1,
+                State::NotYet,
+                "starts at",
+            ),
+            ("panic stops enabling", |c| c.picture.kernel_v2_mut().disabled_mode = u32::MAX, State::Paused, "paused"),
+            ("panic of bit 1 stops enabling", |c| c.picture.kernel_v2_mut().disabled_mode = 2, State::Paused, "paused"),
+            (
+                "panic of bit 0 does not stop enabling",
+                |c| c.picture.kernel_v2_mut().disabled_mode = 1,
+                State::Pending,
+                "",
+            ),
             (
                 "the account routes elsewhere: enabling will bring it back",
                 |c| route_to(&mut c.picture, Generation::G3.address()),
                 State::Pending,
                 "",
             ),
-            ("the account is not deployed", |c| c.picture.owner = None, State::Pending, ""),
+            ("the account is not deployed", |c| c.picture.kernel_v2_mut().owner = None, State::Pending, ""),
         ],
     );
 }
@@ -236,7 +256,7 @@ fn an_enabled_key_is_in_the_state_its_window_its_runs_and_the_accounts_switches_
             (
                 "it never ends",
                 |c| {
-                    c.approval.request.enable.valid_until = 0;
+                    c.approval.request.kernel_v2_mut().enable.valid_until = 0;
                     enable(&mut c.picture, &c.approval);
                 },
                 State::Active,
@@ -245,17 +265,17 @@ fn an_enabled_key_is_in_the_state_its_window_its_runs_and_the_accounts_switches_
             ("later turns were taken", |c| set_last(&mut c.picture, 9), State::Active, ""),
             (
                 "less than a day is left",
-                |c| c.picture.timestamp = NOW + 6 * DAY + 1,
+                |c| c.picture.kernel_v2_mut().timestamp = NOW + 6 * DAY + 1,
                 State::Expiring,
                 "less than a day",
             ),
-            ("exactly a day is left", |c| c.picture.timestamp = NOW + 6 * DAY, State::Active, ""),
-            ("its last second is now", |c| c.picture.timestamp = NOW + 7 * DAY, State::Expiring, ""),
-            ("it ended", |c| c.picture.timestamp = NOW + 7 * DAY + 1, State::Expired, "ended at"),
+            ("exactly a day is left", |c| c.picture.kernel_v2_mut().timestamp = NOW + 6 * DAY, State::Active, ""),
+            ("its last second is now", |c| c.picture.kernel_v2_mut().timestamp = NOW + 7 * DAY, State::Expiring, ""),
+            ("it ended", |c| c.picture.kernel_v2_mut().timestamp = NOW + 7 * DAY + 1, State::Expired, "ended at"),
             (
                 "it starts later",
                 |c| {
-                    c.approval.request.enable.valid_after = NOW + 1;
+                    c.approval.request.kernel_v2_mut().enable.valid_after = NOW + 1;
                     enable(&mut c.picture, &c.approval);
                 },
                 State::NotYet,
@@ -288,34 +308,44 @@ fn an_enabled_key_is_in_the_state_its_window_its_runs_and_the_accounts_switches_
                 State::Active,
                 "",
             ),
-            ("panic", |c| c.picture.disabled_mode = u32::MAX, State::Paused, "paused"),
-            ("panic of bit 0", |c| c.picture.disabled_mode = 1, State::Paused, "paused"),
-            ("panic of bit 1 only stops enabling", |c| c.picture.disabled_mode = 2, State::Active, ""),
+            ("panic", |c| c.picture.kernel_v2_mut().disabled_mode = u32::MAX, State::Paused, "paused"),
+            ("panic of bit 0", |c| c.picture.kernel_v2_mut().disabled_mode = 1, State::Paused, "paused"),
+            ("panic of bit 1 only stops enabling", |c| c.picture.kernel_v2_mut().disabled_mode = 2, State::Active, ""),
             (
                 "the account routes to another validator",
                 |c| route_to(&mut c.picture, Generation::G3.address()),
                 State::Paused,
                 "0x8Df2",
             ),
-            ("the account routes nowhere", |c| c.picture.routes.clear(), State::Paused, "no validator"),
+            ("the account routes nowhere", |c| c.picture.kernel_v2_mut().routes.clear(), State::Paused, "no validator"),
             (
                 "everything was invalidated",
                 |c| set_invalid(&mut c.picture, 5),
                 State::Revoked,
                 "through nonce 5 was invalidated",
             ),
-            ("the owner changed: an enabled key lives on", |c| c.picture.owner = Some(KEY), State::Active, ""),
+            (
+                "the owner changed: an enabled key lives on",
+                |c| c.picture.kernel_v2_mut().owner = Some(KEY),
+                State::Active,
+                "",
+            ),
             (
                 "the key was given another scope",
-                |c| c.approval.request.enable.valid_until += 1,
+                |c| c.approval.request.kernel_v2_mut().enable.valid_until += 1,
                 State::Dead,
                 "replaced",
             ),
-            ("the owner disabled it elsewhere", |c| c.picture.sessions.clear(), State::Dead, "revoked elsewhere"),
+            (
+                "the owner disabled it elsewhere",
+                |c| c.picture.kernel_v2_mut().sessions.clear(),
+                State::Dead,
+                "revoked elsewhere",
+            ),
             (
                 "we disabled it",
                 |c| {
-                    c.picture.sessions.clear();
+                    c.picture.kernel_v2_mut().sessions.clear();
                     c.key.revoked_at = Some(NOW);
                 },
                 State::Revoked,
@@ -333,8 +363,8 @@ fn worse_news_wins_over_better() {
             (
                 "expired and paused",
                 |c| {
-                    c.picture.timestamp = NOW + 8 * DAY;
-                    c.picture.disabled_mode = u32::MAX;
+                    c.picture.kernel_v2_mut().timestamp = NOW + 8 * DAY;
+                    c.picture.kernel_v2_mut().disabled_mode = u32::MAX;
                 },
                 State::Expired,
                 "",
@@ -342,9 +372,9 @@ fn worse_news_wins_over_better() {
             (
                 "paused and not started",
                 |c| {
-                    c.approval.request.enable.valid_after = NOW + 1;
+                    c.approval.request.kernel_v2_mut().enable.valid_after = NOW + 1;
                     enable(&mut c.picture, &c.approval);
-                    c.picture.disabled_mode = 1;
+                    c.picture.kernel_v2_mut().disabled_mode = 1;
                 },
                 State::Paused,
                 "",
@@ -352,7 +382,7 @@ fn worse_news_wins_over_better() {
             (
                 "spent and about to end",
                 |c| {
-                    c.picture.timestamp = NOW + 7 * DAY;
+                    c.picture.kernel_v2_mut().timestamp = NOW + 7 * DAY;
                     runs(&mut c.picture, 0, 2);
                     runs(&mut c.picture, 1, 1);
                 },
@@ -388,10 +418,10 @@ fn without_a_chain_a_signed_approval_is_unknown_and_a_draft_still_a_draft() {
 #[test]
 fn each_generation_has_its_own_turns() {
     let mut case = pending();
-    case.picture.nonces.insert(Generation::G3, Nonces { last: 9, invalid: 9 });
+    case.picture.kernel_v2_mut().nonces.insert(Generation::G3, Nonces { last: 9, invalid: 9 });
     assert_eq!(of(&case).state, State::Pending);
     case.key.validator = Generation::G3.into();
-    case.approval.request.validator = Generation::G3;
+    case.approval.request.kernel_v2_mut().validator = Generation::G3;
     assert_eq!(of(&case).state, State::Dead);
 }
 
@@ -399,12 +429,12 @@ fn each_generation_has_its_own_turns() {
 fn a_key_is_what_the_most_alive_of_its_approvals_is() {
     let Case { key, approval: first, mut picture } = active();
     let mut second = approval(&key, 6);
-    second.request.selector = selector::EXECUTE_BATCH;
+    second.request.kernel_v2_mut().selector = selector::EXECUTE_BATCH;
     let state = |approvals: &[ApprovalRecord], picture: &Snapshot| {
         of_key(&key, approvals, Some(picture), &Queue::default()).state
     };
     assert_eq!(state(&[second.clone(), first.clone()], &picture), State::Active);
-    picture.sessions.clear();
+    picture.kernel_v2_mut().sessions.clear();
     assert_eq!(state(&[first.clone(), second.clone()], &picture), State::Pending);
     set_last(&mut picture, 6);
     assert_eq!(state(&[first, second], &picture), State::Dead);
@@ -446,7 +476,7 @@ fn k6_a_revoked_key_can_never_return_only_where_its_nonce_was_invalidated_or_non
     set_invalid(&mut picture, 5);
     assert!(said(&revoked, &picture).contains("can never be used again"));
     let on_g3 = Key { validator: Generation::G3.into(), ..revoked };
-    picture.nonces.insert(Generation::G3, Nonces { last: 5, invalid: 0 });
+    picture.kernel_v2_mut().nonces.insert(Generation::G3, Nonces { last: 5, invalid: 0 });
     assert!(said(&on_g3, &picture).contains("can never be used again"));
 }
 

@@ -1,12 +1,19 @@
 //! From calls to a receipt: priced, sponsored, signed, sent, and followed until it is in a block.
 //!
 //! ```text
-//!   routes ── through a bundler ──────────────────── operation ──┐
-//!       └──── the owner's own transaction, handleOps ── transaction ──┴── signer
+//!   routes ── through a bundler ───────────────────── operation ───┐
+//!       ├──── the owner's own transaction, handleOps ── transaction ─┴─ signer ── send ── follow
+//!       └──── printed: the calls, for somebody else to send
 //! ```
+//! `earlier` finds what was sent before and can still be mined.
 
+mod earlier;
+pub mod follow;
 pub mod operation;
+pub mod printed;
+pub mod progress;
 pub mod routes;
+mod send;
 pub(super) mod signer;
 pub mod transaction;
 

@@ -1,4 +1,4 @@
-//! A transaction that the owner's own address sends: the way to an account without any bundler (docs/kernel-v2.md#revoking).
+//! A transaction that the owner's own address sends: how an account is reached without any bundler (docs/kernel-v2.md#revoking).
 //!
 //! Like a UserOperation it is on record before it leaves. One that is stuck is replaced: same nonce, higher fee.
 
@@ -55,6 +55,18 @@ pub struct PreparedTransaction {
     pub replaces: Option<B256>,
 }
 
+/// A call by an owner's address, before its gas, fees and nonce.
+pub(in crate::wallet) struct TransactionRequest {
+    pub from: Address,
+    pub to: Address,
+    pub data: Bytes,
+    /// Gas units; asked of the node where they are not known.
+    pub gas: Option<u64>,
+    pub max_cost: Option<U256>,
+    /// Takes power away: one answer of a node about prices or money does not stop it, and it offers more than the usual fee.
+    pub urgent: bool,
+}
+
 /// An earlier transaction of the owner that has no result yet.
 pub(in crate::wallet) enum Waiting {
     /// It is for the same, so the new one takes its place.
@@ -89,12 +101,12 @@ impl PreparedTransaction {
         let envelope: TxEnvelope = match self.dynamic_fees {
             true => {
                 let mut transaction = self.eip1559();
-                let signature = sign_transaction(owner, &mut transaction).await?;
+                let signature = sign_transaction(owner, self.from, &mut transaction).await?;
                 transaction.into_signed(signature).into()
             }
             false => {
                 let mut transaction = self.legacy();
-                let signature = sign_transaction(owner, &mut transaction).await?;
+                let signature = sign_transaction(owner, self.from, &mut transaction).await?;
                 transaction.into_signed(signature).into()
             }
         };
@@ -140,24 +152,23 @@ impl PreparedTransaction {
 }
 
 impl Services {
-    /// Completes a call by an owner's address up to its signature. `gas` is asked of the node where it is not known; `waiting` is
-    /// an earlier transaction of the owner that has no result yet.
+    /// Completes a call by an owner's address up to its signature. `waiting` is an earlier transaction of the owner that has no
+    /// result yet.
     pub(in crate::wallet) async fn prepare_transaction(
         &self,
-        from: Address,
-        to: Address,
-        data: Bytes,
-        gas: Option<u64>,
-        max_cost: Option<U256>,
-        waiting: Option<&Waiting>,
+        wanted: TransactionRequest,
+        waiting: Option<Waiting>,
     ) -> Result<PreparedTransaction> {
-        // Only what takes power away goes this way: it must not be stopped by a lie about prices.
-        let market = Market::read_for_the_brake(&self.node).await?;
+        let TransactionRequest { from, to, data, gas, max_cost, urgent } = wanted;
+        let market = match urgent {
+            true => Market::read_for_the_brake(&self.node).await?,
+            false => Market::read(&self.node).await?,
+        };
         let ceiling = FeeCeiling::new(&market, self.limit(max_cost));
         let usual = Fees::from_market(&market);
         // Without EIP-1559 the price is paid in full, so there is no room for a base fee that may double.
-        let mut fees = if market.dynamic { usual.raised(&ceiling) } else { usual };
-        let stuck = match waiting {
+        let mut fees = if urgent && market.dynamic { usual.raised(&ceiling) } else { usual };
+        let stuck = match &waiting {
             Some(Waiting::Replaced(stuck)) => Some(stuck),
             Some(Waiting::Before(_)) | None => None,
         };
@@ -180,7 +191,7 @@ impl Services {
             fees.max_fee_per_gas = fees.max_fee_per_gas.max(above(stuck.max_fee_per_gas));
             fees.max_priority_fee_per_gas = fees.max_priority_fee_per_gas.max(above(stuck.max_priority_fee_per_gas));
         }
-        let nonce = match waiting {
+        let nonce = match &waiting {
             Some(Waiting::Replaced(stuck)) => stuck.nonce,
             Some(Waiting::Before(first)) => {
                 self.node.nonce(from, At::Pending).await?.max(first.nonce.saturating_add(1))
@@ -205,17 +216,17 @@ impl Services {
             ceiling.check_fees(self.node.endpoint().origin(), &prepared.fees)?;
         }
         ceiling.check_total(prepared.max_cost())?;
-        self.owner_can_pay(&prepared).await?;
+        self.owner_can_pay(&prepared, urgent).await?;
         Ok(prepared)
     }
 
-    async fn owner_can_pay(&self, prepared: &PreparedTransaction) -> Result<()> {
+    async fn owner_can_pay(&self, prepared: &PreparedTransaction, urgent: bool) -> Result<()> {
         let balance = self.node.balance(prepared.from, At::Latest).await?;
         let needed = prepared.max_cost();
         let request = CallRequest { from: Some(prepared.from), ..CallRequest::new(prepared.to, prepared.data.clone()) };
         let price = U256::from(prepared.fees.max_fee_per_gas);
-        // A balance is one answer of the node, and only what takes power away goes this way.
-        if balance < needed && !self.node.could_pay(&request, prepared.gas_limit, price).await {
+        // A balance is one answer of the node: alone it does not stop what takes power away.
+        if balance < needed && !(urgent && self.node.could_pay(&request, prepared.gas_limit, price).await) {
             return Err(Error::failed(
                 "funds.owner",
                 format!(
@@ -281,6 +292,37 @@ impl Services {
         match self.node.call("the reverted call", &request, at).await.err()?.fault()? {
             Fault::CallReverts(revert) => Some(revert.to_string()),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::{consensus::transaction::SignerRecoverable, eips::Decodable2718, signers::local::PrivateKeySigner};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_is_by_its_sender_or_it_is_not_made() {
+        let [sender, other] = [7u8, 8].map(|byte| PrivateKeySigner::from_slice(&[byte; 32]).unwrap());
+        for dynamic_fees in [true, false] {
+            let prepared = PreparedTransaction {
+                chain_id: 1,
+                from: sender.signs_as(),
+                nonce: 3,
+                to: Address::repeat_byte(4),
+                data: Bytes::from_static(&[5]),
+                gas_limit: 21_000,
+                fees: Fees { max_fee_per_gas: 2, max_priority_fee_per_gas: 1 },
+                dynamic_fees,
+                ceiling: U256::ZERO,
+                coin: Coin::of(1),
+                replaces: None,
+            };
+            let signed = prepared.sign(&sender).await.unwrap();
+            let envelope = TxEnvelope::decode_2718(&mut signed.raw.as_ref()).unwrap();
+            assert_eq!(envelope.recover_signer().unwrap(), signed.from);
+            assert_eq!(prepared.sign(&other).await.unwrap_err().code, "vault.address");
         }
     }
 }

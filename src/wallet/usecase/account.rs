@@ -1,13 +1,10 @@
 //! Accounts on record: new ones (an address before there is code), existing ones, their owners.
 
 use crate::{
-    protocol::{
-        family::Validator,
-        kernel_v2::{
-            account::AccountSeed,
-            generation::{Generation, KernelVersion},
-            snapshot::{Snapshot, SnapshotRequest},
-        },
+    protocol::family::{
+        Validator,
+        account::{Seed, Version},
+        snapshot::{Snapshot, SnapshotRequest},
     },
     secret::Secret,
     text::clean,
@@ -17,7 +14,7 @@ use crate::{
         now,
         records::{
             label::{self, check_name},
-            model::{Account, Seed},
+            model::Account,
         },
         rpc::services::Services,
         submit::signer::Keyholder,
@@ -52,16 +49,15 @@ pub struct AccountView {
     pub address: Address,
     pub owner: Address,
     pub watch_only: bool,
-    pub kernel_version: Option<KernelVersion>,
+    pub kernel_version: Option<Version>,
     pub deployed: Option<bool>,
     #[serde(serialize_with = "decimal_option")]
     pub balance: Option<U256>,
     #[serde(serialize_with = "decimal_option")]
     pub deposit: Option<U256>,
-    #[serde(serialize_with = "display_option")]
-    pub last_nonce: Option<u128>,
-    #[serde(serialize_with = "display_option")]
-    pub invalid_nonce: Option<u128>,
+    /// In decimal.
+    pub last_nonce: Option<String>,
+    pub invalid_nonce: Option<String>,
     pub validator: Option<Validator>,
     pub paused: Option<bool>,
     /// Why the chain could not be asked, where it could not.
@@ -71,13 +67,6 @@ pub struct AccountView {
 }
 
 fn decimal_option<S: serde::Serializer>(value: &Option<U256>, s: S) -> std::result::Result<S::Ok, S::Error> {
-    display_option(value, s)
-}
-
-fn display_option<T: std::fmt::Display, S: serde::Serializer>(
-    value: &Option<T>,
-    s: S,
-) -> std::result::Result<S::Ok, S::Error> {
     match value {
         Some(value) => s.collect_str(value),
         None => s.serialize_none(),
@@ -101,9 +90,9 @@ impl Wallet {
     ) -> Result<AccountView> {
         check_name("the account's name", name)?;
         let kernel = match version {
-            Some(version) => KernelVersion::parse(version)
+            Some(version) => Version::named(version)
                 .ok_or_else(|| Error::usage("account.kernel", "--kernel: expected 0.2.2, 0.2.3 or 0.2.4"))?,
-            None => KernelVersion::DEFAULT,
+            None => Version::DEFAULT,
         };
         if !kernel.is_safe_for_session_keys() {
             return Err(Error::usage("account.kernel", format!("--kernel {kernel}: no session key is safe on it"))
@@ -114,7 +103,7 @@ impl Wallet {
         self.name_is_free(name)?;
         let owner = self.owner(owner)?;
         let seed = Seed { owner: owner.address(), index };
-        let address = AccountSeed::from(seed).address();
+        let address = kernel.address_of(seed);
         self.address_is_free(network, address)?;
         let account = Account {
             network: network.to_owned(),
@@ -145,14 +134,14 @@ impl Wallet {
         self.address_is_free(network, address)?;
         let services = self.services(network).await?;
         let picture = services.snapshot(&SnapshotRequest::of(address, &[], None)).await?;
-        if !picture.deployed {
+        if !picture.deployed() {
             return Err(Error::failed(
                 "account.not_deployed",
                 format!("there is no contract at {address} on {network}"),
             )
             .hint("an account that does not exist yet is made with `keyleash account new`"));
         }
-        let (Some(kernel), Some(on_chain)) = (picture.kernel, picture.owner) else {
+        let (Some(kernel), Some(on_chain)) = (picture.version(), picture.owner()) else {
             return Err(Error::failed(
                 "account.not_kernel",
                 format!(
@@ -176,7 +165,7 @@ impl Wallet {
             name: name.to_owned(),
             owner: on_chain,
             owner_secret: self.keep_or_find(&owner, network, address, &format!("owner of {name}"))?,
-            seed: seed_of(address, on_chain),
+            seed: kernel.seed_of(address, on_chain),
             kernel,
             created_at: now(),
         };
@@ -357,17 +346,16 @@ pub(in crate::wallet) fn seen(account: &Account, picture: std::result::Result<&S
     let mut view = recorded(account);
     match picture {
         Ok(picture) => {
-            let generation = picture.generation(crate::protocol::kernel_v2::account::selector::EXECUTE);
-            let nonces = picture.nonces(generation.unwrap_or(Generation::DEFAULT));
-            view.kernel_version = picture.kernel;
-            view.owner = picture.owner.unwrap_or(account.owner);
-            view.deployed = Some(picture.deployed);
-            view.balance = Some(picture.balance);
-            view.deposit = Some(picture.deposit);
+            let nonces = picture.nonces();
+            view.kernel_version = picture.version();
+            view.owner = picture.owner().unwrap_or(account.owner);
+            view.deployed = Some(picture.deployed());
+            view.balance = Some(picture.balance());
+            view.deposit = Some(picture.deposit());
             view.last_nonce = Some(nonces.last);
             view.invalid_nonce = Some(nonces.invalid);
-            view.validator = generation.map(Validator::from);
-            view.paused = Some(picture.disabled_mode & 3 != 0);
+            view.validator = nonces.validator;
+            view.paused = Some(picture.pauses_keys());
         }
         Err(error) => {
             view.unknown_because = Some(error.message.clone());
@@ -397,14 +385,6 @@ fn recorded(account: &Account) -> AccountView {
         unknown_because: None,
         unknown_code: None,
     }
-}
-
-/// How the account came to be, if the factory made it for its present owner: the SDKs count indices from 0.
-fn seed_of(address: Address, owner: Address) -> Option<Seed> {
-    const TRIED: u64 = 64;
-    (0..TRIED)
-        .map(|index| Seed { owner, index: U256::from(index) })
-        .find(|seed| AccountSeed::from(*seed).address() == address)
 }
 
 enum Owner {

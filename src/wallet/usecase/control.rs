@@ -15,7 +15,7 @@ pub use crate::protocol::power::{Control, Remaining};
 use crate::{
     policy::risk::{Effect, Finding, Severity},
     protocol::{
-        kernel_v2::{power::foreign_power, snapshot::Snapshot},
+        family::{revocation::foreign_power, snapshot::Snapshot},
         power::in_words,
     },
     wallet::{Wallet, error::Result, records::model::Account, rpc::services::Services},
@@ -65,7 +65,7 @@ impl Power {
             });
         }
         let control = if control == Control::Ours && !foreign.is_empty() { Control::Shared } else { control };
-        Self { control, block: picture.block, foreign, history }
+        Self { control, block: picture.block(), foreign, history }
     }
 
     /// What the sentence about other functions rests on; `None` when they were all read, up to the state that was looked at.

@@ -7,7 +7,7 @@ use super::key::KeyFile;
 use crate::{
     protocol::{
         AccountCall, Call, Step,
-        kernel_v2::{
+        family::{
             enable::{EnableRefusal, Waiting, plan_enable},
             snapshot::Snapshot,
         },
@@ -19,18 +19,35 @@ use crate::{
         rpc::services::Services,
         state::{self, State},
         submit::{
-            operation::{OperationOutcome, Prepared},
-            signer::sign_operation,
+            operation::OperationOutcome,
+            printed::{PrintedCall, printed},
+            progress::Progress,
+            routes::{OwnerCall, Price, Route, RoutePreference, SkippedRoute, Submission, Urgency},
         },
     },
 };
 
+/// What an owner asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnableIntent {
+    /// By id, label or address; all of one account.
+    pub keys: Vec<String>,
+    pub route: RoutePreference,
+    /// Most wei that the operation or transaction may cost.
+    pub max_cost: Option<U256>,
+}
+
 pub struct EnablePlan {
     pub account: Account,
     pub steps: Vec<Step>,
-    pub prepared: Prepared,
+    /// Routes that were tried first.
+    pub skipped: Vec<SkippedRoute>,
     /// What the owner should know besides, such as a second node that gave no answer.
     pub notes: Vec<String>,
+    /// Missing when the calls are only printed.
+    submission: Option<Submission>,
+    account_call: AccountCall,
+    deployed: bool,
     files: Vec<KeyFile>,
     services: Services,
 }
@@ -38,21 +55,40 @@ pub struct EnablePlan {
 /// What enabling came to, read back from the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Enabled {
+    #[serde(rename = "way")]
+    pub route: Route,
     #[serde(flatten)]
     pub operation: OperationOutcome,
     pub keys: Vec<super::key::KeyView>,
 }
 
+/// What enabling goes through, in this order, as it is told while it runs.
+pub const PHASES: [&str; 3] = ["signing", "sending", "waiting for a block"];
+
 impl EnablePlan {
+    /// What it costs and who pays; `None` when the calls are only printed.
+    pub fn price(&self) -> Option<Price> {
+        self.submission.as_ref().map(Submission::price)
+    }
+
+    pub fn submission(&self) -> Option<&Submission> {
+        self.submission.as_ref()
+    }
+
+    /// The calls for somebody else to send, in this order.
+    pub fn printed(&self) -> Result<Vec<PrintedCall>> {
+        printed(&self.account, self.deployed, std::slice::from_ref(&self.account_call))
+    }
+
     pub(in crate::wallet) fn purpose(&self) -> Purpose {
         Purpose::Enable { key_ids: self.files.iter().map(|f| f.key.id.clone()).collect() }
     }
 }
 
 impl Wallet {
-    /// The calls that enable the approvals of these keys (all of one account) in the order of their turns.
-    pub async fn plan_enable(&self, wanted: &[String], max_cost: Option<U256>) -> Result<EnablePlan> {
-        let files = wanted.iter().map(|w| self.find_key(w)).collect::<Result<Vec<_>>>()?;
+    /// The calls that enable the approvals of these keys in the order of their nonces, by the first route that works.
+    pub async fn plan_enable(&self, intent: EnableIntent) -> Result<EnablePlan> {
+        let files = intent.keys.iter().map(|w| self.find_key(w)).collect::<Result<Vec<_>>>()?;
         let first = files.first().ok_or_else(|| Error::usage("enable.nothing", "name at least one key"))?;
         let elsewhere = |f: &&KeyFile| {
             let (one, other) = (&first.key, &f.key);
@@ -77,11 +113,26 @@ impl Wallet {
         let keys: Vec<_> = files.iter().map(|file| file.key.session_key).collect();
         let second = services.nodes_agree(&account.wanted(&keys), &picture).await?;
         let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
-        let account_call = owner_call(calls, picture.kernel.is_some_and(|k| k.has_batch()))?;
-        let wanted =
-            self.owner_wanted(&account, &picture, &services, account.family().encode(&account_call), max_cost)?;
-        let prepared = services.prepare(&wanted).await?;
-        Ok(EnablePlan { account, steps, prepared, notes: second.into_iter().collect(), files, services })
+        let account_call = owner_call(calls, picture.version().is_some_and(|k| k.has_batch()))?;
+        let call = OwnerCall {
+            account: &account,
+            deployed: picture.deployed(),
+            account_call: &account_call,
+            max_cost: intent.max_cost,
+            urgency: Urgency::Usual,
+        };
+        let (submission, skipped) = self.submission_of(&services, &call, intent.route).await?;
+        Ok(EnablePlan {
+            account,
+            steps,
+            skipped,
+            notes: second.into_iter().collect(),
+            submission,
+            account_call,
+            deployed: picture.deployed(),
+            files,
+            services,
+        })
     }
 
     /// From a picture of the account to the calls and what each does.
@@ -96,7 +147,7 @@ impl Wallet {
         for file in files {
             for approval in &file.approvals {
                 let request = &approval.request;
-                if picture.holds(request.validator, &request.enable) {
+                if picture.holds(request) {
                     continue;
                 }
                 let standing = state::of_approval(&file.key, approval, Some(picture), &queue);
@@ -113,24 +164,20 @@ impl Wallet {
         plan_enable(account.address, account.owner, &waiting, &queue, picture).map_err(|refusal| refused(&refusal))
     }
 
-    pub async fn execute_enable(&self, plan: EnablePlan, wait: bool) -> Result<Enabled> {
-        let signature = sign_operation(self.owner_signer(&plan.account)?.as_ref(), plan.prepared.user_op_hash).await?;
+    /// Signs and sends the plan, and says which of [`PHASES`] it is in.
+    pub async fn execute_enable(&self, mut plan: EnablePlan, progress: &dyn Progress) -> Result<Enabled> {
+        let Some(submission) = plan.submission.take() else {
+            return Err(Error::usage("enable.print", "this plan is only printed; nothing can be sent"));
+        };
+        let route = submission.price().route;
         let purpose = plan.purpose();
-        let operation = self
-            .execute_operation(
-                &plan.services,
-                plan.prepared,
-                purpose,
-                plan.account.family().owner_envelope()(&signature),
-                wait,
-            )
-            .await?;
+        let operation = self.submit(&plan.services, &plan.account, submission, purpose, progress).await?;
         let mut keys = Vec::with_capacity(plan.files.len());
         for file in &plan.files {
             let picture = self.picture_for(&file.key).await?;
             keys.push(self.key_view(&file.key, Some(&picture))?);
         }
-        Ok(Enabled { operation, keys })
+        Ok(Enabled { route, operation, keys })
     }
 }
 

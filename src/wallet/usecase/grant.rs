@@ -16,14 +16,16 @@ use crate::{
         scope::Scope,
         sentence::{self, Setting},
     },
-    protocol::family::Validator,
-    protocol::kernel_v2::{
-        account::selector,
-        approval::ApprovalRequest,
-        generation::KernelVersion,
-        grant::{ApprovalPlan, NoNonces, NotTheSame, OtherKey, Taken, choose_validator, needed_selectors},
+    protocol::{
+        family::{
+            Validator,
+            account::Version,
+            approval::ApprovalRequest,
+            grant::{ApprovalPlan, NoNonces, OtherKey, Taken, choose_validator},
+            snapshot::Snapshot,
+        },
+        power::NotTheSame,
         signature::normalized,
-        snapshot::Snapshot,
     },
     secret::Secret,
     wallet::{
@@ -84,8 +86,8 @@ impl GrantPlan {
     pub fn to_sign(&self) -> Vec<ToSign> {
         let requests = self.requests().into_iter();
         let one = |request: ApprovalRequest| ToSign {
-            opens: selector::name(request.selector).unwrap_or("another function"),
-            nonce: request.enable.nonce.to_string(),
+            opens: request.opens(),
+            nonce: request.nonce(),
             digest: request.digest(),
             typed_data: request.typed_data(),
         };
@@ -202,12 +204,12 @@ impl Wallet {
         let second = services.nodes_agree(&account.wanted(&known), &picture).await?;
         let kernel = same_account(&account, &picture)?;
         let validator = validator(intent.policy.validator, &picture)?;
-        let mut resolved = intent.policy.resolve(picture.timestamp, validator)?;
+        let mut resolved = intent.policy.resolve(picture.timestamp(), validator)?;
         resolved.warnings.extend(self.taken_label(&label)?);
         resolved.warnings.extend(second);
-        let selectors = needed_selectors(&intent.policy.selectors, validator, &picture);
         let place = (account.chain_id, account.address);
-        let mut approvals = ApprovalPlan::new(place, session_key, (validator, kernel), selectors);
+        let wanted = &intent.policy.functions;
+        let mut approvals = ApprovalPlan::new(place, session_key, (validator, kernel), wanted, &picture);
         let functions = functions(&resolved);
         let also_on = self.also_on(session_key, &account)?;
         let asked = services.ask_about(&resolved.scope, account.address, Some(session_key)).await?;
@@ -219,7 +221,7 @@ impl Wallet {
             account: account.address,
             owner: Some(account.owner),
             session_key: Some(session_key),
-            selectors: &approvals.selectors,
+            selectors: approvals.selectors(),
             functions: &functions,
             also_on: &also_on,
             coin: Coin::of(account.chain_id),
@@ -295,7 +297,7 @@ impl Wallet {
     async fn still_true(&self, plan: &GrantPlan) -> Result<()> {
         let services = self.services_of(&plan.account.network, plan.account.chain_id).await?;
         let before = &plan.picture;
-        let opened = before.routes.keys().copied().collect();
+        let opened = before.functions();
         let now = services.snapshot(&plan.account.wanted(&[]).with_routes(&opened)).await?;
         match plan.approvals.changed(before, &now) {
             None => Ok(()),
@@ -382,7 +384,7 @@ impl Wallet {
             functions: plan.resolved.functions.clone(),
             origin: Origin::Granted,
             init_code: plan.account.init_code(),
-            was_deployed: plan.picture.deployed,
+            was_deployed: plan.picture.deployed(),
             created_at: now(),
             revoked_at: None,
         };
@@ -433,7 +435,7 @@ impl Wallet {
             .iter()
             .map(|a| approval_view(a, &state::of_approval(&key, a, Some(&plan.picture), &queue)))
             .collect();
-        let first = approvals.first().map(|a| a.request.enable.merkle_root).unwrap_or_default();
+        let first = approvals.first().map(|a| a.request.fingerprint()).unwrap_or_default();
         Ok(Granted {
             key: self.key_view(&key, Some(&plan.picture))?,
             merkle_root: first,
@@ -506,9 +508,9 @@ fn no_nonces(used_up: NoNonces) -> Error {
 
 pub(in crate::wallet) fn approval_view(approval: &ApprovalRecord, standing: &state::KeyStatus) -> ApprovalView {
     ApprovalView {
-        selector: selector::name(approval.selector()).unwrap_or("another function"),
-        nonce: approval.nonce().to_string(),
-        enable_data: Bytes::copy_from_slice(&approval.request.enable.encode()),
+        selector: approval.request.opens(),
+        nonce: approval.nonce(),
+        enable_data: approval.request.enable_data(),
         enable_signature: approval.signature.clone(),
         digest: approval.digest(),
         state: standing.state,
@@ -524,7 +526,7 @@ fn default_label(holder: &Holder) -> String {
 }
 
 /// Stops when the account on chain is not the one on record (R26, R28); answers the version the approval must name.
-pub(in crate::wallet) fn same_account(account: &Account, picture: &Snapshot) -> Result<KernelVersion> {
+pub(in crate::wallet) fn same_account(account: &Account, picture: &Snapshot) -> Result<Version> {
     picture.version_for(account.owner).map_err(|other| match other {
         NotTheSame::Owner(owner) => Error::failed(
             "account.owner_changed",

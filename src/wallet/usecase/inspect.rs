@@ -7,16 +7,12 @@ use crate::{
         risk::{Checked, Finding},
         scope::Permission,
     },
-    protocol::{
-        family::Validator,
-        kernel_v2::{
-            account::selector,
-            approval::Approval,
-            blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Search},
-            generation::{Generation, KernelVersion},
-            snapshot::{Snapshot, SnapshotRequest},
-            status::Queue,
-        },
+    protocol::family::{
+        Validator,
+        account::Version,
+        blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Recovered},
+        snapshot::{Snapshot, SnapshotRequest},
+        status::Queue,
     },
     wallet::{
         Wallet,
@@ -72,7 +68,7 @@ pub struct Inspection {
     pub has_secret: bool,
     pub owner: Option<Address>,
     pub chain_id: Option<u64>,
-    pub kernel_version: Option<KernelVersion>,
+    pub kernel_version: Option<Version>,
     pub validator: Option<Validator>,
     pub nonce: Option<String>,
     pub selector: String,
@@ -110,7 +106,6 @@ impl Inspection {
     }
 }
 
-const KERNEL_V2: &str = "kernel-v2";
 const KERNEL_V3: &str = "kernel-v3";
 
 /// Reads an approval without a home. With a node it is asked what became of the approval.
@@ -126,8 +121,8 @@ pub async fn inspect(text: &str, options: &InspectOptions) -> Result<Inspection>
         chains: Vec::new(),
     };
     match document(text)? {
-        Document::KernelV2(blob) => examine(&blob, &known, services.as_ref()).await,
-        Document::KernelV3(approval) => Ok(of_kernel_v3(*approval)),
+        Document::Managed(blob) => examine(&blob, &known, services.as_ref()).await,
+        Document::Recognised(approval) => Ok(of_kernel_v3(*approval)),
     }
 }
 
@@ -145,12 +140,12 @@ impl Wallet {
     /// The same with what this home knows: its agents' keys and its networks.
     pub async fn inspect(&self, text: &str, options: &InspectOptions) -> Result<Inspection> {
         let blob = match document(text)? {
-            Document::KernelV2(blob) => blob,
-            Document::KernelV3(approval) => return Ok(of_kernel_v3(*approval)),
+            Document::Managed(blob) => blob,
+            Document::Recognised(approval) => return Ok(of_kernel_v3(*approval)),
         };
         let (recorded, keys) = self.store.read(|r| Ok((r.accounts()?, r.keys()?)))?;
-        let recorded: Vec<_> = recorded.into_iter().filter(|a| a.address == blob.account).collect();
-        let of_key = keys.iter().filter(|k| k.account == blob.account);
+        let recorded: Vec<_> = recorded.into_iter().filter(|a| a.address == blob.account()).collect();
+        let of_key = keys.iter().filter(|k| k.account == blob.account());
         let places: BTreeSet<(&str, u64)> = (recorded.iter().map(|a| (a.network.as_str(), a.chain_id)))
             .chain(of_key.clone().map(|k| (k.network.as_str(), k.chain_id)))
             .collect();
@@ -203,8 +198,8 @@ impl Wallet {
         let services = self.services(&network).await?;
         let session_keys = self.candidate_keys(session_key)?;
         let known = Known { session_keys, key_given: session_key.is_some(), owner: None, chains: Vec::new() };
-        let found = recover(&blob, &known, Some(&services)).await?;
-        let request = &found.approval.request;
+        let (found, picture) = recover(&blob, &known, Some(&services)).await?;
+        let request = &found.request;
         let known = self
             .store
             .read(|r| Ok(r.approval_by_digest(request.digest())?.map(|a| r.key(&a.key_id)).transpose()?.flatten()))?;
@@ -217,32 +212,34 @@ impl Wallet {
                 self.label_is_distinct(&label, None)?;
                 label
             }
-            None => match self.store.read(|r| r.agent_by_address(request.enable.session_key))? {
+            None => match self.store.read(|r| r.agent_by_address(request.session_key()))? {
                 Some(agent) => agent.label,
-                None => format!("for-{}", blob.account.to_string().get(2..8).unwrap_or("account").to_lowercase()),
+                None => format!("for-{}", blob.account().to_string().get(2..8).unwrap_or("account").to_lowercase()),
             },
         };
-        let mut warnings: Vec<String> = blob.warnings.iter().map(ToString::to_string).collect();
-        let secret = match &blob.secret {
+        let mut warnings = blob.warnings();
+        let secret = match blob.secret() {
             Some(secret) => {
                 warnings.push(
                     "the text carries the session key itself: whoever reads it can act. The key is in your vault now; destroy the source".into(),
                 );
                 Some(self.keep_secret(secret, &format!("session key {label}"))?)
             }
-            None => self.store.read(|r| r.agent_by_address(request.enable.session_key))?.map(|agent| agent.secret),
+            None => self.store.read(|r| r.agent_by_address(request.session_key()))?.map(|agent| agent.secret),
         };
         let same = |k: &Key| {
             k.origin == Origin::Imported
-                && (k.account == blob.account && k.session_key == request.enable.session_key)
-                && (k.validator == request.validator.into() && k.scope == blob.scope && k.owner == found.owner)
+                && (k.account == blob.account() && k.session_key == request.session_key())
+                && (k.validator == request.validator() && k.scope == *blob.scope() && k.owner == found.owner)
         };
-        if let Some(key) = self.store.read(|r| Ok(r.keys_of(&network, blob.account, false)?.into_iter().find(same)))? {
+        if let Some(key) =
+            self.store.read(|r| Ok(r.keys_of(&network, blob.account(), false)?.into_iter().find(same)))?
+        {
             // The same key with the same scope, for another account function.
             let approval = ApprovalRecord {
                 key_id: key.id.clone(),
                 request: request.clone(),
-                signature: Some(found.approval.signature.clone()),
+                signature: Some(found.signature.clone()),
                 created_at: now(),
             };
             self.store.write(|w| w.put_approval(&approval))?;
@@ -253,25 +250,25 @@ impl Wallet {
             id: short_id()?,
             label,
             network,
-            chain_id: request.chain_id,
-            account: blob.account,
+            chain_id: request.chain_id(),
+            account: blob.account(),
             owner: found.owner,
-            session_key: request.enable.session_key,
+            session_key: request.session_key(),
             secret,
-            validator: request.validator.into(),
+            validator: request.validator(),
             partial: None,
             functions: functions(&blob).iter().map(|f| f.as_ref().map(ToString::to_string)).collect(),
-            scope: blob.scope.clone(),
+            scope: blob.scope().clone(),
             origin: Origin::Imported,
-            init_code: blob.init_code.clone(),
-            was_deployed: found.picture.as_ref().is_some_and(|p| p.deployed),
+            init_code: blob.init_code().cloned(),
+            was_deployed: picture.is_some_and(|p| p.deployed()),
             created_at: now(),
             revoked_at: None,
         };
         let approval = ApprovalRecord {
             key_id: key.id.clone(),
             request: request.clone(),
-            signature: Some(found.approval.signature.clone()),
+            signature: Some(found.signature.clone()),
             created_at: now(),
         };
         self.store.write(|w| {
@@ -285,7 +282,7 @@ impl Wallet {
 
     /// An approval that is on record: back on the lists if it was removed, with its key's private half if that came along.
     async fn taken_in_before(&self, mut key: Key, blob: &Blob) -> Result<(KeyView, Vec<String>)> {
-        if let (None, Some(secret)) = (key.secret, &blob.secret) {
+        if let (None, Some(secret)) = (key.secret, blob.secret()) {
             key.secret = Some(self.keep_secret(secret, &format!("session key {}", key.label))?);
         }
         self.store.write(|w| w.show_key(&key))?;
@@ -321,16 +318,16 @@ fn each_once(chain_ids: impl Iterator<Item = u64>) -> Vec<u64> {
     chain_ids.filter(|id| seen.insert(*id)).collect()
 }
 
-/// An approval of one of the families that are known.
+/// An approval that is managed here, or one that is only recognised.
 enum Document {
-    KernelV2(Box<Blob>),
-    KernelV3(Box<PermissionApproval>),
+    Managed(Box<Blob>),
+    Recognised(Box<PermissionApproval>),
 }
 
 fn document(text: &str) -> Result<Document> {
     match blob::read(text) {
-        Ok(blob) => Ok(Document::KernelV2(Box::new(blob))),
-        Err(BlobError::KernelV3(approval)) => Ok(Document::KernelV3(approval)),
+        Ok(blob) => Ok(Document::Managed(Box::new(blob))),
+        Err(BlobError::KernelV3(approval)) => Ok(Document::Recognised(approval)),
         Err(error @ BlobError::Foreign { .. }) => Err(Error::usage("approval.foreign", error.to_string())),
         Err(error) => Err(Error::usage("approval.unreadable", error.to_string())),
     }
@@ -339,8 +336,8 @@ fn document(text: &str) -> Result<Document> {
 /// An approval that keyleash can use.
 fn read(text: &str) -> Result<Box<Blob>> {
     match document(text)? {
-        Document::KernelV2(blob) => Ok(blob),
-        Document::KernelV3(approval) => Err(Error::usage("approval.family", approval.to_string())
+        Document::Managed(blob) => Ok(blob),
+        Document::Recognised(approval) => Err(Error::usage("approval.family", approval.to_string())
             .hint("nothing was imported; `keyleash inspect FILE` shows what it allows")),
     }
 }
@@ -400,91 +397,41 @@ async fn node_only(url: &str) -> Result<Services> {
     Ok(Services { name: "the node given".into(), network, node, second: None, bundler: None, paymaster: None })
 }
 
-struct Found {
-    approval: Approval,
-    owner: Address,
-    assumptions: Vec<String>,
-    picture: Option<Snapshot>,
-}
-
-/// How many chains to try and how far to count where nothing tells chain and nonce: a search with the wrong key must end within
-/// a second or two. The chains of this home are always tried.
-fn worth_trying(own_chains: usize, chains: usize, session_keys: usize) -> (usize, u128) {
-    /// Candidates in all; each costs two signature recoveries.
-    const TRIES: usize = 4_000;
-    const FEWEST_NONCES: usize = 4;
-    let each_chain = Generation::ALL.len() * KernelVersion::ALL.len() * session_keys.max(1);
-    let affordable = TRIES / (each_chain * FEWEST_NONCES);
-    let chains = chains.min(affordable.max(own_chains).max(1));
-    (chains, (TRIES / (each_chain * chains.max(1))).clamp(FEWEST_NONCES, 64) as u128)
-}
-
-/// Finds out what the text leaves out, trying likely answers until the owner's signature verifies.
-async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Result<Found> {
-    let session_keys: Vec<Option<Address>> = match &blob.secret {
-        Some(_) => vec![None],
-        None => known.session_keys.iter().copied().map(Some).collect(),
-    };
-    if session_keys.is_empty() {
+/// Finds out what the text leaves out, and what the chain says of its account, where one is asked.
+async fn recover(blob: &Blob, known: &Known, services: Option<&Services>) -> Result<(Recovered, Option<Snapshot>)> {
+    if blob.secret().is_none() && known.session_keys.is_empty() {
         return Err(Error::usage("approval.session_key", "the approval does not say for which session key it is")
             .hint("give the key's address with --agent ADDRESS"));
     }
-    let mut search = Search::on_chains(match services {
-        Some(services) => vec![services.network.chain_id],
-        None => known.chains.iter().copied().chain(known_chains().iter().map(|c| c.id)).collect(),
-    });
-    search.owner = known.owner;
-    if services.is_none() {
-        let (chains, nonces) = worth_trying(known.chains.len(), search.chain_ids.len(), session_keys.len());
-        search.chain_ids.truncate(chains);
-        search.nonces = 1..=nonces;
-    }
-    let mut picture = None;
-    if let Some(services) = services {
-        let planned = blob.seed().and_then(|(_, implementation)| KernelVersion::from_implementation(implementation));
-        let keys: Vec<Address> =
-            session_keys.iter().flatten().copied().chain(blob.secret.as_ref().map(|s| s.address())).collect();
-        let seen = services.snapshot(&SnapshotRequest::of(blob.account, &keys, planned)).await?;
-        search.owner = seen.owner.or(known.owner);
-        search.kernels = seen.kernel.into_iter().collect();
-        let last = Generation::ALL.iter().map(|g| seen.nonces(*g).last).max().unwrap_or(0);
-        search.nonces = 1..=last.saturating_add(64).min(1024);
-        picture = Some(seen);
-    }
-    let mut first_error = None;
-    for attempt in 0..2 {
-        for session_key in &session_keys {
-            search.session_key = *session_key;
-            match blob.recover(&search) {
-                Ok(found) => {
-                    return Ok(Found {
-                        approval: found.approval,
-                        owner: found.owner,
-                        assumptions: found.assumptions,
-                        picture,
-                    });
-                }
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                }
-            }
+    let picture = match services {
+        Some(services) => {
+            let keys: Vec<Address> =
+                known.session_keys.iter().copied().chain(blob.secret().map(|secret| secret.address())).collect();
+            Some(services.snapshot(&SnapshotRequest::of(blob.account(), &keys, blob.version())).await?)
         }
-        // The account may have been upgraded since: try the versions it does not run.
-        if attempt == 0 && !search.kernels.is_empty() {
-            search.kernels = Vec::new();
-        } else {
-            break;
-        }
-    }
-    let (code, kind) = match first_error {
-        Some(RecoverError::OwnerUnknown { .. }) => ("approval.owner_unknown", Kind::Other),
-        Some(RecoverError::SessionKeyUnknown) => ("approval.session_key", Kind::Other),
-        Some(RecoverError::OtherValidator { .. }) => ("approval.validator", Kind::Other),
-        Some(RecoverError::NotSigned { .. }) => ("approval.not_signed", Kind::NotSigned),
+        None => None,
+    };
+    let asked = services.map(|services| vec![services.network.chain_id]);
+    let others: Vec<u64> = if asked.is_some() { Vec::new() } else { known_chains().iter().map(|c| c.id).collect() };
+    let hints = blob::Known {
+        session_keys: &known.session_keys,
+        owner: known.owner,
+        chain_ids: asked.as_ref().unwrap_or(&known.chains),
+        other_chain_ids: &others,
+        snapshot: picture.as_ref(),
+    };
+    let refused = match blob.find(&hints) {
+        Ok(found) => return Ok((found, picture)),
+        Err(refused) => refused,
+    };
+    let (code, kind) = match refused {
+        RecoverError::OwnerUnknown { .. } => ("approval.owner_unknown", Kind::Other),
+        RecoverError::SessionKeyUnknown => ("approval.session_key", Kind::Other),
+        RecoverError::OtherValidator { .. } => ("approval.validator", Kind::Other),
+        RecoverError::NotSigned { .. } => ("approval.not_signed", Kind::NotSigned),
         _ => ("approval.unverified", Kind::Other),
     };
-    let message = first_error.map_or_else(|| "nothing was tried".to_owned(), |e| e.to_string());
-    Err(Error::failed(code, message)
+    Err(Error::failed(code, refused.to_string())
         .of(kind)
         .hint("give the session key's address with --agent, and a node of the right chain with --rpc"))
 }
@@ -493,57 +440,60 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
     let functions = functions(blob);
     let found = recover(blob, known, services).await;
     let mut out = Inspection {
-        format: blob.format.to_string(),
-        family: KERNEL_V2,
+        format: blob.format().to_string(),
+        family: blob.family().name(),
         verified: None,
         kernel_v3: None,
-        account: blob.account,
-        session_key: blob.secret.as_ref().map(|s| s.address()),
+        account: blob.account(),
+        session_key: blob.secret().map(|s| s.address()),
         refuted: false,
-        has_secret: blob.secret.is_some(),
+        has_secret: blob.secret().is_some(),
         owner: None,
         chain_id: None,
         kernel_version: None,
         validator: None,
         nonce: None,
-        selector: selector::name(blob.selector).map_or_else(|| blob.selector.to_string(), str::to_owned),
-        valid_after: blob.scope.valid_after,
-        valid_until: blob.scope.valid_until,
-        paymaster: blob.scope.paymaster,
+        selector: match blob.family().function_of(blob.selector()) {
+            Some(function) => function.name().to_owned(),
+            None => blob.selector().to_string(),
+        },
+        valid_after: blob.scope().valid_after,
+        valid_until: blob.scope().valid_until,
+        paymaster: blob.scope().paymaster,
         merkle_root: None,
         digest: None,
         state: State::Unknown,
         state_reason: "no chain was asked".into(),
-        permissions: blob.scope.permissions.clone(),
-        sentences: sentences(&blob.scope, &functions, Validator::DEFAULT, Coin::unlisted()),
+        permissions: blob.scope().permissions.clone(),
+        sentences: sentences(blob.scope(), &functions, Validator::DEFAULT, Coin::unlisted()),
         assumptions: Vec::new(),
         risks: Vec::new(),
         checked: Checked::default(),
-        warnings: blob.warnings.iter().map(ToString::to_string).collect(),
+        warnings: blob.warnings(),
     };
-    if blob.secret.is_some() {
+    if blob.secret().is_some() {
         out.warnings.push("the text carries the session key itself: whoever reads it can act".into());
     }
-    let found = match found {
+    let (found, picture) = match found {
         Ok(found) => found,
         Err(error) if error.class == crate::wallet::error::Class::Chain => return Err(error),
         Err(error) => {
             // On the chain that it is for, with its owner and the key it is for, no signature of the owner: that is an answer.
             out.refuted =
-                error.kind == Kind::NotSigned && services.is_some() && (blob.secret.is_some() || known.key_given);
+                error.kind == Kind::NotSigned && services.is_some() && (blob.secret().is_some() || known.key_given);
             out.verified = out.refuted.then_some(false);
             out.state_reason = format!("the owner's signature could not be verified: {error}; {}", error.hint);
             out.warnings.push(out.state_reason.clone());
             // Nobody vouches for it, and what it would allow is said all the same.
             let subject = Subject {
-                scope: &blob.scope,
+                scope: blob.scope(),
                 partial: false,
                 validator: Validator::DEFAULT,
                 kernel: None,
-                account: blob.account,
+                account: blob.account(),
                 owner: None,
                 session_key: out.session_key,
-                selectors: &[blob.selector],
+                selectors: &[blob.selector()],
                 functions: &functions,
                 also_on: &[],
                 coin: Coin::unlisted(),
@@ -555,71 +505,71 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
         }
     };
     out.verified = Some(true);
-    let request = &found.approval.request;
-    out.session_key = Some(request.enable.session_key);
+    let request = &found.request;
+    out.session_key = Some(request.session_key());
     out.owner = Some(found.owner);
-    out.chain_id = Some(request.chain_id);
-    out.kernel_version = Some(request.kernel);
-    out.validator = Some(request.validator.into());
-    out.nonce = Some(request.enable.nonce.to_string());
-    out.merkle_root = Some(request.enable.merkle_root);
+    out.chain_id = Some(request.chain_id());
+    out.kernel_version = Some(request.version());
+    out.validator = Some(request.validator());
+    out.nonce = Some(request.nonce());
+    out.merkle_root = Some(request.fingerprint());
     out.digest = Some(request.digest());
-    out.sentences = sentences(&blob.scope, &functions, request.validator.into(), Coin::of(request.chain_id));
+    out.sentences = sentences(blob.scope(), &functions, request.validator(), Coin::of(request.chain_id()));
     out.assumptions = found.assumptions.clone();
     let asked = match services {
-        Some(services) => services.ask_about(&blob.scope, blob.account, Some(request.enable.session_key)).await?,
+        Some(services) => services.ask_about(blob.scope(), blob.account(), Some(request.session_key())).await?,
         None => Asked::default(),
     };
-    if let Some(picture) = &found.picture {
+    if let Some(picture) = &picture {
         let standing = standing(blob, &found, picture);
         out.state = standing.state;
         out.state_reason = standing.reason;
     }
     let subject = Subject {
-        scope: &blob.scope,
+        scope: blob.scope(),
         partial: false,
-        validator: request.validator.into(),
-        kernel: Some(request.kernel),
-        account: blob.account,
+        validator: request.validator(),
+        kernel: Some(request.version()),
+        account: blob.account(),
         owner: Some(found.owner),
-        session_key: Some(request.enable.session_key),
-        selectors: &[request.selector],
+        session_key: Some(request.session_key()),
+        selectors: &[request.selector()],
         functions: &functions,
         also_on: &[],
-        coin: Coin::of(request.chain_id),
+        coin: Coin::of(request.chain_id()),
         of_an_sdk: true,
     };
-    out.risks = subject.assess(found.picture.as_ref(), &asked);
-    out.checked = subject.checked(found.picture.as_ref(), &asked);
+    out.risks = subject.assess(picture.as_ref(), &asked);
+    out.checked = subject.checked(picture.as_ref(), &asked);
     Ok(out)
 }
 
 /// The state of an approval that is not on record: as for one that is.
-fn standing(blob: &Blob, found: &Found, picture: &Snapshot) -> state::KeyStatus {
-    let request = &found.approval.request;
+fn standing(blob: &Blob, found: &Recovered, picture: &Snapshot) -> state::KeyStatus {
+    let request = &found.request;
     let key = Key {
         id: String::new(),
         label: String::new(),
         network: String::new(),
-        chain_id: request.chain_id,
-        account: blob.account,
+        chain_id: request.chain_id(),
+        account: blob.account(),
         owner: found.owner,
-        session_key: request.enable.session_key,
+        session_key: request.session_key(),
         secret: None,
-        validator: request.validator.into(),
-        scope: blob.scope.clone(),
+        validator: request.validator(),
+        scope: blob.scope().clone(),
         partial: None,
         functions: Vec::new(),
         origin: Origin::Imported,
         init_code: None,
-        was_deployed: picture.deployed,
+        was_deployed: picture.deployed(),
         created_at: 0,
         revoked_at: None,
     };
     let approval = ApprovalRecord {
         key_id: String::new(),
         request: request.clone(),
-        signature: Some(found.approval.signature.clone()),
+        signature: Some(found.signature.clone()),
         created_at: 0,
     };
     state::of_approval(&key, &approval, Some(picture), &Queue::default())
@@ -627,22 +577,5 @@ fn standing(blob: &Blob, found: &Found, picture: &Snapshot) -> state::KeyStatus 
 
 /// Functions of the permissions, where a known interface has one with that selector.
 fn functions(blob: &Blob) -> Vec<Option<Function>> {
-    blob.scope.permissions.iter().map(|p| known_functions(p.sig).into_iter().next().map(|(_, f)| f)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::worth_trying;
-
-    #[test]
-    fn a_search_without_a_chain_to_ask_is_bounded_whatever_the_home_holds() {
-        let settings = 12;
-        for keys in [1, 2, 20, 80] {
-            let (chains, nonces) = worth_trying(0, 22, keys);
-            assert!(chains * keys * settings * usize::try_from(nonces).unwrap() <= 4_000, "{keys} keys");
-        }
-        assert_eq!(worth_trying(1, 1, 1), (1, 64), "one chain: as far as ever");
-        assert_eq!(worth_trying(0, 22, 1), (22, 15), "no home: every known chain");
-        assert_eq!(worth_trying(2, 24, 500), (2, 4), "the home's own chains in any case");
-    }
+    blob.scope().permissions.iter().map(|p| known_functions(p.sig).into_iter().next().map(|(_, f)| f)).collect()
 }

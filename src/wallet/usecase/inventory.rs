@@ -11,7 +11,7 @@ use super::{
 };
 pub use crate::protocol::status::{Difference, PAUSED};
 use crate::{
-    protocol::kernel_v2::{account::AccountSeed, discrepancy::differences},
+    protocol::family::status::differences,
     wallet::{
         Wallet,
         error::Result,
@@ -72,7 +72,7 @@ impl Wallet {
     fn conflicts(&self, account: &Account, keys: &[Key]) -> Result<Vec<Difference>> {
         self.store.read(|r| {
             let mut found = Vec::new();
-            if account.seed.is_some_and(|seed| AccountSeed::from(seed).address() != account.address) {
+            if account.seed.is_some_and(|seed| account.kernel.address_of(seed) != account.address) {
                 let message = "the record of the account is damaged: the owner and index it was made with give another address";
                 found.push(Difference { id: None, code: "account_damaged", message: message.to_owned() });
             }

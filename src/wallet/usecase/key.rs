@@ -9,10 +9,10 @@ use crate::{
     },
     protocol::{
         Format,
-        family::Validator,
-        kernel_v2::{
-            account::AccountSeed,
-            approval::Approval,
+        family::{
+            Validator,
+            account::Version,
+            approval::ApprovalRequest,
             blob,
             snapshot::{Snapshot, SnapshotRequest},
             status::Queue,
@@ -38,7 +38,7 @@ use std::{
     path::Path,
 };
 
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256};
 use serde::Serialize;
 
 use super::{
@@ -177,7 +177,7 @@ impl Wallet {
             Ok(mut picture) => {
                 if let Ok(services) = self.services_of(&file.key.network, file.key.chain_id).await {
                     for approval in &file.approvals {
-                        services.add_counters(&mut picture, &file.key, approval.nonce()).await?;
+                        services.add_counters(&mut picture, &file.key, &approval.request).await?;
                     }
                     asked = services.ask_about(&file.key.scope, file.key.account, Some(file.key.session_key)).await?;
                 }
@@ -201,7 +201,7 @@ impl Wallet {
             .store
             .read(|r| r.account(&key.network, key.account))?
             .map(|a| a.kernel)
-            .or_else(|| planned_kernel(key));
+            .or_else(|| planned_version(key));
         services.snapshot(&SnapshotRequest::of(key.account, &addresses, planned)).await
     }
 
@@ -235,10 +235,10 @@ impl Wallet {
         let known = verify::functions(key);
         let functions = parse_functions(&known);
         // What does not verify is not shown as if it were the scope: only which scope the approval names.
-        let unproven = damaged.map(|(_, a)| a.request.enable.merkle_root);
+        let unproven = damaged.map(|(_, a)| a.request.fingerprint());
         let (valid_after, valid_until, paymaster) = match damaged.map(|(_, a)| verify::signed(key, a)) {
             None => (key.scope.valid_after, key.scope.valid_until, key.scope.paymaster),
-            Some(Some(enable)) => (enable.valid_after, enable.valid_until, enable.paymaster),
+            Some(Some(terms)) => (terms.valid_after, terms.valid_until, terms.paymaster),
             // The worst that it may be: without end, and on the account's own coins.
             Some(None) => (0, 0, Address::ZERO),
         };
@@ -260,7 +260,7 @@ impl Wallet {
             network: key.network.clone(),
             state: standing.state,
             state_reason: standing.reason,
-            nonce: about.map_or_else(|| "0".to_owned(), |(_, a)| a.nonce().to_string()),
+            nonce: about.map_or_else(|| "0".to_owned(), |(_, a)| a.nonce()),
             valid_after,
             valid_until,
             paymaster,
@@ -277,12 +277,12 @@ impl Wallet {
             },
             uses: match damaged {
                 Some(_) => Vec::new(),
-                None => uses(key, about.map(|(_, a)| a.nonce()), picture),
+                None => uses(key, about.map(|(_, a)| &a.request), picture),
             },
             approvals: each.iter().map(|(s, a)| approval_view(a, s)).collect(),
             alarms: state::alarm(key, &approvals, picture, queue).into_iter().collect(),
             risks,
-            as_of: picture.map(|p| p.timestamp),
+            as_of: picture.map(|p| p.timestamp()),
             unread: None,
         })
     }
@@ -360,17 +360,17 @@ impl Wallet {
                 "key.own_account",
                 format!("{} is a key of an account of yours", file.key.label),
             )
-            .hint("removing the record would not take it back; use `keyleash revoke`"));
+            .hint("removing the record would not revoke it; use `keyleash revoke`"));
         }
         if file.key.origin == Origin::Discovered {
             return Err(Error::failed("key.on_chain", format!("{} is a key that the chain knows", file.key.label))
-                .hint("removing the record would not take it back; use `keyleash revoke`"));
+                .hint("removing the record would not revoke it; use `keyleash revoke`"));
         }
         let draft = file.approvals.iter().all(|a| a.signature.is_none());
         if file.key.origin == Origin::Granted && !draft {
             return Err(Error::failed(
                 "key.signed",
-                format!("{} was signed: removing the record would not take it back", file.key.label),
+                format!("{} was signed: removing the record would not revoke it", file.key.label),
             )
             .hint("use `keyleash revoke`; the record stays as evidence"));
         }
@@ -398,12 +398,14 @@ impl Wallet {
         // SDK v4 leaves initCode out once there is code; SDK v5 always wants it, and looks for itself.
         let deployed = match format {
             Format::V5 => false,
-            Format::V4 => self.picture_for(&file.key).await.map_or(file.key.was_deployed, |picture| picture.deployed),
+            Format::V4 => self.picture_for(&file.key).await.map_or(file.key.was_deployed, |picture| picture.deployed()),
         };
         // Any initCode of the owner will do for v5 once the account has code; it takes the address as it is given.
-        let stand_in = file.approvals.first().filter(|_| format == Format::V5).map(|approval| {
-            AccountSeed { owner: file.key.owner, index: U256::ZERO }.init_code(approval.request.kernel)
-        });
+        let stand_in = file
+            .approvals
+            .first()
+            .filter(|_| format == Format::V5)
+            .map(|approval| blob::stand_in(&approval.request, file.key.owner));
         let init_code = file.key.init_code.as_ref().filter(|_| !deployed).or(stand_in.as_ref());
         file.approvals
             .iter()
@@ -419,8 +421,8 @@ impl Wallet {
                         "the approval on record does not verify; nothing was written",
                     ));
                 }
-                let approval = Approval { request: record.request.clone(), signature };
-                blob::write(&approval, &file.key.scope, init_code, format, secret.as_ref())
+                let approval = (&record.request, &signature);
+                blob::write(approval, &file.key.scope, init_code, format, secret.as_ref())
                     .map_err(|e| Error::failed("key.export", e.to_string()))
             })
             .collect()
@@ -468,15 +470,14 @@ pub(in crate::wallet) fn key_sentences(key: &Key, functions: &[Option<Function>]
 }
 
 /// The run counters of an approval. The chain counts only where runs are limited.
-fn uses(key: &Key, nonce: Option<u128>, picture: Option<&Snapshot>) -> Vec<Option<u64>> {
+fn uses(key: &Key, approval: Option<&ApprovalRequest>, picture: Option<&Snapshot>) -> Vec<Option<u64>> {
     let counted = |p: &Permission| {
-        let uses = picture?.uses(key.validator, nonce?, p.index)?;
+        let uses = picture?.uses(approval?, p.index)?;
         (p.execution_rule.runs > 0).then_some(uses)
     };
     key.scope.permissions.iter().map(counted).collect()
 }
 
-fn planned_kernel(key: &Key) -> Option<crate::protocol::kernel_v2::generation::KernelVersion> {
-    let (_, implementation) = AccountSeed::from_init_code(key.init_code.as_ref()?)?;
-    crate::protocol::kernel_v2::generation::KernelVersion::from_implementation(implementation)
+fn planned_version(key: &Key) -> Option<Version> {
+    Version::of_init_code(key.init_code.as_ref()?)
 }

@@ -17,3 +17,4 @@ pub mod scan;
 pub mod second_node;
 pub mod secrets;
 pub mod send;
+pub mod status;

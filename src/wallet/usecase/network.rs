@@ -6,9 +6,8 @@ use toml_edit::{Item, Table, value};
 use crate::{
     erc4337::v06::ENTRY_POINT,
     policy::sentence,
-    protocol::kernel_v2::generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
+    protocol::family::Family,
     sandbox::CHAIN_ID,
-    text::clean,
     wallet::{
         Wallet,
         error::{Error, Result},
@@ -17,10 +16,12 @@ use crate::{
             model::{Network, PaymasterKind},
             store::is_shared_id,
         },
-        rpc::{At, ChainError, Http, http::redacted, node::Block, services::Services},
+        rpc::{At, ChainError, Http, node::Block, services::Services},
         sandbox_profile,
     },
 };
+
+pub use crate::wallet::rpc::address::{clear_text, in_the_clear, origin};
 
 /// A network as it is shown: service addresses without what may be an API key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -112,13 +113,7 @@ impl Wallet {
             networks.insert(name, Item::Table(to_table(network)));
             Ok(())
         })?;
-        for host in [Some(&network.rpc), network.bundler.as_ref(), network.paymaster.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter_map(|url| in_the_clear(url))
-        {
-            self.notices().add("network.http", clear_text(&host));
-        }
+        self.warn_of_clear_text(network);
         Ok(view(name, network))
     }
 
@@ -231,13 +226,9 @@ impl Wallet {
         probes.push(probe("node, chain id", node.map(|()| format!("chain {}", services.network.chain_id))));
         if reachable {
             probes.push(probe_block(&services, services.node.latest_block().await));
-            let contracts = [
-                ("EntryPoint v0.6", ENTRY_POINT),
-                ("KernelFactory", KERNEL_FACTORY),
-                ("ECDSAValidator", ECDSA_VALIDATOR),
-                ("SessionKeyValidator G2", Generation::G2.address()),
-                ("Kernel 0.2.4", KernelVersion::V0_2_4.implementation()),
-            ];
+            let contracts = [("EntryPoint v0.6", ENTRY_POINT)]
+                .into_iter()
+                .chain(Family::ALL.into_iter().flat_map(Family::contracts));
             for (what, address) in contracts {
                 let code = services.node.code(address, At::Latest).await;
                 probes.push(match code {
@@ -294,32 +285,6 @@ fn probe(what: &str, result: std::result::Result<String, ChainError>) -> Probe {
     }
 }
 
-/// The host of a URL that is asked without TLS although it is another machine.
-pub fn in_the_clear(url: &str) -> Option<String> {
-    let url: url::Url = url.parse().ok()?;
-    let near = match url.host()? {
-        url::Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-        url::Host::Ipv4(address) => address.is_loopback(),
-        url::Host::Ipv6(address) => {
-            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|mapped| mapped.is_loopback())
-        }
-    };
-    (url.scheme() == "http" && !near).then(|| clean(url.host_str().unwrap_or_default(), 80))
-}
-
-/// Scheme, host and port of an address that was given; `None` where it is none.
-pub fn origin(url: &str) -> Option<String> {
-    url.parse().ok().map(|url| redacted(&url))
-}
-
-/// What that means.
-pub fn clear_text(host: &str) -> String {
-    format!(
-        "{host} is asked in the clear (http://): everybody on the way reads what is asked, API keys included, and can change the \
-         answers. Use https://, unless the way there is private"
-    )
-}
-
 pub(in crate::wallet) fn to_table(network: &Network) -> Table {
     let mut table = Table::new();
     table.insert("chain_id", value(i64::try_from(network.chain_id).unwrap_or(i64::MAX)));
@@ -356,5 +321,5 @@ fn redact(address: &str) -> String {
     if address == sandbox_profile::ADDRESS {
         return "inside this program".to_owned();
     }
-    address.parse().map_or_else(|_| "(not a URL)".to_owned(), |url| redacted(&url))
+    origin(address).unwrap_or_else(|| "(not a URL)".to_owned())
 }

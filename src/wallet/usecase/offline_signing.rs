@@ -2,29 +2,16 @@
 //!
 //! The file is not trusted when it comes back: hash, account, owner and price are worked out anew before anything is sent.
 
-use alloy::{
-    primitives::{Address, B256, Bytes, U256, eip191_hash_message},
-    sol,
-    sol_types::SolCall,
-};
+use alloy::primitives::{Address, B256, Bytes, U256, eip191_hash_message};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    enable::EnablePlan,
-    proof::{Paused, Proof},
-    revoke::{Outcome, Remaining, RevokePlan, Verdict},
-    send::SendPlan,
-};
+use super::{enable::EnablePlan, revoke::RevokePlan, send::SendPlan, status::Completed};
 use crate::{
     erc4337::v06::{ENTRY_POINT, UserOperation},
     protocol::{
         AccountCall, Call,
         family::Family,
-        kernel_v2::{
-            approval::recover,
-            generation::{ECDSA_VALIDATOR, Generation},
-            revocation, signature,
-        },
+        signature::{normalized, recover},
     },
     wallet::{
         Wallet,
@@ -32,20 +19,9 @@ use crate::{
         error::{Error, Result},
         now,
         records::model::Purpose,
-        submit::{
-            operation::{OperationOutcome, Prepared},
-            routes::Carriage,
-        },
+        submit::{operation::Prepared, routes::Submission},
     },
 };
-
-sol! {
-    function enable(bytes enableData);
-    function disable(bytes data);
-    function disableMode(bytes4 mode);
-    function setExecution(bytes4 selector, address executor, address validator, uint48 validUntil, uint48 validAfter, bytes enableData);
-    function setDefaultValidator(address validator, bytes data);
-}
 
 /// Version of the file.
 const FORM: u32 = 1;
@@ -64,50 +40,6 @@ pub struct UnsignedOperation {
     pub user_op: UserOperation,
 }
 
-/// A completed operation, with the proofs when it was a revocation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Completed {
-    #[serde(flatten)]
-    pub operation: OperationOutcome,
-    pub proof: Option<Proof>,
-    pub proofs: Vec<Proof>,
-    /// After a panic: that it is on.
-    pub paused: Option<Paused>,
-    #[serde(skip)]
-    pub not_proven: Option<Error>,
-    /// Whether it was a revocation or a pause at all.
-    #[serde(skip)]
-    pub revokes: bool,
-    /// Whether it was to end keys that are known here.
-    #[serde(skip)]
-    pub ends_keys: bool,
-    /// What can still act for the account, as after a revocation that is followed at once.
-    pub remaining: Vec<Remaining>,
-}
-
-impl Completed {
-    fn outcome(&self) -> Outcome<'_> {
-        Outcome {
-            operation: &self.operation,
-            ends_keys: self.ends_keys,
-            proofs: &self.proofs,
-            paused: self.paused.is_some(),
-            not_proven: self.not_proven.is_some(),
-            remaining: &self.remaining,
-        }
-    }
-
-    /// What a revocation came to, by the rule that holds for one that is followed at once; missing for other operations.
-    pub fn verdict(&self) -> Option<Verdict> {
-        self.revokes.then(|| self.outcome().verdict())
-    }
-
-    /// The verdict in one line.
-    pub fn in_words(&self) -> String {
-        self.outcome().in_words()
-    }
-}
-
 impl Wallet {
     /// The operation of a send plan for the owner to sign elsewhere. A session key's operation is signed by its holder.
     pub fn unsigned_send(&self, plan: &SendPlan) -> Result<UnsignedOperation> {
@@ -117,15 +49,20 @@ impl Wallet {
         Ok(unsigned(&account.network, account.chain_id, account.owner, Purpose::Send { key_id: None }, &plan.prepared))
     }
 
-    pub fn unsigned_enable(&self, plan: &EnablePlan) -> UnsignedOperation {
+    /// Only what a bundler takes can be signed elsewhere and sent from here.
+    pub fn unsigned_enable(&self, plan: &EnablePlan) -> Result<UnsignedOperation> {
         let account = &plan.account;
-        unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), &plan.prepared)
+        let Some(prepared) = plan.submission().and_then(Submission::for_bundler) else {
+            return Err(Error::usage("enable.unsigned", "--unsigned needs a bundler")
+                .hint("use --print and send the calls from the owner's wallet"));
+        };
+        Ok(unsigned(&account.network, account.chain_id, account.owner, plan.purpose(), prepared))
     }
 
-    /// Only what a bundler takes can be signed elsewhere and sent from here.
     pub fn unsigned_revoke(&self, plan: &RevokePlan) -> Result<UnsignedOperation> {
         let account = &plan.account;
-        let Some(Carriage::Bundler(prepared)) = plan.carriage().filter(|_| plan.further == 0) else {
+        let whole = plan.submission().filter(|_| plan.further == 0);
+        let Some(prepared) = whole.and_then(Submission::for_bundler) else {
             return Err(Error::usage(
                 "revoke.unsigned",
                 "--unsigned needs a bundler, and a plan that is one operation",
@@ -165,7 +102,7 @@ impl Wallet {
                 ),
             ));
         }
-        let signature = &signature::normalized(owner_signature)
+        let signature = &normalized(owner_signature)
             .map_err(|e| Error::usage("operation.signature", format!("this is not an owner's signature: {e}")))?;
         let signers = [eip191_hash_message(hash), hash].map(|message| recover(message, signature));
         if !signers.contains(&Some(account.owner)) {
@@ -178,7 +115,7 @@ impl Wallet {
             .hint("sign `message` as 32 bytes with personal_sign (EIP-191), with the owner's key"));
         }
         let calls = account.family().decode(&file.user_op.call_data);
-        if !fits(&file.purpose, &calls, account.address) {
+        if !fits(&file.purpose, &calls, account.family(), account.address) {
             return Err(Error::usage(
                 "operation.purpose",
                 format!("the file says that it {}, and its operation makes other calls", said(&file.purpose)),
@@ -201,7 +138,7 @@ impl Wallet {
         };
         let made_at = now();
         let operation = self
-            .execute_operation(&services, prepared, purpose, account.family().owner_envelope()(signature), true)
+            .execute_operation(&services, prepared, purpose, account.family().owner_envelope()(signature), true, &())
             .await?;
         self.with_proofs(&services, account.address, &file.purpose, made_at, operation, watched).await
     }
@@ -219,37 +156,19 @@ const fn said(purpose: &Purpose) -> &'static str {
 
 /// Whether the calls of an operation are such as the purpose in its file would make. The purpose decides what is claimed
 /// afterwards, and a file can be edited.
-fn fits(purpose: &Purpose, call: &AccountCall, account: Address) -> bool {
+fn fits(purpose: &Purpose, call: &AccountCall, family: Family, account: Address) -> bool {
     let calls = match call {
         AccountCall::Execute(call) => std::slice::from_ref(call),
         AccountCall::ExecuteBatch(calls) => calls.as_slice(),
         _ => return matches!(purpose, Purpose::Send { key_id: None }),
     };
-    let of_keys = |call: &Call| call.value.is_zero() && (rules_keys(call) || call.to == account && rules_account(call));
     match purpose {
         Purpose::Send { key_id } => key_id.is_none(),
-        Purpose::Panic => calls == [revocation::panic(account)],
+        Purpose::Panic => calls == [family.pause(account).0],
         Purpose::Enable { .. } | Purpose::Revoke { .. } | Purpose::Reclaim => {
-            !calls.is_empty() && calls.iter().all(of_keys)
+            !calls.is_empty() && calls.iter().all(|call: &Call| family.rules_keys(account, call))
         }
     }
-}
-
-/// What a session key validator is told about its keys.
-fn rules_keys(call: &Call) -> bool {
-    Generation::ALL.iter().any(|g| g.address() == call.to)
-        && (disableCall::abi_decode(&call.data).is_ok() || enableCall::abi_decode(&call.data).is_ok())
-}
-
-/// What an account is told about session keys: to pause them, to route a function to their validators, and to go back to its
-/// owner's validator.
-fn rules_account(call: &Call) -> bool {
-    let known = |validator: Address| {
-        validator.is_zero() || validator == ECDSA_VALIDATOR || Generation::ALL.iter().any(|g| g.address() == validator)
-    };
-    disableModeCall::abi_decode(&call.data).is_ok()
-        || setExecutionCall::abi_decode(&call.data).is_ok_and(|route| known(route.validator))
-        || setDefaultValidatorCall::abi_decode(&call.data).is_ok_and(|set| set.validator == ECDSA_VALIDATOR)
 }
 
 fn unsigned(network: &str, chain_id: u64, owner: Address, purpose: Purpose, prepared: &Prepared) -> UnsignedOperation {
@@ -271,7 +190,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        protocol::kernel_v2::account::{disable_all, disable_key, disable_mode, enable_key, selector, set_execution},
+        protocol::kernel_v2::{
+            account::{disable_all, disable_key, disable_mode, enable_key, selector, set_execution},
+            generation::Generation,
+            revocation,
+        },
         wallet::records::model::Extent,
     };
 
@@ -297,10 +220,10 @@ mod tests {
             call(ACCOUNT, disable_mode(0)),
             call(ACCOUNT, set_execution(selector::EXECUTE, G2, &[1; 116])),
         ]);
-        assert!(fits(&revoke(), &batch, ACCOUNT));
-        assert!(fits(&revoke(), &AccountCall::Execute(disable), ACCOUNT));
-        assert!(fits(&Purpose::Panic, &AccountCall::Execute(revocation::panic(ACCOUNT)), ACCOUNT));
-        assert!(fits(&Purpose::Send { key_id: None }, &AccountCall::Other(Bytes::new()), ACCOUNT));
+        assert!(fits(&revoke(), &batch, Family::KernelV2, ACCOUNT));
+        assert!(fits(&revoke(), &AccountCall::Execute(disable), Family::KernelV2, ACCOUNT));
+        assert!(fits(&Purpose::Panic, &AccountCall::Execute(revocation::panic(ACCOUNT)), Family::KernelV2, ACCOUNT));
+        assert!(fits(&Purpose::Send { key_id: None }, &AccountCall::Other(Bytes::new()), Family::KernelV2, ACCOUNT));
     }
 
     #[test]
@@ -310,15 +233,20 @@ mod tests {
         let routed = call(ACCOUNT, set_execution(selector::EXECUTE, STRANGER, &[1; 116]));
         for other in [transfer, paid, routed, call(ACCOUNT, Bytes::new()), call(STRANGER, disable_all())] {
             let batch = AccountCall::ExecuteBatch(vec![call(G2, disable_key(STRANGER)), other]);
-            assert!(!fits(&revoke(), &batch, ACCOUNT), "{batch:?}");
-            assert!(!fits(&Purpose::Panic, &batch, ACCOUNT));
+            assert!(!fits(&revoke(), &batch, Family::KernelV2, ACCOUNT), "{batch:?}");
+            assert!(!fits(&Purpose::Panic, &batch, Family::KernelV2, ACCOUNT));
         }
-        assert!(!fits(&revoke(), &AccountCall::ExecuteBatch(Vec::new()), ACCOUNT));
-        assert!(!fits(&revoke(), &AccountCall::Other(Bytes::new()), ACCOUNT));
+        assert!(!fits(&revoke(), &AccountCall::ExecuteBatch(Vec::new()), Family::KernelV2, ACCOUNT));
+        assert!(!fits(&revoke(), &AccountCall::Other(Bytes::new()), Family::KernelV2, ACCOUNT));
         let delegate = AccountCall::ExecuteDelegateCall { to: STRANGER, data: Bytes::new() };
-        assert!(!fits(&revoke(), &delegate, ACCOUNT));
-        assert!(!fits(&Purpose::Panic, &AccountCall::Execute(call(ACCOUNT, disable_mode(0))), ACCOUNT));
-        assert!(!fits(&Purpose::Send { key_id: Some("a".into()) }, &batch_of_one(), ACCOUNT));
+        assert!(!fits(&revoke(), &delegate, Family::KernelV2, ACCOUNT));
+        assert!(!fits(
+            &Purpose::Panic,
+            &AccountCall::Execute(call(ACCOUNT, disable_mode(0))),
+            Family::KernelV2,
+            ACCOUNT
+        ));
+        assert!(!fits(&Purpose::Send { key_id: Some("a".into()) }, &batch_of_one(), Family::KernelV2, ACCOUNT));
     }
 
     fn batch_of_one() -> AccountCall {

@@ -16,10 +16,8 @@ use super::second_node::{Replays, SecondNode, SecondView};
 use crate::{
     erc4337::v06::ENTRY_POINT,
     protocol::{
-        kernel_v2::{
-            approval::EnableData,
-            probe::{Before, Evidence, Subject},
-            revocation::SESSION_MODES,
+        family::{
+            revocation::{Before, Evidence, Held, Subject},
             snapshot::Snapshot,
         },
         probe::{Probe, ProbeResult, Waited},
@@ -43,7 +41,7 @@ pub struct Proof {
     pub transaction_hash: B256,
     /// What the validator stores for the key's address: nothing after `disable`. An invalidation leaves it there, under a nonce
     /// that is invalid.
-    pub session_data: Option<EnableData>,
+    pub session_data: Option<Held>,
     pub last_nonce: String,
     pub invalid_nonce: String,
     /// The refusals that the key's own approvals get now.
@@ -170,7 +168,7 @@ pub(in crate::wallet) type Watched = Vec<(Target, Vec<Control>)>;
 
 /// The block that the controls were taken at.
 pub(in crate::wallet) fn planned_at(watched: &Watched) -> Option<u64> {
-    watched.iter().flat_map(|(_, controls)| controls.iter().map(|c| c.before.block)).max()
+    watched.iter().flat_map(|(_, controls)| controls.iter().map(|c| c.before.block())).max()
 }
 
 const NEEDS: &str = "treat the key as still active, and run revoke again";
@@ -215,7 +213,7 @@ impl Services {
         picture: &Snapshot,
     ) -> Watched {
         let probes = all_probes(account, targets.iter());
-        let mut results = self.try_all(&probes, At::Block(picture.block)).await.into_iter();
+        let mut results = self.try_all(&probes, At::Block(picture.block())).await.into_iter();
         let mut watched = Vec::with_capacity(targets.len());
         for target in targets {
             let control = |subject: &Subject| Control {
@@ -231,7 +229,7 @@ impl Services {
     /// Tries what a picture says is over. One read is no evidence that a key is dead: what goes through all the same is.
     async fn alive_though_over(&self, account: &Account, over: &[Target], picture: &Snapshot) -> Vec<Alive> {
         let probes = all_probes(account, over.iter());
-        let results = self.try_all(&probes, At::Block(picture.block)).await;
+        let results = self.try_all(&probes, At::Block(picture.block())).await;
         let tried = over.iter().flat_map(|target| target.subjects.iter().map(move |subject| (target, subject)));
         let mut alive = Vec::new();
         for ((target, subject), (probes, results)) in tried.zip(probes.iter().zip(results)) {
@@ -459,10 +457,10 @@ impl Wallet {
             return Err(Error { message: format!("not proven: {}", contradiction.message), ..contradiction });
         }
         let probes = all_probes(account, watched.iter().map(|(target, _)| target));
-        let results = services.try_all(&probes, At::Block(picture.block)).await;
+        let results = services.try_all(&probes, At::Block(picture.block())).await;
         let replays = Replays { probes: &probes, results: &results };
         let second = services.second_view(&account.wanted(&keys), &picture, mined.block, Some(replays)).await;
-        let mut ground = match services.ground(mined, picture.block).await {
+        let mut ground = match services.ground(mined, picture.block()).await {
             Ok(ground) => ground,
             Err(error) if error.kind == Kind::Contradiction => return Err(error),
             Err(error) => return Err(unread(error)),
@@ -543,7 +541,7 @@ impl Wallet {
             let message = format!(
                 "R37: {labels} was proven revoked at block {block}, and can act again: by block {} its approval is enabled or its \
                  nonce is free (the nonces were set back)",
-                picture.block
+                picture.block()
             );
             return Ok(Some(Error::failed("revoke.can_return", message).hint(format!("revoke again: {labels}"))));
         }
@@ -558,13 +556,12 @@ impl Wallet {
         services: &Services,
         paused: &Paused,
     ) -> Option<Error> {
-        match services.disabled_mode(account.address, At::Latest).await {
-            Ok(mode) if mode & SESSION_MODES == SESSION_MODES => None,
-            Ok(mode) => {
+        match services.pause(account.family(), account.address, At::Latest).await {
+            Ok(pause) if pause.stops_every_key() => None,
+            Ok(pause) => {
                 let block = paused.block;
-                let message = format!(
-                    "it was paused at block {block}, and is not any more: the account answers mode {mode:#010x}"
-                );
+                let message =
+                    format!("it was paused at block {block}, and is not any more: the account answers mode {pause}");
                 Some(
                     Error::failed("revoke.unpaused", message)
                         .hint("keys that were not ended can act: see `keyleash key ls`"),
@@ -586,18 +583,17 @@ impl Wallet {
             message: format!("the pause was mined, but could not be read back: {}", error.message),
             ..error
         };
-        let disabled_mode = services.disabled_mode(account.address, At::Block(block)).await;
-        let disabled_mode = disabled_mode.map_err(unread)?;
-        if disabled_mode & SESSION_MODES != SESSION_MODES {
+        let pause = services.pause(account.family(), account.address, At::Block(block)).await.map_err(unread)?;
+        if !pause.stops_every_key() {
             return Err(Error::failed(
                 "revoke.not_proven",
-                format!("the pause was mined, but the account answers mode {disabled_mode:#010x}"),
+                format!("the pause was mined, but the account answers mode {pause}"),
             )
             .hint("treat every key as still active, and try again"));
         }
-        let second_node = services.second_mode(account.address, disabled_mode, block).await?;
+        let second_node = services.second_pause((account.family(), account.address), pause, block).await?;
         let ground = Ground { second_node, ..services.ground(mined, block).await.map_err(unread)? };
-        Ok(Paused { block, transaction_hash: mined.transaction, disabled_mode, ground })
+        Ok(Paused { block, transaction_hash: mined.transaction, disabled_mode: pause.0, ground })
     }
 }
 
@@ -635,7 +631,7 @@ fn prove(
         let mut changed = false;
         for ((probe, old), new) in probes.iter().zip(&control.results).zip(results) {
             // Where another approval of the key is enabled, using the key is no test of this one.
-            if !old.is_alive() || probe.uses && !control.before.held {
+            if !old.is_alive() || probe.uses && !control.before.held() {
                 continue;
             }
             if !matches!(new, ProbeResult::Dead(_)) {
@@ -659,7 +655,7 @@ fn prove(
             None if !changed => {
                 return Err(not_proven(format!(
                     "nothing that was tried before it (at block {}) would have passed, so a refusal now proves nothing",
-                    control.before.block
+                    control.before.block()
                 )));
             }
             _ => {}
@@ -668,14 +664,14 @@ fn prove(
     let after = |tried: &Tried| tried.after.strip_prefix(REFUSED).unwrap_or(&tried.after).to_owned();
     Ok(Proof {
         key_id: target.id.clone(),
-        block: picture.block,
+        block: picture.block(),
         transaction_hash: mined.transaction,
         session_data,
         last_nonce,
         invalid_nonce,
         replay: grouped(tries.iter().map(|tried| (after(tried), tried.attempt.as_str()))),
         before: grouped(tries.iter().map(|tried| (tried.before.clone(), tried.attempt.as_str()))),
-        before_block: controls.iter().map(|c| c.before.block).min().unwrap_or_default(),
+        before_block: controls.iter().map(|c| c.before.block()).min().unwrap_or_default(),
         can_return,
         attempts: tries,
         ground: ground.clone(),
@@ -709,8 +705,11 @@ mod tests {
     use crate::{
         erc4337::faults::Fault,
         protocol::kernel_v2::{
+            approval::EnableData,
             generation::{ECDSA_VALIDATOR, Generation, KernelVersion},
+            probe as kernel_v2,
             revocation::Nonces,
+            snapshot,
         },
     };
 
@@ -740,7 +739,7 @@ mod tests {
             paymaster: Address::ZERO,
             nonce: u128::MAX,
         };
-        let proof = Proof { session_data: Some(enable), ..serde_json::from_str(OLD).unwrap() };
+        let proof = Proof { session_data: Some(Held::KernelV2(enable)), ..serde_json::from_str(OLD).unwrap() };
         let again: Proof = serde_json::from_str(&serde_json::to_string(&proof).unwrap()).unwrap();
         assert_eq!(again, proof);
     }
@@ -777,7 +776,7 @@ mod tests {
             id: "k".into(),
             label: "bot".into(),
             session_key: enable.session_key,
-            subjects: vec![Subject::held(Generation::G2, enable, None)],
+            subjects: vec![Subject::KernelV2(kernel_v2::Subject::held(Generation::G2, enable, None))],
         };
         // Without the approval three things can be tried: using it, enabling it, using it as the validator is asked.
         let over = || ProbeResult::Dead(Fault::ApprovalNonce);
@@ -785,9 +784,9 @@ mod tests {
             true => vec![ProbeResult::Passes, over(), ProbeResult::Passes],
             false => vec![over(), ProbeResult::Passes, over()],
         };
-        let control =
-            Control { before: Before { block: 6, last_nonce: if held { 2 } else { 1 }, held }, results: before };
-        let picture = Snapshot {
+        let was = kernel_v2::Before { block: 6, last_nonce: if held { 2 } else { 1 }, held };
+        let control = Control { before: Before::KernelV2(was), results: before };
+        let picture = snapshot::Snapshot {
             block: 7,
             timestamp: 1_000,
             deployed: true,
@@ -804,7 +803,7 @@ mod tests {
             sessions: BTreeMap::new(),
             statuses: BTreeMap::new(),
         };
-        (target, vec![control], vec![vec![over(), over(), over()]], picture)
+        (target, vec![control], vec![vec![over(), over(), over()]], picture.into())
     }
 
     fn proven((target, controls, answers, picture): &Case) -> Result<Proof> {
@@ -816,7 +815,7 @@ mod tests {
             owner: Address::repeat_byte(1),
             owner_secret: None,
             seed: None,
-            kernel: KernelVersion::V0_2_4,
+            kernel: KernelVersion::V0_2_4.into(),
             created_at: 0,
         };
         let mined = Mined { block: 7, block_hash: B256::ZERO, transaction: B256::ZERO };
@@ -835,10 +834,11 @@ mod tests {
                 assert!(error.code == "revoke.not_proven" && error.message.contains(what), "{held}: {error:?}");
             };
             let nonces = |last| [(Generation::G2, Nonces { last, invalid: 0 })].into();
-            refused("nonce 2 can still be enabled", &|case| case.3.nonces = nonces(1));
+            refused("nonce 2 can still be enabled", &|case| case.3.kernel_v2_mut().nonces = nonces(1));
             refused("still holds the key", &|case| {
-                let enable = case.0.subjects[0].enable;
-                case.3.sessions.insert((Generation::G2, enable.session_key), enable);
+                let Subject::KernelV2(subject) = &case.0.subjects[0];
+                let enable = subject.enable;
+                case.3.kernel_v2_mut().sessions.insert((Generation::G2, enable.session_key), enable);
             });
             // Whatever would have passed before has to be refused for the turn, or because the key is not enabled.
             let alive = usize::from(!held);

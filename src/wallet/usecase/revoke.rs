@@ -1,11 +1,11 @@
-//! Revoking: the plan in words, the way it is sent, and the proof.
+//! Revoking: the plan in words, the route it is sent by, and the proof.
 //!
 //! What is right is decided by the account's family (`protocol`), from one snapshot of the account. Here the account's records
 //! become what that needs, and its answer becomes calls that are priced, sent, followed and proven. Mined is not revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::{Address, Bytes, U256};
+use alloy::primitives::{Address, U256};
 use serde::Serialize;
 
 use super::{
@@ -20,17 +20,12 @@ pub use crate::protocol::power::Remaining;
 use crate::{
     protocol::{
         AccountCall, ApprovalId, Call, Step,
-        kernel_v2::{
-            discrepancy::unexplained,
-            generation::KERNEL_FACTORY,
-            probe::Subject,
-            revocation::{
-                book::{ApprovalBook, Expected, labels},
-                panic,
-            },
+        family::{
+            revocation::{ApprovalBook, Expected, Subject, way_back},
             snapshot::Snapshot,
+            status::unexplained,
         },
-        revocation::{Holding, Refusal, RevokeTarget, Unmet},
+        revocation::{Holding, Refusal, RevokeTarget, Unmet, labels},
     },
     wallet::{
         Wallet,
@@ -39,8 +34,10 @@ use crate::{
         rpc::{At, services::Services},
         state::{DRAFT, State},
         submit::{
-            operation::{OperationOutcome, Tell},
-            routes::{Carriage, Load, PassedOver, Price, Via, Way},
+            operation::OperationOutcome,
+            printed::{PrintedCall, printed},
+            progress::Progress,
+            routes::{OwnerCall, Price, Route, RoutePreference, SkippedRoute, Submission, Urgency},
         },
     },
 };
@@ -52,14 +49,14 @@ const LOOKING: &str = "looking for what can still act";
 
 /// What an owner wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum RevokeAction {
     /// End these keys: by id, label or address.
     Keys(Vec<String>),
     /// End every key of the account, also those that nobody here knows.
     All,
-    /// Stop every key at once, until it is lifted. Ends none.
+    /// Pause every key at once, until it is unpaused. Ends none.
     Panic,
-    /// Lift the panic and end everything that would come back, but for these keys.
+    /// Unpause, and revoke everything that would work again, but for these keys.
     LiftPanic { keep: Vec<String> },
     /// Give the account back to its owner: the default validator, and functions that are routed elsewhere. Revokes no key.
     Reclaim,
@@ -68,15 +65,20 @@ pub enum Wish {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevokeIntent {
     pub account: String,
-    pub wish: Wish,
-    pub via: Via,
+    pub action: RevokeAction,
+    pub route: RoutePreference,
     /// Most wei that one operation or transaction may cost.
     pub max_cost: Option<U256>,
 }
 
 impl RevokeIntent {
     pub fn keys(account: &str, keys: &[String]) -> Self {
-        Self { account: account.to_owned(), wish: Wish::Keys(keys.to_vec()), via: Via::Auto, max_cost: None }
+        Self {
+            account: account.to_owned(),
+            action: RevokeAction::Keys(keys.to_vec()),
+            route: RoutePreference::Auto,
+            max_cost: None,
+        }
     }
 }
 
@@ -90,12 +92,12 @@ pub struct RevokePlan {
     pub remaining: Vec<Remaining>,
     /// What stays possible, and what needed nothing.
     pub warnings: Vec<String>,
-    /// Ways to send that were tried first.
-    pub passed_over: Vec<PassedOver>,
+    /// Routes that were tried first.
+    pub skipped: Vec<SkippedRoute>,
     /// Kernel 0.2.1 has no batches: how many more operations follow the first, each priced like it.
     pub further: usize,
     /// Missing when the calls are only printed.
-    carriage: Option<Carriage>,
+    submission: Option<Submission>,
     max_cost: Option<U256>,
     purpose: Purpose,
     calls: Vec<Call>,
@@ -143,32 +145,22 @@ struct Ending {
     contradiction: Option<Error>,
 }
 
-/// A call for somebody else to send.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PrintedCall {
-    /// Missing when anybody may.
-    pub from: Option<Address>,
-    pub to: Address,
-    pub value: String,
-    pub data: Bytes,
-    pub what: &'static str,
-}
-
 /// What a revocation came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Revoked {
     pub plan: Vec<Step>,
     pub also_revokes: Vec<String>,
-    pub way: Way,
+    #[serde(rename = "way")]
+    pub route: Route,
     /// The last one that was sent.
     #[serde(flatten)]
     pub operation: OperationOutcome,
     /// Of the key that was named first; `proofs` has all.
     pub proof: Option<Proof>,
     pub proofs: Vec<Proof>,
-    /// After a panic: that it is on.
+    /// After a pause: that it is on.
     pub paused: Option<Paused>,
-    /// Whether it was to end keys that are known here. A sweep of unknown ones, and lifting a panic, end none of those.
+    /// Whether it was to end keys that are known here. Revoking unknown ones, and unpausing, end none of those.
     #[serde(skip)]
     pub ends_keys: bool,
     /// Why what was to end is not proven to have ended. It counts as active.
@@ -222,7 +214,7 @@ impl Outcome<'_> {
     pub fn in_words(&self) -> String {
         match self.verdict() {
             Verdict::Proven if self.paused => {
-                "paused, and that is proven: no session key can act until it is lifted".into()
+                "paused, and that is proven: no session key can act until you unpause".into()
             }
             Verdict::Proven => "revoked, and that is proven".into(),
             Verdict::Done => "done; no key that is known here was to end, so there was nothing to prove".into(),
@@ -266,11 +258,11 @@ impl Revoked {
 impl RevokePlan {
     /// What it costs and who pays; `None` when the calls are only printed.
     pub fn price(&self) -> Option<Price> {
-        self.carriage.as_ref().map(Carriage::price)
+        self.submission.as_ref().map(Submission::price)
     }
 
-    pub fn carriage(&self) -> Option<&Carriage> {
-        self.carriage.as_ref()
+    pub fn submission(&self) -> Option<&Submission> {
+        self.submission.as_ref()
     }
 
     pub fn is_panic(&self) -> bool {
@@ -283,33 +275,7 @@ impl RevokePlan {
 
     /// The calls for somebody else to send, in this order.
     pub fn printed(&self) -> Result<Vec<PrintedCall>> {
-        let mut printed = Vec::new();
-        if !self.deployed {
-            let init_code = self.account.init_code().ok_or_else(|| {
-                Error::failed(
-                    "account.not_deployed",
-                    "the account is not deployed, and how to deploy it is not on record",
-                )
-            })?;
-            let data = init_code.slice(init_code.len().min(20)..);
-            printed.push(PrintedCall {
-                from: None,
-                to: KERNEL_FACTORY,
-                value: "0".into(),
-                data,
-                what: "deploys the account: without it the next call would go nowhere",
-            });
-        }
-        for call in self.operations()? {
-            printed.push(PrintedCall {
-                from: Some(self.account.owner),
-                to: self.account.address,
-                value: "0".into(),
-                data: call.encode(),
-                what: "to be sent by the owner's address",
-            });
-        }
-        Ok(printed)
+        printed(&self.account, self.deployed, &self.operations()?)
     }
 
     /// The account calls, one for each operation.
@@ -402,8 +368,8 @@ impl Records {
     }
 
     /// What ends with the keys that were named because it is the same approval, on record for another key as well.
-    fn same_approval(&self, wish: &Wish, ends: &BTreeSet<ApprovalId>) -> Vec<String> {
-        let Wish::Keys(names) = wish else { return Vec::new() };
+    fn same_approval(&self, action: &RevokeAction, ends: &BTreeSet<ApprovalId>) -> Vec<String> {
+        let RevokeAction::Keys(names) = action else { return Vec::new() };
         let named: BTreeSet<&str> =
             names.iter().flat_map(|name| self.claimants_named(name)).map(|who| who.key_id.as_str()).collect();
         let others = self.claimants.iter().filter(|who| ends.contains(&who.approval));
@@ -412,13 +378,13 @@ impl Records {
 }
 
 impl Wallet {
-    /// The calls that do what is wanted, and nothing else, on the first way that works.
+    /// The calls that do what is wanted, and nothing else, by the first route that works.
     pub async fn plan_revoke(&self, intent: RevokeIntent) -> Result<RevokePlan> {
         let account = self.find_account(&intent.account)?;
         let services = self.services_of(&account.network, account.chain_id).await?;
-        match &intent.wish {
-            Wish::Panic => Box::pin(self.plan_panic(account, services, &intent)).await,
-            Wish::Reclaim => Box::pin(self.plan_reclaim(account, services, &intent)).await,
+        match &intent.action {
+            RevokeAction::Panic => Box::pin(self.plan_panic(account, services, &intent)).await,
+            RevokeAction::Reclaim => Box::pin(self.plan_reclaim(account, services, &intent)).await,
             _ => Box::pin(self.plan_ending(account, services, &intent)).await,
         }
     }
@@ -431,13 +397,19 @@ impl Wallet {
         // An old node is named; it does not stop the brake.
         let newest = newest.ok();
         let planned_at = newest.map(|block| block.number);
-        let calls = vec![panic(account.address)];
+        let (pause, step) = account.family().pause(account.address);
+        let calls = vec![pause];
         let account_call = owner_call(calls.clone(), true)?;
-        let load = Load { account: &account, deployed, call: &account_call, max_cost: intent.max_cost, urgent: true };
-        let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
-        let effect = "stops every session key, active or pending, until you lift it; you, the owner, can still act";
+        let call = OwnerCall {
+            account: &account,
+            deployed,
+            account_call: &account_call,
+            max_cost: intent.max_cost,
+            urgency: Urgency::AheadOfAll,
+        };
+        let (submission, skipped) = self.submission_of(&services, &call, intent.route).await?;
         Ok(RevokePlan {
-            steps: vec![Step { call: "Kernel.disableMode(0xffffffff)".into(), effect: effect.into() }],
+            steps: vec![step],
             also_revokes: Vec::new(),
             // Its state is not read here: that must work when little else does. It is looked at afterwards.
             remaining: Vec::new(),
@@ -448,16 +420,16 @@ impl Wallet {
             .into_iter()
             .chain(newest.and_then(|block| services.about_the_time(block.timestamp)))
             .collect(),
-            passed_over,
+            skipped,
             further: 0,
-            carriage,
+            submission,
             max_cost: intent.max_cost,
             purpose: Purpose::Panic,
             calls,
             has_batch: true,
             deployed,
             watched: Vec::new(),
-            expected: Expected::default(),
+            expected: Expected::Nothing,
             claim: Claimed::NoKey,
             doubt: Doubt { planned_at, ..Doubt::default() },
             account,
@@ -473,7 +445,7 @@ impl Wallet {
         let picture = services.snapshot(&account.wanted(&[]).with_routes(&history.opened)).await?;
         let kernel = super::grant::same_account(&account, &picture)?;
         let power = Power::of(&account, &picture, history);
-        let back = crate::protocol::kernel_v2::power::way_back(account.address, account.owner, &picture);
+        let back = way_back(account.address, account.owner, &picture);
         if back.is_empty() {
             let error = match power.foreign.as_slice() {
                 [] => Error::failed("revoke.nothing", format!("nothing but its owner decides over {}", account.name))
@@ -489,14 +461,14 @@ impl Wallet {
         let (calls, steps): (Vec<Call>, Vec<Step>) = back.into_iter().unzip();
         let operations = account_calls(calls.clone(), kernel.has_batch())?;
         let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
-        let load = Load {
+        let call = OwnerCall {
             account: &account,
-            deployed: picture.deployed,
-            call: first,
+            deployed: picture.deployed(),
+            account_call: first,
             max_cost: intent.max_cost,
-            urgent: true,
+            urgency: Urgency::AheadOfAll,
         };
-        let (carriage, passed_over) = self.on_its_way(&services, &load, intent.via).await?;
+        let (submission, skipped) = self.submission_of(&services, &call, intent.route).await?;
         Ok(RevokePlan {
             steps,
             also_revokes: Vec::new(),
@@ -506,18 +478,18 @@ impl Wallet {
                 .or(power.not_read())
                 .into_iter()
                 .collect(),
-            passed_over,
+            skipped,
             further: operations.len().saturating_sub(1),
-            carriage,
+            submission,
             max_cost: intent.max_cost,
             purpose: Purpose::Reclaim,
             calls,
             has_batch: kernel.has_batch(),
-            deployed: picture.deployed,
+            deployed: picture.deployed(),
             watched: Vec::new(),
-            expected: Expected::default(),
+            expected: Expected::Nothing,
             claim: Claimed::NoKey,
-            doubt: Doubt { planned_at: Some(picture.block), ..Doubt::default() },
+            doubt: Doubt { planned_at: Some(picture.block()), ..Doubt::default() },
             account,
             services,
         })
@@ -525,7 +497,7 @@ impl Wallet {
 
     async fn plan_ending(&self, account: Account, services: Services, intent: &RevokeIntent) -> Result<RevokePlan> {
         let mut addresses = self.known_keys(&account)?;
-        if let Wish::Keys(wanted) = &intent.wish {
+        if let RevokeAction::Keys(wanted) = &intent.action {
             addresses.extend(wanted.iter().filter_map(|w| w.parse::<Address>().ok()));
         }
         addresses.sort_unstable();
@@ -560,30 +532,30 @@ impl Wallet {
             Err(error) => (account.kernel, Some(error)),
         };
         let (mut doubt, mut remarks) =
-            self.doubted(&account, &services, &intent.wish, &addresses, &mut picture).await?;
+            self.doubted(&account, &services, &intent.action, &addresses, &mut picture).await?;
         if let Some(contradiction) = contradiction {
             remarks.push(contradiction.message.clone());
             doubt.contradiction = Some(contradiction);
         }
         let power = Power::of(&account, &picture, history);
-        let drafted = self.drafted(&account, &intent.wish, &picture)?;
+        let drafted = self.drafted(&account, &intent.action, &picture)?;
         let operations = account_calls(drafted.calls.clone(), kernel.has_batch())?;
         let first = operations.first().ok_or_else(|| Error::failed("operation.empty", "there is nothing to do"))?;
-        let watched = match intent.via {
+        let watched = match intent.route {
             // Nothing is sent from here, so nothing is proven.
-            Via::Print => drafted.targets.into_iter().map(|target| (target, Vec::new())).collect(),
+            RoutePreference::Print => drafted.targets.into_iter().map(|target| (target, Vec::new())).collect(),
             _ => services.watch(&account, drafted.targets, &picture).await,
         };
-        let load = Load {
+        let call = OwnerCall {
             account: &account,
-            deployed: picture.deployed,
-            call: first,
+            deployed: picture.deployed(),
+            account_call: first,
             max_cost: intent.max_cost,
-            urgent: false,
+            urgency: Urgency::TakesAway,
         };
-        let on_its_way = self.on_its_way(&services, &load, intent.via).await;
-        let (carriage, passed_over) = on_its_way.map_err(|error| mistaken.unwrap_or(error))?;
-        let claim = claimed(&intent.wish, &watched, &drafted.kept);
+        let found = self.submission_of(&services, &call, intent.route).await;
+        let (submission, skipped) = found.map_err(|error| mistaken.unwrap_or(error))?;
+        let claim = claimed(&intent.action, &watched, &drafted.kept);
         let mut remaining = power.foreign.clone();
         if let Claimed::Holders(_) = claim {
             let ended: Vec<&str> = watched.iter().map(|(t, _)| t.id.as_str()).collect();
@@ -591,20 +563,20 @@ impl Wallet {
         }
         let mut warnings = remarks;
         warnings.extend(self.still_alive(&account, &watched, &picture)?);
-        if let Wish::Keys(_) = intent.wish {
+        if let RevokeAction::Keys(_) = intent.action {
             warnings.extend(power.not_read());
         }
         warnings.extend(drafted.needs_nothing);
-        warnings.extend(self.unknown_to_us(&account, &intent.wish, &picture)?);
-        warnings.extend(services.about_the_time(picture.timestamp));
+        warnings.extend(self.unknown_to_us(&account, &intent.action, &picture)?);
+        warnings.extend(services.about_the_time(picture.timestamp()));
         Ok(RevokePlan {
             steps: drafted.steps,
             also_revokes: drafted.also_revokes,
             remaining,
             warnings,
-            passed_over,
+            skipped,
             further: operations.len().saturating_sub(1),
-            carriage,
+            submission,
             max_cost: intent.max_cost,
             purpose: Purpose::Revoke {
                 key_ids: watched.iter().map(|(t, _)| t.id.clone()).collect(),
@@ -615,7 +587,7 @@ impl Wallet {
             },
             calls: drafted.calls,
             has_batch: kernel.has_batch(),
-            deployed: picture.deployed,
+            deployed: picture.deployed(),
             expected: drafted.expected,
             watched,
             claim,
@@ -632,13 +604,13 @@ impl Wallet {
         &self,
         account: &Account,
         services: &Services,
-        wish: &Wish,
+        action: &RevokeAction,
         addresses: &[Address],
         picture: &mut Snapshot,
     ) -> Result<(Doubt, Vec<String>)> {
-        let over = self.judged_over(account, wish, picture)?;
+        let over = self.judged_over(account, action, picture)?;
         let second = services.second_view(&account.wanted(addresses), picture, 0, None).await;
-        let planned_at = Some(picture.block);
+        let planned_at = Some(picture.block());
         let contradiction = services.try_over(account, &over, picture).await;
         let mut remarks: Vec<String> = contradiction.iter().map(|error| error.message.clone()).collect();
         match second {
@@ -647,17 +619,14 @@ impl Wallet {
             SecondView::Said(second) => remarks.push(second.to_string()),
             SecondView::Differs(disagreement) => {
                 remarks.push(format!("not proven: {}", disagreement.words()));
-                for (place, enable) in &disagreement.theirs.sessions {
-                    // Deleting what is not there does no harm.
-                    picture.sessions.entry(*place).or_insert(*enable);
-                }
-                match self.drafted(account, wish, picture) {
+                picture.add_keys_of(&disagreement.theirs);
+                match self.drafted(account, action, picture) {
                     Err(error) if error.kind == Kind::NothingToRevoke => {
-                        let block = picture.block;
+                        let block = picture.block();
                         *picture = disagreement.theirs.clone();
-                        picture.block = picture.block.min(block);
+                        picture.no_later_than(block);
                         let nothing =
-                            self.drafted(account, wish, picture).is_err_and(|e| e.kind == Kind::NothingToRevoke);
+                            self.drafted(account, action, picture).is_err_and(|e| e.kind == Kind::NothingToRevoke);
                         if nothing {
                             return Err(disagreement.error(&error.message));
                         }
@@ -671,23 +640,23 @@ impl Wallet {
 
     /// What is asked about and has no power by a picture, as what is to be tried. What ran out is left alone: the validator does
     /// not look at the clock, the EntryPoint does.
-    fn judged_over(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Vec<Target>> {
+    fn judged_over(&self, account: &Account, action: &RevokeAction, picture: &Snapshot) -> Result<Vec<Target>> {
         let records = self.records(account, picture)?;
-        let asked: BTreeSet<ApprovalId> = match wish {
-            Wish::Keys(keys) => keys.iter().flat_map(|key| records.named(key)).collect(),
+        let asked: BTreeSet<ApprovalId> = match action {
+            RevokeAction::Keys(keys) => keys.iter().flat_map(|key| records.named(key)).collect(),
             _ => records.holdings.keys().copied().collect(),
         };
         let mut over = targets(&records, &records.over(&asked));
-        if let Wish::Keys(keys) = wish {
+        if let RevokeAction::Keys(keys) = action {
             // Known by its address only, and the validators are said to hold nothing for it.
             for session_key in
                 keys.iter().filter(|key| records.named(key).is_empty()).filter_map(|key| key.parse().ok())
             {
-                over.extend(picture.nonces.keys().map(|generation| Target {
+                over.extend(Subject::of_address(session_key, picture).into_iter().map(|subject| Target {
                     id: Address::to_string(&session_key),
                     label: Address::to_string(&session_key),
                     session_key,
-                    subjects: vec![Subject::of_address(*generation, session_key, picture)],
+                    subjects: vec![subject],
                 }));
             }
         }
@@ -708,18 +677,23 @@ impl Wallet {
     }
 
     /// From records and a picture of the account to the calls, what each does, and what ends.
-    pub(in crate::wallet) fn drafted(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Drafted> {
+    pub(in crate::wallet) fn drafted(
+        &self,
+        account: &Account,
+        action: &RevokeAction,
+        picture: &Snapshot,
+    ) -> Result<Drafted> {
         let records = self.records(account, picture)?;
-        let target = self.target(account, &records, wish, picture)?;
+        let target = self.target(account, &records, action, picture)?;
         let (plan, expected) =
             records.book.plan(&target, &records.names()).map_err(|refusal| refused_plan(&records, &refusal))?;
         if plan.calls.is_empty() {
             return Err(self.nothing_to_do(account, &records, &plan.over, picture)?);
         }
         let mut also_revokes = records.labels(plan.also_ends.iter().copied());
-        also_revokes.extend(records.same_approval(wish, &plan.ends));
-        let needs_nothing = match wish {
-            Wish::Keys(_) => {
+        also_revokes.extend(records.same_approval(action, &plan.ends));
+        let needs_nothing = match action {
+            RevokeAction::Keys(_) => {
                 let mut said = self.drafts(&records, &plan.ends, picture)?;
                 said.extend(self.needs_nothing(&records, &plan.over, picture)?);
                 said
@@ -738,19 +712,6 @@ impl Wallet {
             calls: plan.calls,
             steps: plan.steps,
         })
-    }
-
-    async fn on_its_way(
-        &self,
-        services: &Services,
-        load: &Load<'_>,
-        via: Via,
-    ) -> Result<(Option<Carriage>, Vec<PassedOver>)> {
-        if via == Via::Print {
-            return Ok((None, Vec::new()));
-        }
-        let (carriage, passed_over) = self.carry(services, load, via).await?;
-        Ok((Some(carriage), passed_over))
     }
 
     /// Every approval on record, removed ones too, and whatever else the validators hold for a key that is known.
@@ -788,11 +749,17 @@ impl Wallet {
                 record: None,
             });
         }
-        let holdings = book.holdings().map(|holding| (holding.id, holding)).collect();
+        let holdings = book.holdings().into_iter().map(|holding| (holding.id, holding)).collect();
         Ok(Records { files, claimants, book, holdings })
     }
 
-    fn target(&self, account: &Account, records: &Records, wish: &Wish, picture: &Snapshot) -> Result<RevokeTarget> {
+    fn target(
+        &self,
+        account: &Account,
+        records: &Records,
+        action: &RevokeAction,
+        picture: &Snapshot,
+    ) -> Result<RevokeTarget> {
         let named = |keys: &[String]| -> Result<BTreeSet<ApprovalId>> {
             let mut claims = BTreeSet::new();
             for key in keys {
@@ -811,14 +778,14 @@ impl Wallet {
             }
             Ok(claims)
         };
-        match wish {
-            Wish::Keys(keys) => Ok(RevokeTarget::These(named(keys)?)),
-            Wish::LiftPanic { .. } if !picture.pauses_keys() => {
+        match action {
+            RevokeAction::Keys(keys) => Ok(RevokeTarget::These(named(keys)?)),
+            RevokeAction::LiftPanic { .. } if !picture.pauses_keys() => {
                 Err(Error::failed("revoke.not_paused", format!("{} is not paused", account.name))
                     .hint("nothing was sent"))
             }
-            Wish::LiftPanic { keep } => Ok(RevokeTarget::UnpauseKeeping(named(keep)?)),
-            Wish::All | Wish::Panic | Wish::Reclaim => Ok(RevokeTarget::All),
+            RevokeAction::LiftPanic { keep } => Ok(RevokeTarget::UnpauseKeeping(named(keep)?)),
+            RevokeAction::All | RevokeAction::Panic | RevokeAction::Reclaim => Ok(RevokeTarget::All),
         }
     }
 
@@ -832,7 +799,7 @@ impl Wallet {
             .of(Kind::NothingToRevoke)
             .hint(
                 "an approval of it that was never used can only be ended by consuming its nonce, which is not known here: \
-                 `--panic` stops it, and `keyleash inspect` takes the approval if you can get it",
+                 `--pause` stops it, and `keyleash inspect` takes the approval if you can get it",
             );
         }
         match self.find_key(wanted) {
@@ -895,16 +862,16 @@ impl Wallet {
     }
 
     /// What a plan for everything cannot reach, or would bring back, because it is not on record.
-    fn unknown_to_us(&self, account: &Account, wish: &Wish, picture: &Snapshot) -> Result<Vec<String>> {
-        let Some(kept) = (match wish {
-            Wish::Keys(_) | Wish::Panic | Wish::Reclaim => None,
-            Wish::All => Some(0),
-            Wish::LiftPanic { keep } => Some(keep.len()),
+    fn unknown_to_us(&self, account: &Account, action: &RevokeAction, picture: &Snapshot) -> Result<Vec<String>> {
+        let Some(kept) = (match action {
+            RevokeAction::Keys(_) | RevokeAction::Panic | RevokeAction::Reclaim => None,
+            RevokeAction::All => Some(0),
+            RevokeAction::LiftPanic { keep } => Some(keep.len()),
         }) else {
             return Ok(Vec::new());
         };
         let mut said = vec![
-            "an approval that was signed elsewhere and never used is not known here, and is not ended: only a panic stops it"
+            "an approval that was signed elsewhere and never used is not known here, and is not ended: only a pause stops it"
                 .to_owned(),
         ];
         if kept > 0 {
@@ -953,22 +920,18 @@ impl Wallet {
         Ok(targets(&records, &ends))
     }
 
-    /// Sends the plan and proves it. Mined is not revoked: what counts is what the chain answers afterwards.
-    pub async fn execute_revoke(&self, plan: RevokePlan) -> Result<Revoked> {
-        self.execute_revoke_telling(plan, &|_| {}).await
-    }
-
-    /// The same, and says which of [`PHASES`] it is in.
-    pub async fn execute_revoke_telling(&self, mut plan: RevokePlan, tell: &Tell<'_>) -> Result<Revoked> {
-        let Some(carriage) = plan.carriage.take() else {
+    /// Sends the plan and proves it, and says which of [`PHASES`] it is in. Mined is not revoked: what counts is what the chain
+    /// answers afterwards.
+    pub async fn execute_revoke(&self, mut plan: RevokePlan, progress: &dyn Progress) -> Result<Revoked> {
+        let Some(submission) = plan.submission.take() else {
             return Err(Error::usage("revoke.print", "this plan is only printed; nothing can be sent"));
         };
-        let way = carriage.price().way;
-        let (operation, cut_off) = Box::pin(self.send_all(&plan, carriage, tell)).await?;
+        let route = submission.price().route;
+        let (operation, cut_off) = Box::pin(self.send_all(&plan, submission, progress)).await?;
         let mut revoked = Revoked {
             plan: plan.steps.clone(),
             also_revokes: plan.also_revokes.clone(),
-            way,
+            route,
             operation,
             proof: None,
             proofs: Vec::new(),
@@ -979,9 +942,9 @@ impl Wallet {
         };
         match revoked.operation.success {
             Some(true) => {
-                tell("proving");
+                progress.phase("proving");
                 Box::pin(self.prove_plan(&plan, &mut revoked)).await;
-                tell(LOOKING);
+                progress.phase(LOOKING);
                 let block = revoked.operation.block.unwrap_or_default();
                 revoked.remaining = self.what_remains(&plan.account, &plan.services, &plan.claim, block).await;
             }
@@ -989,8 +952,8 @@ impl Wallet {
                 let message =
                     "the approval nonce changed before this was mined; the whole batch reverted and nothing changed";
                 revoked.not_proven = Some(Error::new(Class::Reverted, "revoke.raced", message).of(Kind::Raced).hint(
-                    "run it again: it is planned anew. If that happens again, stop everything with --panic first: \
-                     --lift-panic then ends the keys in peace",
+                    "run it again: it is planned anew. If that happens again, pause everything with --pause first: \
+                     --unpause then revokes the keys, and no agent can come before it",
                 ));
             }
             _ => {}
@@ -1006,13 +969,13 @@ impl Wallet {
     async fn send_all(
         &self,
         plan: &RevokePlan,
-        first: Carriage,
-        tell: &Tell<'_>,
+        first: Submission,
+        progress: &dyn Progress,
     ) -> Result<(OperationOutcome, Option<Error>)> {
         let operations = plan.operations()?;
-        let (way, most) = (first.price().way, first.price().max_cost);
+        let (route, most) = (first.price().route, first.price().max_cost);
         let (services, account) = (&plan.services, &plan.account);
-        let mut last = self.send_carriage(services, account, first, plan.purpose.clone(), tell).await?;
+        let mut last = self.submit(services, account, first, plan.purpose.clone(), progress).await?;
         for (mined, next) in operations.iter().enumerate().skip(1) {
             let cut_off = |why: String| {
                 let message = format!("{mined} of {} operations were mined, and no more: {why}", operations.len());
@@ -1023,16 +986,22 @@ impl Wallet {
                 let done = mined.saturating_sub(1);
                 return Ok((last, (done > 0).then(|| cut_off("the next one failed, or is not in a block yet".into()))));
             }
-            // None dearer than twice what was shown or the cap, and none on another way.
+            // None dearer than twice what was shown or the cap, and none on another route.
             let twice = most.saturating_mul(U256::from(2)).min(services.coin().cap.max(most));
             let max_cost = plan.max_cost.unwrap_or(twice);
-            let load = Load { account, deployed: true, call: next, max_cost: Some(max_cost), urgent: false };
-            let sent = match self.carry(services, &load, same_way(way)).await {
-                Ok((next, _)) if next.price().way == way => {
-                    self.send_carriage(services, account, next, plan.purpose.clone(), tell).await
+            let call = OwnerCall {
+                account,
+                deployed: true,
+                account_call: next,
+                max_cost: Some(max_cost),
+                urgency: Urgency::TakesAway,
+            };
+            let sent = match self.by_first_route(services, &call, same_route(route)).await {
+                Ok((next, _)) if next.price().route == route => {
+                    self.submit(services, account, next, plan.purpose.clone(), progress).await
                 }
                 Ok((next, _)) => {
-                    let other = next.price().way.words();
+                    let other = next.price().route.words();
                     Err(Error::failed("revoke.way", format!("it could only go {other}, which was not agreed to")))
                 }
                 Err(error) => Err(error),
@@ -1210,19 +1179,19 @@ async fn read_back(
     }
 }
 
-fn claimed(wish: &Wish, watched: &Watched, kept: &BTreeSet<String>) -> Claimed {
-    match wish {
-        Wish::Keys(_) => Claimed::Holders(watched.iter().map(|(target, _)| target.session_key).collect()),
-        Wish::All | Wish::LiftPanic { .. } => Claimed::AllBut(kept.clone()),
-        Wish::Panic | Wish::Reclaim => Claimed::NoKey,
+fn claimed(action: &RevokeAction, watched: &Watched, kept: &BTreeSet<String>) -> Claimed {
+    match action {
+        RevokeAction::Keys(_) => Claimed::Holders(watched.iter().map(|(target, _)| target.session_key).collect()),
+        RevokeAction::All | RevokeAction::LiftPanic { .. } => Claimed::AllBut(kept.clone()),
+        RevokeAction::Panic | RevokeAction::Reclaim => Claimed::NoKey,
     }
 }
 
-const fn same_way(way: Way) -> Via {
-    match way {
-        Way::Sponsor | Way::Bundler => Via::Bundler,
-        Way::Owner => Via::Owner,
-        Way::HandleOps => Via::HandleOps,
+const fn same_route(route: Route) -> RoutePreference {
+    match route {
+        Route::Sponsor | Route::Bundler => RoutePreference::Bundler,
+        Route::Owner => RoutePreference::Owner,
+        Route::HandleOps => RoutePreference::HandleOps,
     }
 }
 

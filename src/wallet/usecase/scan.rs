@@ -20,7 +20,7 @@ pub use crate::protocol::kernel_v2::history::report::{ScanFinding, UnexplainedTu
 use crate::{
     policy::scope::Scope,
     protocol::{
-        family::Validator,
+        family::{Validator, account::Version, approval::ApprovalRequest, snapshot::Snapshot},
         kernel_v2::{
             approval::EnableData,
             generation::{Generation, KernelVersion},
@@ -32,7 +32,7 @@ use crate::{
                 report::Told,
             },
             revocation::Nonces,
-            snapshot::{Snapshot, nonces_queries, read_nonces_of},
+            snapshot::{self as kernel_v2, nonces_queries, read_nonces_of},
         },
         query::Log,
     },
@@ -40,7 +40,7 @@ use crate::{
         Wallet,
         error::{Error, Result},
         now,
-        records::model::{Account, ApprovalRecord, Key, Origin, PartialScope, Progress},
+        records::model::{Account, ApprovalRecord, Key, OperationState, Origin, PartialScope},
         rpc::{At, ChainError, Node, services::Services},
         short_id,
     },
@@ -284,7 +284,7 @@ impl Wallet {
         let mut ledger = kept.ledger.clone();
         let mut to = tip.number;
         let (mut rounds, mut searched) = (0, false);
-        let picture = loop {
+        let seen = loop {
             while next <= to {
                 let chunk = reader.chunk(&mut ledger, next, to).await?;
                 next = chunk.through + 1;
@@ -293,7 +293,8 @@ impl Wallet {
             let mut asked = ledger.session_keys();
             asked.extend(self.known_keys(account)?);
             let keys: Vec<Address> = asked.iter().copied().collect();
-            let picture = services.snapshot(&account.wanted(&keys).with_routes(&ledger.opened)).await?;
+            let seen = services.snapshot(&account.wanted(&keys).with_routes(&ledger.opened)).await?;
+            let Snapshot::KernelV2(picture) = &seen;
             to = to.max(picture.block);
             while next <= to {
                 next = reader.chunk(&mut ledger, next, to).await?.through + 1;
@@ -305,7 +306,7 @@ impl Wallet {
             }
             if !searched {
                 searched = true;
-                let silent = reader.silent(&ledger, &on_chain(&picture), (kept.from, picture.block)).await?;
+                let silent = reader.silent(&ledger, &on_chain(picture), (kept.from, picture.block)).await?;
                 let (old, new): (Vec<Silent>, Vec<Silent>) = silent.into_iter().partition(|s| s.at.block <= settled);
                 if !old.is_empty() {
                     add_silent(&mut kept.ledger, &old);
@@ -317,17 +318,18 @@ impl Wallet {
                     continue;
                 }
             }
-            break picture;
+            break seen;
         };
+        let Snapshot::KernelV2(picture) = &seen;
 
         self.keep_near_tip(account, services, &kept, &ledger, to).await?;
-        let open = ledger.settle(&on_chain(&picture));
+        let open = ledger.settle(&on_chain(picture));
         reader.add_times(&mut ledger).await?;
         let doubtful = !open.numbered.is_empty() && reader.owners_sent_transactions(&ledger).await?;
-        let joined = self.join(account, &picture, &ledger)?;
+        let joined = self.join(account, picture, &ledger)?;
         self.report(
             account,
-            &picture,
+            &seen,
             &ledger,
             &open,
             joined,
@@ -339,7 +341,7 @@ impl Wallet {
     fn transactions_of(&self, account: &Account) -> Result<BTreeMap<u64, BTreeSet<B256>>> {
         let mut ours: BTreeMap<u64, BTreeSet<B256>> = BTreeMap::new();
         for operation in self.store.read(|r| r.operations_of(&account.network, account.address, OPERATIONS))? {
-            if let Progress::Included { success: true, transaction_hash, block, .. } = operation.progress {
+            if let OperationState::Included { success: true, transaction_hash, block, .. } = operation.progress {
                 ours.entry(block).or_default().insert(transaction_hash);
             }
         }
@@ -428,7 +430,7 @@ fn add_silent(ledger: &mut Ledger, silent: &[Silent]) {
     }
 }
 
-fn on_chain(picture: &Snapshot) -> OnChain {
+fn on_chain(picture: &kernel_v2::Snapshot) -> OnChain {
     OnChain {
         nonces: picture.nonces.iter().map(|(g, n)| (*g, (n.last, n.invalid))).collect(),
         sessions: picture.sessions.clone(),
@@ -653,9 +655,10 @@ type Join = (Vec<Joined>, Vec<ScanFinding>);
 
 impl Wallet {
     /// Matches what was enabled with the records, and takes in what is not there. Nothing that a person recorded is changed.
-    fn join(&self, account: &Account, picture: &Snapshot, ledger: &Ledger) -> Result<Join> {
+    fn join(&self, account: &Account, picture: &kernel_v2::Snapshot, ledger: &Ledger) -> Result<Join> {
         let place = (account.chain_id, account.address);
-        let present = picture.kernel.unwrap_or(account.kernel);
+        let Version::KernelV2(recorded) = account.kernel;
+        let present = picture.kernel.unwrap_or(recorded);
         let mut join = None;
         // A scan reads on where nothing can be written down: what else can act must be known all the same.
         self.store.note(|w| {
@@ -665,9 +668,11 @@ impl Wallet {
             let mut of_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
             let mut findings = Vec::new();
             for (position, enabled) in ledger.enabled.iter().enumerate().filter(|(_, e)| !e.is_burn()) {
-                let recorded = approvals
-                    .iter_mut()
-                    .find(|a| a.request.validator == enabled.generation && a.request.enable == enabled.enable);
+                let recorded = approvals.iter_mut().find(
+                    |ApprovalRecord { request: ApprovalRequest::KernelV2(request), .. }| {
+                        request.validator == enabled.generation && request.enable == enabled.enable
+                    },
+                );
                 let id = match recorded {
                     Some(approval) => {
                         let signed = ledger.signed_approval(place, account.owner, present, enabled);
@@ -695,6 +700,7 @@ impl Wallet {
                             }
                         };
                         let (request, signature) = ledger.signed_approval(place, account.owner, present, enabled);
+                        let request = request.into();
                         let approval = ApprovalRecord { key_id: key.id.clone(), request, signature, created_at: now() };
                         if w.read().approval_by_digest(approval.digest())?.is_none() {
                             w.put_approval(&approval)?;
@@ -841,10 +847,12 @@ impl Wallet {
                 message: format!("what happened before block {from} was not read: unknown keys may exist"),
             });
         }
-        let Told { unexplained, findings: told, complete: explained } = ledger.told(open, &on_chain(picture), silent);
+        let Snapshot::KernelV2(on_kernel_v2) = picture;
+        let Told { unexplained, findings: told, complete: explained } =
+            ledger.told(open, &on_chain(on_kernel_v2), silent);
         complete &= explained;
         findings.extend(told);
-        findings.extend(self.lost_turns(account, picture, ledger)?);
+        findings.extend(self.lost_turns(account, on_kernel_v2, ledger)?);
         Ok(Scan {
             account: account.name.clone(),
             address: account.address,
@@ -862,12 +870,18 @@ impl Wallet {
     }
 
     /// Approvals on record whose turn went to another key: they can never be enabled, unless the turns are set back.
-    fn lost_turns(&self, account: &Account, picture: &Snapshot, ledger: &Ledger) -> Result<Vec<ScanFinding>> {
+    fn lost_turns(
+        &self,
+        account: &Account,
+        picture: &kernel_v2::Snapshot,
+        ledger: &Ledger,
+    ) -> Result<Vec<ScanFinding>> {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, false))?;
         let mut findings = Vec::new();
         for key in keys.iter().filter(|k| k.origin != Origin::Discovered && k.revoked_at.is_none()) {
             for approval in self.store.read(|r| r.approvals(&key.id))? {
-                if let Some(other) = ledger.took_nonce_of(&approval.request, &on_chain(picture)) {
+                let ApprovalRequest::KernelV2(request) = &approval.request;
+                if let Some(other) = ledger.took_nonce_of(request, &on_chain(picture)) {
                     let message = format!(
                         "nonce {} of {} was used by {other}: the approval on record cannot be enabled any more",
                         approval.nonce(),

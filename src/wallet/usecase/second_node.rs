@@ -6,7 +6,10 @@
 
 use crate::{
     protocol::{
-        kernel_v2::snapshot::{Snapshot, SnapshotRequest},
+        family::{
+            Family,
+            snapshot::{Pause, Snapshot, SnapshotRequest},
+        },
         probe::{Probe, ProbeResult},
     },
     wallet::{
@@ -128,22 +131,22 @@ impl Services {
     }
 
     /// Whether the second node answers the same disabled mode: all that a pause rests on.
-    pub(in crate::wallet) async fn second_mode(
+    pub(in crate::wallet) async fn second_pause(
         &self,
-        account: Address,
-        mode: u32,
+        (family, account): (Family, Address),
+        pause: Pause,
         block: u64,
     ) -> Result<Option<SecondNode>> {
         let Some(there) = self.on_second_node() else { return Ok(None) };
         let node = there.origin();
         let asked = async {
             there.reached(block).await?;
-            there.disabled_mode(account, At::Block(block)).await
+            there.pause(family, account, At::Block(block)).await
         };
         let no_answer = match timeout(PATIENCE, asked).await {
-            Ok(Ok(theirs)) if theirs == mode => None,
+            Ok(Ok(theirs)) if theirs == pause => None,
             Ok(Ok(theirs)) => {
-                let about = format!("the disabled mode ({mode:#010x} and {theirs:#010x}, block {block})");
+                let about = format!("the disabled mode ({pause} and {theirs}, block {block})");
                 let message = format!("not proven: {} and {node} disagree about {about}", self.origin());
                 return Err(Error::failed("chain.disagreement", message)
                     .hint("one of the two lags, is wrong or lies: treat every key as active, and ask a third"));
@@ -192,9 +195,9 @@ impl Services {
         replays: Option<Replays<'_>>,
     ) -> Result<Option<Disagreement>> {
         there.node.check_chain(self.network.chain_id).await?;
-        let block = there.reached(least).await?.min(picture.block);
+        let block = there.reached(least).await?.min(picture.block());
         let theirs = there.snapshot_at(wanted, block).await?;
-        let same_block = block == picture.block;
+        let same_block = block == picture.block();
         let mut about = match same_block {
             true => picture.differences(&theirs),
             false => self.snapshot_at(wanted, block).await?.differences(&theirs),

@@ -11,10 +11,8 @@ use crate::{
     policy::{risk::Finding, scope::ANY_PAYMASTER},
     protocol::{
         AccountCall, Call,
-        kernel_v2::{
-            account::selector,
-            envelope::{Credentials, Envelope, Judgement, Refused},
-            judge::Accepted,
+        family::{
+            envelope::{Accepted, Credentials, Envelope, Judgement, Refused},
             snapshot::{Snapshot, SnapshotRequest},
         },
     },
@@ -25,7 +23,8 @@ use crate::{
         records::model::{Account, Key, Purpose},
         rpc::services::Services,
         submit::{
-            operation::{OperationOutcome, Pay, Prepared, Tell, Wanted, random_nonce_key},
+            operation::{OperationOutcome, OperationRequest, Pay, Prepared, random_nonce_key},
+            progress::Progress,
             signer::{Keyholder, sign_operation},
         },
     },
@@ -96,7 +95,7 @@ pub struct Verdict {
 impl Judging {
     /// Whether the chain would run this call, as of when the facts were read; else which rule says no.
     pub fn verdict(&self, call: Call) -> Result<Verdict> {
-        let deploys = !self.picture.deployed;
+        let deploys = !self.picture.deployed();
         let verdict = |batch, judged: Judgement| Verdict { batch, enables: judged.envelope.enables(), deploys };
         match self.judged(&AccountCall::Execute(call.clone())) {
             Ok(judged) => Ok(verdict(false, judged)),
@@ -198,13 +197,9 @@ impl Wallet {
         }
     }
 
-    pub async fn execute_send(&self, plan: SendPlan, wait: bool) -> Result<OperationOutcome> {
-        self.execute_send_telling(plan, wait, &|_| {}).await
-    }
-
-    /// The same, and says which of [`PHASES`] it is in.
-    pub async fn execute_send_telling(&self, plan: SendPlan, wait: bool, tell: &Tell<'_>) -> Result<OperationOutcome> {
-        tell("signing");
+    /// Signs and sends the plan, and says which of [`PHASES`] it is in.
+    pub async fn execute_send(&self, plan: SendPlan, wait: bool, progress: &dyn Progress) -> Result<OperationOutcome> {
+        progress.phase("signing");
         let hash = plan.prepared.user_op_hash;
         let (signature, key_id) = match &plan.signer {
             Signer::Owner(account) => (
@@ -217,7 +212,7 @@ impl Wallet {
             }
         };
         let purpose = Purpose::Send { key_id };
-        self.execute_operation_telling(&plan.services, plan.prepared, purpose, signature, wait, tell).await
+        self.execute_operation(&plan.services, plan.prepared, purpose, signature, wait, progress).await
     }
 
     /// The facts about a key, for verdicts while a call is being written.
@@ -234,7 +229,7 @@ impl Wallet {
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
         let mut picture = self.picture_for(&file.key).await?;
         for approval in &file.approvals {
-            services.add_counters(&mut picture, &file.key, approval.nonce()).await?;
+            services.add_counters(&mut picture, &file.key, &approval.request).await?;
         }
         let pay = who_pays(&file.key, &services)?;
         Ok(Judging { file, picture, pay })
@@ -244,13 +239,13 @@ impl Wallet {
         let account = self.find_account(name)?;
         let services = self.services_of(&account.network, account.chain_id).await?;
         let picture = services.snapshot(&account.wanted(&[])).await?;
-        if account_call.selector() == Some(selector::EXECUTE_BATCH)
-            && picture.kernel.is_some_and(|kernel| !kernel.has_batch())
+        if matches!(account_call, AccountCall::ExecuteBatch(_))
+            && picture.version().is_some_and(|version| !version.has_batch())
         {
             return Err(Error::failed("account.no_batch", "Kernel 0.2.1 accepts a batch and does nothing")
                 .hint("send the calls one by one, or upgrade the account"));
         }
-        if let Some(owner) = picture.owner.filter(|owner| picture.deployed && *owner != account.owner) {
+        if let Some(owner) = picture.owner().filter(|owner| picture.deployed() && *owner != account.owner) {
             return Err(Error::failed(
                 "account.owner_changed",
                 format!("the owner of {} is {owner} on chain, and {} on record", account.name, account.owner),
@@ -264,12 +259,12 @@ impl Wallet {
         Ok(SendPlan {
             account: account.address,
             network: services.name.clone(),
-            findings: services.calls_to_nothing(&account_call, account.address, picture.deployed).await?,
+            findings: services.calls_to_nothing(&account_call, account.address, picture.deployed()).await?,
             account_call,
             prepared,
             accepted: None,
             enables: false,
-            deploys: !picture.deployed,
+            deploys: !picture.deployed(),
             notes: second.into_iter().collect(),
             signer: Signer::Owner(Box::new(account)),
             services,
@@ -284,8 +279,8 @@ impl Wallet {
         services: &Services,
         call_data: Bytes,
         max_cost: Option<U256>,
-    ) -> Result<Wanted<'static>> {
-        Ok(Wanted {
+    ) -> Result<OperationRequest<'static>> {
+        Ok(OperationRequest {
             sender: account.address,
             init_code: init_code(picture, account.init_code())?,
             call_data,
@@ -305,9 +300,9 @@ impl Wallet {
         let services = self.services_of(&file.key.network, file.key.chain_id).await?;
         let keys = [file.key.session_key];
         let second =
-            services.nodes_agree(&SnapshotRequest::of(file.key.account, &keys, picture.kernel), &picture).await?;
+            services.nodes_agree(&SnapshotRequest::of(file.key.account, &keys, picture.version()), &picture).await?;
         let call_data = file.key.family().encode(&account_call);
-        let wanted = Wanted {
+        let wanted = OperationRequest {
             sender: file.key.account,
             init_code: init_code(&picture, file.key.init_code.clone().or(self.recorded_init_code(&file.key)?))?,
             instead_of: self.earlier_of_the_same(&services, file.key.account, &call_data).await?,
@@ -322,9 +317,9 @@ impl Wallet {
         Ok(SendPlan {
             account: file.key.account,
             network: services.name.clone(),
-            findings: services.calls_to_nothing(&account_call, file.key.account, picture.deployed).await?,
+            findings: services.calls_to_nothing(&account_call, file.key.account, picture.deployed()).await?,
             account_call,
-            deploys: !picture.deployed,
+            deploys: !picture.deployed(),
             enables: envelope.enables(),
             notes: second.into_iter().collect(),
             accepted: Some(accepted),
@@ -363,7 +358,7 @@ impl Judging {
 
 async fn prepare(
     services: &Services,
-    wanted: &Wanted<'_>,
+    wanted: &OperationRequest<'_>,
     account_call: &AccountCall,
     picture: &Snapshot,
 ) -> Result<Prepared> {
@@ -380,13 +375,13 @@ async fn prepare(
 fn can_send(account_call: &AccountCall, picture: &Snapshot, coin: Coin, failed: Option<Error>) -> Result<()> {
     let calls = account_call.calls();
     let sent = calls.iter().fold(U256::ZERO, |sum, call| sum.saturating_add(call.value));
-    let missing = sent.saturating_sub(picture.balance);
+    let missing = sent.saturating_sub(picture.balance());
     let single = calls.len() == 1;
     let explained = failed.as_ref().is_none_or(|error| error.kind != Kind::CallReverts);
     if missing.is_zero() || (!single && explained) {
         return failed.map_or(Ok(()), Err);
     }
-    let [sent, has, missing] = [sent, picture.balance, missing].map(|wei| coin.amount(wei));
+    let [sent, has, missing] = [sent, picture.balance(), missing].map(|wei| coin.amount(wei));
     Err(Error::failed("funds.insufficient", format!("the operation sends {sent}, and the account has {has}"))
         .hint(format!("{missing} are missing; nothing was sent")))
 }
@@ -401,7 +396,7 @@ fn account_call(intent: &SendIntent) -> Result<AccountCall> {
 }
 
 fn init_code(picture: &Snapshot, known: Option<Bytes>) -> Result<Bytes> {
-    if picture.deployed {
+    if picture.deployed() {
         return Ok(Bytes::new());
     }
     known.ok_or_else(|| {

@@ -97,7 +97,7 @@ impl AskPassphrase for TerminalPrompt {
         }
         let text = match question {
             Question::Unlock => "Passphrase of the vault: ",
-            Question::UnlockAgain => "That was not it. Passphrase of the vault: ",
+            Question::UnlockAgain => "Wrong passphrase. Passphrase of the vault: ",
             Question::Choose => "Choose a passphrase for the vault (there is no way to recover it): ",
             Question::Repeat => "The same passphrase again: ",
             Question::Import => "Passphrase of the keystore: ",

@@ -107,6 +107,7 @@ pub struct Chain {
     /// Held while a transaction is handed in: the node gives out the nonces of its accounts one by one.
     sending: Mutex<()>,
     _anvil: Supervised,
+    _states: tempfile::TempDir,
 }
 
 /// The node's own binary, without the npm shim around it.
@@ -160,6 +161,9 @@ impl Chain {
         let timestamp = timestamp.map(|t| t.to_string());
         let mut args = vec!["--host", "127.0.0.1", "--port", &port_text, "--chain-id", &chain_id, "--silent"];
         args.extend(timestamp.iter().flat_map(|t| ["--timestamp", t.as_str()]));
+        // Old states that anvil writes to disk would stay in the home of whoever runs the tests.
+        let states = tempfile::tempdir().expect("a folder for a chain's old states");
+        args.extend(["--cache-path", states.path().to_str().expect("a path in UTF-8")]);
         let anvil = Supervised::start(&anvil(), &args, &log);
         let url = format!("http://127.0.0.1:{port}");
         wait_for(60, || rpc::call(&url, "eth_chainId", json!([])).ok())
@@ -172,7 +176,14 @@ impl Chain {
             reverter: Address::ZERO,
             mark: Address::ZERO,
         };
-        let chain = Self { url, paymaster: Address::ZERO, targets: nowhere, sending: Mutex::new(()), _anvil: anvil };
+        let chain = Self {
+            url,
+            paymaster: Address::ZERO,
+            targets: nowhere,
+            sending: Mutex::new(()),
+            _anvil: anvil,
+            _states: states,
+        };
         chain.replay_deployments();
         chain
     }

@@ -79,6 +79,16 @@ impl Keyleash {
         this
     }
 
+    /// The same without a bundler: only the owner's own transactions reach the chain.
+    pub fn without_bundler(world: &World) -> Self {
+        let mut this = Self::bare();
+        this.ok(&["init", "--vault", "file"]);
+        let chain_id = CHAIN_ID.to_string();
+        this.ok(&["network", "add", NETWORK, "--chain-id", &chain_id, "--rpc", &world.chain.url]);
+        this.has_network = true;
+        this
+    }
+
     /// With secrets in the keyring of this session.
     pub fn with_keyring(world: &World, desktop: &Desktop) -> Self {
         Self::with_keyring_through(world, desktop, &world.bundler.url)

@@ -12,9 +12,11 @@ use crate::protocol::{
     Format,
     kernel_v2::{
         account::AccountSeed,
-        approval::{Approval, ApprovalRequest, EnableData, recover},
+        approval::{Approval, ApprovalRequest, EnableData},
         generation::{Generation, KernelVersion},
+        snapshot::Snapshot,
     },
+    signature::recover,
 };
 
 /// Most candidates of one search. Each costs two signature recoveries, a fraction of a millisecond.
@@ -82,7 +84,89 @@ pub enum RecoverError {
     NotSigned { account: Address, tries: usize, chain_ids: Vec<u64>, first_nonce: u128, last_nonce: u128 },
 }
 
+/// What may be tried besides what a blob says.
+#[derive(Debug, Clone, Copy)]
+pub struct Hints<'a> {
+    /// Keys that it may be for; not asked where the blob carries its own.
+    pub session_keys: &'a [Address],
+    /// The account's owner, where somebody knows.
+    pub owner: Option<Address>,
+    /// Chains to try in any case, first.
+    pub chain_ids: &'a [u64],
+    /// Chains to try as far as a search stays short.
+    pub other_chain_ids: &'a [u64],
+    /// The account on the only chain that is tried.
+    pub snapshot: Option<&'a Snapshot>,
+}
+
+/// How many chains to try and how far to count where nothing tells chain and nonce: a search with the wrong key must end within
+/// a second or two.
+fn worth_trying(own_chains: usize, chains: usize, session_keys: usize) -> (usize, u128) {
+    /// Candidates in all; each costs two signature recoveries.
+    const TRIES: usize = 4_000;
+    const FEWEST_NONCES: usize = 4;
+    let each_chain = Generation::ALL.len() * KernelVersion::ALL.len() * session_keys.max(1);
+    let affordable = TRIES / (each_chain * FEWEST_NONCES);
+    let chains = chains.min(affordable.max(own_chains).max(1));
+    (chains, (TRIES / (each_chain * chains.max(1))).clamp(FEWEST_NONCES, 64) as u128)
+}
+
+impl Hints<'_> {
+    /// What a key must be known for: whether there is any to try.
+    pub fn has_a_key(&self, blob: &Blob) -> bool {
+        blob.secret.is_some() || !self.session_keys.is_empty()
+    }
+
+    fn search(&self) -> Search {
+        let chain_ids = self.chain_ids.iter().chain(self.other_chain_ids).copied().collect();
+        let mut search = Search { owner: self.owner, ..Search::on_chains(chain_ids) };
+        match self.snapshot {
+            Some(seen) => {
+                search.owner = seen.owner.or(self.owner);
+                search.kernels = seen.kernel.into_iter().collect();
+                let last = Generation::ALL.iter().map(|g| seen.nonces(*g).last).max().unwrap_or(0);
+                search.nonces = 1..=last.saturating_add(64).min(1024);
+            }
+            None => {
+                let (chains, nonces) =
+                    worth_trying(self.chain_ids.len(), search.chain_ids.len(), self.session_keys.len());
+                search.chain_ids.truncate(chains);
+                search.nonces = 1..=nonces;
+            }
+        }
+        search
+    }
+}
+
 impl Blob {
+    /// Finds out what the text leaves out, trying likely answers until the owner's signature verifies; of several refusals, the first.
+    pub fn find(&self, hints: &Hints<'_>) -> Result<Recovered, RecoverError> {
+        let session_keys: Vec<Option<Address>> = match &self.secret {
+            Some(_) => vec![None],
+            None => hints.session_keys.iter().copied().map(Some).collect(),
+        };
+        let mut search = hints.search();
+        let mut first_error = None;
+        for attempt in 0..2 {
+            for session_key in &session_keys {
+                search.session_key = *session_key;
+                match self.recover(&search) {
+                    Ok(found) => return Ok(found),
+                    Err(error) => {
+                        first_error.get_or_insert(error);
+                    }
+                }
+            }
+            // The account may have been upgraded since: try the versions it does not run.
+            if attempt == 0 && !search.kernels.is_empty() {
+                search.kernels = Vec::new();
+            } else {
+                break;
+            }
+        }
+        Err(first_error.unwrap_or(RecoverError::SessionKeyUnknown))
+    }
+
     /// Tries candidates, likelier ones first, until the signature is the owner's.
     pub fn recover(&self, search: &Search) -> Result<Recovered, RecoverError> {
         if self.signature.len() != 65 {
@@ -211,4 +295,21 @@ fn assumptions(request: &ApprovalRequest, owner: Address, search: &Search, has_s
         ));
     }
     sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worth_trying;
+
+    #[test]
+    fn a_search_without_a_chain_to_ask_is_bounded_whatever_the_home_holds() {
+        let settings = 12;
+        for keys in [1, 2, 20, 80] {
+            let (chains, nonces) = worth_trying(0, 22, keys);
+            assert!(chains * keys * settings * usize::try_from(nonces).unwrap() <= 4_000, "{keys} keys");
+        }
+        assert_eq!(worth_trying(1, 1, 1), (1, 64), "one chain: as far as ever");
+        assert_eq!(worth_trying(0, 22, 1), (22, 15), "no home: every known chain");
+        assert_eq!(worth_trying(2, 24, 500), (2, 4), "the home's own chains in any case");
+    }
 }

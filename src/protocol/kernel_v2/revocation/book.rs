@@ -12,7 +12,7 @@ use crate::{
         kernel_v2::{
             account::selector, approval::ApprovalRequest, generation::Generation, probe::Subject, snapshot::Snapshot,
         },
-        revocation::{Holding, Refusal, RevocationPlan, RevokeTarget, Unmet},
+        revocation::{Holding, Names, Refusal, RevocationPlan, RevokeTarget, Unmet, labels},
     },
 };
 
@@ -23,9 +23,6 @@ pub struct ApprovalBook {
     /// What no approval on record explains.
     unexplained: Vec<ApprovalId>,
 }
-
-/// What the approvals are called: an approval may be on record for several keys.
-pub type Names<'a> = [(ApprovalId, &'a str)];
 
 /// What must hold once a plan is mined, and what the plan relies on until then.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -209,18 +206,6 @@ impl Expected {
     pub fn raced(&self, snapshot: &Snapshot) -> bool {
         self.nonces.iter().any(|(generation, last)| snapshot.nonces(*generation).last != *last)
     }
-}
-
-/// What these approvals are called, each name once, in the order of the names.
-pub fn labels(names: &Names<'_>, approvals: impl IntoIterator<Item = ApprovalId>) -> Vec<String> {
-    let approvals: BTreeSet<ApprovalId> = approvals.into_iter().collect();
-    let mut labels: Vec<String> = Vec::new();
-    for (_, label) in names.iter().filter(|(id, _)| approvals.contains(id)) {
-        if !labels.iter().any(|known| known == label) {
-            labels.push((*label).to_owned());
-        }
-    }
-    labels
 }
 
 fn claim(owner: Address, request: &ApprovalRequest, signature: Option<&Bytes>, snapshot: &Snapshot) -> Claim {

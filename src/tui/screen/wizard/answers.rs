@@ -9,7 +9,7 @@ use crate::{
         scope::{ANY_PAYMASTER, ANY_TARGET, Condition, Operation},
         sentence::{self, TimeError, parse_duration, parse_time},
     },
-    protocol::{family::Validator, kernel_v2::account::selector},
+    protocol::family::{Validator, account::AccountFunction},
     tui::{
         form::page::{Cell, Choice, Control, Form, Row},
         format,
@@ -920,16 +920,16 @@ impl Answers {
             self.check_page(page, now)?;
         }
         let window = |(ask, why)| Wrong { page: Page::Window, ask, why };
-        let mut selectors = vec![selector::EXECUTE];
+        let mut functions = vec![AccountFunction::Execute];
         if self.window.is(Ask::Calls, &Answer::SeveralCalls) {
-            selectors.push(selector::EXECUTE_BATCH);
+            functions.push(AccountFunction::ExecuteBatch);
         }
         Ok(Policy {
             label: self.label(),
             valid_after: self.start().map_err(|why| window((Ask::From, why)))?,
             valid_until: self.end(now).map_err(window)?,
             paymaster: self.paymaster().map_err(|why| window((Ask::Sponsor, why)))?,
-            selectors,
+            functions,
             validator: ValidatorChoice::Auto,
             everything: false,
             permissions: self.permissions()?,
@@ -953,7 +953,7 @@ impl Answers {
             valid_after: Start::At(0),
             valid_until: End::Never,
             paymaster: Address::ZERO,
-            selectors: vec![selector::EXECUTE],
+            functions: vec![AccountFunction::Execute],
             validator: ValidatorChoice::Auto,
             everything: false,
             permissions: done,

@@ -24,8 +24,8 @@ use self::{
     templates::Start,
 };
 use super::{
-    Cx, Heading, Next, Opened, Route, Screen, View,
-    grant_flow::{self, GrantFlow},
+    Cx, Destination, Heading, Next, Opened, View,
+    grant_flow::{Answered, GrantForm, Granting},
     rows::failure_rows,
 };
 use crate::{
@@ -44,7 +44,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub struct State {
+struct Wizard {
     account: String,
     network: String,
     givers: Vec<Giver>,
@@ -55,7 +55,6 @@ pub struct State {
     answers: Option<(Start, Answers)>,
     /// Missing while the menu is shown.
     page: Option<Page>,
-    granting: Option<GrantFlow>,
     failed: Option<Error>,
     /// The ABI file that is being read, for which permission.
     reading: Option<(JobId, usize, String)>,
@@ -72,7 +71,7 @@ pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
     }
     let own = data.accounts.iter().filter_map(|a| a.view.as_ref()).filter(|v| !v.watch_only);
     let givers = own.map(|v| Giver { name: v.name.clone(), address: v.address, coin: Coin::of(v.chain_id) }).collect();
-    Ok(Box::new(State {
+    Ok(Box::new(Granting::new(Wizard {
         account: view.name.clone(),
         network: view.network.clone(),
         givers,
@@ -80,14 +79,13 @@ pub fn open(account: Option<AccountId>, cx: &mut Cx<'_>) -> Opened {
         start: 0,
         answers: None,
         page: None,
-        granting: None,
         failed: None,
         reading: None,
-    }))
+    })))
 }
 
-impl State {
-    pub fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
+impl Wizard {
+    fn account<'a>(&self, data: &'a Data) -> Option<&'a AccountRow> {
         let name = self.answers.as_ref().and_then(|(_, a)| a.giver()).map_or(&self.account, |g| &g.name);
         data.accounts.iter().find(|a| a.name == *name && a.view.is_some())
     }
@@ -106,7 +104,9 @@ impl State {
             Command::Open => {
                 let start = Start::ALL.get(self.start).copied().unwrap_or(Start::Blank);
                 if start == Start::File {
-                    return Next::Open(Route::GrantFromFile { account: self.account(cx.data).map(AccountRow::id) });
+                    return Next::Open(Destination::GrantFromFile {
+                        account: self.account(cx.data).map(AccountRow::id),
+                    });
                 }
                 // Chosen again, the form is as it was left.
                 if self.answers.as_ref().is_none_or(|(before, _)| *before != start) {
@@ -139,9 +139,10 @@ impl State {
         }
     }
 
-    fn on_page(&mut self, page: Page, command: Command, cx: &mut Cx<'_>) {
+    /// What is asked for, once the last page is answered.
+    fn on_page(&mut self, page: Page, command: Command, cx: &mut Cx<'_>) -> Option<GrantRequest> {
         let now = cx.data.chain_time(&self.network, cx.now);
-        let Some((_, answers)) = &mut self.answers else { return };
+        let (_, answers) = self.answers.as_mut()?;
         if command == Command::Back {
             let pages = answers.pages();
             let before =
@@ -150,11 +151,9 @@ impl State {
                 Some(before) => self.go(*before, cx),
                 None => self.page = None,
             }
-            return;
+            return None;
         }
-        let Some(form) = answers.form_mut(page) else { return };
-        let did = form.command(command);
-        match did {
+        match answers.form_mut(page)?.command(command) {
             FormEvent::Nothing => {}
             FormEvent::Turned(_) => answers.settle(page, now),
             FormEvent::Left(left) => {
@@ -177,13 +176,14 @@ impl State {
                 if let Page::Function(_) = page
                     && self.read_file(page, cx)
                 {
-                    return;
+                    return None;
                 }
                 if self.passes(page, now) {
-                    self.go_on(page, now, cx);
+                    return self.go_on(page, now, cx);
                 }
             }
         }
+        None
     }
 
     /// Whether the page can be left; else the cursor is at what is wrong.
@@ -200,13 +200,13 @@ impl State {
         }
     }
 
-    fn go_on(&mut self, page: Page, now: u64, cx: &mut Cx<'_>) {
-        let Some((_, answers)) = &mut self.answers else { return };
+    fn go_on(&mut self, page: Page, now: u64, cx: &Cx<'_>) -> Option<GrantRequest> {
+        let (_, answers) = self.answers.as_mut()?;
         let pages = answers.pages();
         let next = pages.iter().position(|p| *p == page).and_then(|at| pages.get(at + 1)).copied();
         if let Some(next) = next {
             self.go(next, cx);
-            return;
+            return None;
         }
         self.failed = None;
         let (holder, policy) = match (answers.holder(), answers.policy(now)) {
@@ -216,23 +216,22 @@ impl State {
                 if let Some(form) = self.answers.as_mut().and_then(|(_, a)| a.form_mut(wrong.page)) {
                     form.refuse(wrong.ask, wrong.why);
                 }
-                return;
+                return None;
             }
             (Err(why), Ok(_)) => {
                 self.go(Page::Who, cx);
                 if let Some(form) = self.answers.as_mut().and_then(|(_, a)| a.form_mut(Page::Who)) {
                     form.refuse(Ask::Agent, why);
                 }
-                return;
+                return None;
             }
         };
-        let request = GrantRequest {
+        Some(GrantRequest {
             account: answers.giver().map(|g| g.name.clone()).unwrap_or_default(),
             policy: PolicySource::Made(Box::new(policy)),
             holder,
             label: answers.label(),
-        };
-        self.granting = Some(GrantFlow::start(request, cx));
+        })
     }
 
     fn add_permission(&mut self, page: Page, cx: &Cx<'_>) {
@@ -312,92 +311,49 @@ impl State {
     }
 }
 
-impl Screen for State {
+impl GrantForm for Wizard {
     fn places(&self) -> Vec<Place> {
-        match (&self.granting, self.form()) {
-            (Some(granting), _) => granting.places(),
-            (None, Some(form)) => form.places(),
-            (None, None) => vec![Place::Menu],
-        }
+        self.form().map_or_else(|| vec![Place::Menu], |form| form.places())
     }
 
     fn field(&mut self) -> Option<&mut Field> {
-        if let Some(granting) = &mut self.granting {
-            return granting.field();
-        }
         let page = self.page?;
         self.answers.as_mut()?.1.form_mut(page)?.field()
     }
 
-    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Next {
-        if let Some(granting) = &mut self.granting {
-            match granting.command(command, cx) {
-                grant_flow::Next::Stay => {}
-                grant_flow::Next::Form => self.granting = None,
-                grant_flow::Next::Leave => return Next::Back,
-            }
-            return Next::Stay;
-        }
-        match self.page {
-            None => self.in_menu(command, cx),
-            Some(page) => {
-                self.on_page(page, command, cx);
-                Next::Stay
-            }
-        }
+    fn command(&mut self, command: Command, cx: &mut Cx<'_>) -> Answered {
+        let Some(page) = self.page else { return Answered::Go(self.in_menu(command, cx)) };
+        self.on_page(page, command, cx).map_or(Answered::Go(Next::Stay), Answered::Grant)
     }
 
     fn edited(&mut self, cx: &mut Cx<'_>) {
-        if let Some(granting) = &mut self.granting {
-            granting.edited();
-        } else if let (Some(page), Some((_, answers))) = (self.page, &mut self.answers) {
-            if let Some(form) = answers.form_mut(page) {
-                form.edited();
+        let (Some(page), Some((_, answers))) = (self.page, &mut self.answers) else { return };
+        if let Some(form) = answers.form_mut(page) {
+            form.edited();
+        }
+        answers.settle(page, cx.data.chain_time(&self.network, cx.now));
+    }
+
+    fn report(&mut self, job: JobId, report: &Report, _: &mut Cx<'_>) -> bool {
+        let Some((_, at, file)) = self.reading.take_if(|(waiting, ..)| *waiting == job) else { return false };
+        let Some((_, answers)) = &mut self.answers else { return true };
+        match (report, answers.permissions.get_mut(at)) {
+            (Report::Abi(interface), Some(permission)) => permission.take_file(file, (**interface).clone()),
+            (Report::Failed(error), Some(permission)) => {
+                permission.function.mark(Ask::AbiFile, Some(error.message.clone()));
             }
-            answers.settle(page, cx.data.chain_time(&self.network, cx.now));
+            _ => {}
         }
+        true
     }
 
-    fn resized(&mut self, _: &mut Cx<'_>) {
-        if let Some(granting) = &mut self.granting {
-            granting.resized();
-        }
-    }
-
-    fn drawn(&mut self, cx: &mut Cx<'_>) {
-        if let Some(granting) = &mut self.granting {
-            granting.drawn(cx);
-        }
-    }
-
-    fn report(&mut self, job: JobId, report: &Report, cx: &mut Cx<'_>) -> bool {
-        if let Some((_, at, file)) = self.reading.take_if(|(waiting, ..)| *waiting == job) {
-            let Some((_, answers)) = &mut self.answers else { return true };
-            match (report, answers.permissions.get_mut(at)) {
-                (Report::Abi(interface), Some(permission)) => permission.take_file(file, (**interface).clone()),
-                (Report::Failed(error), Some(permission)) => {
-                    permission.function.mark(Ask::AbiFile, Some(error.message.clone()));
-                }
-                _ => {}
-            }
-            return true;
-        }
-        let Some(granting) = &mut self.granting else { return false };
-        let (mine, failed) = granting.report(job, report, cx);
-        if let Some(error) = failed {
-            // Back to the form, with everything that was typed.
-            self.failed = Some(error);
-            self.granting = None;
-        }
-        mine
+    fn failed(&mut self, error: Error) {
+        self.failed = Some(error);
     }
 
     fn leave(&mut self, jobs: &mut Jobs, effects: &mut Vec<Effect>) {
         if let Some((job, ..)) = &self.reading {
             jobs.cancel(*job, effects);
-        }
-        if let Some(granting) = &self.granting {
-            granting.leave(jobs, effects);
         }
     }
 
@@ -406,10 +362,6 @@ impl Screen for State {
     }
 
     fn render(&self, view: &View<'_>, frame: &mut Frame<'_>, area: Rect) {
-        if let Some(granting) = &self.granting {
-            granting.render(view, frame, area);
-            return;
-        }
         let columns = sheet::columns(area);
         match (self.page, &self.answers) {
             (Some(page), Some((_, answers))) => {

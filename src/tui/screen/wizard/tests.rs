@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     policy::scope::{ANY_PAYMASTER, ANY_TARGET, Condition},
-    protocol::{family::Validator, kernel_v2::account::selector},
+    protocol::family::{Validator, account::AccountFunction},
     tui::keymap::Command,
     wallet::{
         coin::Coin,
@@ -56,7 +56,7 @@ fn the_app_session_mints_to_its_own_account_for_a_day_with_the_sponsors_gas() {
     let answers = answers(Start::Session, true);
     let policy = answers.policy(NOW).unwrap();
     assert_eq!((policy.valid_until, policy.paymaster), (End::After(24 * 3_600), DEMO.sponsor));
-    assert_eq!(policy.selectors, [selector::EXECUTE]);
+    assert_eq!(policy.functions, [AccountFunction::Execute]);
     let [mint] = policy.permissions.as_slice() else { panic!("one permission") };
     assert_eq!(mint.function.as_ref().unwrap().signature(), "mint(address)");
     assert_eq!((mint.target, mint.value_limit), (DEMO.nft, U256::ZERO));
@@ -217,7 +217,7 @@ fn a_start_and_several_calls_at_once_are_asked_for_in_so_many_words() {
     answers.window.choose(Ask::Calls, &Answer::SeveralCalls);
     let policy = answers.policy(NOW).unwrap();
     assert_eq!(policy.valid_after, From::At(1_796_112_000));
-    assert_eq!(policy.selectors, [selector::EXECUTE, selector::EXECUTE_BATCH]);
+    assert_eq!(policy.functions, [AccountFunction::Execute, AccountFunction::ExecuteBatch]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use alloy::primitives::{Bytes, FixedBytes, U256, address};
 use tempfile::TempDir;
 
 use super::*;
+use crate::protocol::family::account::Seed;
 use crate::{
     erc4337::v06::UserOperation,
     policy::scope::Scope,
@@ -17,7 +18,7 @@ use crate::{
     },
     wallet::{
         files,
-        records::model::{Carrier, Extent, Origin, Progress, Purpose, Seed, SignedTransaction},
+        records::model::{Carrier, Extent, OperationState, Origin, Purpose, SignedTransaction},
         vault::SecretId,
     },
 };
@@ -56,7 +57,7 @@ fn account(name: &str, address: Address) -> Account {
         owner: OTHER,
         owner_secret: Some(SecretId::random().unwrap()),
         seed: Some(Seed { owner: OTHER, index: U256::MAX }),
-        kernel: KernelVersion::V0_2_3,
+        kernel: KernelVersion::V0_2_3.into(),
         created_at: u64::MAX,
     }
 }
@@ -94,7 +95,11 @@ fn approval(key: &Key, nonce: u128) -> ApprovalRecord {
         plugin_window: FixedBytes::ZERO,
         enable: EnableData::new(OTHER, &key.scope, nonce, Generation::G3),
     };
-    ApprovalRecord { key_id: key.id.clone(), request, signature: None, created_at: 9 }
+    ApprovalRecord { key_id: key.id.clone(), request: request.into(), signature: None, created_at: 9 }
+}
+
+fn turn(approval: &ApprovalRecord) -> u128 {
+    approval.request.kernel_v2().enable.nonce
 }
 
 fn operation(hash: u8, created_at: u64) -> Operation {
@@ -104,7 +109,7 @@ fn operation(hash: u8, created_at: u64) -> Operation {
         account: ACCOUNT,
         purpose: Purpose::Revoke { key_ids: vec!["a".into()], extent: Extent::Named },
         carrier: Carrier::UserOp(UserOperation { nonce: U256::MAX, ..UserOperation::default() }),
-        progress: Progress::Sent,
+        progress: OperationState::Sent,
         created_at,
     }
 }
@@ -241,7 +246,7 @@ fn two_processes_that_plan_the_next_turn_at_once_never_plan_the_same() {
                     store
                         .write(|w| {
                             assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "one writer at a time");
-                            let last = w.read().approvals("k1")?.iter().map(ApprovalRecord::nonce).max().unwrap_or(0);
+                            let last = w.read().approvals("k1")?.iter().map(turn).max().unwrap_or(0);
                             busy.fetch_sub(1, Ordering::SeqCst);
                             w.put_approval(&approval(&key("k1"), last + 1))
                         })
@@ -250,8 +255,7 @@ fn two_processes_that_plan_the_next_turn_at_once_never_plan_the_same() {
             });
         }
     });
-    let mut turns: Vec<u128> =
-        records.store.read(|r| r.approvals("k1")).unwrap().iter().map(ApprovalRecord::nonce).collect();
+    let mut turns: Vec<u128> = records.store.read(|r| r.approvals("k1")).unwrap().iter().map(turn).collect();
     turns.sort_unstable();
     assert_eq!(turns, (1..=2 * EACH).collect::<Vec<_>>());
 }

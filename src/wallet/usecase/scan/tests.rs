@@ -28,12 +28,12 @@ use crate::{
     policy::scope::{ExecutionRule, Operation, Permission},
     protocol::{
         AccountCall, Call as AccountsCall,
+        family::{account::Seed, snapshot::SnapshotRequest},
         kernel_v2::{
             account::{AccountSeed, disable_key, enable_key, selector, set_execution},
             approval::{Approval, ApprovalRequest},
             generation::{DETERMINISTIC_DEPLOYER, ECDSA_VALIDATOR},
             signature,
-            snapshot::SnapshotRequest,
         },
     },
     sandbox::{
@@ -44,7 +44,6 @@ use crate::{
     secret::Secret,
     wallet::{
         home::Home,
-        records::model::Seed,
         rpc::{
             Endpoint,
             in_process::InProcess,
@@ -139,7 +138,7 @@ impl World {
             owner: owner.address(),
             owner_secret: None,
             seed: Some(seed),
-            kernel: KernelVersion::V0_2_4,
+            kernel: KernelVersion::V0_2_4.into(),
             created_at: 0,
         };
         wallet.store.write(|w| w.put_account(&account)).unwrap();
@@ -236,7 +235,7 @@ impl World {
             let services = self.wallet.services(NAME).await.unwrap();
             services.snapshot(&SnapshotRequest::of(self.account.address, &[], None)).await.unwrap()
         });
-        let nonces = picture.nonces(G2);
+        let nonces = picture.kernel_v2().nonces(G2);
         (nonces.last, nonces.invalid)
     }
 
@@ -500,7 +499,7 @@ fn a_key_on_record_is_matched_and_left_as_it_is() {
     };
     let record = ApprovalRecord {
         key_id: key.id.clone(),
-        request: granted.approval.request.clone(),
+        request: granted.approval.request.clone().into(),
         signature: Some(granted.approval.signature.clone()),
         created_at: 1,
     };
@@ -516,7 +515,7 @@ fn a_key_on_record_is_matched_and_left_as_it_is() {
     assert_eq!(scan.keys[0].turns(), [(1, EnabledBy::Holder), (2, EnabledBy::Holder)]);
     let file = world.wallet.find_key("mint-bot").unwrap();
     assert_eq!(file.key, key);
-    let turns: Vec<u128> = file.approvals.iter().map(ApprovalRecord::nonce).collect();
+    let turns: Vec<u128> = file.approvals.iter().map(|a| a.request.kernel_v2().enable.nonce).collect();
     assert_eq!(turns, [1, 2]);
 }
 
@@ -536,7 +535,7 @@ fn a_turn_that_went_to_another_key_is_a_finding() {
     file.key.session_key = ours.key.address();
     let record = ApprovalRecord {
         key_id: "ours".into(),
-        request: ours.approval.request.clone(),
+        request: ours.approval.request.clone().into(),
         signature: Some(ours.approval.signature.clone()),
         created_at: 1,
     };
@@ -977,6 +976,7 @@ impl Story {
             let services = self.world.wallet.services(NAME).await.unwrap();
             services.snapshot(&SnapshotRequest::of(self.world.account.address, &addresses, None)).await.unwrap()
         });
+        let picture = picture.kernel_v2();
         let routed = picture.generation(selector::EXECUTE) == Some(G2);
         let lives = |e: &Enabling| {
             let enable = &e.granted.approval.request.enable;

@@ -20,8 +20,8 @@ use crate::{
     },
     wallet::{
         chain_ids,
-        submit::routes::Via,
-        usecase::revoke::{RevokeIntent, Verdict, Wish},
+        submit::routes::RoutePreference,
+        usecase::revoke::{RevokeAction, RevokeIntent, Verdict},
     },
 };
 
@@ -346,7 +346,7 @@ impl Story {
         };
         let Approval { request, signature } = approval.clone();
         let signature = (!is_draft).then_some(signature);
-        let approval = ApprovalRecord { key_id: id.clone(), request, signature, created_at: 0 };
+        let approval = ApprovalRecord { key_id: id.clone(), request: request.into(), signature, created_at: 0 };
         self.world
             .wallet
             .store
@@ -690,18 +690,20 @@ impl Story {
         let named: Vec<usize> = (0..self.grants.len()).filter(|at| self.grants[*at].recorded).collect();
         let one = (!named.is_empty()).then(|| self.dice.of(&named));
         let paused = self.stored(self.world.account.address, ROUTES - U256::ONE).byte(0) & 0b11 != 0;
-        let wish = match (self.dice.below(8), one) {
-            (0..=3, Some(at)) if paused && self.dice.below(2) == 0 => Wish::LiftPanic { keep: vec![format!("g{at}")] },
-            (0..=3, _) if paused => Wish::LiftPanic { keep: Vec::new() },
-            (0..=2, Some(at)) => Wish::Keys(vec![format!("g{at}")]),
-            (3, _) => Wish::Panic,
-            (4, _) if !self.peaceful => Wish::Reclaim,
-            _ => Wish::All,
+        let action = match (self.dice.below(8), one) {
+            (0..=3, Some(at)) if paused && self.dice.below(2) == 0 => {
+                RevokeAction::LiftPanic { keep: vec![format!("g{at}")] }
+            }
+            (0..=3, _) if paused => RevokeAction::LiftPanic { keep: Vec::new() },
+            (0..=2, Some(at)) => RevokeAction::Keys(vec![format!("g{at}")]),
+            (3, _) => RevokeAction::Panic,
+            (4, _) if !self.peaceful => RevokeAction::Reclaim,
+            _ => RevokeAction::All,
         };
-        let via = self.dice.of(&[Via::Auto, Via::Owner]);
+        let route = self.dice.of(&[RoutePreference::Auto, RoutePreference::Owner]);
         let account = if self.twice { self.dice.of(&["treasury", "again"]) } else { "treasury" };
-        let intent = RevokeIntent { account: account.into(), wish: wish.clone(), via, max_cost: None };
-        self.acts.push(format!("{wish:?}"));
+        let intent = RevokeIntent { account: account.into(), action: action.clone(), route, max_cost: None };
+        self.acts.push(format!("{action:?}"));
         let mut raced = false;
         let done = match block_on(self.world.wallet.plan_revoke(intent)) {
             Ok(plan) => {
@@ -710,7 +712,7 @@ impl Story {
                 if raced {
                     self.race();
                 }
-                block_on(self.world.wallet.execute_revoke(plan))
+                block_on(self.world.wallet.execute_revoke(plan, &()))
             }
             Err(error) => Err(error),
         };
@@ -721,9 +723,9 @@ impl Story {
         {
             // Nobody was in the way: a plan ends what is known, and is proven to.
             let left = revoked.remaining.iter().any(|r| r.what.starts_with("key g"));
-            let ends_all = matches!(wish, Wish::All | Wish::LiftPanic { .. });
+            let ends_all = matches!(action, RevokeAction::All | RevokeAction::LiftPanic { .. });
             let proven = matches!(revoked.verdict(), Verdict::Proven | Verdict::Done | Verdict::Remaining);
-            assert!(proven && !(left && ends_all), "{wish:?} by {via:?}: {done:?}; history {:?}", self.acts);
+            assert!(proven && !(left && ends_all), "{action:?} by {route:?}: {done:?}; history {:?}", self.acts);
         }
         let claimed = match &done {
             Ok(revoked) => matches!(revoked.verdict(), Verdict::Proven | Verdict::Done),
@@ -734,15 +736,15 @@ impl Story {
         }
         let mut tries = Tries::default();
         let every = 0..self.grants.len();
-        match &wish {
+        match &action {
             // That nothing can act is said of what is on record and what the validators hold of it.
-            Wish::Keys(_) if done.is_err() => {
+            RevokeAction::Keys(_) if done.is_err() => {
                 tries.dead.extend(one);
                 let holder = self.grants[one.unwrap()].holder();
                 tries.kept.extend((self.grants.iter().filter(|g| g.holder() == holder).count() > 1).then_some(holder));
                 self.seen.nothing += 1;
             }
-            Wish::All if done.is_err() => {
+            RevokeAction::All if done.is_err() => {
                 let holders: Vec<Address> = self.grants.iter().filter(|g| g.recorded).map(Given::holder).collect();
                 tries.dead.extend(every.filter(|at| {
                     let given = &self.grants[*at];
@@ -751,7 +753,7 @@ impl Story {
                 self.seen.nothing += 1;
             }
             // An approval that nobody here has on record is not claimed about; one of a holder that is, is.
-            Wish::Keys(_) => {
+            RevokeAction::Keys(_) => {
                 let holder = self.grants[one.unwrap()].holder();
                 tries.dead.extend(every.filter(|at| {
                     let given = &self.grants[*at];
@@ -759,26 +761,26 @@ impl Story {
                 }));
                 self.seen.keys += 1;
             }
-            Wish::Panic => {
+            RevokeAction::Panic => {
                 tries.dead.extend(every);
                 self.seen.pauses += 1;
             }
             // Signed elsewhere and never used: nobody can know of it.
-            Wish::All => {
+            RevokeAction::All => {
                 tries.dead.extend(every.filter(|at| self.grants[*at].recorded || self.grants[*at].used));
                 self.seen.all += 1;
             }
-            Wish::LiftPanic { keep } => {
+            RevokeAction::LiftPanic { keep } => {
                 let is_kept = |at: usize| keep.contains(&format!("g{at}"));
                 tries.kept.extend(every.clone().filter(|at| is_kept(*at)).map(|at| self.grants[at].holder()));
                 let known = |at: &usize| self.grants[*at].recorded || self.grants[*at].used;
                 tries.dead.extend(every.filter(|at| !is_kept(*at)).filter(known));
                 self.seen.lifts += 1;
             }
-            Wish::Reclaim => self.seen.reclaims += 1,
+            RevokeAction::Reclaim => self.seen.reclaims += 1,
         }
         // Of functions other than the known ones, a revocation of named keys and a pause say how far the history was read.
-        let all = matches!(wish, Wish::All | Wish::LiftPanic { .. } | Wish::Reclaim);
+        let all = matches!(action, RevokeAction::All | RevokeAction::LiftPanic { .. } | RevokeAction::Reclaim);
         // Where nothing is sent, what else can act is told by itself.
         let told =
             done.is_err() && !block_on(self.world.wallet.foreign_power(account)).is_ok_and(|power| power.is_empty());
@@ -786,16 +788,16 @@ impl Story {
             // Through what was told of, anybody may act as if a key were enabled.
             tries.kept.extend(tries.dead.iter().map(|at| self.grants[*at].holder()));
         }
-        let whole = all && done.is_ok() || wish == Wish::Reclaim;
+        let whole = all && done.is_ok() || action == RevokeAction::Reclaim;
         tries.functions.extend(FUNCTIONS.into_iter().filter(|f| !told && (whole || function::KNOWN.contains(f))));
         self.seen.claims += 1;
         self.seen.under_two_names += usize::from(self.twice);
         self.seen.on_g1 += usize::from(tries.dead.iter().any(|at| self.grants[*at].generation() == Generation::G1));
         let acted = self.somebody_acts(&tries);
-        assert_eq!(acted, None, "after {wish:?} by {via:?}: {done:?}; history {:?}", self.acts);
-        if !matches!(wish, Wish::Panic) {
+        assert_eq!(acted, None, "after {action:?} by {route:?}: {done:?}; history {:?}", self.acts);
+        if !matches!(action, RevokeAction::Panic) {
             let acted = self.owner_goes_back(&tries);
-            assert_eq!(acted, None, "after {wish:?} by {via:?}: {done:?}; history {:?}", self.acts);
+            assert_eq!(acted, None, "after {action:?} by {route:?}: {done:?}; history {:?}", self.acts);
         }
     }
 }

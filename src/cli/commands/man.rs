@@ -3,13 +3,31 @@
 
 use std::io::{self, Write};
 
-use clap::{Command, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
+use serde_json::json;
 
-use super::args::Cli;
+use crate::{
+    cli::{
+        args::Cli,
+        context::{Context, Done, done},
+    },
+    wallet::error::{Error, Result},
+};
+
+/// The manual page
+#[derive(Debug, Args)]
+pub struct ManArgs {}
+
+impl ManArgs {
+    pub async fn run(self, _context: &mut Context) -> Result<Done> {
+        let text = page().map_err(|e| Error::failed("man", format!("the manual page could not be written: {e}")))?;
+        done(json!({ "man": text }), text)
+    }
+}
 
 /// The page in roff: the program first, then each command under a heading of its own.
-pub fn page() -> io::Result<String> {
+fn page() -> io::Result<String> {
     let mut program = Cli::command();
     program.build();
     let man = Man::new(program.clone());
@@ -89,7 +107,7 @@ fn roff(line: &str) -> String {
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
-const POLICY_FILE: &str = include_str!("../../docs/policy.md");
+const POLICY_FILE: &str = include_str!("../../../docs/policy.md");
 /// What clap adds by itself.
 const HELP: &str = "help";
 
@@ -141,7 +159,7 @@ mod tests {
     /// They need a live network, so they are not run; what they call exists.
     #[test]
     fn every_command_of_the_readme_is_one() {
-        let readme = include_str!("../../README.md").replace("\\\n", " ");
+        let readme = include_str!("../../../README.md").replace("\\\n", " ");
         let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
         let lines: Vec<&str> = blocks.flat_map(str::lines).filter(|line| line.starts_with("keyleash ")).collect();
         assert!(lines.len() > 12, "{lines:?}");

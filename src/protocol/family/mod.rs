@@ -1,4 +1,16 @@
-//! Which family of session keys something is of, and what each answers: the only file that matches on the family.
+//! Which family of session keys something is of, and what each answers: the seam. Only this folder matches on the family.
+//!
+//! Each word here (an approval, a snapshot, a subject of a proof …) is an enum with one variant a family; its methods ask the family.
+
+pub mod account;
+pub mod approval;
+pub mod blob;
+pub mod enable;
+pub mod envelope;
+pub mod grant;
+pub mod revocation;
+pub mod snapshot;
+pub mod status;
 
 use std::fmt;
 

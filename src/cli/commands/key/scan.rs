@@ -1,29 +1,47 @@
-//! `key scan`: progress to standard error, the keys found and what is open to standard output.
+//! Progress goes to standard error, the keys found and what is open to standard output.
 
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::{
-    output::{Output, table},
-    render,
-};
 use crate::{
+    cli::{
+        context::{Context, Done, done},
+        output::{table, to_json},
+        show,
+    },
     policy::sentence,
     wallet::{
-        Wallet,
         error::Result,
         usecase::scan::{FoundKey, Moment, Scan, ScanOptions, ScanProgress},
     },
 };
 
-/// Scans, and answers the result for scripts and for people.
-pub async fn scan(wallet: &Wallet, account: &str, from_block: Option<u64>, output: &Output) -> Result<(Value, String)> {
-    let tell = |progress: &ScanProgress| {
-        if !output.is_json() {
-            output.say(&progress_line(progress));
-        }
-    };
-    let scan = wallet.scan(account, ScanOptions { from_block }, &tell).await?;
-    Ok((json(&scan), text(&scan)))
+/// Recover the keys that only the chain knows
+///
+/// Reads the account's operations and those transactions of its owner that leave a trace. Keys that are not on record join it as
+/// unknown-…, until they are named. A scan that was cut off goes on where it was, and a later one reads only what is new. It says
+/// plainly when something is left unexplained.
+#[derive(Debug, Args)]
+pub struct KeyScanArgs {
+    account: String,
+    /// Begin at this block, not where the account was deployed or the last scan ended
+    #[arg(long, value_name = "N")]
+    from_block: Option<u64>,
+}
+
+impl KeyScanArgs {
+    pub async fn run(self, context: &mut Context) -> Result<Done> {
+        let Self { account, from_block } = self;
+        let wallet = context.open()?;
+        let output = &context.output;
+        let tell = |progress: &ScanProgress| {
+            if !output.is_json() {
+                output.say(&progress_line(progress));
+            }
+        };
+        let scan = wallet.scan(&account, ScanOptions { from_block }, &tell).await?;
+        done(json(&scan)?, text(&scan))
+    }
 }
 
 fn progress_line(progress: &ScanProgress) -> String {
@@ -33,18 +51,17 @@ fn progress_line(progress: &ScanProgress) -> String {
     format!("block {through_block} of {to_block} ({percent} %): {operations} operations, {keys} keys")
 }
 
-#[allow(clippy::indexing_slicing, reason = "objects that are made here")]
-fn json(scan: &Scan) -> Value {
-    let mut data = json!(scan);
+fn json(scan: &Scan) -> Result<Value> {
+    let mut data = to_json(scan)?;
     data["address"] = json!(scan.address.to_string());
     data["keys"] = scan.keys.iter().map(key).collect();
-    data
+    Ok(data)
 }
 
 /// What the history has, with the fields of `key show` where the key is on record.
 fn key(found: &FoundKey) -> Value {
     let mut data = json!(found);
-    let on_record = found.key.as_ref().map(render::key);
+    let on_record = found.key.as_ref().map(show::key::json);
     if let (Some(data), Some(Value::Object(on_record))) = (data.as_object_mut(), on_record) {
         data.extend(on_record);
     }
@@ -74,10 +91,10 @@ fn text(scan: &Scan) -> String {
              routed to anything else.",
             scan.through_block
         ),
-        false => "This is not known to be all: unknown keys, or others who can act for the account, may exist.".into(),
+        false => "This may be incomplete: there may be unknown keys, or others who can act for the account.".into(),
     });
     if scan.keys.iter().any(|k| !k.known && k.key.is_some()) {
-        lines.push("Name a new one with `keyleash key name KEY LABEL`; take it back with `keyleash revoke`.".into());
+        lines.push("Name a new one with `keyleash key name KEY LABEL`; revoke it with `keyleash revoke`.".into());
     }
     lines.join("\n")
 }
