@@ -27,7 +27,7 @@ use crate::{
         coin::Coin,
         error::{Error, Result},
         home::{Home, io_error, read_bounded, replace},
-        policy::{MAX_POLICY, Policy},
+        policy::Policy,
         records::model::Network,
         usecase::{
             account::OwnerSource,
@@ -448,13 +448,7 @@ async fn ended<T>(mut task: JoinHandle<T>, cancelled: oneshot::Receiver<()>) -> 
 fn intent(request: GrantRequest, coin: Coin) -> Result<GrantIntent> {
     let policy = match request.policy {
         PolicySource::Made(policy) => *policy,
-        PolicySource::File(name) => {
-            let file = expand_home(&name);
-            let text = read_bounded(&file, MAX_POLICY)?;
-            let folder = file.parent().unwrap_or(Path::new("."));
-            Policy::parse_in(coin, &text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
-                .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })?
-        }
+        PolicySource::File(name) => Policy::read(coin, &expand_home(&name))?,
     };
     Ok(GrantIntent { account: request.account, policy, holder: request.holder, label: request.label })
 }

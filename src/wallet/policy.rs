@@ -1,12 +1,15 @@
 //! What an owner asks for: a policy file (TOML or JSON), the permission JSON of ZeroDev's documentation, or a form. All end in [`Policy`],
 //! which becomes the chain's [`Scope`] once the moment ("now") and the validator generation are known.
 
+use std::path::Path;
+
 use alloy::primitives::{Address, Selector, U256};
 use serde_json::{Map, Value};
 
 use super::{
     coin::Coin,
     error::{Error, Result},
+    home::read_bounded,
     records::label,
 };
 use crate::{
@@ -21,7 +24,7 @@ use crate::{
 };
 
 /// Largest policy file, in bytes.
-pub const MAX_POLICY: u64 = 4 << 20;
+const MAX_POLICY: u64 = 4 << 20;
 /// Most permissions in a policy: more than any tree an owner could read, and still instant to hash.
 const MAX_PERMISSIONS: usize = 10_000;
 
@@ -117,6 +120,14 @@ impl Policy {
         } else {
             file_policy(&table, read_file)
         }
+    }
+
+    /// Reads a policy file; ABI files are named relative to it.
+    pub fn read(coin: Coin, file: &Path) -> Result<Self> {
+        let text = read_bounded(file, MAX_POLICY)?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        Self::parse_in(coin, &text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
+            .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })
     }
 
     /// The scope the chain will hold, for a moment (unix seconds) and a validator.

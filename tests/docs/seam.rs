@@ -9,8 +9,8 @@ use super::{
 };
 
 /// What only the family's own folder, and the tests, should name.
-const OF_A_FAMILY: [&str; 6] =
-    ["kernel_v2", "KernelV2", "Generation", "EnableData", "ECDSA_VALIDATOR", "KERNEL_FACTORY"];
+const OF_A_FAMILY: [&str; 8] =
+    ["kernel_v2", "kernel_v3", "KernelV2", "KernelV3", "Generation", "EnableData", "ECDSA_VALIDATOR", "KERNEL_FACTORY"];
 
 /// Files that still do: the discovery of keys, which reads what one family leaves on a chain. One that does not any more must be
 /// taken off.

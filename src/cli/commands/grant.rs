@@ -15,10 +15,9 @@ use crate::{
     protocol::Format,
     wallet::{
         Wallet,
-        coin::Coin,
         error::{Error, Result},
         home::{create, read_bounded},
-        policy::{MAX_POLICY, Policy},
+        policy::Policy,
         usecase::grant::{Accepted, GrantIntent, GrantPlan, Granted, Holder, check_findings},
     },
 };
@@ -77,7 +76,7 @@ impl GrantArgs {
             check_out(out)?;
         }
         let accepted = accepted(&self.accept)?;
-        let policy = read_policy(wallet.coin_of_account(&account), policy_file)?;
+        let policy = Policy::read(wallet.coin_of_account(&account), policy_file)?;
         let plan = wallet.plan_grant(GrantIntent { account, policy, holder, label: self.label.clone() }).await?;
         context.known = json!({ "risks": show::finding::json(&plan.findings), "checks": plan.checked.checks });
         for warning in &plan.resolved.warnings {
@@ -148,13 +147,6 @@ fn accepted(arguments: &[String]) -> Result<Accepted> {
             })
         })
         .collect()
-}
-
-fn read_policy(coin: Coin, file: &Path) -> Result<Policy> {
-    let text = read_bounded(file, MAX_POLICY)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    Policy::parse_in(coin, &text, &|name| read_bounded(&folder.join(name), MAX_POLICY))
-        .map_err(|e| Error { message: format!("{}: {}", file.display(), e.message), ..e })
 }
 
 /// What the owner signs elsewhere, as a file for a wallet.

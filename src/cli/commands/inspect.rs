@@ -79,7 +79,7 @@ impl InspectArgs {
 fn text_of(found: &Inspection) -> String {
     let unknown = || "unknown".to_owned();
     let sentences = found.sentences.iter().map(|s| format!("  · {s}"));
-    if let Some(v3) = &found.kernel_v3 {
+    if let Some(v3) = &found.recognised {
         let key = found.session_key.map_or_else(|| "not in the text".to_owned(), |a| a.to_string());
         let mut lines = vec![
             format!("NOT VERIFIED: approval of a Kernel v3 account, {} – recognised, not managed yet", found.account),
@@ -160,7 +160,7 @@ fn json(found: &Inspection) -> Value {
         "permission_id": null,
         "policies": null,
     });
-    if let Some(v3) = &found.kernel_v3 {
+    if let Some(v3) = &found.recognised {
         data["kernel_version"] = json!(v3.version);
         data["permission_id"] = json!(v3.permission_id);
         data["policies"] = json!(v3.policies);

@@ -22,6 +22,9 @@ use crate::{
 
 pub use kernel_v2::{BlobError, PermissionApproval, PermissionEntry, RecoverError, WriteError};
 
+/// The family of what is recognised and not managed.
+pub const RECOGNISED: &str = "kernel-v3";
+
 /// A serialized approval. It may leave out what is needed to use it: see [`Blob::find`].
 pub enum Blob {
     KernelV2(Box<kernel_v2::Blob>),

@@ -75,7 +75,7 @@ pub enum BlobError {
     #[error("this is not a session key approval: {what}")]
     Foreign { what: &'static str },
     #[error("{0}")]
-    KernelV3(Box<PermissionApproval>),
+    Recognised(Box<PermissionApproval>),
 }
 
 /// What a reader should know about an approval that was read all the same.
@@ -155,7 +155,7 @@ fn read_root(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
     }
     root.check_object()?;
     if root.get("permissionParams").is_some() {
-        return Err(BlobError::KernelV3(Box::new(foreign::read(root)?)));
+        return Err(BlobError::Recognised(Box::new(foreign::read(root)?)));
     }
     match root.get("sessionKeyParams") {
         Some(params) if params.get("sessionKeyData").is_some() => read_alpha(root, &params),

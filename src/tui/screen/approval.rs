@@ -130,7 +130,7 @@ impl State {
 
     fn import(&mut self, found: Vec<Inspection>, cx: &mut Cx<'_>) {
         if let Some(error) = found.iter().find_map(Inspection::unverified) {
-            *cx.notice = Some(match found.iter().any(|f| f.kernel_v3.is_some()) {
+            *cx.notice = Some(match found.iter().any(|f| f.recognised.is_some()) {
                 true => Notice::failure(&error),
                 false => Notice::trouble("not verified: no owner's signature over this scope was found"),
             });
@@ -308,7 +308,7 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
         None => Row::Head(format!("NOT VERIFIED: an approval for {}", found.account)),
     }];
     match verified {
-        None if found.kernel_v3.is_some() => {
+        None if found.recognised.is_some() => {
             rows.push(Row::Caution("of a Kernel v3 account: recognised, not managed yet".into()));
         }
         Some(owner) => rows.push(Row::Good(format!("signed by the account's owner {owner}"))),

@@ -590,7 +590,7 @@ pub fn inspection(owner: Option<Address>) -> Inspection {
         format: "v4".into(),
         family: "kernel-v2",
         verified: Some(owner.is_some()),
-        kernel_v3: None,
+        recognised: None,
         account: key.account,
         session_key: Some(key.session_key),
         refuted: owner.is_none(),

@@ -60,7 +60,7 @@ pub struct Inspection {
     pub verified: Option<bool>,
     /// What a text of Kernel v3 says.
     #[serde(skip)]
-    pub kernel_v3: Option<PermissionApproval>,
+    pub recognised: Option<PermissionApproval>,
     pub account: Address,
     pub session_key: Option<Address>,
     /// Owner and session key are known, and the signature is not that owner's over this scope.
@@ -93,7 +93,7 @@ impl Inspection {
     pub fn unverified(&self) -> Option<Error> {
         let (message, hint) = match (self.verified, self.family) {
             (Some(true), _) => return None,
-            (_, KERNEL_V3) => (
+            (_, blob::RECOGNISED) => (
                 self.state_reason.clone(),
                 "it is whole, as far as was looked; ZeroDev's SDK for Kernel v3 (@zerodev/permissions) uses it",
             ),
@@ -105,8 +105,6 @@ impl Inspection {
         Some(Error::failed("approval.unverified", message).hint(hint))
     }
 }
-
-const KERNEL_V3: &str = "kernel-v3";
 
 /// Reads an approval without a home. With a node it is asked what became of the approval.
 pub async fn inspect(text: &str, options: &InspectOptions) -> Result<Inspection> {
@@ -122,7 +120,7 @@ pub async fn inspect(text: &str, options: &InspectOptions) -> Result<Inspection>
     };
     match document(text)? {
         Document::Managed(blob) => examine(&blob, &known, services.as_ref()).await,
-        Document::Recognised(approval) => Ok(of_kernel_v3(*approval)),
+        Document::Recognised(approval) => Ok(of_recognised(*approval)),
     }
 }
 
@@ -141,7 +139,7 @@ impl Wallet {
     pub async fn inspect(&self, text: &str, options: &InspectOptions) -> Result<Inspection> {
         let blob = match document(text)? {
             Document::Managed(blob) => blob,
-            Document::Recognised(approval) => return Ok(of_kernel_v3(*approval)),
+            Document::Recognised(approval) => return Ok(of_recognised(*approval)),
         };
         let (recorded, keys) = self.store.read(|r| Ok((r.accounts()?, r.keys()?)))?;
         let recorded: Vec<_> = recorded.into_iter().filter(|a| a.address == blob.account()).collect();
@@ -327,7 +325,7 @@ enum Document {
 fn document(text: &str) -> Result<Document> {
     match blob::read(text) {
         Ok(blob) => Ok(Document::Managed(Box::new(blob))),
-        Err(BlobError::KernelV3(approval)) => Ok(Document::Recognised(approval)),
+        Err(BlobError::Recognised(approval)) => Ok(Document::Recognised(approval)),
         Err(error @ BlobError::Foreign { .. }) => Err(Error::usage("approval.foreign", error.to_string())),
         Err(error) => Err(Error::usage("approval.unreadable", error.to_string())),
     }
@@ -343,14 +341,14 @@ fn read(text: &str) -> Result<Box<Blob>> {
 }
 
 /// What a text of Kernel v3 says. Nothing of it was verified.
-fn of_kernel_v3(approval: PermissionApproval) -> Inspection {
+fn of_recognised(approval: PermissionApproval) -> Inspection {
     let mut warnings = approval.warnings.clone();
     if approval.has_secret {
         warnings.push("the text carries the session key itself: whoever reads it can act".into());
     }
     Inspection {
         format: "permissions".into(),
-        family: KERNEL_V3,
+        family: blob::RECOGNISED,
         verified: None,
         account: approval.account,
         session_key: approval.session_key,
@@ -378,7 +376,7 @@ fn of_kernel_v3(approval: PermissionApproval) -> Inspection {
         risks: Vec::new(),
         checked: Checked::default(),
         warnings,
-        kernel_v3: Some(approval),
+        recognised: Some(approval),
     }
 }
 
@@ -443,7 +441,7 @@ async fn examine(blob: &Blob, known: &Known, services: Option<&Services>) -> Res
         format: blob.format().to_string(),
         family: blob.family().name(),
         verified: None,
-        kernel_v3: None,
+        recognised: None,
         account: blob.account(),
         session_key: blob.secret().map(|s| s.address()),
         refuted: false,

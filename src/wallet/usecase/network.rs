@@ -128,7 +128,10 @@ impl Wallet {
     /// Forgets how a network is reached. Refused while accounts or keys on record need it.
     pub fn remove_network(&self, name: &str) -> Result<()> {
         self.network_config(name)?;
-        let (accounts, keys) = self.store.read(|r| Ok((r.accounts()?, r.keys()?)))?;
+        let (accounts, keys) = self.store.read(|r| {
+            r.require_every_family_known()?;
+            Ok((r.accounts()?, r.keys()?))
+        })?;
         let users: Vec<String> = accounts
             .iter()
             .filter(|a| a.network == name)

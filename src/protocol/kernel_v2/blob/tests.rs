@@ -709,7 +709,7 @@ fn case26_a_signature_in_a_form_that_the_account_refuses_is_kept_in_the_one_it_t
 
 fn kernel_v3(json: &str) -> PermissionApproval {
     match read(json).err() {
-        Some(BlobError::KernelV3(approval)) => *approval,
+        Some(BlobError::Recognised(approval)) => *approval,
         other => panic!("{other:?}"),
     }
 }
