@@ -632,7 +632,7 @@ fn an_approval_that_does_not_say_for_whom_says_what_to_give() {
 }
 
 #[test]
-fn a11_an_approval_of_kernel_v3_is_shown_and_not_imported() {
+fn a11_an_approval_of_kernel_v3_is_shown_verified_and_not_imported() {
     let home = Home::new();
     let file = vectors("kernel_v3_serialization.json");
     let case = file["cases"]
@@ -652,12 +652,20 @@ fn a11_an_approval_of_kernel_v3_is_shown_and_not_imported() {
     assert_eq!((&data["policies"], &data["permission_id"]), (&case["policies"], &case["permissionId"]));
     assert_eq!(data["permissions"].as_array().map(Vec::len), case["callPermissions"].as_u64().map(|n| n as usize));
     let said = format!("{}{}", home.run(&["inspect", &path]).stdout, home.run(&["inspect", &path]).stderr);
-    assert!(said.contains("Kernel v3") && said.contains("not managed yet"), "{said}");
+    assert!(said.contains("Kernel v3") && said.contains("NOT VERIFIED") && said.contains("session key"), "{said}");
     for wrong in ["damaged", "cut off", "ask its owner", "incomplete"] {
         assert!(!said.contains(wrong), "{said}");
     }
     let message = home.fails(&["agent", "import", &path], 2, "approval.family").to_string();
     assert!(message.contains("Kernel v3") && message.contains("inspect"), "{message}");
+    // With its key in it, on a chain that is known: who signed it is found.
+    let with_key = file["cases"].as_array().unwrap().iter().find(|c| c["privateKeyIncluded"] == json!(true)).unwrap();
+    let path = home.file("with-key", with_key["json"].as_str().unwrap());
+    let data = home.ok(&["inspect", &path]);
+    assert_eq!((&data["verified"], &data["owner"]), (&json!(true), &with_key["owner"]));
+    assert_eq!((&data["chain_id"], &data["nonce"]), (&json!(10), &json!("2")));
+    assert_eq!((&data["state"], &data["permission_id"]), (&json!("unknown"), &with_key["permissionId"]));
+    assert!(data["risks"].as_array().unwrap().iter().any(|r| r["id"] == "V03" || r["id"] == "V01"), "{data}");
 }
 
 #[test]

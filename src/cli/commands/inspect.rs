@@ -7,6 +7,7 @@ use crate::{
         context::{Context, Done, done},
         input, show,
     },
+    protocol::family::recognised::Recognised,
     wallet::{
         error::{Error, Result},
         usecase::{
@@ -79,25 +80,8 @@ impl InspectArgs {
 fn text_of(found: &Inspection) -> String {
     let unknown = || "unknown".to_owned();
     let sentences = found.sentences.iter().map(|s| format!("  · {s}"));
-    if let Some(v3) = &found.recognised {
-        let key = found.session_key.map_or_else(|| "not in the text".to_owned(), |a| a.to_string());
-        let mut lines = vec![
-            format!("NOT VERIFIED: approval of a Kernel v3 account, {} – recognised, not managed yet", found.account),
-            format!("  session key {key}{}", if found.has_secret { " (private key in the text)" } else { "" }),
-            format!(
-                "  owner       {} (from the text, not verified)",
-                found.owner.map_or_else(unknown, |a| a.to_string())
-            ),
-            format!(
-                "  kernel {}, permission {}, opens {}; policies: {}",
-                v3.version.clone().unwrap_or_else(unknown),
-                v3.permission_id.map_or_else(unknown, |id| id.to_string()),
-                found.selector,
-                if v3.policies.is_empty() { "none".to_owned() } else { v3.policies.join(", ") }
-            ),
-        ];
-        lines.extend(sentences);
-        return lines.join("\n");
+    if let Some(recognised) = &found.recognised {
+        return of_recognised(found, recognised);
     }
     let mut lines = vec![
         format!(
@@ -126,6 +110,46 @@ fn text_of(found: &Inspection) -> String {
     lines.extend(sentences);
     lines.extend(show::finding::lines(&found.risks));
     lines.extend(show::finding::checks(&found.checked));
+    lines.extend(found.assumptions.iter().map(|a| format!("  assumed: {a}")));
+    lines.join("\n")
+}
+
+fn of_recognised(found: &Inspection, recognised: &Recognised) -> String {
+    let unknown = || "unknown".to_owned();
+    let signed_by = match (found.verified, found.owner) {
+        (Some(true), Some(owner)) => owner.to_string(),
+        (_, Some(owner)) => format!("not verified (the text names {owner})"),
+        (_, None) => "not verified".to_owned(),
+    };
+    let chain = match (recognised.signed, found.chain_id) {
+        (Some(_), None) => "every chain".to_owned(),
+        (_, chain) => chain.map_or_else(unknown, |id| id.to_string()),
+    };
+    let policies = if recognised.policies.is_empty() { "none".to_owned() } else { recognised.policies.join(", ") };
+    let mut lines = vec![
+        format!(
+            "{}Approval of a Kernel v3 account, {} – {}",
+            if found.verified == Some(true) { "" } else { "NOT VERIFIED: " },
+            found.account,
+            found.state
+        ),
+        format!("  {}", found.state_reason),
+        format!(
+            "  session key {}{}",
+            found.session_key.map_or_else(unknown, |a| a.to_string()),
+            if found.has_secret { " (private key in the text)" } else { "" }
+        ),
+        format!("  signed by   {signed_by}"),
+        format!(
+            "  chain {chain}, kernel {}, permission {}, nonce {}, opens {}; policies: {policies}",
+            recognised.version.clone().unwrap_or_else(unknown),
+            recognised.permission_id.clone().unwrap_or_else(unknown),
+            found.nonce.clone().unwrap_or_else(unknown),
+            found.selector,
+        ),
+    ];
+    lines.extend(found.sentences.iter().map(|s| format!("  · {s}")));
+    lines.extend(show::finding::lines(&found.risks));
     lines.extend(found.assumptions.iter().map(|a| format!("  assumed: {a}")));
     lines.join("\n")
 }
@@ -160,18 +184,18 @@ fn json(found: &Inspection) -> Value {
         "permission_id": null,
         "policies": null,
     });
-    if let Some(v3) = &found.recognised {
-        data["kernel_version"] = json!(v3.version);
-        data["permission_id"] = json!(v3.permission_id);
-        data["policies"] = json!(v3.policies);
-        let permissions = v3.permissions.iter().map(|entry| {
+    if let Some(recognised) = &found.recognised {
+        data["kernel_version"] = json!(recognised.version);
+        data["permission_id"] = json!(recognised.permission_id);
+        data["policies"] = json!(recognised.policies);
+        let permissions = recognised.calls.iter().map(|entry| {
             json!({
                 "target": entry.target.to_string(), "sig": entry.selector, "valueLimit": entry.value_limit.to_string(),
                 "callType": if entry.delegatecall { "delegatecall" } else { "call" }, "rules": entry.rules,
             })
         });
         data["permissions"] = permissions.collect();
-        data["pre_installed"] = json!(v3.pre_installed);
+        data["pre_installed"] = json!(recognised.pre_installed);
         data["paymaster"] = Value::Null;
     }
     data

@@ -16,14 +16,13 @@ use crate::{
             approval::Approval,
             blob::{self as kernel_v2, Hints},
         },
+        serialized,
     },
     secret::Secret,
 };
 
-pub use kernel_v2::{BlobError, PermissionApproval, PermissionEntry, RecoverError, WriteError};
-
-/// The family of what is recognised and not managed.
-pub const RECOGNISED: &str = "kernel-v3";
+pub use super::recognised::{Recognised, RecognisedBlob, RecognisedCall};
+pub use kernel_v2::{BlobError, RecoverError, WriteError};
 
 /// A serialized approval. It may leave out what is needed to use it: see [`Blob::find`].
 pub enum Blob {
@@ -56,9 +55,18 @@ pub struct Recovered {
     pub assumptions: Vec<String>,
 }
 
+/// An approval that is managed here, or one that is only understood.
+pub enum Document {
+    Managed(Blob),
+    Recognised(RecognisedBlob),
+}
+
 /// Reads a text that an SDK or keyleash wrote.
-pub fn read(text: &str) -> Result<Blob, BlobError> {
-    kernel_v2::read(text).map(|blob| Blob::KernelV2(Box::new(blob)))
+pub fn read(text: &str) -> Result<Document, BlobError> {
+    serialized::read(text, |root| match root.get("permissionParams") {
+        Some(_) => Ok(Document::Recognised(RecognisedBlob::read(root)?)),
+        None => kernel_v2::read_root(root).map(|blob| Document::Managed(Blob::KernelV2(Box::new(blob)))),
+    })
 }
 
 impl Blob {

@@ -8,6 +8,7 @@ pub mod blob;
 pub mod enable;
 pub mod envelope;
 pub mod grant;
+pub mod recognised;
 pub mod revocation;
 pub mod snapshot;
 pub mod status;

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use alloy::primitives::{Address, Bytes, FixedBytes, Selector, U256};
 use zeroize::Zeroizing;
 
-pub use foreign::{PermissionApproval, PermissionEntry};
 pub use recover::{Hints, RecoverError, Recovered, Search};
 
 use super::{
@@ -74,8 +73,6 @@ pub enum BlobError {
     DuplicateIndex { path: String, index: u32, first: String },
     #[error("this is not a session key approval: {what}")]
     Foreign { what: &'static str },
-    #[error("{0}")]
-    Recognised(Box<PermissionApproval>),
 }
 
 /// What a reader should know about an approval that was read all the same.
@@ -149,14 +146,12 @@ pub fn read(text: &str) -> Result<Blob, BlobError> {
     serialized::read(text, read_root)
 }
 
-fn read_root(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
+/// The same of JSON that was read already.
+pub fn read_root(root: &Node<'_, '_>) -> Result<Blob, BlobError> {
     if let Some(what) = foreign::named(root) {
         return Err(BlobError::Foreign { what });
     }
     root.check_object()?;
-    if root.get("permissionParams").is_some() {
-        return Err(BlobError::Recognised(Box::new(foreign::read(root)?)));
-    }
     match root.get("sessionKeyParams") {
         Some(params) if params.get("sessionKeyData").is_some() => read_alpha(root, &params),
         Some(params) => read_v5(root, &params),

@@ -308,9 +308,6 @@ fn sheet_of(found: &Inspection, raw: bool) -> Vec<Row> {
         None => Row::Head(format!("NOT VERIFIED: an approval for {}", found.account)),
     }];
     match verified {
-        None if found.recognised.is_some() => {
-            rows.push(Row::Caution("of a Kernel v3 account: recognised, not managed yet".into()));
-        }
         Some(owner) => rows.push(Row::Good(format!("signed by the account's owner {owner}"))),
         None => rows.push(Row::Bad("no owner's signature over this scope was found: do not rely on it".into())),
     }

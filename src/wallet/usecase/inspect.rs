@@ -10,7 +10,7 @@ use crate::{
     protocol::family::{
         Validator,
         account::Version,
-        blob::{self, Blob, BlobError, PermissionApproval, RecoverError, Recovered},
+        blob::{self, Blob, BlobError, Document, Recognised, RecognisedBlob, RecoverError, Recovered},
         snapshot::{Snapshot, SnapshotRequest},
         status::Queue,
     },
@@ -60,7 +60,7 @@ pub struct Inspection {
     pub verified: Option<bool>,
     /// What a text of Kernel v3 says.
     #[serde(skip)]
-    pub recognised: Option<PermissionApproval>,
+    pub recognised: Option<Recognised>,
     pub account: Address,
     pub session_key: Option<Address>,
     /// Owner and session key are known, and the signature is not that owner's over this scope.
@@ -91,16 +91,12 @@ pub struct Inspection {
 impl Inspection {
     /// Why nobody should rely on it, where the owner's signature was not found to fit.
     pub fn unverified(&self) -> Option<Error> {
-        let (message, hint) = match (self.verified, self.family) {
-            (Some(true), _) => return None,
-            (_, blob::RECOGNISED) => (
-                self.state_reason.clone(),
-                "it is whole, as far as was looked; ZeroDev's SDK for Kernel v3 (@zerodev/permissions) uses it",
-            ),
-            (Some(false), _) => {
+        let (message, hint) = match self.verified {
+            Some(true) => return None,
+            Some(false) => {
                 (self.state_reason.clone(), "do not rely on it: no owner's signature over this scope was found")
             }
-            (None, _) => (self.state_reason.clone(), "do not rely on it before the signature was checked"),
+            None => (self.state_reason.clone(), "do not rely on it before the signature was checked"),
         };
         Some(Error::failed("approval.unverified", message).hint(hint))
     }
@@ -120,7 +116,7 @@ pub async fn inspect(text: &str, options: &InspectOptions) -> Result<Inspection>
     };
     match document(text)? {
         Document::Managed(blob) => examine(&blob, &known, services.as_ref()).await,
-        Document::Recognised(approval) => Ok(of_recognised(*approval)),
+        Document::Recognised(blob) => Ok(of_recognised(&blob, &known, services.as_ref())),
     }
 }
 
@@ -137,13 +133,14 @@ struct Known {
 impl Wallet {
     /// The same with what this home knows: its agents' keys and its networks.
     pub async fn inspect(&self, text: &str, options: &InspectOptions) -> Result<Inspection> {
-        let blob = match document(text)? {
-            Document::Managed(blob) => blob,
-            Document::Recognised(approval) => return Ok(of_recognised(*approval)),
+        let document = document(text)?;
+        let account = match &document {
+            Document::Managed(blob) => blob.account(),
+            Document::Recognised(blob) => blob.account(),
         };
         let (recorded, keys) = self.store.read(|r| Ok((r.accounts()?, r.keys()?)))?;
-        let recorded: Vec<_> = recorded.into_iter().filter(|a| a.address == blob.account()).collect();
-        let of_key = keys.iter().filter(|k| k.account == blob.account());
+        let recorded: Vec<_> = recorded.into_iter().filter(|a| a.address == account).collect();
+        let of_key = keys.iter().filter(|k| k.account == account);
         let places: BTreeSet<(&str, u64)> = (recorded.iter().map(|a| (a.network.as_str(), a.chain_id)))
             .chain(of_key.clone().map(|k| (k.network.as_str(), k.chain_id)))
             .collect();
@@ -155,6 +152,17 @@ impl Wallet {
                 (places.iter().map(|(_, chain_id)| *chain_id))
                     .chain(self.config(|c| c.network.values().map(|n| n.chain_id).collect::<Vec<_>>())),
             ),
+        };
+        let blob = match document {
+            Document::Managed(blob) => blob,
+            Document::Recognised(blob) => {
+                let services = match (&options.rpc, &options.network) {
+                    (Some(url), _) => Some(node_only(url).await?),
+                    (None, Some(name)) => Some(self.services(name).await?),
+                    (None, None) => None,
+                };
+                return Ok(of_recognised(&blob, &known, services.as_ref()));
+            }
         };
         let services = match (&options.rpc, &options.network) {
             (Some(url), _) => Some(node_only(url).await?),
@@ -316,67 +324,69 @@ fn each_once(chain_ids: impl Iterator<Item = u64>) -> Vec<u64> {
     chain_ids.filter(|id| seen.insert(*id)).collect()
 }
 
-/// An approval that is managed here, or one that is only recognised.
-enum Document {
-    Managed(Box<Blob>),
-    Recognised(Box<PermissionApproval>),
-}
-
 fn document(text: &str) -> Result<Document> {
-    match blob::read(text) {
-        Ok(blob) => Ok(Document::Managed(Box::new(blob))),
-        Err(BlobError::Recognised(approval)) => Ok(Document::Recognised(approval)),
-        Err(error @ BlobError::Foreign { .. }) => Err(Error::usage("approval.foreign", error.to_string())),
-        Err(error) => Err(Error::usage("approval.unreadable", error.to_string())),
-    }
+    blob::read(text).map_err(|error| match error {
+        BlobError::Foreign { .. } => Error::usage("approval.foreign", error.to_string()),
+        _ => Error::usage("approval.unreadable", error.to_string()),
+    })
 }
 
 /// An approval that keyleash can use.
-fn read(text: &str) -> Result<Box<Blob>> {
+fn read(text: &str) -> Result<Blob> {
     match document(text)? {
         Document::Managed(blob) => Ok(blob),
-        Document::Recognised(approval) => Err(Error::usage("approval.family", approval.to_string())
-            .hint("nothing was imported; `keyleash inspect FILE` shows what it allows")),
+        Document::Recognised(blob) => Err(Error::usage(
+            "approval.family",
+            format!("this is an approval of the Kernel v3 account {}, which is not managed yet", blob.account()),
+        )
+        .hint("nothing was imported; `keyleash inspect FILE` shows what it allows and who signed it")),
     }
 }
 
-/// What a text of Kernel v3 says. Nothing of it was verified.
-fn of_recognised(approval: PermissionApproval) -> Inspection {
-    let mut warnings = approval.warnings.clone();
-    if approval.has_secret {
+/// What a text says of an account that is not managed here, and who signed it.
+fn of_recognised(text: &RecognisedBlob, known: &Known, services: Option<&Services>) -> Inspection {
+    let asked = services.map(|services| vec![services.network.chain_id]);
+    let others: Vec<u64> = if asked.is_some() { Vec::new() } else { known_chains().iter().map(|c| c.id).collect() };
+    let hints = blob::Known {
+        session_keys: &known.session_keys,
+        owner: known.owner,
+        chain_ids: asked.as_ref().unwrap_or(&known.chains),
+        other_chain_ids: &others,
+        snapshot: None,
+    };
+    let found = text.described(&hints, now());
+    let mut warnings = found.warnings.clone();
+    if found.has_secret {
         warnings.push("the text carries the session key itself: whoever reads it can act".into());
     }
     Inspection {
         format: "permissions".into(),
-        family: blob::RECOGNISED,
-        verified: None,
-        account: approval.account,
-        session_key: approval.session_key,
-        refuted: false,
-        has_secret: approval.has_secret,
-        owner: approval.owner,
-        chain_id: None,
+        family: found.family,
+        verified: found.verified,
+        account: found.account,
+        session_key: found.session_key,
+        refuted: found.verified == Some(false),
+        has_secret: found.has_secret,
+        owner: found.owner,
+        chain_id: found.signed.and_then(|signed| signed.chain_id),
         kernel_version: None,
         validator: None,
-        nonce: None,
-        selector: match approval.selector.0 {
-            [0xe9, 0xae, 0x5c, 0x53] => "execute".to_owned(),
-            _ => approval.selector.to_string(),
-        },
-        valid_after: approval.valid_after.unwrap_or_default(),
-        valid_until: approval.valid_until.unwrap_or_default(),
+        nonce: found.signed.map(|signed| signed.nonce.to_string()),
+        selector: found.opens.clone(),
+        valid_after: found.valid_after.unwrap_or_default(),
+        valid_until: found.valid_until.unwrap_or_default(),
         paymaster: Address::ZERO,
         merkle_root: None,
-        digest: None,
+        digest: found.signed.map(|signed| signed.digest),
         state: State::Unknown,
-        state_reason: approval.to_string(),
+        state_reason: found.why.clone(),
         permissions: Vec::new(),
-        sentences: approval.sentences.clone(),
-        assumptions: vec!["what it says was read from the text; chain, nonce and signature were not checked".into()],
-        risks: Vec::new(),
+        sentences: found.sentences.clone(),
+        assumptions: found.assumptions.clone(),
+        risks: found.findings.clone(),
         checked: Checked::default(),
         warnings,
-        recognised: Some(approval),
+        recognised: Some(found),
     }
 }
 

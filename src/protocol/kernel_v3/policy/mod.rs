@@ -121,6 +121,11 @@ impl Policy {
         }
     }
 
+    /// The name of a policy that is known and not supported.
+    pub fn unsupported_name(&self) -> Option<&'static str> {
+        unsupported_name(self.address())
+    }
+
     /// `flag2 ‖ contract20 ‖ data`.
     pub fn element(&self) -> Bytes {
         [&self.flag().0[..], self.address().as_slice(), &self.data()].concat().into()
