@@ -791,6 +791,14 @@ async fn key(global: &Global, command: KeyCommand, output: &mut Output, partial:
             let mut data = render::operation(&enabled.operation);
             data["way"] = json!(enabled.route);
             data["keys"] = enabled.keys.iter().map(render::key).collect();
+            if enabled.operation.is_waiting() {
+                *partial = data;
+                let hash = enabled.operation.user_op_hash;
+                let message = "it was sent, and is not in a block yet: the keys are not enabled";
+                return Err(Error::new(Class::Chain, "enable.waiting", message).hint(format!(
+                    "follow it with `keyleash status {hash}`; if it is stuck, run enable again with --via owner"
+                )));
+            }
             let text = format!("{}\n{}", show::sent(&enabled.operation, enabled.route), show::keys(&enabled.keys));
             finished(&enabled.operation, data, text, partial)
         }
