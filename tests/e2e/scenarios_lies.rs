@@ -170,6 +170,7 @@ const COMMANDS: &[Command] = &[
         BOTH,
     ),
     command("key enable", Scene::Open, Kind::Enable, &["key", "enable", "pending"], &[]),
+    command("key enable by owner", Scene::Open, Kind::Enable, &["key", "enable", "pending", "--via", "owner"], &[]),
     command("revoke ACTIVE", Scene::Open, Kind::Brake, &["revoke", ACCOUNT, "active"], &[Which::Active]),
     command("revoke PENDING", Scene::Open, Kind::Brake, &["revoke", ACCOUNT, "pending"], &[Which::Pending]),
     command("revoke --all", Scene::Open, Kind::Brake, &["revoke", ACCOUNT, "--all"], BOTH),

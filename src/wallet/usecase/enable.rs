@@ -113,7 +113,7 @@ impl Wallet {
         let keys: Vec<_> = files.iter().map(|file| file.key.session_key).collect();
         let second = services.nodes_agree(&account.wanted(&keys), &picture).await?;
         let (calls, steps) = self.enable_calls(&account, &files, &picture)?;
-        let account_call = owner_call(calls, picture.version().is_some_and(|k| k.has_batch()))?;
+        let account_call = one_operation(calls, picture.version().is_some_and(|k| k.has_batch()))?;
         let call = OwnerCall {
             account: &account,
             deployed: picture.deployed(),
@@ -197,7 +197,7 @@ fn refused(refusal: &EnableRefusal) -> Error {
 }
 
 /// One call as `execute`, several as `executeBatch` where the kernel has it.
-pub(in crate::wallet) fn owner_call(mut calls: Vec<Call>, has_batch: bool) -> Result<AccountCall> {
+pub(in crate::wallet) fn one_operation(mut calls: Vec<Call>, has_batch: bool) -> Result<AccountCall> {
     match (calls.len(), calls.pop()) {
         (1, Some(only)) => Ok(AccountCall::Execute(only)),
         (_, Some(last)) if has_batch => {

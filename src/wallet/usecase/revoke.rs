@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     control::{Power, Reach},
-    enable::owner_call,
+    enable::one_operation,
     key::KeyFile,
     proof::{Mined, Paused, Proof, Target, Watched},
     scan::ScanOptions,
@@ -299,7 +299,7 @@ pub(in crate::wallet) struct Drafted {
 /// All in one where the kernel has batches; otherwise one after the other.
 fn account_calls(calls: Vec<Call>, has_batch: bool) -> Result<Vec<AccountCall>> {
     match has_batch {
-        true => Ok(vec![owner_call(calls, true)?]),
+        true => Ok(vec![one_operation(calls, true)?]),
         false => Ok(calls.into_iter().map(AccountCall::Execute).collect()),
     }
 }
@@ -399,7 +399,7 @@ impl Wallet {
         let planned_at = newest.map(|block| block.number);
         let (pause, step) = account.family().pause(account.address);
         let calls = vec![pause];
-        let account_call = owner_call(calls.clone(), true)?;
+        let account_call = one_operation(calls.clone(), true)?;
         let call = OwnerCall {
             account: &account,
             deployed,

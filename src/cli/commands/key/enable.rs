@@ -12,7 +12,7 @@ use crate::{
     },
     wallet::{
         coin::Coin,
-        error::Result,
+        error::{Class, Error, Result},
         submit::routes::Submission,
         usecase::enable::{EnableIntent, EnablePlan, Enabled},
     },
@@ -63,6 +63,14 @@ impl KeyEnableArgs {
         let mut data = show::operation::json(&enabled.operation)?;
         data["way"] = json!(enabled.route);
         data["keys"] = enabled.keys.iter().map(show::key::json).collect();
+        if enabled.operation.is_waiting() {
+            let hash = enabled.operation.user_op_hash;
+            let message = "it was sent, and is not in a block yet: the keys are not enabled";
+            let error = Error::new(Class::Chain, "enable.waiting", message).hint(format!(
+                "follow it with `keyleash status {hash}`; if it is stuck, run enable again with --via owner"
+            ));
+            return context.failed(data, error);
+        }
         finished(&enabled.operation, data, outcome_text(&enabled), context)
     }
 }
