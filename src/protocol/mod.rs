@@ -21,7 +21,6 @@ pub mod revocation;
 pub mod serialized;
 pub mod signature;
 pub mod status;
-pub mod toy;
 
 /// Which approval: the digest that its owner signs. Of one that only the chain shows, the hash of what the chain holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

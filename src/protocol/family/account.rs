@@ -6,19 +6,15 @@ use alloy::primitives::{Address, Bytes, Selector, U256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::Family;
-use crate::protocol::{
-    kernel_v2::{
-        account::{AccountSeed, selector},
-        generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
-    },
-    toy,
+use crate::protocol::kernel_v2::{
+    account::{AccountSeed, selector},
+    generation::{ECDSA_VALIDATOR, Generation, KERNEL_FACTORY, KernelVersion},
 };
 
 /// A released implementation of the account. Stored and shown by its name, as in `0.2.4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
     KernelV2(KernelVersion),
-    Toy(toy::Version),
 }
 
 impl Version {
@@ -26,7 +22,7 @@ impl Version {
     pub const DEFAULT: Self = Self::KernelV2(KernelVersion::DEFAULT);
 
     pub fn all() -> impl Iterator<Item = Self> {
-        KernelVersion::ALL.into_iter().map(Self::KernelV2).chain([Self::Toy(toy::Version)])
+        KernelVersion::ALL.into_iter().map(Self::KernelV2)
     }
 
     /// `None`: this version of keyleash knows no such version.
@@ -46,21 +42,18 @@ impl Version {
     pub const fn family(self) -> Family {
         match self {
             Self::KernelV2(_) => Family::KernelV2,
-            Self::Toy(_) => Family::Toy,
         }
     }
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::KernelV2(version) => version.as_str(),
-            Self::Toy(version) => version.as_str(),
         }
     }
 
     pub const fn implementation(self) -> Address {
         match self {
             Self::KernelV2(version) => version.implementation(),
-            Self::Toy(version) => version.implementation(),
         }
     }
 
@@ -68,7 +61,6 @@ impl Version {
     pub const fn has_batch(self) -> bool {
         match self {
             Self::KernelV2(version) => version.has_batch(),
-            Self::Toy(version) => version.has_batch(),
         }
     }
 
@@ -76,7 +68,6 @@ impl Version {
     pub const fn has_delegate_call(self) -> bool {
         match self {
             Self::KernelV2(version) => version.has_delegate_call(),
-            Self::Toy(version) => version.has_delegate_call(),
         }
     }
 
@@ -84,7 +75,6 @@ impl Version {
     pub const fn is_safe_for_session_keys(self) -> bool {
         match self {
             Self::KernelV2(version) => version.is_safe_for_session_keys(),
-            Self::Toy(version) => version.is_safe_for_session_keys(),
         }
     }
 
@@ -92,7 +82,6 @@ impl Version {
     pub fn address_of(self, seed: Seed) -> Address {
         match self {
             Self::KernelV2(_) => AccountSeed::from(seed).address(),
-            Self::Toy(_) => toy::address_of(seed),
         }
     }
 
@@ -100,7 +89,6 @@ impl Version {
     pub fn init_code(self, seed: Seed) -> Bytes {
         match self {
             Self::KernelV2(version) => AccountSeed::from(seed).init_code(version),
-            Self::Toy(_) => toy::init_code(seed),
         }
     }
 
@@ -121,7 +109,7 @@ impl From<KernelVersion> for Version {
 #[cfg(test)]
 impl Version {
     pub const fn kernel_v2(self) -> KernelVersion {
-        let Self::KernelV2(version) = self else { panic!("of another family") };
+        let Self::KernelV2(version) = self;
         version
     }
 }
@@ -188,7 +176,6 @@ impl Family {
             (Self::KernelV2, AccountFunction::Execute) => selector::EXECUTE,
             (Self::KernelV2, AccountFunction::ExecuteBatch) => selector::EXECUTE_BATCH,
             (Self::KernelV2, AccountFunction::ExecuteDelegateCall) => selector::EXECUTE_DELEGATE_CALL,
-            (Self::Toy, function) => toy::selector_of(function),
         }
     }
 
@@ -206,7 +193,6 @@ impl Family {
                 ("SessionKeyValidator G2", Generation::G2.address()),
                 ("Kernel 0.2.4", KernelVersion::V0_2_4.implementation()),
             ],
-            Self::Toy => vec![("ToyFactory", toy::FACTORY)],
         }
     }
 }
@@ -216,7 +202,6 @@ pub fn part_of_accounts(address: Address) -> Option<String> {
     match address {
         ECDSA_VALIDATOR => return Some("the validator that holds the account's owner".into()),
         KERNEL_FACTORY => return Some("the account factory".into()),
-        toy::FACTORY => return Some("the toy factory".into()),
         _ => {}
     }
     let validator = Generation::from_address(address).map(|g| format!("the session key validator {g}"));

@@ -6,14 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Family, Validator, account::Version};
 use crate::{
     policy::scope::Scope,
-    protocol::{ApprovalId, kernel_v2::approval as kernel_v2, toy},
+    protocol::{ApprovalId, kernel_v2::approval as kernel_v2},
 };
 
 /// What an owner signs, or has signed. Stored as its family writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApprovalRequest {
     KernelV2(kernel_v2::ApprovalRequest),
-    Toy(toy::ApprovalRequest),
 }
 
 /// What stands beside an approval on record, and must be what was signed.
@@ -42,7 +41,6 @@ impl ApprovalRequest {
     pub const fn family(&self) -> Family {
         match self {
             Self::KernelV2(_) => Family::KernelV2,
-            Self::Toy(_) => Family::Toy,
         }
     }
 
@@ -50,7 +48,6 @@ impl ApprovalRequest {
     pub fn digest(&self) -> B256 {
         match self {
             Self::KernelV2(request) => request.digest(),
-            Self::Toy(request) => request.digest(),
         }
     }
 
@@ -62,7 +59,6 @@ impl ApprovalRequest {
     pub fn typed_data(&self) -> serde_json::Value {
         match self {
             Self::KernelV2(request) => request.typed_data(),
-            Self::Toy(request) => request.typed_data(),
         }
     }
 
@@ -70,7 +66,6 @@ impl ApprovalRequest {
     pub fn is_signed_by(&self, owner: Address, signature: &[u8]) -> bool {
         match self {
             Self::KernelV2(request) => request.is_signed_by(owner, signature),
-            Self::Toy(request) => request.is_signed_by(owner, signature),
         }
     }
 
@@ -78,21 +73,18 @@ impl ApprovalRequest {
     pub fn recover_owner(&self, signature: &[u8]) -> Option<Address> {
         match self {
             Self::KernelV2(request) => request.recover_owner(signature),
-            Self::Toy(request) => request.recover_owner(signature),
         }
     }
 
     pub const fn chain_id(&self) -> u64 {
         match self {
             Self::KernelV2(request) => request.chain_id,
-            Self::Toy(request) => request.chain_id,
         }
     }
 
     pub const fn account(&self) -> Address {
         match self {
             Self::KernelV2(request) => request.account,
-            Self::Toy(request) => request.account,
         }
     }
 
@@ -100,21 +92,18 @@ impl ApprovalRequest {
     pub const fn version(&self) -> Version {
         match self {
             Self::KernelV2(request) => Version::KernelV2(request.kernel),
-            Self::Toy(_) => Version::Toy(toy::Version),
         }
     }
 
     pub const fn validator(&self) -> Validator {
         match self {
             Self::KernelV2(request) => Validator::KernelV2(request.validator),
-            Self::Toy(_) => Validator::Toy(toy::Keeper),
         }
     }
 
     pub const fn session_key(&self) -> Address {
         match self {
             Self::KernelV2(request) => request.enable.session_key,
-            Self::Toy(request) => request.session_key,
         }
     }
 
@@ -122,7 +111,6 @@ impl ApprovalRequest {
     pub const fn selector(&self) -> Selector {
         match self {
             Self::KernelV2(request) => request.selector,
-            Self::Toy(_) => toy::selector_of(super::account::AccountFunction::Execute),
         }
     }
 
@@ -135,8 +123,6 @@ impl ApprovalRequest {
     pub fn nonce(&self) -> String {
         match self {
             Self::KernelV2(request) => request.enable.nonce.to_string(),
-            // There is none, and the word has no room for that.
-            Self::Toy(_) => "none".to_owned(),
         }
     }
 
@@ -144,7 +130,6 @@ impl ApprovalRequest {
     pub const fn fingerprint(&self) -> B256 {
         match self {
             Self::KernelV2(request) => request.enable.merkle_root,
-            Self::Toy(request) => request.fingerprint,
         }
     }
 
@@ -154,11 +139,6 @@ impl ApprovalRequest {
                 let enable = &request.enable;
                 Terms { valid_after: enable.valid_after, valid_until: enable.valid_until, paymaster: enable.paymaster }
             }
-            Self::Toy(request) => Terms {
-                valid_after: request.valid_after,
-                valid_until: request.valid_until,
-                paymaster: request.paymaster,
-            },
         }
     }
 
@@ -166,7 +146,6 @@ impl ApprovalRequest {
     pub fn enable_data(&self) -> Bytes {
         match self {
             Self::KernelV2(request) => Bytes::copy_from_slice(&request.enable.encode()),
-            Self::Toy(request) => request.enable_data(),
         }
     }
 
@@ -201,12 +180,12 @@ impl From<kernel_v2::ApprovalRequest> for ApprovalRequest {
 #[cfg(test)]
 impl ApprovalRequest {
     pub const fn kernel_v2(&self) -> &kernel_v2::ApprovalRequest {
-        let Self::KernelV2(request) = self else { panic!("of another family") };
+        let Self::KernelV2(request) = self;
         request
     }
 
     pub const fn kernel_v2_mut(&mut self) -> &mut kernel_v2::ApprovalRequest {
-        let Self::KernelV2(request) = self else { panic!("of another family") };
+        let Self::KernelV2(request) = self;
         request
     }
 }
@@ -215,22 +194,12 @@ impl Serialize for ApprovalRequest {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::KernelV2(request) => request.serialize(s),
-            Self::Toy(request) => request.serialize(s),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for ApprovalRequest {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Any {
-            KernelV2(kernel_v2::ApprovalRequest),
-            Toy(toy::ApprovalRequest),
-        }
-        Any::deserialize(d).map(|any| match any {
-            Any::KernelV2(request) => Self::KernelV2(request),
-            Any::Toy(request) => Self::Toy(request),
-        })
+        kernel_v2::ApprovalRequest::deserialize(d).map(Self::KernelV2)
     }
 }

@@ -114,10 +114,7 @@ impl Blob {
     pub fn find(&self, known: &Known<'_>) -> Result<Recovered, RecoverError> {
         let Self::KernelV2(blob) = self;
         let Known { session_keys, owner, chain_ids, other_chain_ids, snapshot } = *known;
-        let snapshot = snapshot.and_then(|snapshot| match snapshot {
-            Snapshot::KernelV2(snapshot) => Some(snapshot),
-            Snapshot::Toy(_) => None,
-        });
+        let snapshot = snapshot.map(|Snapshot::KernelV2(snapshot)| snapshot);
         let found = blob.find(&Hints { session_keys, owner, chain_ids, other_chain_ids, snapshot })?;
         let Approval { request, signature } = found.approval;
         Ok(Recovered { request: request.into(), signature, owner: found.owner, assumptions: found.assumptions })
@@ -132,7 +129,7 @@ pub fn write(
     format: Format,
     secret: Option<&Secret>,
 ) -> Result<Zeroizing<String>, WriteError> {
-    let ApprovalRequest::KernelV2(request) = request else { return Err(WriteError::NoForm) };
+    let ApprovalRequest::KernelV2(request) = request;
     let approval = Approval { request: request.clone(), signature: signature.clone() };
     kernel_v2::write(&approval, scope, init_code, format, secret)
 }

@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, Bytes};
 
 use super::{approval::ApprovalRequest, snapshot::Snapshot, status::Queue};
-use crate::protocol::{Call, Step, kernel_v2::enable as kernel_v2, toy};
+use crate::protocol::{Call, Step, kernel_v2::enable as kernel_v2};
 
 pub use kernel_v2::EnableRefusal;
 
@@ -23,26 +23,13 @@ pub fn plan_enable(
     queue: &Queue,
     snapshot: &Snapshot,
 ) -> Result<(Vec<Call>, Vec<Step>), EnableRefusal> {
-    // What is for another account's family is nothing that this account takes.
-    let foreign = |one: &Waiting<'_>| EnableRefusal::Signature(one.label.to_owned());
-    let snapshot = match snapshot {
-        Snapshot::KernelV2(snapshot) => snapshot,
-        Snapshot::Toy(_) => {
-            let requests = waiting.iter().map(|one| match one.request {
-                ApprovalRequest::Toy(request) => Ok(request),
-                ApprovalRequest::KernelV2(_) => Err(foreign(one)),
-            });
-            return Ok(toy::plan_enable(account, &requests.collect::<Result<Vec<_>, _>>()?));
-        }
-    };
-    let waiting = waiting
+    let Snapshot::KernelV2(snapshot) = snapshot;
+    let waiting: Vec<kernel_v2::Waiting<'_>> = waiting
         .iter()
-        .map(|one| match one.request {
-            ApprovalRequest::KernelV2(request) => {
-                Ok(kernel_v2::Waiting { label: one.label, request, signature: one.signature })
-            }
-            ApprovalRequest::Toy(_) => Err(foreign(one)),
+        .map(|one| {
+            let ApprovalRequest::KernelV2(request) = one.request;
+            kernel_v2::Waiting { label: one.label, request, signature: one.signature }
         })
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect();
     kernel_v2::plan_enable(account, owner, &waiting, &queue.kernel_v2, snapshot)
 }

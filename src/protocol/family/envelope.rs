@@ -6,7 +6,7 @@ use super::{account::Version, approval::ApprovalRequest, snapshot::Snapshot};
 use crate::{
     abi::Function,
     policy::scope::Scope,
-    protocol::{AccountCall, kernel_v2::envelope as kernel_v2, toy},
+    protocol::{AccountCall, kernel_v2::envelope as kernel_v2},
 };
 
 pub use crate::protocol::kernel_v2::judge::Accepted;
@@ -26,7 +26,6 @@ pub struct Credentials<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Envelope {
     KernelV2(kernel_v2::Envelope),
-    Toy(toy::Envelope),
 }
 
 /// The chain would run the call.
@@ -57,18 +56,14 @@ pub enum Refused {
 
 impl Envelope {
     pub fn assemble(&self, session_signature: &[u8; 65]) -> Bytes {
-        match self {
-            Self::KernelV2(envelope) => envelope.assemble(session_signature),
-            Self::Toy(envelope) => envelope.assemble(session_signature),
-        }
+        let Self::KernelV2(envelope) = self;
+        envelope.assemble(session_signature)
     }
 
     /// The operation enables the key as well.
     pub const fn enables(&self) -> bool {
-        match self {
-            Self::KernelV2(envelope) => envelope.enables(),
-            Self::Toy(envelope) => envelope.enables(),
-        }
+        let Self::KernelV2(envelope) = self;
+        envelope.enables()
     }
 }
 
@@ -81,22 +76,9 @@ impl Credentials<'_> {
         paymaster_and_data: &Bytes,
         call: &AccountCall,
     ) -> Result<Judgement, Refused> {
-        let snapshot = match snapshot {
-            Snapshot::KernelV2(snapshot) => snapshot,
-            Snapshot::Toy(snapshot) => {
-                let approvals = approvals.into_iter().filter_map(|(request, signature)| match request {
-                    ApprovalRequest::Toy(request) => Some((request, signature)),
-                    ApprovalRequest::KernelV2(_) => None,
-                });
-                return toy::judge(self, approvals, snapshot, call)
-                    .map(|(envelope, accepted)| Judgement { envelope: Envelope::Toy(envelope), accepted });
-            }
-        };
-        // An approval of another family opens nothing here.
-        let approvals = approvals.into_iter().filter_map(|(request, signature)| match request {
-            ApprovalRequest::KernelV2(request) => Some((request, signature)),
-            ApprovalRequest::Toy(_) => None,
-        });
+        let Snapshot::KernelV2(snapshot) = snapshot;
+        let approvals =
+            approvals.into_iter().map(|(ApprovalRequest::KernelV2(request), signature)| (request, signature));
         kernel_v2::judge(self, approvals, snapshot, paymaster_and_data, call)
             .map(|(envelope, accepted)| Judgement { envelope: Envelope::KernelV2(envelope), accepted })
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     policy::{risk::Finding, scope::Scope},
-    protocol::{kernel_v2::grant as kernel_v2, toy},
+    protocol::kernel_v2::grant as kernel_v2,
 };
 
 pub use kernel_v2::{NoNonces, OtherKey};
@@ -19,7 +19,6 @@ pub use kernel_v2::{NoNonces, OtherKey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApprovalPlan {
     KernelV2(kernel_v2::ApprovalPlan),
-    Toy(toy::ApprovalPlan),
 }
 
 /// An approval on record that may have taken a nonce.
@@ -27,21 +26,8 @@ pub type Taken<'a> = (&'a ApprovalRequest, Option<&'a Bytes>);
 
 /// The validator that session keys are sent to already, else the default; `Err` is one whose code is not there, or is not the known one.
 pub fn choose_validator(exactly: Option<Validator>, snapshot: &Snapshot) -> Result<Validator, Validator> {
-    let snapshot = match snapshot {
-        Snapshot::KernelV2(snapshot) => snapshot,
-        Snapshot::Toy(_) => {
-            return match exactly {
-                None | Some(Validator::Toy(_)) => Ok(Validator::Toy(toy::Keeper)),
-                Some(other) => Err(other),
-            };
-        }
-    };
-    let exactly = match exactly {
-        Some(Validator::KernelV2(generation)) => Some(generation),
-        Some(other) => return Err(other),
-        None => None,
-    };
-    kernel_v2::choose_validator(exactly, snapshot).map(Validator::from).map_err(Validator::from)
+    let Snapshot::KernelV2(snapshot) = snapshot;
+    kernel_v2::choose_validator(exactly, snapshot)
 }
 
 impl ApprovalPlan {
@@ -53,15 +39,10 @@ impl ApprovalPlan {
         wanted: &[AccountFunction],
         snapshot: &Snapshot,
     ) -> Self {
-        let (Version::KernelV2(kernel), Validator::KernelV2(generation)) = (version, validator) else {
-            return Self::Toy(toy::ApprovalPlan::new(place, session_key));
-        };
-        // Of an account of another family nothing is known: every function needs an approval.
-        let unknown = crate::protocol::kernel_v2::snapshot::Snapshot::default();
-        let snapshot = if let Snapshot::KernelV2(snapshot) = snapshot { snapshot } else { &unknown };
+        let (Version::KernelV2(kernel), Snapshot::KernelV2(snapshot)) = (version, snapshot);
         let wanted: Vec<Selector> = wanted.iter().map(|function| version.family().selector_of(*function)).collect();
-        let selectors = kernel_v2::needed_selectors(&wanted, generation, snapshot);
-        Self::KernelV2(kernel_v2::ApprovalPlan::new(place, session_key, (generation, kernel), selectors))
+        let selectors = kernel_v2::needed_selectors(&wanted, validator, snapshot);
+        Self::KernelV2(kernel_v2::ApprovalPlan::new(place, session_key, (validator, kernel), selectors))
     }
 
     /// Takes the next nonces: after the account's last one, and after every approval on record that could still take one. Answers
@@ -72,68 +53,44 @@ impl ApprovalPlan {
         taken: impl IntoIterator<Item = Taken<'a>>,
         snapshot: &Snapshot,
     ) -> Result<bool, NoNonces> {
-        match (self, snapshot) {
-            (Self::KernelV2(plan), Snapshot::KernelV2(snapshot)) => {
-                let taken = taken.into_iter().filter_map(|(request, signature)| match request {
-                    ApprovalRequest::KernelV2(request) => Some((request, signature)),
-                    ApprovalRequest::Toy(_) => None,
-                });
-                plan.take_nonces(owner, taken, snapshot)
-            }
-            (Self::Toy(_), Snapshot::Toy(_)) => Ok(false),
-            // Nothing that could ever be enabled.
-            _ => Err(NoNonces(0)),
-        }
+        let (Self::KernelV2(plan), Snapshot::KernelV2(snapshot)) = (self, snapshot);
+        let taken = taken.into_iter().map(|(ApprovalRequest::KernelV2(request), signature)| (request, signature));
+        plan.take_nonces(owner, taken, snapshot)
     }
 
     pub const fn validator(&self) -> Validator {
-        match self {
-            Self::KernelV2(plan) => plan.validator(),
-            Self::Toy(_) => Validator::Toy(toy::Keeper),
-        }
+        let Self::KernelV2(plan) = self;
+        plan.validator()
     }
 
     /// Of the account functions that are opened, one for each approval.
     pub fn selectors(&self) -> &[Selector] {
-        match self {
-            Self::KernelV2(plan) => &plan.selectors,
-            Self::Toy(_) => &toy::OPENED,
-        }
+        let Self::KernelV2(plan) = self;
+        &plan.selectors
     }
 
     /// Of the first approval, in decimal.
     pub fn first_nonce(&self) -> String {
-        match self {
-            Self::KernelV2(plan) => plan.first_nonce().to_string(),
-            Self::Toy(_) => "none".to_owned(),
-        }
+        let Self::KernelV2(plan) = self;
+        plan.first_nonce().to_string()
     }
 
     /// What the owner will sign, in order.
     pub fn requests(&self, scope: &Scope) -> Vec<ApprovalRequest> {
-        match self {
-            Self::KernelV2(plan) => plan.requests(scope).into_iter().map(ApprovalRequest::from).collect(),
-            Self::Toy(plan) => vec![ApprovalRequest::Toy(plan.request(scope))],
-        }
+        let Self::KernelV2(plan) = self;
+        plan.requests(scope).into_iter().map(ApprovalRequest::from).collect()
     }
 
     /// What the plan relied on that is not as it was.
     pub fn changed(&self, before: &Snapshot, now: &Snapshot) -> Option<&'static str> {
-        match (self, before, now) {
-            (Self::KernelV2(plan), Snapshot::KernelV2(before), Snapshot::KernelV2(now)) => plan.changed(before, now),
-            (Self::Toy(_), Snapshot::Toy(before), Snapshot::Toy(now)) => {
-                (before.owner != now.owner).then_some("the owner")
-            }
-            _ => Some("the family of the account"),
-        }
+        let (Self::KernelV2(plan), Snapshot::KernelV2(before), Snapshot::KernelV2(now)) = (self, before, now);
+        plan.changed(before, now)
     }
 
     /// R14: run limits are counted for each approval.
     pub fn about_run_limits(&self, scope: &Scope) -> Option<Finding> {
-        match self {
-            Self::KernelV2(plan) => plan.about_run_limits(scope),
-            Self::Toy(_) => toy::about_run_limits(scope),
-        }
+        let Self::KernelV2(plan) = self;
+        plan.about_run_limits(scope)
     }
 
     /// R33, R34, R35: what the grant does to keys that are there already.
@@ -142,10 +99,7 @@ impl ApprovalPlan {
         keys: impl IntoIterator<Item = OtherKey<'a>>,
         snapshot: &Snapshot,
     ) -> Vec<Finding> {
-        match (self, snapshot) {
-            (Self::KernelV2(plan), Snapshot::KernelV2(snapshot)) => plan.about_other_keys(keys, snapshot),
-            (Self::KernelV2(plan), _) => plan.about_other_keys(keys, &Default::default()),
-            (Self::Toy(plan), _) => plan.about_other_keys(keys),
-        }
+        let (Self::KernelV2(plan), Snapshot::KernelV2(snapshot)) = (self, snapshot);
+        plan.about_other_keys(keys, snapshot)
     }
 }

@@ -24,7 +24,6 @@ use super::{
         merkle::{Tree, verify},
         signature,
     },
-    toy,
 };
 use crate::{erc4337::v06::UserOperation, policy::scope::Permission};
 
@@ -32,16 +31,14 @@ use crate::{erc4337::v06::UserOperation, policy::scope::Permission};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     KernelV2,
-    Toy,
 }
 
 impl Family {
-    pub const ALL: [Self; 2] = [Self::KernelV2, Self::Toy];
+    pub const ALL: [Self; 1] = [Self::KernelV2];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::KernelV2 => "kernel-v2",
-            Self::Toy => "toy",
         }
     }
 
@@ -59,7 +56,6 @@ impl Family {
     pub fn encode(self, call: &AccountCall) -> Bytes {
         match self {
             Self::KernelV2 => call.encode(),
-            Self::Toy => toy::encode(call),
         }
     }
 
@@ -67,7 +63,6 @@ impl Family {
     pub fn decode(self, call_data: &[u8]) -> AccountCall {
         match self {
             Self::KernelV2 => AccountCall::decode(call_data),
-            Self::Toy => toy::decode(call_data),
         }
     }
 
@@ -75,7 +70,6 @@ impl Family {
     pub fn owner_envelope(self) -> &'static (dyn Fn(&[u8; 65]) -> Bytes + Sync) {
         match self {
             Self::KernelV2 => &signature::sudo,
-            Self::Toy => &toy::owner_envelope,
         }
     }
 }
@@ -84,8 +78,6 @@ impl Family {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Validator {
     KernelV2(Generation),
-    /// The account itself.
-    Toy(toy::Keeper),
 }
 
 impl Validator {
@@ -95,14 +87,12 @@ impl Validator {
     pub const fn family(self) -> Family {
         match self {
             Self::KernelV2(_) => Family::KernelV2,
-            Self::Toy(_) => Family::Toy,
         }
     }
 
     pub const fn address(self) -> Address {
         match self {
             Self::KernelV2(generation) => generation.address(),
-            Self::Toy(generation) => generation.address(),
         }
     }
 
@@ -110,15 +100,13 @@ impl Validator {
     pub fn named(name: &str) -> Option<Self> {
         let generation = Generation::ALL.into_iter().find(|generation| generation.to_string() == name);
         let of_address = || name.parse().ok().and_then(Generation::from_address);
-        let toy = || toy::Keeper::named(name).map(Self::Toy);
-        generation.or_else(of_address).map(Self::KernelV2).or_else(toy)
+        generation.or_else(of_address).map(Self::KernelV2)
     }
 
     /// Whether a permission may leave the contract open.
     pub const fn has_any_target(self) -> bool {
         match self {
             Self::KernelV2(generation) => generation.has_any_target(),
-            Self::Toy(generation) => generation.has_any_target(),
         }
     }
 
@@ -126,7 +114,6 @@ impl Validator {
     pub const fn knows_operation(self) -> bool {
         match self {
             Self::KernelV2(generation) => generation.knows_operation(),
-            Self::Toy(generation) => generation.knows_operation(),
         }
     }
 
@@ -134,7 +121,6 @@ impl Validator {
     pub const fn allows_empty_calls(self) -> bool {
         match self {
             Self::KernelV2(generation) => generation.allows_empty_calls(),
-            Self::Toy(generation) => generation.allows_empty_calls(),
         }
     }
 }
@@ -142,11 +128,7 @@ impl Validator {
 impl Validator {
     /// Whether these permissions rebuild the root that was signed; with `proofs`, of some of them, whether each belongs to it.
     pub fn permissions_fit(self, permissions: &[Permission], proofs: Option<&[Vec<B256>]>, root: B256) -> bool {
-        let generation = match self {
-            Self::KernelV2(generation) => generation,
-            // Nothing belongs to a list that is not known in full.
-            Self::Toy(_) => return proofs.is_none() && toy::fingerprint(permissions) == root,
-        };
+        let Self::KernelV2(generation) = self;
         match proofs {
             None => Tree::new(permissions, generation).root() == root,
             Some(proofs) => {
@@ -160,7 +142,7 @@ impl Validator {
 #[cfg(test)]
 impl Validator {
     pub const fn generation(self) -> Generation {
-        let Self::KernelV2(generation) = self else { panic!("of another family") };
+        let Self::KernelV2(generation) = self;
         generation
     }
 }
@@ -175,7 +157,6 @@ impl fmt::Display for Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KernelV2(generation) => generation.fmt(f),
-            Self::Toy(generation) => generation.fmt(f),
         }
     }
 }

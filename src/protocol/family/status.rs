@@ -11,8 +11,7 @@ use crate::{
     policy::scope::Scope,
     protocol::{
         kernel_v2::{discrepancy, status as kernel_v2},
-        status::{Difference, KeyStatus, State},
-        toy,
+        status::{Difference, KeyStatus},
     },
 };
 
@@ -41,8 +40,6 @@ impl Queue {
     pub fn add(&mut self, request: &ApprovalRequest, label: String) {
         match request {
             ApprovalRequest::KernelV2(request) => self.kernel_v2.add(request, label),
-            // No turns: nothing waits.
-            ApprovalRequest::Toy(_) => {}
         }
     }
 }
@@ -53,24 +50,10 @@ pub fn status(approval: &KnownApproval<'_>, snapshot: Option<&Snapshot>, queue: 
     match request {
         ApprovalRequest::KernelV2(request) => {
             let known = kernel_v2::KnownApproval { owner, request, is_signed, is_discovered, was_revoked, scope };
-            let snapshot = match snapshot {
-                Some(Snapshot::Toy(_)) => return other_family(),
-                Some(Snapshot::KernelV2(snapshot)) => Some(snapshot),
-                None => None,
-            };
+            let snapshot = snapshot.map(|Snapshot::KernelV2(snapshot)| snapshot);
             kernel_v2::status(&known, snapshot, &queue.kernel_v2)
         }
-        ApprovalRequest::Toy(request) => match snapshot {
-            Some(Snapshot::KernelV2(_)) => other_family(),
-            Some(Snapshot::Toy(snapshot)) => toy::status(request, is_signed, Some(snapshot)),
-            None => toy::status(request, is_signed, None),
-        },
     }
-}
-
-/// What can be done with it is not known: treated as alive.
-fn other_family() -> KeyStatus {
-    KeyStatus::new(State::Damaged, "the approval is of another family than the account")
 }
 
 /// What is on record of an account.
@@ -88,25 +71,13 @@ pub struct OnRecord<'a> {
 fn of_kernel_v2<'a>(
     approvals: &[&'a ApprovalRequest],
 ) -> Vec<&'a crate::protocol::kernel_v2::approval::ApprovalRequest> {
-    // What is of another family explains nothing here.
-    let of_family = approvals.iter().filter_map(|request| match request {
-        ApprovalRequest::KernelV2(request) => Some(request),
-        ApprovalRequest::Toy(_) => None,
-    });
-    of_family.collect()
+    approvals.iter().map(|ApprovalRequest::KernelV2(request)| request).collect()
 }
 
 /// What the chain says that our records do not, or the other way round.
 pub fn differences(on_record: &OnRecord<'_>, snapshot: &Snapshot) -> Vec<Difference> {
-    let OnRecord { name, owner, seed, version, approvals, scanned } = *on_record;
-    let (kernel, snapshot) = match (version, snapshot) {
-        (Version::KernelV2(kernel), Snapshot::KernelV2(snapshot)) => (kernel, snapshot),
-        (Version::Toy(_), Snapshot::Toy(snapshot)) => return toy::differences(owner, snapshot),
-        _ => {
-            let message = "the account is of another family than on record".to_owned();
-            return vec![Difference { id: None, code: "family", message }];
-        }
-    };
+    let OnRecord { name, owner, seed, version: Version::KernelV2(kernel), approvals, scanned } = *on_record;
+    let Snapshot::KernelV2(snapshot) = snapshot;
     let approvals = of_kernel_v2(approvals);
     let seed = seed.map(Into::into);
     let on_record = discrepancy::OnRecord { name, owner, seed, kernel, approvals: &approvals, scanned };
@@ -115,6 +86,6 @@ pub fn differences(on_record: &OnRecord<'_>, snapshot: &Snapshot) -> Vec<Differe
 
 /// What used nonces that no approval on record has, in words; `None` where nothing did.
 pub fn unexplained(approvals: &[&ApprovalRequest], snapshot: &Snapshot) -> Option<String> {
-    let Snapshot::KernelV2(snapshot) = snapshot else { return None };
+    let Snapshot::KernelV2(snapshot) = snapshot;
     discrepancy::unexplained(&of_kernel_v2(approvals), snapshot)
 }

@@ -125,8 +125,6 @@ pub enum Warning {
 /// Why an approval cannot be written as an SDK would write it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    #[error("no SDK writes approvals of this account")]
-    NoForm,
     #[error(
         "the scope is not the one that was signed for session key {session_key}: write it with the scope the approval was made from"
     )]

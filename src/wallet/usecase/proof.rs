@@ -836,7 +836,7 @@ mod tests {
             let nonces = |last| [(Generation::G2, Nonces { last, invalid: 0 })].into();
             refused("nonce 2 can still be enabled", &|case| case.3.kernel_v2_mut().nonces = nonces(1));
             refused("still holds the key", &|case| {
-                let Subject::KernelV2(subject) = &case.0.subjects[0] else { unreachable!() };
+                let Subject::KernelV2(subject) = &case.0.subjects[0];
                 let enable = subject.enable;
                 case.3.kernel_v2_mut().sessions.insert((Generation::G2, enable.session_key), enable);
             });

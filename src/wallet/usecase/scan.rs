@@ -294,7 +294,7 @@ impl Wallet {
             asked.extend(self.known_keys(account)?);
             let keys: Vec<Address> = asked.iter().copied().collect();
             let seen = services.snapshot(&account.wanted(&keys).with_routes(&ledger.opened)).await?;
-            let Snapshot::KernelV2(picture) = &seen else { return Err(not_scanned()) };
+            let Snapshot::KernelV2(picture) = &seen;
             to = to.max(picture.block);
             while next <= to {
                 next = reader.chunk(&mut ledger, next, to).await?.through + 1;
@@ -320,7 +320,7 @@ impl Wallet {
             }
             break seen;
         };
-        let Snapshot::KernelV2(picture) = &seen else { return Err(not_scanned()) };
+        let Snapshot::KernelV2(picture) = &seen;
 
         self.keep_near_tip(account, services, &kept, &ledger, to).await?;
         let open = ledger.settle(&on_chain(picture));
@@ -657,7 +657,7 @@ impl Wallet {
     /// Matches what was enabled with the records, and takes in what is not there. Nothing that a person recorded is changed.
     fn join(&self, account: &Account, picture: &kernel_v2::Snapshot, ledger: &Ledger) -> Result<Join> {
         let place = (account.chain_id, account.address);
-        let Version::KernelV2(recorded) = account.kernel else { return Err(not_scanned()) };
+        let Version::KernelV2(recorded) = account.kernel;
         let present = picture.kernel.unwrap_or(recorded);
         let mut join = None;
         // A scan reads on where nothing can be written down: what else can act must be known all the same.
@@ -668,10 +668,11 @@ impl Wallet {
             let mut of_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
             let mut findings = Vec::new();
             for (position, enabled) in ledger.enabled.iter().enumerate().filter(|(_, e)| !e.is_burn()) {
-                let recorded = approvals.iter_mut().find(|ApprovalRecord { request, .. }| {
-                    matches!(request, ApprovalRequest::KernelV2(request)
-                        if request.validator == enabled.generation && request.enable == enabled.enable)
-                });
+                let recorded = approvals.iter_mut().find(
+                    |ApprovalRecord { request: ApprovalRequest::KernelV2(request), .. }| {
+                        request.validator == enabled.generation && request.enable == enabled.enable
+                    },
+                );
                 let id = match recorded {
                     Some(approval) => {
                         let signed = ledger.signed_approval(place, account.owner, present, enabled);
@@ -846,7 +847,7 @@ impl Wallet {
                 message: format!("what happened before block {from} was not read: unknown keys may exist"),
             });
         }
-        let Snapshot::KernelV2(on_kernel_v2) = picture else { return Err(not_scanned()) };
+        let Snapshot::KernelV2(on_kernel_v2) = picture;
         let Told { unexplained, findings: told, complete: explained } =
             ledger.told(open, &on_chain(on_kernel_v2), silent);
         complete &= explained;
@@ -879,7 +880,7 @@ impl Wallet {
         let mut findings = Vec::new();
         for key in keys.iter().filter(|k| k.origin != Origin::Discovered && k.revoked_at.is_none()) {
             for approval in self.store.read(|r| r.approvals(&key.id))? {
-                let ApprovalRequest::KernelV2(request) = &approval.request else { continue };
+                let ApprovalRequest::KernelV2(request) = &approval.request;
                 if let Some(other) = ledger.took_nonce_of(request, &on_chain(picture)) {
                     let message = format!(
                         "nonce {} of {} was used by {other}: the approval on record cannot be enabled any more",
@@ -892,10 +893,6 @@ impl Wallet {
         }
         Ok(findings)
     }
-}
-
-fn not_scanned() -> Error {
-    Error::failed("scan.family", "histories of this account are not read")
 }
 
 fn found_turn(enabled: &Enabled) -> FoundTurn {
