@@ -58,7 +58,6 @@ pub enum Command {
     Networks,
     Activity,
     Settings,
-    Toys,
     /// Looks for keys that nobody here knows.
     Scan,
     /// What would be copied, to a file.
@@ -284,7 +283,6 @@ pub const TABLE: &[Binding] = &[
     shown(Place::Home, &[Key::char('r')], "r", Command::Refresh, "refresh")
         .about("read everything from the chain again"),
     shown(Place::Home, &[Key::char(',')], ",", Command::Settings, "settings").about("settings: vault, profile, colour"),
-    quiet(Place::Home, &[Key::char('z')], "z", Command::Toys, "toys"),
     quiet(Place::Home, &[Key::char('a')], "a", Command::Agents, "session keys you hold for other accounts"),
     quiet(Place::Home, &[Key::char('i')], "i", Command::Approval, "inspect or import an approval"),
     quiet(Place::Home, UP, "↑ k", Command::Up, "up"),

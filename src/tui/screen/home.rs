@@ -198,7 +198,6 @@ impl State {
             Command::Networks => return Next::Open(Destination::Networks),
             Command::Activity => return Next::Open(Destination::Activity),
             Command::Settings => return Next::Open(Destination::Settings),
-            Command::Toys => return Next::Open(Destination::Toys),
             Command::Send => return self.send(cx.data),
             Command::Agents => return Next::Open(Destination::Agents),
             Command::Approval => {

@@ -28,7 +28,6 @@ mod scan;
 mod send;
 mod settings;
 mod stages;
-mod toy;
 mod wizard;
 
 use ratatui::{Frame, layout::Rect, style::Style};

@@ -2,7 +2,7 @@
 
 use super::{
     Cx, Opened, Screen, accounts, activity, agents, approval, enable, export, first_run, grant_from_file, home,
-    inspect, networks, revoke, scan, send, settings, toy, wizard,
+    inspect, networks, revoke, scan, send, settings, wizard,
 };
 use crate::{tui::data::AccountId, wallet::usecase::revoke::RevokeAction};
 
@@ -56,7 +56,6 @@ routes! {
     SendAsKey { key: String } => send::open_as_key,
     SendAsOwner { account: AccountId } => send::open_as_owner,
     Settings => settings::open,
-    Toys => toy::open,
     Wizard { account: Option<AccountId> } => wizard::open,
 }
 

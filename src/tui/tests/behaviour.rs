@@ -830,16 +830,3 @@ fn what_is_taken_off_a_list_is_told_on_the_screen_or_by_the_notice_and_a_refusal
     bench.report(job, Report::Failed(Error::failed("records.busy", "another program writes the records")));
     assert!(bench.text().contains("another program writes the records"), "{}", bench.text());
 }
-
-#[test]
-fn toys_are_found_by_key_and_by_palette() {
-    for way in ["z", ":toys↵"] {
-        let mut bench = Bench::at_home(80, 12, false);
-        bench.keys(way);
-        bench.keys("↓↵");
-        println!("{}", bench.text());
-        assert!(bench.text().contains("▸ a kite") && bench.text().contains("you play with a kite"));
-        bench.keys("⎋");
-        assert!(bench.text().contains("Session keys"));
-    }
-}
