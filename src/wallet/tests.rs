@@ -449,7 +449,7 @@ fn keys_that_cannot_be_enabled_together_are_not_dropped_silently() {
 
 fn about(house: &House, session_key: Address, generation: Generation, selectors: &[Selector]) -> Vec<Finding> {
     let (place, account) = ((house.account.chain_id, house.account.address), &house.account);
-    let on = (generation.into(), account.kernel.kernel_v2());
+    let on = (generation, account.kernel.kernel_v2());
     let plan = ApprovalPlan::KernelV2(grant::ApprovalPlan::new(place, session_key, on, selectors.to_vec()));
     house.wallet.about_other_keys(account, &plan, &house.picture).unwrap()
 }

@@ -27,7 +27,8 @@ pub type Taken<'a> = (&'a ApprovalRequest, Option<&'a Bytes>);
 /// The validator that session keys are sent to already, else the default; `Err` is one whose code is not there, or is not the known one.
 pub fn choose_validator(exactly: Option<Validator>, snapshot: &Snapshot) -> Result<Validator, Validator> {
     let Snapshot::KernelV2(snapshot) = snapshot;
-    kernel_v2::choose_validator(exactly, snapshot)
+    let exactly = exactly.map(|Validator::KernelV2(generation)| generation);
+    kernel_v2::choose_validator(exactly, snapshot).map(Validator::from).map_err(Validator::from)
 }
 
 impl ApprovalPlan {
@@ -40,9 +41,10 @@ impl ApprovalPlan {
         snapshot: &Snapshot,
     ) -> Self {
         let (Version::KernelV2(kernel), Snapshot::KernelV2(snapshot)) = (version, snapshot);
+        let Validator::KernelV2(generation) = validator;
         let wanted: Vec<Selector> = wanted.iter().map(|function| version.family().selector_of(*function)).collect();
-        let selectors = kernel_v2::needed_selectors(&wanted, validator, snapshot);
-        Self::KernelV2(kernel_v2::ApprovalPlan::new(place, session_key, (validator, kernel), selectors))
+        let selectors = kernel_v2::needed_selectors(&wanted, generation, snapshot);
+        Self::KernelV2(kernel_v2::ApprovalPlan::new(place, session_key, (generation, kernel), selectors))
     }
 
     /// Takes the next nonces: after the account's last one, and after every approval on record that could still take one. Answers

@@ -182,7 +182,7 @@ impl Snapshot {
     /// How often a permission was used under an approval, where the chain counts it and was asked.
     pub fn uses(&self, request: &ApprovalRequest, index: u32) -> Option<u64> {
         let (Self::KernelV2(snapshot), ApprovalRequest::KernelV2(request)) = (self, request);
-        snapshot.uses(request.validator.into(), request.enable.nonce, index)
+        snapshot.uses(request.validator, request.enable.nonce, index)
     }
 
     /// The version that an approval of this owner must name; an error when the account is not the owner's any more (R26, R28).
@@ -240,7 +240,7 @@ pub enum Counters {
 impl Counters {
     pub fn of(account: Address, request: &ApprovalRequest, scope: &Scope) -> Self {
         let ApprovalRequest::KernelV2(request) = request;
-        let counters = kernel_v2::Counters::of(account, request.validator.into(), scope, request.enable.nonce);
+        let counters = kernel_v2::Counters::of(account, request.validator, scope, request.enable.nonce);
         Self::KernelV2(counters)
     }
 

@@ -47,16 +47,15 @@ pub struct OtherKey<'a> {
 pub struct NoNonces(pub u128);
 
 /// The validator that session keys are routed to already, else G2; `Err` is one whose code is not there, or is not the known one.
-pub fn choose_validator(exactly: Option<Validator>, snapshot: &Snapshot) -> Result<Validator, Validator> {
-    let routed = || snapshot.generation(selector::EXECUTE).map(Validator::from);
-    let validator = exactly.or_else(routed).unwrap_or(Validator::DEFAULT);
-    let Validator::KernelV2(generation) = validator;
-    if snapshot.has_validator(generation) { Ok(validator) } else { Err(validator) }
+pub fn choose_validator(exactly: Option<Generation>, snapshot: &Snapshot) -> Result<Generation, Generation> {
+    let routed = || snapshot.generation(selector::EXECUTE);
+    let generation = exactly.or_else(routed).unwrap_or(Generation::DEFAULT);
+    if snapshot.has_validator(generation) { Ok(generation) } else { Err(generation) }
 }
 
 /// The first function always needs an approval (it enables the key); others only while the account does not route them.
-pub fn needed_selectors(wanted: &[Selector], validator: Validator, snapshot: &Snapshot) -> Vec<Selector> {
-    let routed = |s: &Selector| snapshot.route(*s).is_some_and(|r| r.validator == validator.address());
+pub fn needed_selectors(wanted: &[Selector], generation: Generation, snapshot: &Snapshot) -> Vec<Selector> {
+    let routed = |s: &Selector| snapshot.route(*s).is_some_and(|r| r.validator == generation.address());
     let missing: Vec<Selector> = wanted.iter().copied().filter(|s| !routed(s)).collect();
     if missing.is_empty() { wanted.iter().copied().take(1).collect() } else { missing }
 }
@@ -65,10 +64,9 @@ impl ApprovalPlan {
     pub fn new(
         (chain_id, account): (u64, Address),
         session_key: Address,
-        (validator, kernel): (Validator, KernelVersion),
+        (generation, kernel): (Generation, KernelVersion),
         selectors: Vec<Selector>,
     ) -> Self {
-        let Validator::KernelV2(generation) = validator;
         Self { chain_id, account, session_key, generation, kernel, selectors, first_nonce: 0 }
     }
 
@@ -235,7 +233,7 @@ mod tests {
             let mut snapshot = Snapshot::default();
             snapshot.nonces.entry(generation).or_default().last = last;
             let selectors = vec![selector::EXECUTE; functions];
-            let mut plan = ApprovalPlan::new((1, Address::ZERO), Address::ZERO, (generation.into(), kernel), selectors);
+            let mut plan = ApprovalPlan::new((1, Address::ZERO), Address::ZERO, (generation, kernel), selectors);
             plan.take_nonces(Address::ZERO, [], &snapshot)
         };
         assert!(plan(1, u128::MAX).is_err());

@@ -18,10 +18,7 @@ use super::{
 use crate::{
     erc4337::v06::ENTRY_POINT,
     policy::scope::Scope,
-    protocol::{
-        family::Validator,
-        query::{Answers, Moment, Query, Unread},
-    },
+    protocol::query::{Answers, Moment, Query, Unread},
 };
 
 sol! {
@@ -297,8 +294,7 @@ impl Snapshot {
     }
 
     /// How often a permission was used, where the chain counts it and was asked.
-    pub fn uses(&self, validator: Validator, nonce: u128, index: u32) -> Option<u64> {
-        let Validator::KernelV2(generation) = validator;
+    pub fn uses(&self, generation: Generation, nonce: u128, index: u32) -> Option<u64> {
         self.statuses.get(&(generation, nonce, index)).map(|status| status.runs)
     }
 
@@ -459,8 +455,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub fn of(account: Address, validator: Validator, scope: &Scope, nonce: u128) -> Self {
-        let Validator::KernelV2(generation) = validator;
+    pub fn of(account: Address, generation: Generation, scope: &Scope, nonce: u128) -> Self {
         let limited = scope.permissions.iter().filter(|p| !p.execution_rule.is_none());
         Self { account, generation, nonce, indices: limited.map(|p| p.index).collect() }
     }

@@ -42,7 +42,6 @@ pub fn learn(
     known: impl IntoIterator<Item = Shown>,
     history: &[&Enabled],
 ) -> Option<Learned> {
-    let Validator::KernelV2(generation) = validator;
     let mut all: Vec<Shown> = known.into_iter().collect();
     let before = all.len();
     for shown in history.iter().flat_map(|e| &e.shown) {
@@ -55,7 +54,7 @@ pub fn learn(
     }
     all.sort_by_key(|s| s.permission.index);
     let (permissions, proofs): (Vec<_>, Vec<_>) = all.into_iter().map(|s| (s.permission, s.proof)).unzip();
-    let whole = Tree::new(&permissions, generation).root() == root;
+    let whole = validator.permissions_fit(&permissions, None, root);
     Some(Learned { permissions, proofs: (!whole).then_some(proofs) })
 }
 
