@@ -14,7 +14,13 @@ pub struct Tree {
 impl Tree {
     /// The tree of a permission list. A single leaf is duplicated, as the SDKs do and every signed approval assumes.
     pub fn new(permissions: &[Permission], generation: Generation) -> Self {
-        Self::from_leaves(permissions.iter().map(|p| p.leaf(generation)).collect())
+        let mut encoded = Vec::new();
+        let leaf = |permission: &Permission| {
+            encoded.clear();
+            permission.encode_into(generation, &mut encoded);
+            keccak256(&encoded)
+        };
+        Self::from_leaves(permissions.iter().map(leaf).collect())
     }
 
     pub fn from_leaves(mut leaves: Vec<B256>) -> Self {
@@ -65,7 +71,11 @@ pub fn verify(root: B256, leaf: B256, proof: &[B256]) -> bool {
 
 fn hash_pair(a: B256, b: B256) -> B256 {
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
-    keccak256([low, high].concat())
+    let mut pair = [0; 64];
+    let (first, second) = pair.split_at_mut(32);
+    first.copy_from_slice(low.as_slice());
+    second.copy_from_slice(high.as_slice());
+    keccak256(pair)
 }
 
 #[cfg(test)]

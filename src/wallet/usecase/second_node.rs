@@ -222,9 +222,10 @@ impl Wallet {
                 continue;
             }
             let Ok(services) = self.services(&network).await else { continue };
-            let keys = self.store.read(|r| r.keys_of(&network, address, true))?;
+            let (keys, account) =
+                self.store.read(|r| Ok((r.keys_of(&network, address, true)?, r.account(&network, address)?)))?;
             let keys: Vec<Address> = keys.iter().map(|key| key.session_key).collect();
-            let wanted = SnapshotRequest::of(address, &keys, None);
+            let wanted = SnapshotRequest::of(address, &keys, account.map(|account| account.kernel));
             let Ok(picture) = services.snapshot(&wanted).await else { continue };
             match services.second_view(&wanted, &picture, 0, None).await {
                 SecondView::None => {}
