@@ -15,7 +15,7 @@ pub enum Class {
     Vault,
     /// Mined, but the inner call failed.
     Reverted,
-    /// Done as asked, but something else can still act for the account.
+    /// Done as asked, or nothing that could be done, but something else can still act for the account.
     Remaining,
     /// Refused by a limit of the user's: `--max-cost`, or the cap of the chain.
     Limit,

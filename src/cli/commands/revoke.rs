@@ -73,6 +73,11 @@ impl RevokeArgs {
                     Some(first) => return Err(first),
                     None => return nothing_to_revoke(&wallet, &self.account, error, context).await,
                 },
+                // No call of the owner's takes it back: what it is stands in `data`.
+                Err(error) if error.class == Class::Remaining => {
+                    let foreign = wallet.foreign_power(&self.account).await.unwrap_or_default();
+                    return context.failed(json!({ "remaining": foreign }), error);
+                }
                 plan => plan?,
             };
             let preview = preview(&plan)?;

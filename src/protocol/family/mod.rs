@@ -1,6 +1,7 @@
-//! Which family of session keys something is of, and what each answers: the seam. Only this folder matches on the family.
+//! Which family of session keys something is of, and what each answers: the seam. Above it, only the discovery of keys matches on the
+//! family.
 //!
-//! Each word here (an approval, a snapshot, a subject of a proof …) is an enum with one variant a family; its methods ask the family.
+//! The large words (an approval, a snapshot, a subject of a proof …) are enums with one variant a family; their methods ask it.
 
 pub mod account;
 pub mod approval;
@@ -48,7 +49,7 @@ impl Family {
         Self::ALL.into_iter().find(|family| family.name() == name)
     }
 
-    /// Of the account that makes this operation, by the EntryPoint that it is for.
+    /// Of the account that makes this operation: that of EntryPoint v0.6, the only one that is sent to.
     pub const fn of(_: &UserOperation) -> Self {
         Self::KernelV2
     }

@@ -1,4 +1,4 @@
-//! What could go wrong with an approval, told from what was signed alone (docs/risks.md, V01 to V22).
+//! What could go wrong with an approval, told from what was signed alone (docs/risks.md#approvals-of-kernel-v3).
 
 use std::collections::BTreeMap;
 

@@ -127,7 +127,7 @@ pub trait Screen {
     /// The text in the field has changed.
     fn edited(&mut self, _: &mut Cx<'_>) {}
 
-    /// A job has ended; answers whether it was this screen's.
+    /// A job has ended, or tells how far it is; answers whether it was this screen's.
     fn report(&mut self, _: JobId, _: &Report, _: &mut Cx<'_>) -> bool {
         false
     }

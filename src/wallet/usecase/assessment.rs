@@ -1,4 +1,4 @@
-//! One assessment for drafts, keys on record and keys found on a chain: what kernel::risk asks for, from our records, a
+//! One assessment for drafts, keys on record and keys found on a chain: what policy::risk asks for, from our records, a
 //! picture of the account and, where a chain was asked for them, the contracts that the scope names.
 
 use crate::{

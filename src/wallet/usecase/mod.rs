@@ -1,4 +1,5 @@
-//! What an owner, an agent or a watcher can do: one file each, and each the same walk from plan to proof.
+//! What an owner, an agent or a watcher can do: one file each. What changes something on a chain is the same walk from plan to
+//! proof; beside them, what several of them ask (assessments, proofs, a second node).
 
 pub mod account;
 pub mod agent;

@@ -1,7 +1,7 @@
 //! Discovery: the session keys of an account recovered from the chain alone (docs/kernel-v2.md#finding-keys-on-chain).
 //!
 //! ```text
-//!  logs ── transactions ── kernel::history ── Ledger ─┬─ picture of the account ── what is left open
+//!  logs ── transactions ── kernel_v2::history ── Ledger ─┬─ picture of the account ── what is left open
 //!   in chunks, resumed       read and checked         └─ records: matched, else taken in as discovered
 //! ```
 //! What was read is kept up to [`SETTLED`] blocks behind the tip, with the hash of the last block: a scan that was cut off goes

@@ -33,7 +33,7 @@ pub enum CallPolicyVersion {
 impl CallPolicyVersion {
     pub const ALL: [Self; 5] = [Self::V0_0_1, Self::V0_0_2, Self::V0_0_3, Self::V0_0_4, Self::V0_0_5];
 
-    /// The only one that keeps the storage rules of ERC-4337, and knows delegatecalls.
+    /// The only one that keeps the storage rules of ERC-4337. It reads delegatecalls, as 0.0.3 and 0.0.5 do.
     pub const DEFAULT: Self = Self::V0_0_4;
 
     pub const fn address(self) -> Address {
