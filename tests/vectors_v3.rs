@@ -867,6 +867,7 @@ fn recovered(blob: &Blob, input: &Value) -> Result<Vec<Recovered>, RecoverError>
         nonces: nonce.saturating_sub(1)..=nonce,
         owner: None,
         session_key: Some(address(&input["signer"]["address"])),
+        most: usize::MAX,
     };
     blob.recover(&search)
 }

@@ -71,10 +71,31 @@ pub enum Warning {
     ForeignInitCode,
     #[error("the initCode creates {created}, and the approval is for account {account}: it cannot deploy it")]
     OtherAccount { account: Address, created: Address },
-    #[error("the authorization (EIP-7702) is for {chain}: anybody can send it while the account's nonce is {nonce}")]
-    Authorization { chain: String, nonce: u64 },
+    #[error(
+        "the authorization (EIP-7702) makes {delegate}{named} the account's code on {chain}: anybody can send it while the account's nonce \
+         is {nonce}{danger}",
+        named = named(*delegate), danger = danger(*delegate)
+    )]
+    Authorization { delegate: Address, chain: String, nonce: u64 },
     #[error("the authorization (EIP-7702) is not signed by account {account}")]
     ForeignAuthorization { account: Address },
+}
+
+fn delegate_version(delegate: Address) -> Option<KernelVersion> {
+    KernelVersion::ALL.into_iter().find(|version| version.implementation() == delegate)
+}
+
+fn named(delegate: Address) -> String {
+    delegate_version(delegate).map_or_else(String::new, |version| format!(" (Kernel {version})"))
+}
+
+/// Kernel before 3.3 lets any stranger make a delegated account its own; what other code does is not known.
+fn danger(delegate: Address) -> &'static str {
+    match delegate_version(delegate) {
+        Some(version) if version.is_safe_to_delegate() => "",
+        Some(_) => ", and whoever comes first can own a delegated account of this version",
+        None => ", and what that code lets others do is not known here",
+    }
 }
 
 /// Reads a serialized approval. Any order of members, unknown members ignored, defaults as in the SDK. The caller wipes `text`.
@@ -221,7 +242,7 @@ fn read_authorization(
     let signed = SignedAuthorization::new_unchecked(authorization, parity, number("r")?, number("s")?);
     let bytes = [&signed.r().to_be_bytes::<32>()[..], &signed.s().to_be_bytes::<32>(), &[27 + parity]].concat();
     warnings.push(match signature::recover(hash, &bytes) == Some(account) {
-        true => Warning::Authorization { chain, nonce },
+        true => Warning::Authorization { delegate: address, chain, nonce },
         false => Warning::ForeignAuthorization { account },
     });
     Ok(signed)

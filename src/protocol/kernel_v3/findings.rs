@@ -8,8 +8,9 @@ use super::{
     account::{CallType, selector},
     approval::{ApprovalRequest, SelectorData},
     contracts::{
-        ECDSA_SIGNER, ECDSA_VALIDATOR, ECDSA_VALIDATOR_3_0, GAS_POLICY, KernelVersion, META_FACTORY, RATE_LIMIT_POLICY,
-        SIGNATURE_CALLER_POLICY, SUDO_POLICY, TIMESTAMP_POLICY,
+        ECDSA_SIGNER, ECDSA_VALIDATOR, ECDSA_VALIDATOR_3_0, GAS_POLICY, KernelVersion, META_FACTORY,
+        MULTI_CHAIN_ECDSA_VALIDATOR, RATE_LIMIT_POLICY, SIGNATURE_CALLER_POLICY, SUDO_POLICY, TIMESTAMP_POLICY,
+        unsupported_name,
     },
     permission_config::{PermissionConfig, Signer},
     policy::{
@@ -73,7 +74,7 @@ fn entries(config: &PermissionConfig) -> impl Iterator<Item = (usize, CallPolicy
 }
 
 fn unlimited(config: &PermissionConfig, found: &mut Vec<Finding>) {
-    if !config.policies.iter().any(limits_calls) {
+    if !config.flag.refuses_operations() && !config.policies.iter().any(limits_calls) {
         found.push(finding(
             "V01",
             Severity::Critical,
@@ -86,7 +87,7 @@ fn unlimited(config: &PermissionConfig, found: &mut Vec<Finding>) {
 /// V02, V05: entries that reach what every account of this kind is made of, or run foreign code as the account.
 fn privileged(subject: &Subject<'_>, found: &mut Vec<Finding>) {
     for (at, version, entry) in entries(subject.config) {
-        if let Some(what) = part_of_the_account(subject.account, version, entry) {
+        if let Some(what) = part_of_the_account(subject, version, entry) {
             found.push(Finding {
                 permission: Some(at),
                 ..finding(
@@ -115,18 +116,20 @@ fn privileged(subject: &Subject<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-fn part_of_the_account(account: Address, version: CallPolicyVersion, entry: &Entry) -> Option<String> {
+fn part_of_the_account(subject: &Subject<'_>, version: CallPolicyVersion, entry: &Entry) -> Option<String> {
     let target = entry.target;
     if target == ANY_TARGET && version.has_any_target() {
         let own = selector::name(entry.selector).map(|name| format!("{name} of any account and module"));
-        return own.or_else(|| is_of_a_module(entry).then(|| "every validator, signer and policy contract".to_owned()));
+        let of_module = || is_of_a_module(entry).then(|| "every validator, signer and policy contract".to_owned());
+        return own.or_else(of_module).or_else(|| is_of_the_entry_point(entry).then(|| "the EntryPoint".to_owned()));
     }
     let named = [
-        (account, "the account itself"),
+        (subject.account, "the account itself"),
         (ENTRY_POINT, "the EntryPoint"),
         (META_FACTORY, "the account factory"),
         (ECDSA_VALIDATOR, "the validator that holds the account's owner"),
         (ECDSA_VALIDATOR_3_0, "the validator that holds the account's owner"),
+        (MULTI_CHAIN_ECDSA_VALIDATOR, "the validator that holds the owner of some accounts"),
         (ECDSA_SIGNER, "the contract that holds its session keys"),
         (GAS_POLICY, "the gas policy"),
         (SUDO_POLICY, "the sudo policy"),
@@ -140,7 +143,13 @@ fn part_of_the_account(account: Address, version: CallPolicyVersion, entry: &Ent
         let of = |v: &KernelVersion| v.implementation() == target || v.factory() == target;
         KernelVersion::ALL.iter().find(|v| of(v)).map(|v| format!("Kernel {v}"))
     };
-    of_table.or_else(call_policy).or_else(kernel)
+    let known = || unsupported_name(target).map(str::to_owned);
+    // Its own policies and signer, known or not: whoever may call them may switch them off.
+    let own = || {
+        let of_config = subject.config.policies.iter().map(Policy::address).chain([subject.config.signer.address()]);
+        of_config.into_iter().any(|own| own == target).then(|| "one of its own policies, or its signer".to_owned())
+    };
+    of_table.or_else(call_policy).or_else(kernel).or_else(known).or_else(own)
 }
 
 /// `onInstall(bytes)` and `onUninstall(bytes)`, which every module takes from whoever calls it, for the caller.
@@ -148,6 +157,11 @@ fn is_of_a_module(entry: &Entry) -> bool {
     const ON_INSTALL: [u8; 4] = [0x6d, 0x61, 0xfe, 0x70];
     const ON_UNINSTALL: [u8; 4] = [0x8a, 0x91, 0xb0, 0xe3];
     [ON_INSTALL, ON_UNINSTALL].contains(&entry.selector.0)
+}
+
+/// What takes the account's deposit or stake out: `withdrawTo`, `withdrawStake`, `unlockStake`.
+fn is_of_the_entry_point(entry: &Entry) -> bool {
+    [[0x20, 0x5c, 0x28, 0x78], [0xc2, 0x3a, 0x5c, 0xea], [0xbb, 0x9f, 0xe6, 0xbf]].contains(&entry.selector.0)
 }
 
 fn can_sign(config: &PermissionConfig, found: &mut Vec<Finding>) {
@@ -178,7 +192,11 @@ fn switched_off(config: &PermissionConfig, found: &mut Vec<Finding>) {
     for policy in &config.policies {
         let flag = policy.flag();
         if flag.skips_operations() || flag.skips_signatures() {
-            let what = if flag.skips_operations() { "operations" } else { "signatures" };
+            let what = match (flag.skips_operations(), flag.skips_signatures()) {
+                (true, true) => "operations and signatures",
+                (true, false) => "operations",
+                _ => "signatures",
+            };
             found.push(finding(
                 "V04",
                 Severity::High,
@@ -214,7 +232,7 @@ fn payers(config: &PermissionConfig, found: &mut Vec<Finding>) {
     }
     for gas in gas {
         let nothing = match (gas.allowed, gas.enforce_paymaster, gas.allowed_paymaster.is_zero()) {
-            (0, ..) => "its gas budget is 0, so no operation ever passes",
+            (0, ..) => "its gas budget is 0: no operation that costs anything passes, and one that offers no fee does",
             (_, true, true) => "its gas policy enforces a paymaster and names none, which enforces nothing",
             (_, false, false) => "its gas policy names a paymaster and does not enforce it",
             _ => continue,
@@ -349,5 +367,195 @@ fn about_request(subject: &Subject<'_>, found: &mut Vec<Finding>) {
              revoking it on one chain ends it there alone",
             "ask for an approval for one chain",
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{Bytes, Selector, U256, keccak256};
+
+    use super::*;
+    use crate::protocol::kernel_v3::{
+        approval::Module,
+        nonce::PermissionId,
+        permission_config::PermissionFlag,
+        policy::{
+            PolicyFlag, call::CallPolicy, gas::GasPolicy, rate_limit::RateLimit, signature_caller::SignatureCallers,
+            timestamp::Timestamp,
+        },
+    };
+
+    const NOW: u64 = 1_800_000_000;
+    const ACCOUNT: Address = Address::repeat_byte(0xac);
+    const TOKEN: Address = Address::repeat_byte(0x70);
+    const PLAIN: PolicyFlag = PolicyFlag([0, 0]);
+
+    fn selector_of(signature: &str) -> Selector {
+        Selector::from_slice(&keccak256(signature)[..4])
+    }
+
+    fn entry(target: Address, signature: &str) -> Entry {
+        let selector = selector_of(signature);
+        Entry { call_type: CallType::Call, target, selector, value_limit: U256::ZERO, rules: Vec::new() }
+    }
+
+    fn call(version: CallPolicyVersion, entries: Vec<Entry>) -> Policy {
+        Policy::Call { flag: PLAIN, call: CallPolicy::new(version, entries).unwrap() }
+    }
+
+    fn calls(entries: Vec<Entry>) -> Policy {
+        call(CallPolicyVersion::V0_0_4, entries)
+    }
+
+    fn gas(allowed: u128, enforce_paymaster: bool, allowed_paymaster: Address) -> Policy {
+        Policy::Gas { flag: PLAIN, gas: GasPolicy { allowed, enforce_paymaster, allowed_paymaster } }
+    }
+
+    fn until(valid_until: u64) -> Policy {
+        Policy::Timestamp { flag: PLAIN, window: Timestamp { valid_after: 0, valid_until } }
+    }
+
+    fn callers(allowed: Vec<Address>) -> Policy {
+        Policy::SignatureCaller { flag: PLAIN, callers: SignatureCallers { allowed } }
+    }
+
+    /// One call, a budget, an end, and no signatures: nothing to be said.
+    fn harmless() -> PermissionConfig {
+        PermissionConfig {
+            flag: PermissionFlag([0, 0]),
+            signer: Signer::Ecdsa(Address::repeat_byte(0x5e)),
+            policies: vec![
+                calls(vec![entry(TOKEN, "mint(address)")]),
+                gas(1_000_000, false, Address::ZERO),
+                until(NOW + 3_600),
+                callers(Vec::new()),
+            ],
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut PermissionConfig)) -> PermissionConfig {
+        let mut config = harmless();
+        change(&mut config);
+        config
+    }
+
+    fn ids_of(
+        config: &PermissionConfig,
+        request: Option<&ApprovalRequest>,
+        selector_data: &SelectorData,
+    ) -> Vec<&'static str> {
+        let subject = Subject { account: ACCOUNT, config, request, selector_data, now: NOW };
+        let mut ids: Vec<_> = findings(&subject).iter().map(|finding| finding.id).collect();
+        ids.dedup();
+        ids
+    }
+
+    fn ids(config: &PermissionConfig) -> Vec<&'static str> {
+        ids_of(config, None, &SelectorData::Plain)
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_key_of_one_call_with_a_budget_an_end_and_no_signatures() {
+        assert_eq!(ids(&harmless()), [""; 0]);
+    }
+
+    #[test]
+    fn each_rule_is_told_by_what_it_is_about_and_by_nothing_else() {
+        let calling = |entries: Vec<Entry>| with(|c| c.policies[0] = calls(entries));
+        let delegate = Entry { call_type: CallType::DelegateCall, ..entry(TOKEN, "mint(address)") };
+        let off = PolicyFlag([0, 1]);
+        let cases: Vec<(&str, PermissionConfig)> = vec![
+            ("V01", with(|c| drop(c.policies.remove(0)))),
+            ("V01", with(|c| c.policies[0] = Policy::Sudo { flag: PLAIN })),
+            ("V02", calling(vec![entry(ACCOUNT, "mint(address)")])),
+            ("V02", calling(vec![entry(ENTRY_POINT, "mint(address)")])),
+            ("V02", calling(vec![entry(MULTI_CHAIN_ECDSA_VALIDATOR, "mint(address)")])),
+            ("V02", calling(vec![entry(CallPolicyVersion::V0_0_4.address(), "mint(address)")])),
+            ("V02", calling(vec![entry(KernelVersion::V3_1.implementation(), "mint(address)")])),
+            ("V02", calling(vec![entry(ANY_TARGET, "invalidateNonce(uint32)")])),
+            ("V02", calling(vec![entry(ANY_TARGET, "onInstall(bytes)")])),
+            ("V02", calling(vec![entry(ANY_TARGET, "onUninstall(bytes)")])),
+            ("V02", calling(vec![entry(ANY_TARGET, "withdrawTo(address,uint256)")])),
+            ("V02", calling(vec![entry(ANY_TARGET, "withdrawStake(address)")])),
+            ("V02", calling(vec![entry(ANY_TARGET, "unlockStake()")])),
+            ("V05", calling(vec![delegate])),
+            ("V03", with(|c| drop(c.policies.pop()))),
+            ("V22", with(|c| c.policies[3] = callers(vec![TOKEN]))),
+            ("V06", with(|c| drop(c.policies.remove(1)))),
+            ("V06", with(|c| c.policies[1] = gas(u128::MAX, false, Address::ZERO))),
+            ("V07", with(|c| c.policies[1] = gas(0, false, Address::ZERO))),
+            ("V07", with(|c| c.policies[1] = gas(5, true, Address::ZERO))),
+            ("V07", with(|c| c.policies[1] = gas(5, false, TOKEN))),
+            (
+                "V08",
+                with(|c| {
+                    let limit = RateLimit { interval: 60, count: 3, start_at: 0 };
+                    c.policies.push(Policy::RateLimit { flag: PLAIN, limit });
+                }),
+            ),
+            ("V09", with(|c| drop(c.policies.remove(2)))),
+            ("V10", calling(vec![entry(TOKEN, "mint(address)"), entry(TOKEN, "mint(address)")])),
+            ("V11", with(|c| c.policies.push(Policy::Unknown { flag: PLAIN, address: TOKEN, data: Bytes::new() }))),
+            ("V12", with(|c| c.policies[0] = call(CallPolicyVersion::V0_0_2, vec![entry(TOKEN, "mint(address)")]))),
+        ];
+        for (id, config) in cases {
+            // A policy that is not known stands at the token here, which the key may call.
+            let also: &[&str] = if id == "V11" { &["V02"] } else { &[] };
+            // Without an off switch for signatures, they outlive the window.
+            let also = if id == "V03" || id == "V22" { &["V09"] } else { also };
+            let told: Vec<_> = ids(&config).into_iter().filter(|told| !also.contains(told)).collect();
+            assert_eq!(told, [id], "{config:?}");
+        }
+        let switched_off = with(|c| {
+            if let Policy::Timestamp { flag, .. } = &mut c.policies[2] {
+                *flag = off;
+            }
+        });
+        assert_eq!(ids(&switched_off), ["V04", "V09"]);
+    }
+
+    #[test]
+    fn a_paymaster_that_is_enforced_limits_what_gas_costs() {
+        assert_eq!(ids(&with(|c| c.policies[1] = gas(u128::MAX, true, TOKEN))), [""; 0]);
+    }
+
+    #[test]
+    fn a_flag_that_refuses_signatures_is_as_good_as_a_policy_of_nobody() {
+        let config = with(|c| {
+            c.policies.pop();
+            c.flag = PermissionFlag([0, 2]);
+        });
+        assert_eq!(ids(&config), [""; 0]);
+    }
+
+    #[test]
+    fn what_an_approval_does_beside_its_scope_is_told() {
+        let request = |chain_id, hook| ApprovalRequest {
+            chain_id,
+            account: ACCOUNT,
+            kernel: KernelVersion::V3_3,
+            validation_id: PermissionId([1, 2, 3, 4].into()).validation_id(),
+            nonce: 1,
+            hook,
+            enable_data: Bytes::new(),
+            hook_data: Bytes::new(),
+            selector_data: SelectorData::plain(),
+        };
+        let config = harmless();
+        let told = |request: &ApprovalRequest| ids_of(&config, Some(request), &SelectorData::Plain);
+        assert_eq!(told(&request(Some(1), Address::ZERO)), [""; 0]);
+        assert_eq!(told(&request(None, Address::ZERO)), ["V19"]);
+        assert_eq!(told(&request(Some(1), TOKEN)), ["V16"]);
+        let module = Module {
+            selector: selector_of("mint(address)"),
+            target: TOKEN,
+            hook: Address::ZERO,
+            call_type: CallType::DelegateCall,
+            init_data: Bytes::new(),
+            hook_data: Bytes::new(),
+        };
+        for beside in [SelectorData::Opens(selector_of("upgradeTo(address)")), SelectorData::Installs(module)] {
+            assert_eq!(ids_of(&config, None, &beside), ["V15"], "{beside:?}");
+        }
     }
 }

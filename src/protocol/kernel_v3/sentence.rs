@@ -29,13 +29,13 @@ const SHOWN: usize = 4;
 /// The whole scope: calls, window, rate, gas, signing. `coin`: what the native coin is called.
 pub fn sentences(config: &PermissionConfig, coin: &str) -> Vec<String> {
     let mut said: Vec<String> = config.policies.iter().flat_map(|policy| of_policy(policy, coin)).collect();
-    if !config.policies.iter().any(limits_calls) {
+    if !config.flag.refuses_operations() && !config.policies.iter().any(limits_calls) {
         said.insert(0, "may do everything that the owner can: no policy limits its calls".to_owned());
     }
     if !config
         .policies
         .iter()
-        .any(|policy| matches!(policy, Policy::Timestamp { window, .. } if window.valid_until != 0))
+        .any(|policy| matches!(policy, Policy::Timestamp { flag, window } if !flag.skips_operations() && window.valid_until != 0))
     {
         said.push("never expires".to_owned());
     }
@@ -209,7 +209,7 @@ fn of_gas(gas: &GasPolicy, coin: &str) -> String {
         (None, false) => "whoever pays".to_owned(),
     };
     match gas.allowed {
-        0 => "no operation ever passes: its gas budget is 0".to_owned(),
+        0 => "no operation that costs anything: its gas budget is 0".to_owned(),
         u128::MAX => format!("gas without a limit, {payer}"),
         allowed => format!(
             "gas of at most {} in all, counted at the most that each operation could cost, {payer}",
@@ -246,11 +246,15 @@ fn of_window(window: &Timestamp) -> Vec<String> {
 
 /// What an approval opens and installs beside the key; `None` where it is plain.
 pub fn opens(selector_data: &SelectorData) -> Option<String> {
+    let direct = |selector: &Selector| {
+        format!(
+            "the key may call function {selector} of the account itself, where no call policy is asked; with one it can make no operation"
+        )
+    };
     match selector_data {
         SelectorData::Plain => None,
-        SelectorData::Opens(selector) => {
-            Some(format!("the key may call function {selector} of the account itself, past every call policy"))
-        }
+        SelectorData::Opens(selector) => Some(direct(selector)),
+        SelectorData::Installs(Module { selector, target, .. }) if target.is_zero() => Some(direct(selector)),
         SelectorData::Installs(Module { selector, target, .. }) => Some(format!(
             "its first use installs module {target} for function {selector} of the account, which stays when the key is revoked"
         )),

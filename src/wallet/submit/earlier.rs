@@ -11,7 +11,7 @@ use crate::{
     wallet::{
         Wallet,
         error::{Error, Result},
-        records::model::{Carrier, Operation, OperationState, SignedTransaction},
+        records::model::{Carrier, Operation, OperationState, Purpose, SignedTransaction},
         rpc::services::Services,
     },
 };
@@ -80,16 +80,18 @@ impl Wallet {
         Ok(None)
     }
 
-    /// The newest transaction of this owner on record that has no result yet, and the account that it is for.
+    /// The newest transaction of this owner on record that has no result yet, the account that it is for, and whether it takes
+    /// power away.
     pub(in crate::wallet) fn waiting_transaction(
         &self,
         network: &str,
         account: Address,
         owner: Address,
-    ) -> Result<Option<(Address, SignedTransaction)>> {
+    ) -> Result<Option<(Address, SignedTransaction, bool)>> {
         let waits = |o: Operation| match (o.carrier, o.progress) {
             (Carrier::Transaction(sent), OperationState::Signed | OperationState::Sent) => {
-                (sent.from == owner).then_some((o.account, sent))
+                let takes_away = matches!(o.purpose, Purpose::Revoke { .. } | Purpose::Panic | Purpose::Reclaim);
+                (sent.from == owner).then_some((o.account, sent, takes_away))
             }
             _ => None,
         };

@@ -325,13 +325,16 @@ impl Wallet {
         does_the_same: impl Fn(&SignedTransaction) -> bool,
     ) -> Result<Option<Waiting>> {
         let owner = call.account.owner;
-        let Some((account, sent)) = self.waiting_transaction(&services.name, call.account.address, owner)? else {
+        let Some((account, sent, took_away)) = self.waiting_transaction(&services.name, call.account.address, owner)?
+        else {
             return Ok(None);
         };
         if services.node.nonce(owner, At::Latest).await? > sent.nonce {
             return Ok(None);
         }
-        let same = account == call.account.address && does_the_same(&sent);
+        // What gives power never takes the place of what takes it away.
+        let may_replace = call.urgency.takes_away() || !took_away;
+        let same = may_replace && account == call.account.address && does_the_same(&sent);
         Ok(Some(if same || call.urgency == Urgency::AheadOfAll {
             Waiting::Replaced(sent)
         } else {

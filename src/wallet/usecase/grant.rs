@@ -288,9 +288,7 @@ impl Wallet {
                 return Ok(approvals);
             }
         }
-        Err(Error::failed("grant.stale", "other grants took the approval nonce each time. Nothing was granted")
-            .of(Kind::Stale)
-            .hint("run the command again"))
+        Err(overtaken())
     }
 
     /// What the plan relied on, read again: a person may have looked at it for long.
@@ -303,7 +301,7 @@ impl Wallet {
             None => Ok(()),
             Some(what) => Err(Error::failed(
                 "grant.stale",
-                format!("{what} has changed on chain since the plan was made; nothing was signed"),
+                format!("{what} has changed on chain since the plan was made; nothing was granted"),
             )
             .of(Kind::Stale)
             .hint("run the command again")),
@@ -314,12 +312,13 @@ impl Wallet {
     pub fn draft_grant(&self, plan: GrantPlan, accepted: &Accepted) -> Result<Granted> {
         check_findings(&plan.findings, accepted)?;
         let mut grant = self.begin_grant(plan)?;
-        loop {
+        for _ in 0..ROUNDS {
             let drafts = grant.drafts();
             if self.write_grant(&mut grant, &drafts)? {
                 return self.granted(grant, &drafts);
             }
         }
+        Err(overtaken())
     }
 
     /// Takes the owner's signature over a draft, made elsewhere.
@@ -491,6 +490,12 @@ impl Wallet {
         let keys = self.store.read(|r| r.keys_of(&account.network, account.address, true))?;
         Ok(keys.into_iter().map(|k| k.session_key).collect())
     }
+}
+
+fn overtaken() -> Error {
+    Error::failed("grant.stale", "other grants took the approval nonce each time. Nothing was granted")
+        .of(Kind::Stale)
+        .hint("run the command again")
 }
 
 fn other(key: &Key) -> OtherKey<'_> {

@@ -23,12 +23,14 @@ pub struct Search {
     pub owner: Option<Address>,
     /// Address of the session key; needed when the text does not carry its private key.
     pub session_key: Option<Address>,
+    /// Most candidates in all, over every form that the text may mean.
+    pub most: usize,
 }
 
 impl Search {
     /// Nonces 1 to 16.
     pub fn on_chains(chain_ids: Vec<u64>) -> Self {
-        Self { chain_ids, nonces: 1..=16, owner: None, session_key: None }
+        Self { chain_ids, nonces: 1..=16, owner: None, session_key: None, most: usize::MAX }
     }
 }
 
@@ -65,11 +67,24 @@ pub enum RecoverError {
     #[error("{0}")]
     TooMany(#[from] TooMany),
     #[error(
+        "no owner's signature was found among the {tried} likeliest candidates: give the session key, and a node of the right chain"
+    )]
+    GaveUp { tried: usize },
+    #[error(
         "no owner of account {account} signed this approval as it is written, on chains {chain_ids:?} or on every chain, with nonces \
          {first_nonce} to {last_nonce}: scope, id or key were changed, or it was signed with a hook or for another signer contract, \
          which the text does not name"
     )]
     NotSigned { account: Address, chain_ids: Vec<u64>, first_nonce: u32, last_nonce: u32 },
+}
+
+impl Search {
+    /// Of one form and one owner.
+    fn candidates(&self) -> usize {
+        let nonces = self.nonces.end().saturating_sub(*self.nonces.start()).saturating_add(1);
+        let settings = (self.chain_ids.len() + 1).saturating_mul(KernelVersion::ALL.len());
+        settings.saturating_mul(usize::try_from(nonces).unwrap_or(usize::MAX))
+    }
 }
 
 impl Blob {
@@ -84,8 +99,13 @@ impl Blob {
         if owners.is_empty() {
             return Err(RecoverError::OwnerUnknown { account: self.account });
         }
+        let mut tried = 0_usize;
         for (config, id) in self.configs(session_key) {
             for selector_data in self.selector_data() {
+                if tried >= search.most {
+                    return Err(RecoverError::GaveUp { tried });
+                }
+                tried = tried.saturating_add(search.candidates().saturating_mul(owners.len()));
                 let request = ApprovalRequest {
                     chain_id: None,
                     account: self.account,

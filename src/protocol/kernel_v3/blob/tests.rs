@@ -102,7 +102,9 @@ fn an_authorization_is_checked_against_the_account() {
         read(&json.to_string()).unwrap()
     };
     let own = with(owner().address());
-    assert_eq!(own.warnings, [Warning::Authorization { chain: "every chain".into(), nonce: 3 }]);
+    assert!(
+        matches!(own.warnings.as_slice(), [Warning::Authorization { chain, nonce: 3, .. }] if chain == "every chain")
+    );
     assert_eq!(own.eip7702_auth.map(|auth| auth.nonce), Some(3));
     let account = Address::repeat_byte(9);
     assert_eq!(with(account).warnings, [Warning::ForeignAuthorization { account }]);
