@@ -43,7 +43,7 @@ pub fn foreign_power(account: Address, owner_on_record: Address, snapshot: &Snap
         let implementation = snapshot.implementation.unwrap_or_default();
         let named = unsupported_name(implementation).map_or(String::new(), |name| format!(" ({name})"));
         add("implementation", implementation, format!("it is no Kernel version that is known here{named}"));
-        return (control, foreign);
+        return (if control == Control::Ours { Control::Shared } else { control }, foreign);
     }
     match (snapshot.owner(), snapshot.root) {
         (Some(owner), _) if owner == owner_on_record => {}
