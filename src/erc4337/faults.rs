@@ -1113,6 +1113,41 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_kernel_v3_are_known_by_their_selectors() {
+        for (error, selector, name) in KernelV3Error::ALL {
+            let arguments = match error {
+                KernelV3Error::PolicyFailed(_) => "(uint256)",
+                KernelV3Error::AlreadyInitialized => "(address)",
+                _ => "()",
+            };
+            assert_eq!(alloy::primitives::keccak256(format!("{name}{arguments}"))[..4], selector, "{name}");
+            assert_eq!(error.name(), name);
+        }
+        let failed = [&hex!("3e4983f6")[..], &U256::from(2).to_be_bytes::<32>()].concat();
+        assert_eq!(KernelV3Error::decode(&failed), Some(KernelV3Error::PolicyFailed(2)));
+        assert_eq!(KernelV3Error::decode(&failed[..35]), None);
+    }
+
+    #[test]
+    fn what_an_account_says_behind_aa23_is_read_from_revert_and_text() {
+        let with = |inner: &[u8]| {
+            let body = (U256::ZERO, "AA23 reverted".to_owned(), Bytes::copy_from_slice(inner)).abi_encode_params();
+            Fault::from_revert(&[&Revert::FAILED_OP_WITH_REVERT[..], &body].concat())
+        };
+        let nonce = Fault::ValidationError(KernelV3Error::InvalidNonce);
+        assert_eq!(with(&hex!("756688fe")), nonce);
+        assert_eq!(with(&[]), Fault::ValidationSilent);
+        // What an account reverts with is never taken for the EntryPoint's own word.
+        let forged = (U256::ZERO, "AA24 signature error".to_owned()).abi_encode_params();
+        assert_eq!(with(&[&Revert::FAILED_OP[..], &forged].concat()), Fault::ValidationSilent);
+        let text = "UserOperation reverted during simulation with reason: AA23 reverted 0x756688fe";
+        assert_eq!(Fault::from_answer(-32500, text, None), nonce);
+        let silent = "UserOperation reverted with reason: AA23 reverted 0x";
+        assert_eq!(Fault::from_answer(-32500, silent, None), Fault::ValidationSilent);
+        assert_eq!(nonce.denial(), Some("denied.nonce"));
+    }
+
+    #[test]
     fn bundlers_words_about_fees_and_doubles_are_understood() {
         let low = "maxFeePerGas must be at least 5 (current maxFeePerGas: 1)";
         assert_eq!(Fault::from_answer(code::INVALID_PARAMS, low, None), Fault::FeesTooLow(low.into()));

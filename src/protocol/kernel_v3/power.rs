@@ -5,7 +5,7 @@
 use alloy::primitives::Address;
 
 use super::{
-    contracts::{ECDSA_VALIDATOR, ECDSA_VALIDATOR_3_0, unsupported_name},
+    contracts::{ECDSA_VALIDATOR, ECDSA_VALIDATOR_3_0, KernelVersion, unsupported_name},
     nonce::{ValidationId, ValidationType},
     revocation::Move,
     snapshot::{AccountCode, Fallback, NO_HOOK, Snapshot},
@@ -41,6 +41,10 @@ pub fn foreign_power(account: Address, owner_on_record: Address, snapshot: &Snap
     }
     if snapshot.kernel.is_none() {
         let implementation = snapshot.implementation.unwrap_or_default();
+        if KernelVersion::from_implementation(implementation).is_some() {
+            // It is the code in front of it that is not known.
+            return (if control == Control::Ours { Control::Shared } else { control }, foreign);
+        }
         let named = unsupported_name(implementation).map_or(String::new(), |name| format!(" ({name})"));
         add("implementation", implementation, format!("it is no Kernel version that is known here{named}"));
         return (if control == Control::Ours { Control::Shared } else { control }, foreign);
@@ -168,4 +172,62 @@ pub fn way_back(account: Address, owner_on_record: Address, snapshot: &Snapshot)
         add(step, "Kernel.uninstallModule(fallback)", effect);
     }
     calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::kernel_v3::snapshot::Validation;
+
+    const OWNER: Address = Address::repeat_byte(1);
+
+    fn told(snapshot: &Snapshot) -> (Control, Vec<String>) {
+        let (control, remaining) = foreign_power(snapshot.account, OWNER, snapshot);
+        (control, remaining.into_iter().map(|r| r.what).collect())
+    }
+
+    #[test]
+    fn an_account_of_its_owner_has_nothing_else() {
+        for version in KernelVersion::ALL {
+            assert_eq!(told(&Snapshot::example(version)), (Control::Ours, vec![]));
+        }
+    }
+
+    #[test]
+    fn an_unknown_root_a_hook_of_the_root_and_another_owner_are_told() {
+        type Change = fn(&mut Snapshot);
+        let stranger = |p: &mut Snapshot| p.owners.values_mut().for_each(|owner| *owner = Address::repeat_byte(9));
+        let changes: [(Change, Control, &[&str]); 6] = [
+            (stranger, Control::Foreign, &["owner"]),
+            (|p| p.owners.clear(), Control::Foreign, &["owner"]),
+            (|p| p.root = Some(ValidationId::EIP7702_ROOT), Control::Shared, &["root"]),
+            (
+                |p| p.validations.values_mut().for_each(|v| v.hook = Address::repeat_byte(9)),
+                Control::Shared,
+                &["hook of the root"],
+            ),
+            (|p| p.validations.clear(), Control::Shared, &["hook of the root"]),
+            (|p| p.code = AccountCode::Delegated(KernelVersion::V3_1), Control::Foreign, &["delegation"]),
+        ];
+        for (change, control, expected) in changes {
+            let mut snapshot = Snapshot::example(KernelVersion::V3_3);
+            change(&mut snapshot);
+            let (told_control, what) = told(&snapshot);
+            assert_eq!(told_control, control, "{what:?}");
+            assert!(expected.iter().all(|e| what.iter().any(|w| w == e)), "{expected:?} in {what:?}");
+        }
+    }
+
+    #[test]
+    fn an_old_root_that_still_signs_is_told_and_taken_away() {
+        let mut snapshot = Snapshot::example(KernelVersion::V3_3);
+        let old = ValidationId::of_validator(Address::repeat_byte(7));
+        snapshot.validations.insert(old, Validation { nonce: 1, hook: NO_HOOK, is_hook: false });
+        assert_eq!(told(&snapshot), (Control::Shared, vec!["validator".to_owned()]));
+        let back = way_back(snapshot.account, OWNER, &snapshot);
+        assert_eq!(back.len(), 1);
+        // What holds nothing any more is nobody's.
+        snapshot.validations.insert(old, Validation::default());
+        assert_eq!(told(&snapshot), (Control::Ours, vec![]));
+    }
 }

@@ -444,3 +444,86 @@ pub fn installs_module(request: &ApprovalRequest) -> Option<Address> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe(selector: [u8; 4]) -> Probe {
+        let (from, to, data) = (Address::ZERO, Address::ZERO, Bytes::copy_from_slice(&selector));
+        Probe { name: "", would: String::new(), uses: true, from, to, data }
+    }
+
+    fn word(after: u64, until: u64, authorizer: u64) -> Vec<u8> {
+        let [_, _, after @ ..] = after.to_be_bytes();
+        let [_, _, until @ ..] = until.to_be_bytes();
+        [&after[..], &until, &[0; 12], &authorizer.to_be_bytes()].concat()
+    }
+
+    #[test]
+    fn only_the_signature_may_be_wrong() {
+        let validated = probe(validateUserOpCall::SELECTOR);
+        for (word, expected) in [
+            (word(0, 0, 0), ProbeResult::Passes),
+            (word(5, 9, 1), ProbeResult::Passes),
+            (word(6, 9, 1), ProbeResult::Scope(Fault::NotYetValid)),
+            (word(0, 4, 1), ProbeResult::Scope(Fault::Expired)),
+            (word(0, 0, 2), ProbeResult::Silent),
+            (vec![0; 31], ProbeResult::Silent),
+            // Nothing answers for an account that is not there.
+            (vec![], ProbeResult::Silent),
+        ] {
+            assert_eq!(result(&validated, Answered::Returned(&word), 5), expected, "{word:?}");
+        }
+        let signed = probe(isValidSignatureCall::SELECTOR);
+        for (answer, expected) in
+            [(MAGIC, ProbeResult::Passes), (NOT_SIGNED, ProbeResult::Passes), ([0; 4], ProbeResult::Silent)]
+        {
+            assert_eq!(result(&signed, Answered::Returned(&[&answer[..], &[0; 28]].concat()), 5), expected);
+        }
+    }
+
+    #[test]
+    fn only_a_named_refusal_that_is_about_the_key_is_dead() {
+        let validated = probe(validateUserOpCall::SELECTOR);
+        let refused = |fault: Fault| result(&validated, Answered::Refused(Some(&fault)), 0);
+        let dead = Fault::from_revert(&alloy::hex!("756688fe"));
+        assert_eq!(refused(dead), ProbeResult::Dead(Fault::ValidationError(KernelV3Error::InvalidNonce)));
+        for fault in [Fault::from_revert(&[]), Fault::NoPrefund, Fault::NonceUsed, Fault::SignatureRefused] {
+            assert_eq!(refused(fault.clone()), ProbeResult::Silent, "{fault:?}");
+        }
+        let scope = Fault::from_revert(&alloy::hex!("1c49f4d1"));
+        assert!(matches!(refused(scope), ProbeResult::Scope(_)));
+        assert_eq!(result(&validated, Answered::Refused(None), 0), ProbeResult::Silent);
+        let bundle = probe(handleOpsCall::SELECTOR);
+        assert_eq!(result(&bundle, Answered::Refused(Some(&Fault::SignatureRefused)), 0), ProbeResult::Passes);
+        assert_eq!(result(&bundle, Answered::Refused(Some(&Fault::NoPrefund)), 0), ProbeResult::Silent);
+    }
+
+    #[test]
+    fn a_refusal_without_a_reason_shows_nothing_while_the_key_is_there() {
+        let mut snapshot = Snapshot::example(super::super::contracts::KernelVersion::V3_1);
+        let id = PermissionId([1, 2, 3, 4].into());
+        let held = KeyState { hook: NO_HOOK, signer: ECDSA_SIGNER, ..KeyState::default() };
+        snapshot.keys.insert(id, held);
+        let subject = Subject::held(id, &snapshot);
+        let (passes, silent) = (ProbeResult::Passes, ProbeResult::Silent);
+        assert_eq!(subject.shows(&passes, &silent, &snapshot), Shown::Not);
+        assert_eq!(subject.shows(&silent, &silent, &snapshot), Shown::NotBefore);
+        snapshot.keys.clear();
+        assert_eq!(subject.shows(&passes, &silent, &snapshot), Shown::State);
+        assert_eq!(subject.shows(&silent, &silent, &snapshot), Shown::NotBefore);
+        assert_eq!(subject.shows(&passes, &passes, &snapshot), Shown::Not);
+    }
+
+    #[test]
+    fn a_probe_that_passes_against_the_state_makes_it_the_worse_of_the_two() {
+        let mut snapshot = Snapshot::example(super::super::contracts::KernelVersion::V3_1);
+        (snapshot.current_nonce, snapshot.valid_from) = (9, 9);
+        let id = PermissionId([1, 2, 3, 4].into());
+        let subject = Subject::held(id, &snapshot);
+        assert_eq!(subject.still_stands(&snapshot), None);
+        subject.treat_as_live(true, &mut snapshot);
+        assert!(subject.still_stands(&snapshot).is_some(), "{:?}", snapshot.key(id));
+    }
+}

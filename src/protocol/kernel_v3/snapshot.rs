@@ -379,7 +379,9 @@ impl SnapshotRequest {
         let kernel = match code {
             AccountCode::None { .. } => self.planned.map(|planned| planned.version),
             AccountCode::Delegated(version) => Some(version),
-            AccountCode::Proxy | AccountCode::Other(_) => KernelVersion::from_implementation(in_slot),
+            AccountCode::Proxy => KernelVersion::from_implementation(in_slot),
+            // Only the proxy is known to run what stands in the slot.
+            AccountCode::Other(_) => None,
         };
         let mut snapshot = Snapshot {
             account: self.account,
@@ -749,5 +751,194 @@ impl KeyState {
         let fixed = |(policy, state): (Address, PolicyState)| (policy, PolicyState { left: None, ..state });
         let states = self.states.into_iter().filter(|(_, state)| state.status.unwrap_or_default() != 0).map(fixed);
         Self { allowed, states: states.collect(), all_selectors: false, ..self }
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// A deployed account of this version without any key, at nonce 1.
+    pub fn example(kernel: KernelVersion) -> Self {
+        let root = ValidationId::of_validator(kernel.ecdsa_validator());
+        let validation = Validation { nonce: 1, hook: NO_HOOK, is_hook: true };
+        Self {
+            account: Address::repeat_byte(0xaa),
+            block: 7,
+            timestamp: 1_700_000_000,
+            code: AccountCode::Proxy,
+            kernel: Some(kernel),
+            implementation: Some(kernel.implementation()),
+            balance: U256::ZERO,
+            deposit: U256::ZERO,
+            current_nonce: 1,
+            valid_from: 0,
+            root: Some(root),
+            owners: BTreeMap::from([(kernel.ecdsa_validator(), Address::repeat_byte(1))]),
+            validations: BTreeMap::from([(root, validation)]),
+            keys: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            fallbacks: BTreeMap::new(),
+        }
+    }
+
+    /// The same with this approval's key enabled.
+    pub fn holding(mut self, request: &ApprovalRequest) -> Self {
+        let config = request.config().unwrap();
+        let left = |policy: &super::policy::Policy| match policy {
+            super::policy::Policy::Timestamp { window, .. } => {
+                Some(Left::Window { after: window.valid_after, until: window.valid_until })
+            }
+            super::policy::Policy::RateLimit { limit, .. } => {
+                Some(Left::Turns { interval: limit.interval, left: limit.count, next: limit.start_at })
+            }
+            _ => None,
+        };
+        let states = config.policies.iter().map(|p| (p.address(), PolicyState { status: Some(1), left: left(p) }));
+        let key = KeyState {
+            nonce: request.nonce,
+            hook: NO_HOOK,
+            flag: config.flag,
+            signer: config.signer.address(),
+            policies: config.policies.iter().map(|p| (p.flag(), p.address())).collect(),
+            allowed: BTreeMap::from([(selector::EXECUTE, true)]),
+            all_selectors: true,
+            session_key: config.signer.key(),
+            states: states.collect(),
+        };
+        self.keys.insert(request.permission_id().unwrap(), key);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::query::{Answer, Read};
+    use alloy::{primitives::Bytes, sol_types::SolValue};
+
+    const ACCOUNT: Address = Address::repeat_byte(0xaa);
+
+    fn key(byte: u8) -> AskedKey {
+        AskedKey { policies: [TIMESTAMP_POLICY].into(), ..AskedKey::named(PermissionId([byte; 4].into())) }
+    }
+
+    /// Nothing anywhere, but for what is given.
+    fn read(request: &SnapshotRequest, code: Option<B256>, told: impl Fn(&Query) -> Option<Bytes>) -> Snapshot {
+        let queries = request.queries();
+        let answer = |query: &Query| -> Result<Answer, String> {
+            Ok(match &query.read {
+                Read::Code(_) => Answer::CodeHash(code),
+                Read::Balance(_) => Answer::Number(U256::from(3)),
+                Read::Storage(..) => Answer::Number(KernelVersion::V3_1.implementation().into_word().into()),
+                Read::Call(to, _) if *to == ENTRY_POINT => Answer::Returned(U256::from(4).abi_encode().into()),
+                Read::Call(..) => Answer::Returned(told(query).unwrap_or_default()),
+            })
+        };
+        let answers = queries.iter().map(answer).collect();
+        request.read(Moment { block: 1, timestamp: 2 }, Answers::new(&queries, answers)).unwrap()
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_yet_is_read_as_what_it_will_be() {
+        for (delegated, nonce, owner) in [(false, 1, None), (true, 0, Some(ACCOUNT))] {
+            let planned = Planned { version: KernelVersion::V3_3, delegated };
+            let request = SnapshotRequest::of(ACCOUNT, [key(1)], Some(planned));
+            let snapshot = read(&request, None, |_| None);
+            assert!(!snapshot.is_deployed() && request.is_answered_by(&snapshot));
+            assert_eq!((snapshot.current_nonce, snapshot.owner()), (nonce, owner));
+            assert_eq!(snapshot.spendable(), U256::from(7));
+            assert_eq!(snapshot.approval_nonce(key(1).id), 1, "approvals carry one, whichever it will be");
+        }
+    }
+
+    #[test]
+    fn what_the_answers_name_is_asked_about_once_more() {
+        let root = ValidationId::of_validator(Address::repeat_byte(9));
+        let policy = Address::repeat_byte(8);
+        let told = |query: &Query| match query.what {
+            "Kernel.currentNonce" | "Kernel.validNonceFrom" => Some(U256::from(1).abi_encode().into()),
+            "Kernel.rootValidator" => Some(root.0.abi_encode().into()),
+            "Kernel.isAllowedSelector" => Some(true.abi_encode().into()),
+            "Kernel.validationConfig" => Some((1u32, NO_HOOK).abi_encode_params().into()),
+            "Kernel.permissionConfig" => {
+                let policies =
+                    vec![alloy::primitives::FixedBytes::<22>::from_slice(&[&[0, 0], policy.as_slice()].concat())];
+                let flag = alloy::primitives::FixedBytes::<2>::ZERO;
+                Some((flag, ECDSA_SIGNER, policies).abi_encode().into())
+            }
+            _ => None,
+        };
+        let request = SnapshotRequest::of(ACCOUNT, [AskedKey::named(key(1).id)], None);
+        let code = Some(keccak256(PROXY_CODE));
+        let snapshot = read(&request, code, told);
+        assert_eq!((snapshot.code, snapshot.kernel), (AccountCode::Proxy, Some(KernelVersion::V3_1)));
+        assert!(!request.is_answered_by(&snapshot));
+        let more = request.with_all_of(&snapshot);
+        let snapshot = read(&more, code, told);
+        assert!(more.is_answered_by(&snapshot));
+        assert_eq!(snapshot.root_validation().map(|root| root.hook), Some(NO_HOOK));
+        // A policy that nobody knows does not answer, and that is no error.
+        assert_eq!(snapshot.key(key(1).id).states.get(&policy), Some(&PolicyState::default()));
+        assert_eq!((snapshot.owner(), snapshot.owner_may_transact()), (None, false));
+    }
+
+    #[test]
+    fn code_is_a_proxy_a_known_delegation_or_something_else() {
+        let request = SnapshotRequest::of(ACCOUNT, [], None);
+        for version in KernelVersion::ALL {
+            let hash = keccak256(delegation_code(version.implementation()));
+            assert_eq!(request.code(Some(hash)), AccountCode::Delegated(version));
+        }
+        let other = keccak256(delegation_code(Address::repeat_byte(1)));
+        assert_eq!(request.code(Some(other)), AccountCode::Other(other));
+        let unknown = read(&request, Some(other), |_| None);
+        assert_eq!(unknown.kernel, None, "only the proxy runs what stands in the slot");
+    }
+
+    #[test]
+    fn each_thing_that_a_claim_rests_on_is_compared_and_named() {
+        type Change = fn(&mut Snapshot);
+        let changes: [(&str, Change); 10] = [
+            ("the time of the block", |p| p.timestamp += 5_000),
+            ("the account's own code", |p| p.code = AccountCode::None { delegated: false }),
+            ("the account's implementation", |p| p.implementation = None),
+            ("the account's nonces (1, valid from 0 and 9, valid from 0)", |p| p.current_nonce = 9),
+            ("the root validator", |p| p.root = None),
+            ("the owner", |p| p.owners.clear()),
+            ("what the account holds for 0x01845adb2c711129d4f3966735ed98a9f09fc4ce57", |p| p.validations.clear()),
+            ("what the account holds for key 0x01010101", |p| {
+                p.keys.insert(key(1).id, KeyState { hook: NO_HOOK, ..KeyState::default() });
+            }),
+            ("executor 0x0202020202020202020202020202020202020202", |p| {
+                p.executors.insert(Address::repeat_byte(2), NO_HOOK);
+            }),
+            ("the route of 0x01020304", |p| {
+                let fallback = Fallback { hook: NO_HOOK, target: ACCOUNT, call_type: 0 };
+                p.fallbacks.insert([1, 2, 3, 4].into(), fallback);
+            }),
+        ];
+        let ours = Snapshot::example(KernelVersion::V3_1);
+        let richer = Snapshot { balance: U256::from(7), block: 9, timestamp: ours.timestamp + 10, ..ours.clone() };
+        assert!(ours.differences(&richer).is_empty());
+        for (what, change) in changes {
+            let mut theirs = ours.clone();
+            change(&mut theirs);
+            assert_eq!(ours.differences(&theirs), [what]);
+            assert!(theirs.contradicts(&ours).is_some(), "{what}: the other way round");
+        }
+    }
+
+    #[test]
+    fn a_plain_transaction_is_the_owners_where_the_root_is_a_hook_that_the_version_knows() {
+        for version in KernelVersion::ALL {
+            let snapshot = Snapshot::example(version);
+            assert!(snapshot.owner_may_transact());
+            let mut upgraded = snapshot.clone();
+            upgraded.kernel =
+                Some(if version == KernelVersion::V3_0 { KernelVersion::V3_3 } else { KernelVersion::V3_0 });
+            assert!(!upgraded.owner_may_transact());
+            let mut no_hook = snapshot;
+            no_hook.validations.clear();
+            assert!(!no_hook.owner_may_transact());
+        }
     }
 }

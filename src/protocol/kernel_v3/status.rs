@@ -238,3 +238,183 @@ fn of_every_chain(status: KeyStatus, outlook: Outlook) -> KeyStatus {
     let state = if status.state == State::Revoked { State::Dead } else { status.state };
     KeyStatus::new(state, format!("{}; it was signed for every chain, and may be alive on the others", status.reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::kernel_v3::{
+        approval::SelectorData,
+        contracts::KernelVersion,
+        permission_config::{PermissionConfig, PermissionFlag, Signer},
+        policy::{PolicyFlag, rate_limit::RateLimit, timestamp::Timestamp},
+    };
+    use alloy::primitives::Bytes;
+
+    const OWNER: Address = Address::repeat_byte(1);
+    const NOW: u64 = 1_700_000_000;
+
+    fn until(valid_after: u64, valid_until: u64) -> Policy {
+        Policy::Timestamp { flag: PolicyFlag::default(), window: Timestamp { valid_after, valid_until } }
+    }
+
+    fn request(flag: [u8; 2], policies: Vec<Policy>) -> ApprovalRequest {
+        let signer = Signer::Ecdsa(Address::repeat_byte(2));
+        let config = PermissionConfig { flag: PermissionFlag(flag), signer, policies };
+        ApprovalRequest {
+            chain_id: Some(1),
+            account: Address::repeat_byte(0xaa),
+            kernel: KernelVersion::V3_3,
+            validation_id: config.validation_id(),
+            nonce: 1,
+            hook: Address::ZERO,
+            enable_data: config.enable_data(),
+            hook_data: Bytes::new(),
+            selector_data: SelectorData::plain(),
+        }
+    }
+
+    fn known(request: &ApprovalRequest) -> KnownApproval<'_> {
+        KnownApproval { owner: OWNER, request, is_signed: true, is_discovered: false, was_revoked: false }
+    }
+
+    fn told(request: &ApprovalRequest, snapshot: &Snapshot) -> KeyStatus {
+        status(&known(request), Some(snapshot))
+    }
+
+    #[test]
+    fn windows_and_counters_of_an_enabled_key_are_told_and_that_it_signs() {
+        let turns = |count, start_at| Policy::RateLimit {
+            flag: PolicyFlag::default(),
+            limit: RateLimit { interval: 5, count, start_at },
+        };
+        for (policy, state) in [
+            (until(0, 0), State::Active),
+            (until(0, NOW + DAY), State::Active),
+            (until(0, NOW + DAY - 1), State::Expiring),
+            (until(0, NOW), State::Expiring),
+            (until(0, NOW - 1), State::Expired),
+            (until(NOW + 1, 0), State::NotYet),
+            (turns(1, 0), State::Active),
+            (turns(1, NOW + 1), State::NotYet),
+            (turns(0, 0), State::Spent),
+        ] {
+            let request = request([0, 0], vec![policy.clone()]);
+            let told = told(&request, &Snapshot::example(KernelVersion::V3_3).holding(&request));
+            assert_eq!(told.state, state, "{policy:?}: {told:?}");
+            let over = matches!(state, State::Expired | State::NotYet | State::Spent);
+            assert_eq!(told.reason.contains("still signs"), over, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_not_asked_is_no_limit() {
+        let flagged =
+            Policy::Timestamp { flag: PolicyFlag([0, 1]), window: Timestamp { valid_after: 0, valid_until: NOW - 1 } };
+        let request = request([0, 0], vec![flagged]);
+        let snapshot = Snapshot::example(KernelVersion::V3_3);
+        assert_eq!(told(&request, &snapshot).state, State::Pending);
+        assert_eq!(told(&request, &snapshot.holding(&request)).state, State::Active);
+    }
+
+    #[test]
+    fn a_key_that_can_neither_act_nor_sign_is_revoked_and_one_that_signs_is_not() {
+        for (kernel, flag, state) in [
+            (KernelVersion::V3_3, [0, 0], State::Revoked),
+            (KernelVersion::V3_2, [0, 0], State::Active),
+            (KernelVersion::V3_2, [0, 2], State::Revoked),
+        ] {
+            let request = request(flag, vec![]);
+            let mut snapshot = Snapshot::example(kernel).holding(&request);
+            (snapshot.current_nonce, snapshot.valid_from) = (4, 4);
+            assert_eq!(told(&request, &snapshot).state, state, "{kernel} {flag:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_whose_functions_are_not_all_known_may_act() {
+        let request = request([0, 0], vec![]);
+        let id = request.permission_id().unwrap();
+        let mut snapshot = Snapshot::example(KernelVersion::V3_1).holding(&request);
+        snapshot.keys.get_mut(&id).unwrap().allowed.clear();
+        assert_eq!(told(&request, &snapshot).state, State::Paused);
+        snapshot.keys.get_mut(&id).unwrap().all_selectors = false;
+        assert!(snapshot.can_act(id));
+        assert_eq!(told(&request, &snapshot).state, State::Active);
+    }
+
+    #[test]
+    fn what_waits_is_pending_queued_stale_or_over() {
+        let snapshot = Snapshot::example(KernelVersion::V3_3);
+        let plain = request([0, 0], vec![]);
+        let of = |change: &dyn Fn(&mut ApprovalRequest)| {
+            let mut other = plain.clone();
+            change(&mut other);
+            told(&other, &snapshot).state
+        };
+        assert_eq!(of(&|_| {}), State::Pending);
+        assert_eq!(of(&|r| r.nonce = 2), State::Queued);
+        assert_eq!(of(&|r| r.kernel = KernelVersion::V3_2), State::Stale);
+        assert_eq!(of(&|r| r.validation_id.0.0[20] = 1), State::Dead);
+        assert_eq!(of(&|r| r.selector_data = Bytes::from_static(&[1, 2, 3])), State::Dead);
+        assert_eq!(told(&request([0, 1], vec![]), &snapshot).state, State::Dead);
+        assert_eq!(told(&request([0, 0], vec![until(0, 5), until(0, 5)]), &snapshot).state, State::Dead);
+        assert_eq!(told(&request([0, 0], vec![until(0, 5)]), &snapshot).state, State::Expired);
+        assert_eq!(told(&request([0, 0], vec![until(NOW + 9, 0)]), &snapshot).state, State::NotYet);
+        let further = Snapshot { current_nonce: 2, ..snapshot.clone() };
+        assert_eq!(told(&plain, &further).state, State::Dead);
+        let invalidated = Snapshot { valid_from: 2, ..further };
+        assert_eq!(told(&plain, &invalidated).state, State::Revoked);
+    }
+
+    #[test]
+    fn a_policy_that_has_seen_the_id_ends_it_and_one_that_nobody_knows_does_not() {
+        let stranger = Address::repeat_byte(9);
+        let unknown = Policy::Unknown { flag: PolicyFlag::default(), address: stranger, data: Bytes::new() };
+        for (policy, state) in [(until(0, 0), State::Dead), (unknown, State::Pending)] {
+            let request = request([0, 0], vec![policy.clone()]);
+            let mut snapshot = Snapshot::example(KernelVersion::V3_1);
+            let id = request.permission_id().unwrap();
+            let used = super::super::snapshot::PolicyState { status: Some(2), left: None };
+            snapshot.keys.entry(id).or_default().states.insert(policy.address(), used);
+            let request = ApprovalRequest { kernel: KernelVersion::V3_1, ..request };
+            assert_eq!(told(&request, &snapshot).state, state);
+        }
+    }
+
+    #[test]
+    fn what_was_signed_for_every_chain_is_never_said_to_be_revoked() {
+        let every = ApprovalRequest { chain_id: None, ..request([0, 0], vec![]) };
+        let mut snapshot = Snapshot::example(KernelVersion::V3_3);
+        assert!(told(&every, &snapshot).reason.contains("every chain"));
+        (snapshot.current_nonce, snapshot.valid_from) = (4, 4);
+        let over = told(&every, &snapshot);
+        assert_eq!((over.state, over.reason.contains("alive on the others")), (State::Dead, true));
+        let older = ApprovalRequest { kernel: KernelVersion::V3_1, ..every };
+        let told = told(&older, &Snapshot::example(KernelVersion::V3_1));
+        assert_eq!((told.state, told.reason.contains("alive on the others")), (State::Dead, false));
+    }
+
+    #[test]
+    fn drafts_and_what_only_the_chain_told_of_are_not_called_pending() {
+        let request = request([0, 0], vec![]);
+        let snapshot = Snapshot::example(KernelVersion::V3_3);
+        let draft = KnownApproval { is_signed: false, ..known(&request) };
+        assert_eq!(status(&draft, Some(&snapshot)).state, State::Draft);
+        assert_eq!(status(&draft, None).state, State::Draft);
+        assert_eq!(status(&known(&request), None).state, State::Unknown);
+        let found = KnownApproval { is_discovered: true, ..draft };
+        assert_eq!(status(&found, Some(&snapshot)).state, State::Unknown);
+        assert_eq!(status(&found, Some(&snapshot.holding(&request))).state, State::Active);
+    }
+
+    #[test]
+    fn another_root_decides_which_signatures_count() {
+        let request = request([0, 0], vec![]);
+        let mut snapshot = Snapshot::example(KernelVersion::V3_3);
+        let other = KnownApproval { owner: Address::repeat_byte(7), ..known(&request) };
+        assert_eq!(status(&other, Some(&snapshot)).state, State::Stale);
+        // Of a root that nobody knows, the worst is taken.
+        snapshot.root = Some(super::super::nonce::ValidationId::of_validator(Address::repeat_byte(8)));
+        assert_eq!(status(&other, Some(&snapshot)).state, State::Pending);
+    }
+}
