@@ -33,7 +33,7 @@ use keyleash::{
                 invalidateNonceCall, onInstallCall, onUninstallCall, uninstall_permission, uninstallValidationCall,
                 upgradeToCall,
             },
-            approval::{Approval, ApprovalRequest, Module, SelectorData},
+            approval::{Approval, ApprovalRequest, SelectorData},
             contracts::{ECDSA_VALIDATOR, KernelVersion},
             liveness::Outlook,
             nonce::{OperationNonce, PermissionId},
@@ -677,27 +677,22 @@ fn a_fallback_and_an_executor_survive_a_key_and_are_closed_with_the_stop() {
         house.chain.set_code(FALLBACK, &YES);
         let open = Selector::from([0xab, 0xcd, 0xef, 0x01]);
         let mut smuggled = Vec::new();
-        for (key, selector, target, call_type) in [
-            (10, Selector::from([0x0a, 0x0b, 0x0c, 0x0d]), MODULE, CallType::Call),
-            (11, open, FALLBACK, CallType::DelegateCall),
+        for (key, selector, target, hook, call_type) in [
+            (10, Selector::from([0x0a, 0x0b, 0x0c, 0x0d]), MODULE, Address::ZERO, CallType::Call),
+            (11, open, FALLBACK, Address::with_last_byte(1), CallType::DelegateCall),
         ] {
             let key = Key::number(key);
             let mut request = house.chain.approval_request(&house.account, &scope(&key, vec![]));
-            let module = Module {
-                selector,
-                target,
-                hook: Address::with_last_byte(1),
-                call_type,
-                init_data: Bytes::new(),
-                hook_data: Bytes::from_static(&[0, 0]),
-            };
-            request.selector_data = SelectorData::long(&module);
+            // From 3.2 on an executor's hook is looked for in a third value, which no encoder writes.
+            let kind = Bytes::copy_from_slice(&[call_type.code()]);
+            let values = (kind, Bytes::from_static(&[0, 0]), Bytes::from_static(&[0; 20])).abi_encode_params();
+            request.selector_data = [selector.as_slice(), target.as_slice(), hook.as_slice(), &values].concat().into();
             let index = house.sign(&key, request);
             let call = Execution::plain(AccountCall::Other([selector.as_slice(), &[0; 32]].concat().into()));
             let (key, approval) = house.signed[index].clone();
             let op = house.chain.enable_op(&key, &house.account, &approval, &call);
             let bundle = house.chain.handle_ops(&[op]);
-            assert!(matches!(bundle, Bundle::Mined(_)), "{made:?}: {bundle:?}");
+            assert!(matches!(bundle, Bundle::Mined(_)), "{made:?}: {selector} {bundle:?}");
             smuggled.push(index);
         }
         let moves = executeFromExecutorCall {

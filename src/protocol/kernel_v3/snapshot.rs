@@ -18,7 +18,7 @@ use super::{
         selectorConfigCall, signerCall, statusCall, timestampPolicyConfigCall, validNonceFromCall,
         validationConfigCall,
     },
-    approval::{ApprovalRequest, SelectorData},
+    approval::ApprovalRequest,
     contracts::{
         ECDSA_SIGNER, ECDSA_VALIDATOR, ECDSA_VALIDATOR_3_0, GAS_POLICY, KernelVersion, RATE_LIMIT_POLICY,
         SIGNATURE_CALLER_POLICY, SUDO_POLICY, TIMESTAMP_POLICY,
@@ -81,10 +81,9 @@ impl AskedKey {
         let policies =
             request.config().map_or_else(|_| BTreeSet::new(), |c| c.policies.iter().map(|p| p.address()).collect());
         let data = request.selector();
-        let modules = match &data {
-            SelectorData::Installs(module) => BTreeSet::from([module.target]),
-            _ => BTreeSet::new(),
-        };
+        // The account takes more forms than are read here, with the module always at the same place.
+        let module = request.selector_data.get(4..24).map(Address::from_slice);
+        let modules = module.filter(|module| !data.is_plain() && !module.is_zero()).into_iter().collect();
         let id = request.permission_id()?;
         Some(Self { policies, selectors: data.selector().into_iter().collect(), modules, ..Self::named(id) })
     }
