@@ -71,6 +71,11 @@ pub enum Revert {
     Kernel(KernelError),
     /// EntryPoint `FailedOp(uint256,string)`: position in the bundle and the text.
     FailedOp(u64, String),
+    /// A custom error of Kernel v3 or one of its policies, signers and validators.
+    KernelV3(KernelV3Error),
+    /// EntryPoint v0.7 `FailedOpWithRevert(uint256,string,bytes)`: position in the bundle, the text, and what the account or its
+    /// paymaster reverted with.
+    FailedOpWithRevert(u64, String, Box<Revert>),
     /// A custom error that is not ours.
     Custom(Selector),
     /// Data too short to hold a selector, or not what its selector promises.
@@ -106,10 +111,133 @@ impl KernelError {
     }
 }
 
+/// The custom errors of Kernel 3.0-3.3, its policies and its signers (docs/kernel-v3.md#errors).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelV3Error {
+    InvalidNonce,
+    EnableNotApproved,
+    /// Not installed, or the function is not allowed.
+    InvalidValidator,
+    /// The policy at this position said no.
+    PolicyFailed(u64),
+    SignerPrefixNotPresent,
+    PolicySignatureOrder,
+    NotAllowedForUserOp,
+    NotAllowedForSignature,
+    PermissionDataLengthMismatch,
+    NonceInvalidation,
+    RootValidatorCannotBeRemoved,
+    OnlyExecuteUserOp,
+    InvalidCallData,
+    CallViolatesParamRule,
+    CallViolatesValueRule,
+    CallViolatesTargetRule,
+    ParamTooShort,
+    RateLimited,
+    InvalidCallType,
+    ExecutionReverted,
+    Initialize,
+    NotApprovedFactory,
+    InvalidSelector,
+    InvalidSignature,
+    /// `AlreadyInitialized(address)`: the validator or signer knows the account already.
+    AlreadyInitialized,
+}
+
+impl KernelV3Error {
+    const ALL: [(Self, [u8; 4], &'static str); 25] = [
+        (Self::InvalidNonce, hex!("756688fe"), "InvalidNonce"),
+        (Self::EnableNotApproved, hex!("c48cf8ee"), "EnableNotApproved"),
+        (Self::InvalidValidator, hex!("682a6e7c"), "InvalidValidator"),
+        (Self::PolicyFailed(0), hex!("3e4983f6"), "PolicyFailed"),
+        (Self::SignerPrefixNotPresent, hex!("b32eeb69"), "SignerPrefixNotPresent"),
+        (Self::PolicySignatureOrder, hex!("0ec17b9e"), "PolicySignatureOrderError"),
+        (Self::NotAllowedForUserOp, hex!("14b9743f"), "PermissionNotAlllowedForUserOp"),
+        (Self::NotAllowedForSignature, hex!("5b710579"), "PermissionNotAlllowedForSignature"),
+        (Self::PermissionDataLengthMismatch, hex!("09ee6468"), "PermissionDataLengthMismatch"),
+        (Self::NonceInvalidation, hex!("e60fd647"), "NonceInvalidationError"),
+        (Self::RootValidatorCannotBeRemoved, hex!("98015ee8"), "RootValidatorCannotBeRemoved"),
+        (Self::OnlyExecuteUserOp, hex!("dbbb044b"), "OnlyExecuteUserOp"),
+        (Self::InvalidCallData, hex!("1c49f4d1"), "InvalidCallData"),
+        (Self::CallViolatesParamRule, hex!("59d52e40"), "CallViolatesParamRule"),
+        (Self::CallViolatesValueRule, hex!("7b5812d4"), "CallViolatesValueRule"),
+        (Self::CallViolatesTargetRule, hex!("007e472e"), "CallViolatesTargetRule"),
+        (Self::ParamTooShort, hex!("1b31e23a"), "ParamTooShort"),
+        (Self::RateLimited, hex!("3f7b7a68"), "RateLimited"),
+        (Self::InvalidCallType, hex!("39d2eb55"), "InvalidCallType"),
+        (Self::ExecutionReverted, hex!("f21e646b"), "ExecutionReverted"),
+        (Self::Initialize, hex!("90fcc612"), "InitializeError"),
+        (Self::NotApprovedFactory, hex!("c88357cc"), "NotApprovedFactory"),
+        (Self::InvalidSelector, hex!("7352d91c"), "InvalidSelector"),
+        (Self::InvalidSignature, hex!("8baa579f"), "InvalidSignature"),
+        (Self::AlreadyInitialized, hex!("93360fbf"), "AlreadyInitialized"),
+    ];
+
+    /// Reads revert data.
+    pub fn decode(data: &[u8]) -> Option<Self> {
+        let (selector, body) = data.split_first_chunk::<4>()?;
+        let (error, ..) = Self::ALL.into_iter().find(|(_, known, _)| known == selector)?;
+        match error {
+            Self::PolicyFailed(_) => {
+                let policy = U256::from_be_slice(body.get(..32)?);
+                u64::try_from(policy).ok().map(Self::PolicyFailed)
+            }
+            other => Some(other),
+        }
+    }
+
+    /// As its contract calls it.
+    pub fn name(self) -> &'static str {
+        let same = |other: Self| std::mem::discriminant(&other) == std::mem::discriminant(&self);
+        Self::ALL.into_iter().find(|(error, ..)| same(*error)).map_or("", |(_, _, name)| name)
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::InvalidNonce => "the account has gone past what this key or approval was installed or signed for",
+            Self::EnableNotApproved => "the owner's signature does not fit the account as it is now",
+            Self::InvalidValidator => "the key is not installed, or the function is not allowed to it",
+            Self::PolicyFailed(_) => "a policy said no",
+            Self::SignerPrefixNotPresent | Self::PolicySignatureOrder => {
+                "the signature is not put together as the account reads it"
+            }
+            Self::NotAllowedForUserOp => "the key may not act at all",
+            Self::NotAllowedForSignature => "the key may not sign for the account",
+            Self::PermissionDataLengthMismatch => "the key has another number of policies, or is not installed",
+            Self::NonceInvalidation => "the nonce is too far ahead",
+            Self::RootValidatorCannotBeRemoved => "it is the root",
+            Self::OnlyExecuteUserOp => "executeUserOp has to stand in front for a hook",
+            Self::InvalidCallData | Self::CallViolatesTargetRule => "the key may not make this call",
+            Self::CallViolatesParamRule | Self::ParamTooShort => "an argument is not what the key's rule wants",
+            Self::CallViolatesValueRule => "the call sends more coins than the key may send",
+            Self::RateLimited => "the key has used up its operations",
+            Self::InvalidCallType => "the key may not call in this way",
+            Self::ExecutionReverted => "the account's call reverts",
+            Self::Initialize => "the account cannot be set up like this",
+            Self::NotApprovedFactory => "the factory is not approved",
+            Self::InvalidSelector => "the account has no such function",
+            Self::InvalidSignature => "the signature is malformed",
+            Self::AlreadyInitialized => "it knows the account already",
+        }
+    }
+}
+
+impl fmt::Display for KernelV3Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PolicyFailed(policy) => {
+                write!(f, "PolicyFailed({policy}): policy {} said no", policy.saturating_add(1))
+            }
+            other => write!(f, "{}: {}", other.name(), other.meaning()),
+        }
+    }
+}
+
 impl Revert {
     const ERROR: [u8; 4] = hex!("08c379a0");
     const PANIC: [u8; 4] = hex!("4e487b71");
     const FAILED_OP: [u8; 4] = hex!("220266b6");
+    const FAILED_OP_WITH_REVERT: [u8; 4] = hex!("65c8fd4d");
 
     /// Reads revert data; never fails, whatever the bytes.
     pub fn decode(data: &[u8]) -> Self {
@@ -131,21 +259,48 @@ impl Revert {
                     _ => Self::Unreadable,
                 }
             }
-            other => KernelError::from_selector(other).map_or(Self::Custom(Selector::from(other)), Self::Kernel),
+            Self::FAILED_OP_WITH_REVERT => {
+                let index = body.get(..32).and_then(|word| u64::try_from(U256::from_be_slice(word)).ok());
+                match (index, string_at(body, 1), bytes_at(body, 2)) {
+                    // What stands inside is the account's own: never another answer of the EntryPoint.
+                    (Some(index), Some(text), Some(inner)) if !is_failed_op(inner) => {
+                        Self::FailedOpWithRevert(index, printable(&text, SHOWN), Box::new(Self::decode(inner)))
+                    }
+                    (Some(index), Some(text), Some(_)) => {
+                        Self::FailedOpWithRevert(index, printable(&text, SHOWN), Box::new(Self::Unreadable))
+                    }
+                    _ => Self::Unreadable,
+                }
+            }
+            other => match (KernelError::from_selector(other), KernelV3Error::decode(data)) {
+                (Some(error), _) => Self::Kernel(error),
+                (None, Some(error)) => Self::KernelV3(error),
+                (None, None) => Self::Custom(Selector::from(other)),
+            },
         }
     }
 }
 
+/// Whether the data is the EntryPoint's own refusal.
+fn is_failed_op(data: &[u8]) -> bool {
+    [Revert::FAILED_OP, Revert::FAILED_OP_WITH_REVERT].iter().any(|selector| data.starts_with(selector))
+}
+
 /// The string whose offset stands in the head word `word`; cut short when the data is.
 fn string_at(body: &[u8], word: usize) -> Option<String> {
+    bytes_at(body, word).map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+/// The same, of bytes.
+fn bytes_at(body: &[u8], word: usize) -> Option<&[u8]> {
     let number = |at: usize| -> Option<usize> {
         let bytes = body.get(at..at.checked_add(32)?)?;
         usize::try_from(U256::from_be_slice(bytes)).ok()
     };
     let start = number(word * 32)?;
     let length = number(start)?;
-    let text = body.get(start.checked_add(32)?..)?;
-    Some(String::from_utf8_lossy(text.get(..length).unwrap_or(text)).into_owned())
+    let bytes = body.get(start.checked_add(32)?..)?;
+    Some(bytes.get(..length).unwrap_or(bytes))
 }
 
 impl fmt::Display for Revert {
@@ -157,6 +312,10 @@ impl fmt::Display for Revert {
             Self::Panic(code) => write!(f, "panic 0x{code:02x} ({})", panic_meaning(*code)),
             Self::Kernel(error) => write!(f, "{error}"),
             Self::FailedOp(index, text) => write!(f, "EntryPoint refused operation {index}: \"{text}\""),
+            Self::KernelV3(error) => write!(f, "{error}"),
+            Self::FailedOpWithRevert(index, text, inner) => {
+                write!(f, "EntryPoint refused operation {index}: \"{text}\", {inner}")
+            }
             Self::Custom(selector) => write!(f, "custom error {selector} of the contract"),
             Self::Unreadable => f.write_str("a reason that cannot be read"),
         }
@@ -241,6 +400,8 @@ pub enum Fault {
     ValidationSilent,
     /// The account's validation reverted with a text that is not the validator's.
     ValidationReverted(String),
+    /// The validation of a Kernel v3 account reverted with an error of its own.
+    ValidationError(KernelV3Error),
     /// AA10: initCode is given but the account exists.
     AccountExists,
     /// AA13: the factory call failed or ran out of gas.
@@ -360,6 +521,11 @@ impl Fault {
     pub fn from_revert(data: &[u8]) -> Self {
         match Revert::decode(data) {
             Revert::FailedOp(_, text) => Self::from_entry_point(&text),
+            Revert::FailedOpWithRevert(_, text, inner) => match (Self::from_entry_point(&text), *inner) {
+                (Self::ValidationSilent, Revert::KernelV3(error)) => Self::ValidationError(error),
+                (Self::ValidationSilent, Revert::Text(text)) => Self::ValidationReverted(text),
+                (fault, _) => fault,
+            },
             other => Self::CallReverts(other),
         }
     }
@@ -378,6 +544,16 @@ impl Fault {
             Self::ApprovalNonce => "denied.nonce",
             Self::Expired => "denied.expired",
             Self::NotYetValid => "denied.not_yet",
+            Self::ValidationError(error) => match error {
+                KernelV3Error::InvalidCallData | KernelV3Error::CallViolatesTargetRule => "denied.target",
+                KernelV3Error::CallViolatesParamRule | KernelV3Error::ParamTooShort => "denied.rule",
+                KernelV3Error::CallViolatesValueRule => "denied.value",
+                KernelV3Error::InvalidCallType => "denied.operation",
+                KernelV3Error::RateLimited => "denied.runs",
+                KernelV3Error::InvalidNonce | KernelV3Error::EnableNotApproved => "denied.nonce",
+                KernelV3Error::InvalidValidator => "denied.not_enabled",
+                _ => return None,
+            },
             _ => return None,
         })
     }
@@ -416,6 +592,9 @@ impl Fault {
             }
             Self::ValidationReverted(_) => {
                 "Check that the account is a Kernel 2.x account and that its validator is a known one."
+            }
+            Self::ValidationError(_) => {
+                "Look at the key's state and scope: the account names the check that it did not pass."
             }
             Self::AccountExists => "Read the account again and leave initCode out: someone has deployed it.",
             Self::DeploymentFailed => {
@@ -498,6 +677,7 @@ impl fmt::Display for Fault {
             Self::ApprovalNonce => "it is not this approval's turn",
             Self::ValidationSilent => "the account refused the operation without giving a reason (AA23)",
             Self::ValidationReverted(text) => return write!(f, "the account refused the operation: \"{text}\""),
+            Self::ValidationError(error) => return write!(f, "the account refused the operation: {error}"),
             Self::AccountExists => "the account is deployed already (AA10)",
             Self::DeploymentFailed => "deploying the account failed (AA13)",
             Self::DeploymentMismatch => "the initCode deploys another account (AA14, AA15)",
@@ -613,6 +793,11 @@ fn entry_point_fault(text: &str) -> Option<Fault> {
 
 /// What follows `AA23 `: the validator's text, another text, or none.
 fn validation_fault(rest: &str) -> Fault {
+    // Bundlers put an account's custom error behind the EntryPoint's words: `AA23 reverted 0x…`.
+    let custom = rest.trim_start().strip_prefix("reverted").and_then(|rest| rest.trim_start().strip_prefix("0x"));
+    if let Some(error) = custom.and_then(|_| KernelV3Error::decode(&first_hex(rest)?)) {
+        return Fault::ValidationError(error);
+    }
     let reason = reason_after_reverted(rest);
     if reason.is_empty() {
         return Fault::ValidationSilent;
@@ -925,6 +1110,41 @@ mod tests {
         let data = [&Revert::FAILED_OP[..], &body].concat();
         assert_eq!(Revert::decode(&data), Revert::FailedOp(3, "AA25 invalid account nonce".into()));
         assert_eq!(Fault::from_revert(&data), Fault::NonceUsed);
+    }
+
+    #[test]
+    fn errors_of_kernel_v3_are_known_by_their_selectors() {
+        for (error, selector, name) in KernelV3Error::ALL {
+            let arguments = match error {
+                KernelV3Error::PolicyFailed(_) => "(uint256)",
+                KernelV3Error::AlreadyInitialized => "(address)",
+                _ => "()",
+            };
+            assert_eq!(alloy::primitives::keccak256(format!("{name}{arguments}"))[..4], selector, "{name}");
+            assert_eq!(error.name(), name);
+        }
+        let failed = [&hex!("3e4983f6")[..], &U256::from(2).to_be_bytes::<32>()].concat();
+        assert_eq!(KernelV3Error::decode(&failed), Some(KernelV3Error::PolicyFailed(2)));
+        assert_eq!(KernelV3Error::decode(&failed[..35]), None);
+    }
+
+    #[test]
+    fn what_an_account_says_behind_aa23_is_read_from_revert_and_text() {
+        let with = |inner: &[u8]| {
+            let body = (U256::ZERO, "AA23 reverted".to_owned(), Bytes::copy_from_slice(inner)).abi_encode_params();
+            Fault::from_revert(&[&Revert::FAILED_OP_WITH_REVERT[..], &body].concat())
+        };
+        let nonce = Fault::ValidationError(KernelV3Error::InvalidNonce);
+        assert_eq!(with(&hex!("756688fe")), nonce);
+        assert_eq!(with(&[]), Fault::ValidationSilent);
+        // What an account reverts with is never taken for the EntryPoint's own word.
+        let forged = (U256::ZERO, "AA24 signature error".to_owned()).abi_encode_params();
+        assert_eq!(with(&[&Revert::FAILED_OP[..], &forged].concat()), Fault::ValidationSilent);
+        let text = "UserOperation reverted during simulation with reason: AA23 reverted 0x756688fe";
+        assert_eq!(Fault::from_answer(-32500, text, None), nonce);
+        let silent = "UserOperation reverted with reason: AA23 reverted 0x";
+        assert_eq!(Fault::from_answer(-32500, silent, None), Fault::ValidationSilent);
+        assert_eq!(nonce.denial(), Some("denied.nonce"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use alloy::primitives::{Address, Bytes};
 
-use crate::erc4337::faults::{Fault, Revert};
+use crate::erc4337::faults::{Fault, KernelV3Error, Revert};
 
 /// One attempt, as an `eth_call`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,9 @@ pub enum ProbeResult {
 impl ProbeResult {
     /// Of an attempt that was refused with this fault, where a reason was given.
     pub fn refused(fault: Option<Fault>) -> Self {
+        if let Some(Fault::CallReverts(Revert::KernelV3(error)) | Fault::ValidationError(error)) = fault {
+            return Self::named(error);
+        }
         let Some(Fault::CallReverts(Revert::Text(text))) = fault else { return Self::Silent };
         let fault = Fault::from_entry_point(&format!("AA23 reverted: {text}"));
         match fault {
@@ -52,6 +55,27 @@ impl ProbeResult {
         }
     }
 
+    /// Of an attempt that an account of the second family refused by name.
+    fn named(error: KernelV3Error) -> Self {
+        let fault = Fault::ValidationError(error);
+        match error {
+            KernelV3Error::InvalidNonce | KernelV3Error::EnableNotApproved | KernelV3Error::InvalidValidator => {
+                Self::Dead(fault)
+            }
+            KernelV3Error::PolicyFailed(_)
+            | KernelV3Error::InvalidCallData
+            | KernelV3Error::CallViolatesParamRule
+            | KernelV3Error::CallViolatesValueRule
+            | KernelV3Error::CallViolatesTargetRule
+            | KernelV3Error::ParamTooShort
+            | KernelV3Error::RateLimited
+            | KernelV3Error::InvalidCallType
+            | KernelV3Error::NotAllowedForUserOp
+            | KernelV3Error::NotAllowedForSignature => Self::Scope(fault),
+            _ => Self::Silent,
+        }
+    }
+
     pub fn is_alive(&self) -> bool {
         matches!(self, Self::Passes | Self::Scope(_))
     }
@@ -63,6 +87,7 @@ impl fmt::Display for ProbeResult {
             Self::Passes => {
                 f.write_str("goes through, but for the session key's own signature, which only its holder can make")
             }
+            Self::Dead(Fault::ValidationError(error)) => write!(f, "{error}"),
             Self::Dead(Fault::ApprovalNonce) => f.write_str("SessionKeyValidator: invalid nonce"),
             Self::Dead(_) => f.write_str("SessionKeyValidator: session key not enabled"),
             Self::Scope(fault) => write!(f, "{fault}"),

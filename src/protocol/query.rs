@@ -129,6 +129,16 @@ impl<'a, E> Answers<'a, E> {
         decoded::<C, E>(what, &bytes)
     }
 
+    /// A read of a contract that nobody here knows: whatever it says instead of an answer, it does not answer. The node's own
+    /// failure looks the same, so that nothing good may follow from `None`.
+    pub fn if_it_answers<C: SolCall>(&mut self) -> Result<Option<C::Return>, Unread<E>> {
+        match self.returned() {
+            Ok((_, bytes)) => Ok(C::abi_decode_returns_validate(&bytes).ok()),
+            Err(Unread::Unanswered(_)) => Ok(None),
+            Err(malformed) => Err(malformed),
+        }
+    }
+
     /// A read of a contract that need not exist on this chain.
     pub fn if_there<C: SolCall>(&mut self) -> Result<Option<C::Return>, Unread<E>> {
         let (what, bytes) = self.returned()?;

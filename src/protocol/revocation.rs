@@ -28,6 +28,8 @@ pub struct RevocationPlan {
     pub also_ends: BTreeSet<ApprovalId>,
     /// Asked for, and without power already: nothing is done for them.
     pub over: BTreeSet<ApprovalId>,
+    /// What else comes of it, in sentences: what comes alive, what cannot be granted again.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no right plan.
@@ -42,6 +44,8 @@ pub enum Refusal {
     Contested { nonce: u128, claims: Vec<ApprovalId> },
     #[error("an approval with a lower nonce cannot be enabled without silencing or replacing another key")]
     CannotKeep { claim: ApprovalId },
+    #[error("{why}")]
+    NotUnderstood { why: String },
 }
 
 /// An approval, or what the chain holds for a key, in one state of the account.

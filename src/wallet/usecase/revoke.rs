@@ -1234,6 +1234,8 @@ fn refused_plan(records: &Records, refusal: &Refusal) -> Error {
             Error::failed("revoke.order", format!("{refusal}: {labels} all have nonce {nonce}"))
                 .hint("only one of them can be enabled: enable it with `keyleash key enable`, or revoke them in the same command")
         }
+        Refusal::NotUnderstood { .. } => Error::failed("revoke.not_understood", refusal.to_string())
+            .hint("nothing was sent; look at the account with the software that upgraded it"),
         Refusal::CannotKeep { claim } => {
             let who = records.labels([*claim]).join(", ");
             Error::failed("revoke.order", format!("{who} has a lower nonce; {refusal}"))

@@ -122,7 +122,7 @@ impl ApprovalBook {
         let calls = plan.moves.iter().filter_map(|m| m.call(&self.scene)).collect();
         let steps = plan.moves.iter().map(|m| self.step(m, &plan, names)).collect();
         let Plan { ends, also_ends, over, .. } = plan;
-        Ok((RevocationPlan { calls, steps, ends, also_ends, over }, expected))
+        Ok((RevocationPlan { calls, steps, ends, also_ends, over, warnings: Vec::new() }, expected))
     }
 
     fn on_nonce(&self, generation: Generation, nonce: u128) -> impl Iterator<Item = &Claim> {
