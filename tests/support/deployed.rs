@@ -45,7 +45,7 @@ pub const NOW: u64 = 1_700_000_000;
 pub const FUNDS: U256 = U256::from_limbs([0x6bc7_5e2d_6310_0000, 5, 0, 0]);
 
 /// Runtime code of the deterministic deployer: `CREATE2(value, calldata[32..], salt = calldata[..32])`.
-const DEPLOYER_CODE: [u8; 69] = hex!(
+pub(super) const DEPLOYER_CODE: [u8; 69] = hex!(
     "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
 );
 
@@ -726,7 +726,7 @@ fn nested_slot(outer: B256, account: Address, position: u8) -> B256 {
 }
 
 /// A line that stays in sight: cargo hides what print macros write in a test that passes.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     use std::io::Write as _;
     let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
 }

@@ -4,3 +4,4 @@
 #![allow(dead_code)]
 
 pub mod deployed;
+pub mod deployed_v3;
