@@ -8,6 +8,7 @@ pub mod approval;
 pub mod blob;
 mod canonical;
 pub mod contracts;
+pub mod judge;
 pub mod multi_chain;
 pub mod nonce;
 pub mod permission_config;
