@@ -31,7 +31,7 @@ use keyleash::{
             self, Authority, CallOutcome, Denied, Executed, Facts, InnerCall, Left, Named, PolicyFacts, Reason,
             Signatures, Signing, Status, Stored, Validator, Verdict,
         },
-        nonce::{Mode, OperationNonce},
+        nonce::{Mode, OperationNonce, ValidationId},
         permission_config::{PermissionConfig, PermissionFlag, Signer},
         policy::{
             Policy, PolicyFlag,
@@ -213,6 +213,7 @@ fn facts(kernel: KernelVersion, account: Address, owner: Address) -> Facts {
         timestamp: 1_900_000_000,
         account,
         kernel,
+        root_id: ValidationId::of_validator(kernel.ecdsa_validator()),
         root: Validator { authority: Authority::Owner(owner), nonce: 1, hook: Address::with_last_byte(1) },
         current_nonce: 1,
         valid_nonce_from: 0,
@@ -397,6 +398,7 @@ fn large_facts(file: &Value, case: &Value) -> Facts {
         timestamp: small(&told["block_timestamp"]),
         account: address(&case["account"]),
         kernel,
+        root_id: ValidationId(FixedBytes::from_slice(&bytes(&told["root_validator"]))),
         root,
         current_nonce: small(&told["current_nonce"]),
         valid_nonce_from: small(&told["valid_nonce_from"]),
@@ -406,14 +408,6 @@ fn large_facts(file: &Value, case: &Value) -> Facts {
         sequence: Some(small(&told["entrypoint_sequence"])),
         is_funded,
     }
-}
-
-/// What stands behind the approval of an operation that enables, or the case's own scope.
-fn key_of(case: &Value) -> Address {
-    let told = &case["facts"];
-    let stored = address(&told["session_key"]);
-    let enables = case["kind"] == "userop" && small::<u8>(&case["op"]["mode"]) == 1;
-    if enables || stored.is_zero() { Address::from_slice(&bytes(&case["permission"]["signer_data"])) } else { stored }
 }
 
 fn scope_of(case: &Value) -> Option<PermissionConfig> {
@@ -496,7 +490,7 @@ fn check_validation(tally: &mut Tally, case: &Value, verdict: &Verdict) {
 fn check_operation(tally: &mut Tally, file: &Value, case: &Value) {
     let id = text(&case["id"]);
     let (facts, op) = (large_facts(file, case), packed(&case["op"]));
-    let signatures = Signatures::of_operation(&facts, &op, key_of(case));
+    let signatures = Signatures::of_operation(&facts, &op);
     let verdict = judge::operation(&facts, scope_of(case).as_ref(), &op, &signatures);
     tally.check(id, "understood", format!("{:?}", verdict.unknown), "[]".to_string());
     check_validation(tally, case, &verdict);
@@ -522,7 +516,7 @@ fn check_operation(tally: &mut Tally, file: &Value, case: &Value) {
         tally.count("accepted, and refused by us");
     }
     if let Some(executed) = answer.get("exec") {
-        check_execution(tally, file, case, executed, &facts);
+        check_execution(tally, file, case, executed, &facts, verdict.validation.as_ref().unwrap().hook);
     }
 }
 
@@ -533,7 +527,7 @@ fn max_cost(op: &PackedUserOperation) -> U256 {
     (op.preVerificationGas + word(verification) + word(call)) * word(&op.gasFees[16..])
 }
 
-fn check_execution(tally: &mut Tally, file: &Value, case: &Value, chain: &Value, facts: &Facts) {
+fn check_execution(tally: &mut Tally, file: &Value, case: &Value, chain: &Value, facts: &Facts, hook: Address) {
     let id = text(&case["id"]);
     let environment = &file["environment"];
     let mut balance = number(case["facts"].get("account_balance").unwrap_or(&environment["account_balance"]));
@@ -567,7 +561,7 @@ fn check_execution(tally: &mut Tally, file: &Value, case: &Value, chain: &Value,
         }
         CallOutcome::Succeeds
     };
-    let executed = judge::execution(facts.kernel, &bytes(&case["op"]["callData"]), outcome);
+    let executed = judge::execution(facts.kernel, hook, &bytes(&case["op"]["callData"]), outcome);
     match executed {
         Executed::Unknown => tally.count("executions not predicted"),
         Executed::Success { ran, swallowed } => {
@@ -602,7 +596,7 @@ fn check_signature(tally: &mut Tally, file: &Value, case: &Value) {
     let id = text(&case["id"]);
     let (facts, request) = (large_facts(file, case), &case["request"]);
     let signature = bytes(&request["signature"]);
-    let signatures = Signatures::of_message(&facts, word(&request["hash"]), &signature, key_of(case));
+    let signatures = Signatures::of_message(&facts, word(&request["hash"]), &signature);
     let verdict = judge::signing(&facts, scope_of(case).as_ref(), address(&request["caller"]), &signature, &signatures);
     tally.check(id, "understood", format!("{:?}", verdict.unknown), "[]".to_string());
     let answer = &case["answer"];

@@ -23,6 +23,8 @@ const DELEGATION_PREFIX: [u8; 3] = [0xef, 0x01, 0x00];
 sol! {
     struct SolCallOfBatch { address to; uint256 value; bytes data; }
     struct ValidationConfig { uint32 nonce; address hook; }
+    /// Answered as one struct: with an offset in front.
+    struct StoredPermission { bytes2 permissionFlag; address signer; bytes22[] policyData; }
 
     // Deployment.
     function deployWithFactory(address factory, bytes createData, bytes32 salt);
@@ -44,7 +46,7 @@ sol! {
     function validNonceFrom() returns (uint32);
     function rootValidator() returns (bytes21);
     function validationConfig(bytes21 vId) returns (uint32 nonce, address hook);
-    function permissionConfig(bytes4 pId) returns (bytes2 permissionFlag, address signer, bytes22[] policyData);
+    function permissionConfig(bytes4 pId) returns (StoredPermission);
     function isAllowedSelector(bytes21 vId, bytes4 selector) returns (bool);
     function executorConfig(address executor) returns (address hook);
     function selectorConfig(bytes4 selector) returns (address hook, address target, bytes1 callType);

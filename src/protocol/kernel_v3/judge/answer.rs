@@ -8,10 +8,15 @@ use alloy::{
     sol_types::{Panic, Revert as RevertText, SolError},
 };
 
-use super::{super::policy::call::Condition, Status};
+use super::{
+    super::{contracts::KernelVersion, policy::call::Condition, signature::EnvelopeFault},
+    Status,
+};
 
 sol! {
     error InvalidNonce();
+    error InvalidSelectorData();
+    error PolicyDataTooLarge();
     error EnableNotApproved();
     error InvalidValidator();
     error InvalidValidationType();
@@ -91,6 +96,10 @@ pub enum Reason {
     NoSuchHead {
         kind: u8,
     },
+    /// Nothing at all where a signature of the account should be.
+    NoSignature {
+        delegated: bool,
+    },
     NotAValidator {
         identifier: Address,
     },
@@ -124,7 +133,9 @@ pub enum Reason {
     },
 
     // Enabling.
-    EnvelopeUnreadable,
+    Envelope {
+        fault: EnvelopeFault,
+    },
     NotApproved {
         expected: Address,
         by: super::Signature,
@@ -138,7 +149,10 @@ pub enum Reason {
     HookDataMissing,
     SelectorDataLength {
         bytes: usize,
+        kernel: KernelVersion,
     },
+    /// No element for the signer, or more policies than an index has.
+    PolicyCount,
     SelectorDataCallType {
         code: Option<u8>,
     },
@@ -353,6 +367,10 @@ impl Denied {
             Reason::SignatureEnds | Reason::HookDataMissing | Reason::SelectorDataCallType { code: None } => {
                 OUT_OF_BOUNDS
             }
+            // Room for more bytes than there are numbers.
+            Reason::NoSignature { delegated: true } | Reason::Envelope { fault: EnvelopeFault::TooLong } => {
+                Revert::Panic(0x41)
+            }
             Reason::SegmentOrder { .. } => Revert::named::<PolicySignatureOrderError>(),
             Reason::NoSignerPrefix => Revert::named::<SignerPrefixNotPresent>(),
             Reason::MalformedSignature | Reason::MalformedApproval => Revert::named::<InvalidSignature>(),
@@ -360,7 +378,11 @@ impl Denied {
             Reason::NotInstalled | Reason::SelectorNotAllowed { .. } => Revert::named::<InvalidValidator>(),
             Reason::NotExecuteUserOp { .. } => Revert::named::<OnlyExecuteUserOp>(),
             Reason::NotApproved { .. } => Revert::named::<EnableNotApproved>(),
-            Reason::SelectorDataLength { bytes } if *bytes >= 4 => Revert::Text("Invalid selectorData"),
+            Reason::SelectorDataLength { bytes, kernel: KernelVersion::V3_3 } if *bytes >= 4 => {
+                Revert::named::<InvalidSelectorData>()
+            }
+            Reason::PolicyCount => Revert::named::<PolicyDataTooLarge>(),
+            Reason::SelectorDataLength { bytes, .. } if *bytes >= 4 => Revert::Text("Invalid selectorData"),
             Reason::SelectorDataCallType { code: Some(_) } => Revert::named::<NotSupportedCallType>(),
             Reason::DuplicateEntries { .. } => Revert::Text("duplicate permissionHash"),
             Reason::RuleParams { slices: false, .. } => Revert::Text("only OneOf condition can have multiple params"),
@@ -386,11 +408,12 @@ impl Denied {
             | Reason::NotYet { .. }
             | Reason::Expired { .. }
             | Reason::NoSuchHead { .. }
+            | Reason::NoSignature { delegated: false }
             | Reason::NotAValidator { .. }
             | Reason::UnknownPermission
             | Reason::SegmentCutOff
             | Reason::CalldataTooShort { .. }
-            | Reason::EnvelopeUnreadable
+            | Reason::Envelope { fault: EnvelopeFault::Outside }
             | Reason::SelectorDataLength { .. }
             | Reason::SelectorTargetWithoutCode { .. }
             | Reason::SeenBefore { .. }
@@ -434,6 +457,7 @@ impl fmt::Display for Reason {
             Self::Expired { valid_until, now } => write!(f, "it was allowed until {valid_until}, and it is {now}"),
             Self::ValidationType { kind } => write!(f, "there is no validation of type {kind}"),
             Self::NoSuchHead { kind } => write!(f, "no signature of the account begins with {kind:#04x}"),
+            Self::NoSignature { .. } => f.write_str("there is no signature"),
             Self::NotAValidator { identifier } => write!(f, "{identifier} is no validator"),
             Self::UnknownPermission => f.write_str("the account has no key of this id: never enabled, or uninstalled"),
             Self::RefusesOperations => f.write_str("the key is for signatures only"),
@@ -461,7 +485,7 @@ impl fmt::Display for Reason {
             Self::CalldataTooShort { bytes, needed } => {
                 write!(f, "the account call has {bytes} bytes, fewer than {needed}")
             }
-            Self::EnvelopeUnreadable => f.write_str("the signature does not hold an approval that can be read"),
+            Self::Envelope { fault } => write!(f, "the approval in the signature cannot be read: {fault}"),
             Self::NotApproved { expected, by, nonce } => write!(
                 f,
                 "{expected} must have approved just this, here, for this version and nonce {nonce}; the approval {by}"
@@ -474,7 +498,8 @@ impl fmt::Display for Reason {
                 )
             }
             Self::HookDataMissing => f.write_str("the hook needs data"),
-            Self::SelectorDataLength { bytes } => {
+            Self::PolicyCount => f.write_str("the enable data has no signer, or too many policies"),
+            Self::SelectorDataLength { bytes, .. } => {
                 write!(f, "the selector data has {bytes} bytes; it must have 4, or 44 and more")
             }
             Self::SelectorDataCallType { code: Some(code) } => write!(f, "the selector data has call type {code:#04x}"),

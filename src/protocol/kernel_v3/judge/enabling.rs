@@ -8,7 +8,7 @@ use super::{
         approval::SelectorData,
         contracts::{ECDSA_SIGNER, KernelVersion},
         nonce::{OperationNonce, ValidationType},
-        permission_config::{PermissionConfig, Signer},
+        permission_config::{EnableDataError, PermissionConfig},
         policy::Policy,
         signature::Envelope,
     },
@@ -35,7 +35,7 @@ pub(super) fn enable(
 ) -> Result<Installing, Denied> {
     let account = |reason| Err(Denied::new(At::Account, reason));
     let approval = |reason| Err(Denied::new(At::Approval, reason));
-    let signed_nonce = facts.approval_nonce();
+    let signed_nonce = facts.approval_nonce(nonce.kind);
     match (facts.root.authority, signatures.approval) {
         (Authority::Unknown, _) => unknown.push(Unknown::Root),
         (Authority::Nobody, _) => return account(Reason::NotAValidator { identifier: Address::ZERO }),
@@ -47,7 +47,7 @@ pub(super) fn enable(
             }
         }
     }
-    if facts.kernel != KernelVersion::V3_3 && facts.named.nonce == facts.current_nonce {
+    if facts.kernel != KernelVersion::V3_3 && facts.held_nonce(nonce.kind) == facts.current_nonce {
         return account(Reason::NonceTaken { nonce: facts.current_nonce });
     }
     let hook = if envelope.hook.is_zero() { NO_HOOK } else { envelope.hook };
@@ -61,6 +61,9 @@ pub(super) fn enable(
             unknown.push(Unknown::Hook(hook));
         }
     }
+    if let ValidationType::Unknown(kind) = nonce.kind {
+        return account(Reason::ValidationType { kind });
+    }
     let mut named = Named { nonce: signed_nonce, hook, ..facts.named.clone() };
     let mut scope = None;
     if nonce.kind == ValidationType::Permission {
@@ -69,6 +72,7 @@ pub(super) fn enable(
                 install_permission(&mut named, &config, unknown)?;
                 scope = Some(config);
             }
+            Err(EnableDataError::Empty | EnableDataError::TooManyPolicies(_)) => return account(Reason::PolicyCount),
             Err(_) => {
                 // The account may read it all the same, and install anything.
                 unknown.push(Unknown::EnableData);
@@ -106,20 +110,15 @@ fn install_permission(named: &mut Named, config: &PermissionConfig, unknown: &mu
     named.policies = config.policies.iter().map(|policy| (policy.flag(), policy.address())).collect();
     named.signer = config.signer.address();
     let at_signer = |reason| Err(Denied::new(At::Signer, reason));
-    match &config.signer {
-        Signer::Ecdsa(_) if !named.session_key.is_zero() => {
-            return at_signer(Reason::KeyStillHeld { key: named.session_key });
-        }
-        Signer::Ecdsa(key) => named.session_key = *key,
-        Signer::Unknown { address, data } if *address == ECDSA_SIGNER => {
-            if !named.session_key.is_zero() {
-                return at_signer(Reason::KeyStillHeld { key: named.session_key });
-            }
-            let Some(key) = data.get(..20) else { return at_signer(Reason::InstallDataUnreadable) };
-            named.session_key = Address::from_slice(key);
-        }
-        Signer::Unknown { address, .. } => unknown.push(Unknown::Signer(*address)),
+    if config.signer.address() != ECDSA_SIGNER {
+        unknown.push(Unknown::Signer(config.signer.address()));
+        return Ok(());
     }
+    if !named.session_key.is_zero() {
+        return at_signer(Reason::KeyStillHeld { key: named.session_key });
+    }
+    let Some(key) = config.signer.held_key() else { return at_signer(Reason::InstallDataUnreadable) };
+    named.session_key = key;
     Ok(())
 }
 
@@ -147,7 +146,7 @@ fn open_selector(facts: &Facts, data: &[u8], unknown: &mut Vec<Unknown>) -> Resu
             Ok(())
         }
         unreadable @ SelectorData::Unreadable(_) if unreadable.is_refused() => {
-            refuse(Reason::SelectorDataLength { bytes: data.len() })
+            refuse(Reason::SelectorDataLength { bytes: data.len(), kernel: facts.kernel })
         }
         SelectorData::Unreadable(_) => {
             unknown.push(Unknown::SelectorData);

@@ -10,6 +10,7 @@ use super::{
         contracts::KernelVersion,
     },
     answer::{ExecutionReverted, Revert},
+    facts::NO_HOOK,
 };
 
 /// One call that the account makes.
@@ -61,20 +62,31 @@ pub enum Executed {
     Unknown,
 }
 
-/// Runs the account's calldata. `outcome` tells how each inner call ends, in their order.
+/// Runs the account's calldata. `hook` is that of the validation (1: none), `outcome` tells how each inner call ends, in their order.
 pub fn execution(
     kernel: KernelVersion,
+    hook: Address,
     call_data: &[u8],
-    mut outcome: impl FnMut(&InnerCall) -> CallOutcome,
+    outcome: impl FnMut(&InnerCall) -> CallOutcome,
 ) -> Executed {
     let account = |revert| Executed::Reverted(Failed::Account(revert));
     if let Some(hooked) = call_data.strip_prefix(selector::EXECUTE_USER_OP.as_slice()) {
-        // Whatever reverts inside is not passed on.
-        return match execution(kernel, hooked, outcome) {
-            Executed::Reverted(_) => account(Revert::named::<ExecutionReverted>()),
-            other => other,
+        return match hook {
+            NO_HOOK => match run(kernel, hooked, outcome) {
+                // Whatever reverts inside is not passed on.
+                Executed::Reverted(_) => account(Revert::named::<ExecutionReverted>()),
+                other => other,
+            },
+            // Asked all the same, where nobody is.
+            Address::ZERO => account(Revert::Empty),
+            _ => Executed::Unknown,
         };
     }
+    run(kernel, call_data, outcome)
+}
+
+fn run(kernel: KernelVersion, call_data: &[u8], mut outcome: impl FnMut(&InnerCall) -> CallOutcome) -> Executed {
+    let account = |revert| Executed::Reverted(Failed::Account(revert));
     match call_data.get(..4).map(Selector::from_slice) {
         Some(selector::EXECUTE) => {}
         // `receive`, the fallback, and every other function.

@@ -7,10 +7,12 @@ use alloy::primitives::{Address, B256, Bytes, FixedBytes, Selector, eip191_hash_
 use super::super::{
     approval::ApprovalRequest,
     contracts::KernelVersion,
-    nonce::{Mode, OperationNonce, ValidationType},
-    permission_config::PermissionFlag,
+    nonce::{Mode, OperationNonce, ValidationId, ValidationType},
+    permission_config::{PermissionConfig, PermissionFlag},
     policy::{PolicyFlag, gas::GasPolicy, rate_limit::RateLimit, timestamp::Timestamp},
-    signature::{Envelope, MessageSignature, SignedBy, UseSignature, message_digest, recover, split_chain_free},
+    signature::{
+        Envelope, MessageSignature, ReadEnvelope, SignedBy, UseSignature, message_digest, recover, split_chain_free,
+    },
 };
 use crate::erc4337::v07::{ENTRY_POINT, PackedUserOperation, packed_hash};
 
@@ -23,6 +25,7 @@ pub struct Facts {
     pub account: Address,
     /// The code that runs now.
     pub kernel: KernelVersion,
+    pub root_id: ValidationId,
     pub root: Validator,
     pub current_nonce: u32,
     pub valid_nonce_from: u32,
@@ -172,15 +175,16 @@ impl Signatures {
         Self { approval: Signature::By(facts.owner()), usage: Signature::By(key) }
     }
 
-    /// Read from the operation's own bytes. `key` is the session key, where the operation is a permission's.
-    pub fn of_operation(facts: &Facts, op: &PackedUserOperation, key: Address) -> Self {
+    /// Read from the operation's own bytes.
+    pub fn of_operation(facts: &Facts, op: &PackedUserOperation) -> Self {
         let nonce = OperationNonce::decode(op.nonce);
         let (chain_free, signature) = split_chain_free(&op.signature, facts.kernel);
         let hash_on = |free: bool| packed_hash(op, ENTRY_POINT, if free { 0 } else { facts.chain_id });
         let mut usage = Bytes::copy_from_slice(signature);
         let mut approval = Signature::Malformed;
+        let mut key = facts.named.session_key;
         if nonce.mode == Mode::Enable {
-            let Some(envelope) = Envelope::decode(signature) else {
+            let Ok(ReadEnvelope { envelope, .. }) = Envelope::read(signature) else {
                 return Self { approval, usage: Signature::Malformed };
             };
             let digest = |free: bool| facts.approval_request(&nonce, &envelope, free).digest();
@@ -192,6 +196,8 @@ impl Signatures {
                 forms,
                 facts.owner(),
             );
+            let installed = PermissionConfig::decode(&envelope.enable_data).ok();
+            key = installed.and_then(|config| config.signer.held_key()).unwrap_or(key);
             usage = envelope.use_signature;
         }
         let (expected, forms) = match nonce.kind {
@@ -208,7 +214,7 @@ impl Signatures {
     }
 
     /// Read from a signature of the account for `hash`.
-    pub fn of_message(facts: &Facts, hash: B256, signature: &[u8], key: Address) -> Self {
+    pub fn of_message(facts: &Facts, hash: B256, signature: &[u8]) -> Self {
         let none = Self { approval: Signature::Malformed, usage: Signature::Malformed };
         let Some(signature) = MessageSignature::decode(signature, facts.kernel) else { return none };
         let digest = |free: bool| {
@@ -221,9 +227,11 @@ impl Signatures {
             SignedBy::Root => (signature.signature, facts.owner(), Forms::Both),
             SignedBy::Validator(_) => (signature.signature, facts.validator_owner(), Forms::Both),
             // Only what stands right behind 0xff is ever looked at.
-            SignedBy::Permission(_) => {
-                (signature.signature.get(1..).map(Bytes::copy_from_slice).unwrap_or_default(), key, Forms::Both)
-            }
+            SignedBy::Permission(_) => (
+                signature.signature.get(1..).map(Bytes::copy_from_slice).unwrap_or_default(),
+                facts.named.session_key,
+                Forms::Both,
+            ),
         };
         let free = signature.chain_free;
         Self { usage: Signature::read(&bytes, digest(free), digest(!free), forms, expected), ..none }
@@ -253,24 +261,34 @@ impl Facts {
         }
     }
 
-    /// The nonce that an approval of the named id must carry now.
-    pub fn approval_nonce(&self) -> u32 {
-        let taken = self.named.nonce == self.current_nonce && self.kernel == KernelVersion::V3_3;
+    /// `validationConfig.nonce` of whom an operation of this type names. Nothing is ever installed under a type that does not exist.
+    pub(super) fn held_nonce(&self, kind: ValidationType) -> u32 {
+        match kind {
+            ValidationType::Root => self.root.nonce,
+            ValidationType::Validator | ValidationType::Permission => self.named.nonce,
+            ValidationType::Unknown(_) => 0,
+        }
+    }
+
+    /// The nonce that an approval must carry now.
+    pub(super) fn approval_nonce(&self, kind: ValidationType) -> u32 {
+        let taken = self.held_nonce(kind) == self.current_nonce && self.kernel == KernelVersion::V3_3;
         self.current_nonce.wrapping_add(u32::from(taken))
     }
 
     /// What the owner must have signed for an operation that enables: as the account builds it.
     pub(super) fn approval_request(&self, nonce: &OperationNonce, envelope: &Envelope, free: bool) -> ApprovalRequest {
-        let mut id = nonce.validation_id();
-        if let Some(permission) = nonce.permission() {
-            id = permission.validation_id();
-        }
+        let id = match (nonce.permission(), nonce.kind) {
+            (Some(permission), _) => permission.validation_id(),
+            (None, ValidationType::Root) => self.root_id,
+            (None, _) => nonce.validation_id(),
+        };
         ApprovalRequest {
             chain_id: (!free).then_some(self.chain_id),
             account: self.account,
             kernel: self.kernel,
             validation_id: id,
-            nonce: self.approval_nonce(),
+            nonce: self.approval_nonce(nonce.kind),
             hook: envelope.hook,
             enable_data: envelope.enable_data.clone(),
             hook_data: envelope.hook_data.clone(),

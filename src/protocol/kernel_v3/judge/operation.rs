@@ -10,7 +10,7 @@ use super::{
         contracts::{ECDSA_SIGNER, KernelVersion},
         nonce::{Mode, OperationNonce, PermissionId, ValidationType},
         permission_config::PermissionConfig,
-        signature::{Envelope, split_chain_free},
+        signature::{Envelope, EnvelopeFault, split_chain_free},
     },
     answer::{At, Denied, Reason},
     enabling::{Installing, enable},
@@ -64,13 +64,15 @@ pub struct Enabled {
 }
 
 /// The account took the operation. Its signature may be wrong all the same, which the EntryPoint looks at later.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Validated {
     /// Well-formed, and not the right one.
     pub wrong_signature: Option<Denied>,
     pub window: Window,
     pub left: Vec<Left>,
     pub enabled: Option<Enabled>,
+    /// Asked before and after the calls are made; 1: none. 0 is the root of a delegated EOA, which has none to ask.
+    pub hook: Address,
 }
 
 /// What the chain takes and no honest tool writes: we refuse it.
@@ -215,29 +217,37 @@ impl Judging<'_> {
     fn validate(&mut self) -> Result<Validated, Denied> {
         let (facts, op) = (self.facts, self.op);
         let nonce = OperationNonce::decode(op.nonce);
-        if let (ValidationType::Unknown(kind), KernelVersion::V3_3) = (nonce.kind, facts.kernel) {
-            return Err(Denied::new(At::Account, Reason::ValidationType { kind }));
-        }
         let (chain_free, mut signature) = split_chain_free(&op.signature, facts.kernel);
         self.object(&nonce, chain_free);
         let mut installing = None;
-        let envelope;
+        let read;
         if nonce.mode == Mode::Enable {
-            envelope =
-                Envelope::decode(signature).ok_or_else(|| Denied::new(At::Account, Reason::EnvelopeUnreadable))?;
-            if !envelope.is_canonical(signature) {
+            let unreadable = |fault| {
+                // Where the older ones make room for it, 3.3 holds it against the end.
+                let fault = if facts.kernel == KernelVersion::V3_3 { EnvelopeFault::Outside } else { fault };
+                Denied::new(At::Account, Reason::Envelope { fault })
+            };
+            read = Envelope::read(signature).map_err(unreadable)?;
+            if !read.envelope.is_canonical(signature) {
                 self.objections.push(Objection::Envelope);
             }
-            installing = Some(enable(facts, &nonce, &envelope, self.signatures, &mut self.unknown)?);
-            signature = &envelope.use_signature;
+            installing = Some(enable(facts, &nonce, &read.envelope, self.signatures, &mut self.unknown)?);
+            if let Some(fault) = read.use_fault {
+                return Err(unreadable(fault));
+            }
+            signature = &read.envelope.use_signature;
+        }
+        if let (ValidationType::Unknown(kind), KernelVersion::V3_3) = (nonce.kind, facts.kernel) {
+            return Err(Denied::new(At::Account, Reason::ValidationType { kind }));
         }
         let enabled = installing.as_ref().map(|installing| installing.enabled);
         let named = installing.as_ref().map_or(&facts.named, |installing| &installing.named);
-        let mut validated = Validated { wrong_signature: None, window: Window::default(), left: Vec::new(), enabled };
+        let mut validated = Validated { enabled, ..Validated::default() };
         match nonce.kind {
             ValidationType::Root => {
                 validated.wrong_signature = self.check_signature(facts.root.authority, Unknown::Root)?;
                 let hook = facts.root.hook;
+                validated.hook = hook;
                 if facts.root.authority != Authority::Itself && !hook.is_zero() && hook != NO_HOOK {
                     self.check_hooked()?;
                 }
@@ -251,11 +261,11 @@ impl Judging<'_> {
                 self.check_permission(&nonce, named, installing.as_ref(), signature, &mut validated)?;
             }
         }
-        // Nothing is ever installed under a type that does not exist.
         let (held, hook) = match nonce.kind {
-            ValidationType::Unknown(_) => (0, Address::ZERO),
+            ValidationType::Unknown(_) => (facts.held_nonce(nonce.kind), Address::ZERO),
             _ => (named.nonce, named.hook),
         };
+        validated.hook = hook;
         self.check_installed(named, held, hook)?;
         Ok(validated)
     }

@@ -1,6 +1,6 @@
 //! Would the account call this signature its own (ERC-1271)?
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, Bytes};
 
 use super::{
     super::{
@@ -54,9 +54,11 @@ fn judge(
     unknown: &mut Vec<Unknown>,
 ) -> Result<Signing, Denied> {
     let account = |reason| Denied::new(At::Account, reason);
-    let Some(message) = MessageSignature::decode(signature, facts.kernel) else {
-        let kind = signature.first().copied().unwrap_or_default();
-        return Err(account(Reason::NoSuchHead { kind }));
+    // Nothing at all is read as type 0, the root.
+    let nothing = MessageSignature { by: SignedBy::Root, chain_free: false, signature: Bytes::new() };
+    let read = if signature.is_empty() { Some(nothing) } else { MessageSignature::decode(signature, facts.kernel) };
+    let Some(message) = read else {
+        return Err(account(Reason::NoSuchHead { kind: signature.first().copied().unwrap_or_default() }));
     };
     if message.chain_free {
         objections.push(Objection::ChainFree);
@@ -74,6 +76,9 @@ fn judge(
         if facts.kernel == KernelVersion::V3_3 && nonce < facts.valid_nonce_from {
             return Err(account(Reason::Stopped { nonce, valid_from: facts.valid_nonce_from }));
         }
+    }
+    if signature.is_empty() {
+        return Err(account(Reason::NoSignature { delegated: is_itself }));
     }
     let (authority, what) = match message.by {
         SignedBy::Root => (facts.root.authority, Unknown::Root),
