@@ -894,10 +894,14 @@ fn check_signature(case: &mut Case, tally: &mut Tally) -> Result<(), String> {
     Ok(())
 }
 
-/// How many cases: a fixed number, and thousands with `KEYLEASH_LONG=1`. `KEYLEASH_CASE=N` is that one alone.
+/// Which cases: a fixed number of them, and thousands with `KEYLEASH_LONG=1`. `KEYLEASH_CASE=N` is that one alone, shown whole,
+/// and `KEYLEASH_CASE=M..N` those.
 fn numbers(short: u64, long: u64) -> std::ops::Range<u64> {
-    if let Some(one) = std::env::var("KEYLEASH_CASE").ok().and_then(|text| text.parse().ok()) {
-        return one..one + 1;
+    if let Ok(text) = std::env::var("KEYLEASH_CASE") {
+        let number = |text: &str| text.parse::<u64>().expect("KEYLEASH_CASE is N or M..N");
+        let (from, to) =
+            text.split_once("..").map_or_else(|| (number(&text), number(&text) + 1), |(a, b)| (number(a), number(b)));
+        return from..to;
     }
     0..if std::env::var_os("KEYLEASH_LONG").is_some() { long } else { short }
 }

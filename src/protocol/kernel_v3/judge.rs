@@ -14,6 +14,8 @@ mod calldata;
 mod enabling;
 mod execution;
 mod facts;
+#[cfg(test)]
+mod fuzz;
 mod operation;
 mod policy;
 mod signing;
