@@ -133,18 +133,7 @@ impl UserOperation {
     /// The hash that is signed and that identifies the operation; the signature is not part of it. With chain id 0, what a
     /// chain-free operation signs (docs/kernel-v3.md#chain-free-signatures).
     pub fn hash(&self, entry_point: Address, chain_id: u64) -> B256 {
-        let packed = PackedForHash {
-            sender: self.sender,
-            nonce: self.nonce,
-            initCodeHash: keccak256(self.init_code()),
-            callDataHash: keccak256(&self.call_data),
-            accountGasLimits: two_halves(self.verification_gas_limit, self.call_gas_limit),
-            preVerificationGas: self.pre_verification_gas,
-            gasFees: two_halves(self.max_priority_fee_per_gas, self.max_fee_per_gas),
-            paymasterAndDataHash: keccak256(self.paymaster_and_data()),
-        };
-        let inner = keccak256(packed.abi_encode());
-        keccak256((inner, entry_point, U256::from(chain_id)).abi_encode())
+        packed_hash(&self.packed(), entry_point, chain_id)
     }
 
     /// Gas units the EntryPoint charges for at most (v0.7 `_getRequiredPrefund`).
@@ -163,6 +152,22 @@ impl UserOperation {
     pub fn max_cost(&self) -> U256 {
         self.max_gas().saturating_mul(U256::from(self.max_fee_per_gas))
     }
+}
+
+/// [`UserOperation::hash`] of the form that the EntryPoint takes, which also holds what is no operation.
+pub fn packed_hash(op: &PackedUserOperation, entry_point: Address, chain_id: u64) -> B256 {
+    let packed = PackedForHash {
+        sender: op.sender,
+        nonce: op.nonce,
+        initCodeHash: keccak256(&op.initCode),
+        callDataHash: keccak256(&op.callData),
+        accountGasLimits: op.accountGasLimits,
+        preVerificationGas: op.preVerificationGas,
+        gasFees: op.gasFees,
+        paymasterAndDataHash: keccak256(&op.paymasterAndData),
+    };
+    let inner = keccak256(packed.abi_encode());
+    keccak256((inner, entry_point, U256::from(chain_id)).abi_encode())
 }
 
 impl Deployment {
@@ -237,7 +242,8 @@ fn two_halves(high: u128, low: u128) -> B256 {
     (high | U256::from(low)).into()
 }
 
-fn halves(word: B256) -> (u128, u128) {
+/// The two 16-byte numbers of a word.
+pub fn halves(word: B256) -> (u128, u128) {
     let word = U256::from_be_bytes(word.0);
     let high: U256 = word >> 128;
     (high.saturating_to(), (word & U256::from(u128::MAX)).saturating_to())

@@ -726,7 +726,7 @@ fn nested_slot(outer: B256, account: Address, position: u8) -> B256 {
 }
 
 /// A line that stays in sight: cargo hides what print macros write in a test that passes.
-pub(super) fn say(line: &str) {
+pub fn say(line: &str) {
     use std::io::Write as _;
     let _ = std::io::stderr().lock().write_all(format!("\n{line}\n").as_bytes());
 }

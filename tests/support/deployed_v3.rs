@@ -16,8 +16,8 @@ use alloy::{
 };
 use keyleash::{
     erc4337::v07::{
-        ENTRY_POINT, FailedOp, FailedOpWithRevert, UserOperation, UserOperationEvent, UserOperationRevertReason,
-        getNonceCall, handleOpsCall, validate_user_op,
+        ENTRY_POINT, FailedOp, FailedOpWithRevert, PackedUserOperation, UserOperation, UserOperationEvent,
+        UserOperationRevertReason, getNonceCall, handleOpsCall, packed_hash, validateUserOpCall,
     },
     protocol::{
         AccountCall, Call,
@@ -161,17 +161,19 @@ pub enum Bundle {
         reason: String,
         inner: Option<Bytes>,
     },
-    /// Any other revert.
+    /// Any other revert, e.g. the plain `Error` of AA93.
     Reverted(Bytes),
 }
 
 impl Bundle {
     /// The `AAxx` code of a refused bundle.
-    pub fn aa_code(&self) -> Option<&str> {
-        match self {
-            Self::Failed { reason, .. } => reason.get(..4),
-            Self::Mined(_) | Self::Reverted(_) => None,
-        }
+    pub fn aa_code(&self) -> Option<String> {
+        let text = match self {
+            Self::Failed { reason, .. } => reason.clone(),
+            Self::Reverted(data) => revert_text(data)?,
+            Self::Mined(_) => return None,
+        };
+        text.starts_with("AA").then(|| text.chars().take(4).collect())
     }
 
     /// Whether every operation was mined and every account call went through.
@@ -482,9 +484,24 @@ impl DeployedV3 {
         as_bundle(self.call(BUNDLER, ENTRY_POINT, bundle_call(ops)))
     }
 
+    /// The same with one operation in packed form, which need not be one.
+    pub fn handle_packed(&mut self, op: &PackedUserOperation) -> Bundle {
+        let call = handleOpsCall { ops: vec![op.clone()], beneficiary: BUNDLER }.abi_encode();
+        as_bundle(self.transact(BUNDLER, ENTRY_POINT, U256::ZERO, call))
+    }
+
     /// Asks the account as the EntryPoint does; nothing is kept.
     pub fn validate(&self, op: &UserOperation) -> Validation {
-        let answer = self.call(ENTRY_POINT, op.sender, validate_user_op(op, self.hash(op)));
+        self.validate_packed(&op.packed())
+    }
+
+    pub fn validate_packed(&self, op: &PackedUserOperation) -> Validation {
+        let call = validateUserOpCall {
+            userOp: op.clone(),
+            userOpHash: packed_hash(op, ENTRY_POINT, self.chain_id()),
+            missingAccountFunds: U256::ZERO,
+        };
+        let answer = self.call(ENTRY_POINT, op.sender, call.abi_encode());
         if !answer.success {
             return Validation::Reverted(answer.output);
         }

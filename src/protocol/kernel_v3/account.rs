@@ -23,6 +23,7 @@ const DELEGATION_PREFIX: [u8; 3] = [0xef, 0x01, 0x00];
 sol! {
     struct SolCallOfBatch { address to; uint256 value; bytes data; }
     struct ValidationConfig { uint32 nonce; address hook; }
+    /// Answered as one struct: with an offset in front.
     struct StoredPermission { bytes2 permissionFlag; address signer; bytes22[] policyData; }
 
     // Deployment.

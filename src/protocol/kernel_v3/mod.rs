@@ -9,6 +9,7 @@ pub mod blob;
 mod canonical;
 pub mod contracts;
 pub mod findings;
+pub mod judge;
 pub mod liveness;
 pub mod multi_chain;
 pub mod nonce;

@@ -75,6 +75,15 @@ impl Signer {
         }
     }
 
+    /// The key that its contract holds once it is installed: the ECDSA signer takes the first 20 bytes of whatever data.
+    pub fn held_key(&self) -> Option<Address> {
+        match self {
+            Self::Ecdsa(key) => Some(*key),
+            Self::Unknown { address: ECDSA_SIGNER, data } => data.get(..20).map(Address::from_slice),
+            Self::Unknown { .. } => None,
+        }
+    }
+
     /// The name of a signer contract that is known and not supported.
     pub fn unsupported_name(&self) -> Option<&'static str> {
         unsupported_name(self.address())

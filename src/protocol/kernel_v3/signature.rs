@@ -133,6 +133,23 @@ pub struct Envelope {
 /// Bytes of the hook, before the values.
 const HOOK: usize = 20;
 
+/// An envelope as the account reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadEnvelope {
+    pub envelope: Envelope,
+    /// What is wrong with the use signature: the account looks for it after it has taken the approval.
+    pub use_fault: Option<EnvelopeFault>,
+}
+
+/// Why a value of an envelope is not read: what the account reverts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeFault {
+    #[error("a value is not within the signature")]
+    Outside,
+    #[error("a value has more than 2^64 bytes (`Panic(65)`)")]
+    TooLong,
+}
+
 impl Envelope {
     pub fn encode(&self) -> Bytes {
         let values = (
@@ -145,31 +162,39 @@ impl Envelope {
         [self.hook.as_slice(), &values.abi_encode_params()].concat().into()
     }
 
-    /// Reads it as the account does: each of the five words leads to a length and that many bytes behind it, anywhere in the
-    /// signature; words that are missing are 0. `None` is what the account reverts for without data.
+    /// Reads it as the account does; `None` where the account reverts over it, sooner or later.
     pub fn decode(signature: &[u8]) -> Option<Self> {
-        let (hook, _) = signature.split_at_checked(HOOK)?;
-        let padded = signature.len().checked_next_multiple_of(32)?;
+        Self::read(signature).ok().filter(|read| read.use_fault.is_none()).map(|read| read.envelope)
+    }
+
+    /// Reads it as the account does: each of the five words leads to a length and that many bytes behind it, anywhere in the
+    /// signature; words that are missing are 0.
+    pub fn read(signature: &[u8]) -> Result<ReadEnvelope, EnvelopeFault> {
+        let (hook, _) = signature.split_at_checked(HOOK).ok_or(EnvelopeFault::Outside)?;
+        let padded = signature.len().checked_next_multiple_of(32).ok_or(EnvelopeFault::Outside)?;
         // At most one copy of the whole: it is as long as an operation may be.
         let mut bytes = signature.to_vec();
         bytes.resize(padded.max(HOOK + 5 * 32), 0);
         let bytes = Bytes::from(bytes);
         let word = |at: usize| bytes.get(at..at.checked_add(32)?).map(U256::from_be_slice);
-        let value = |i: usize| {
+        let place = |i: usize| {
             let offset = usize::try_from(word(HOOK + 32 * i)?).ok()?;
             let length_at = HOOK.checked_add(offset)?;
-            let start = length_at.checked_add(32)?;
-            let end = start.checked_add(usize::try_from(word(length_at)?).ok()?)?;
-            (end <= padded).then(|| bytes.slice(start..end))
+            Some((length_at.checked_add(32)?, word(length_at)?))
         };
-        Some(Self {
-            hook: Address::from_slice(hook),
-            enable_data: value(0)?,
-            hook_data: value(1)?,
-            selector_data: value(2)?,
-            owner_signature: value(3)?,
-            use_signature: value(4)?,
-        })
+        let value = |i: usize| {
+            let (start, length) = place(i).ok_or(EnvelopeFault::Outside)?;
+            let length = u64::try_from(length).map_err(|_| EnvelopeFault::TooLong)?;
+            let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
+            let end = end.filter(|end| *end <= padded).ok_or(EnvelopeFault::Outside)?;
+            Ok(bytes.slice(start..end))
+        };
+        let (enable_data, hook_data, selector_data, owner_signature) = (value(0)?, value(1)?, value(2)?, value(3)?);
+        let use_signature = value(4);
+        let use_fault = use_signature.as_ref().err().copied();
+        let (hook, use_signature) = (Address::from_slice(hook), use_signature.unwrap_or_default());
+        let envelope = Self { hook, enable_data, hook_data, selector_data, owner_signature, use_signature };
+        Ok(ReadEnvelope { envelope, use_fault })
     }
 
     /// Whether these are the bytes that an encoder writes for it.
@@ -338,7 +363,14 @@ mod tests {
             let mut beyond = data.to_vec();
             beyond[at] = 1;
             assert_eq!(Envelope::decode(&beyond), None, "word at {at}");
+            // The last one is looked for when all else is done.
+            let late = Envelope::read(&beyond).map(|read| read.use_fault);
+            let expected = if at == 148 { Ok(Some(EnvelopeFault::Outside)) } else { Err(EnvelopeFault::Outside) };
+            assert_eq!(late, expected, "word at {at}");
         }
+        let mut long = data.to_vec();
+        long[20 + 5 * 32] = 1;
+        assert_eq!(Envelope::read(&long), Err(EnvelopeFault::TooLong));
         assert_eq!(Envelope::decode(&[0; 19]), None);
         let empty = Envelope::decode(&[0; 60]).unwrap();
         assert_eq!((empty.owner_signature.len(), empty.use_signature.len()), (0, 0));

@@ -280,11 +280,21 @@ impl CallPolicy {
     /// Whether the contract finds as many entries in the data as it names, in whatever form. It follows the pointer to the list
     /// without looking where it leads, and missing words are zero: so much else is an empty list, which allows nothing.
     pub(super) fn has_entries(data: &[u8]) -> bool {
+        let Some((length, start)) = Self::list(data) else { return true };
+        length.is_zero() || length.saturating_mul(U256::from(32)).saturating_add(start) <= U256::from(data.len())
+    }
+
+    /// Whether the contract finds an empty list in the data, which allows nothing: in whatever form.
+    pub fn is_empty_list(data: &[u8]) -> bool {
+        Self::list(data).is_none_or(|(length, _)| length.is_zero())
+    }
+
+    /// The length of the list and where it begins; `None` where the pointer leads beyond everything.
+    fn list(data: &[u8]) -> Option<(U256, U256)> {
         let word =
             |at: usize| at.checked_add(32).and_then(|end| data.get(at..end)).map_or(U256::ZERO, U256::from_be_slice);
-        let Ok(list) = usize::try_from(word(0)) else { return true };
-        let (length, start) = (word(list), U256::from(list).saturating_add(U256::from(32)));
-        length.is_zero() || length.saturating_mul(U256::from(32)).saturating_add(start) <= U256::from(data.len())
+        let list = usize::try_from(word(0)).ok()?;
+        Some((word(list), U256::from(list).saturating_add(U256::from(32))))
     }
 
     /// Why its install would revert: per entry in order, as the contract goes through them. The first is the one it reports.
