@@ -229,8 +229,14 @@ fn over(never: Never, was_revoked: bool) -> KeyStatus {
 fn of_every_chain(status: KeyStatus, outlook: Outlook) -> KeyStatus {
     let refused_everywhere = matches!(
         outlook,
-        Outlook::Never(Never::EveryChain(_) | Never::Tail | Never::CannotInstall(_) | Never::SelectorData)
-            | Outlook::Never(Never::RefusesOperations | Never::Expired(_))
+        Outlook::Never(
+            Never::EveryChain(_)
+                | Never::Tail
+                | Never::CannotInstall(_)
+                | Never::SelectorData
+                | Never::RefusesOperations
+                | Never::Expired(_)
+        )
     );
     if refused_everywhere {
         return status;

@@ -312,7 +312,9 @@ impl ApprovalBook {
         // On a version whose stop also ends signatures there is nothing left to take away; of the others, each signs on.
         if !kernel.is_some_and(KernelVersion::stops_signing) {
             let ids: Vec<PermissionId> = self.snapshot.keys.keys().copied().collect();
-            ids.into_iter().for_each(|id| play.uninstall(id));
+            for id in ids {
+                play.uninstall(id);
+            }
         }
         for (id, held) in self.snapshot.validations.clone() {
             let Some(validator) = id.validator().filter(|_| Some(id) != self.snapshot.root) else { continue };
@@ -330,8 +332,7 @@ impl ApprovalBook {
             self.claims.iter().filter_map(|claim| claim.request.as_ref().map(|request| request.nonce)).collect();
         // Approvals of a later nonce would wait for it still: as many strides as get past them, as far as a plan goes.
         let limit = self.snapshot.current_nonce.saturating_add(MAX_RAISE);
-        loop {
-            let Some(nonce) = stop_nonce(&play.after, &nonces, choice.draw)? else { break };
+        while let Some(nonce) = stop_nonce(&play.after, &nonces, choice.draw)? {
             play.make(Move::Stop { nonce });
             let waits_on = nonces.contains(&nonce) || nonces.iter().any(|later| *later > nonce && *later <= limit);
             if !waits_on {

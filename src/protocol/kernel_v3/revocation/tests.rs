@@ -1,4 +1,5 @@
 //! What a plan promises, by example. That it holds on the deployed bytecode, `tests/revocation_on_chain_v3.rs` shows.
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "a list of one reads as a list")]
 
 use proptest::prelude::*;
 
