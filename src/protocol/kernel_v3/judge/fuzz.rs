@@ -218,7 +218,7 @@ fn case(rng: &mut Rng) -> String {
 fn operations_of_any_shape_are_judged() {
     let (yes, no) = (RefCell::new(0u32), RefCell::new(0u32));
     let config = config();
-    feed("v3 operations", inputs(2_000), case, |text| {
+    feed("v3 operations", inputs(3_000), case, |text| {
         let parts: Vec<&str> = text.split('|').collect();
         let mut rng = Rng::new(parts[0].parse().unwrap());
         let bytes = |i: usize| Bytes::from(hex::decode(parts[i]).unwrap());
@@ -261,7 +261,7 @@ fn signatures_of_any_shape_are_judged() {
         format!("{}|{}", rng.below(1 << 30), hex::encode(whole))
     };
     let config = config();
-    feed("v3 signatures", inputs(2_000), make, |text| {
+    feed("v3 signatures", inputs(3_000), make, |text| {
         let (seed, signature) = text.split_once('|').unwrap();
         let mut rng = Rng::new(seed.parse().unwrap());
         let (facts, signature) = (facts(&mut rng), hex::decode(signature).unwrap());
