@@ -780,7 +780,7 @@ impl Snapshot {
     }
 
     /// The same with this approval's key enabled.
-    pub fn holding(mut self, request: &ApprovalRequest) -> Self {
+    pub(super) fn holding(mut self, request: &ApprovalRequest) -> Self {
         let config = request.config().unwrap();
         let left = |policy: &super::policy::Policy| match policy {
             super::policy::Policy::Timestamp { window, .. } => {
