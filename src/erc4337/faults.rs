@@ -139,13 +139,15 @@ pub enum KernelV3Error {
     Initialize,
     NotApprovedFactory,
     InvalidSelector,
+    /// Kernel 3.3: the nonce names no known type of validation.
+    InvalidValidationType,
     InvalidSignature,
     /// `AlreadyInitialized(address)`: the validator or signer knows the account already.
     AlreadyInitialized,
 }
 
 impl KernelV3Error {
-    const ALL: [(Self, [u8; 4], &'static str); 25] = [
+    const ALL: [(Self, [u8; 4], &'static str); 26] = [
         (Self::InvalidNonce, hex!("756688fe"), "InvalidNonce"),
         (Self::EnableNotApproved, hex!("c48cf8ee"), "EnableNotApproved"),
         (Self::InvalidValidator, hex!("682a6e7c"), "InvalidValidator"),
@@ -169,6 +171,7 @@ impl KernelV3Error {
         (Self::Initialize, hex!("90fcc612"), "InitializeError"),
         (Self::NotApprovedFactory, hex!("c88357cc"), "NotApprovedFactory"),
         (Self::InvalidSelector, hex!("7352d91c"), "InvalidSelector"),
+        (Self::InvalidValidationType, hex!("c389d236"), "InvalidValidationType"),
         (Self::InvalidSignature, hex!("8baa579f"), "InvalidSignature"),
         (Self::AlreadyInitialized, hex!("93360fbf"), "AlreadyInitialized"),
     ];
@@ -216,6 +219,7 @@ impl KernelV3Error {
             Self::Initialize => "the account cannot be set up like this",
             Self::NotApprovedFactory => "the factory is not approved",
             Self::InvalidSelector => "the account has no such function",
+            Self::InvalidValidationType => "the nonce names no type of validation that the account knows",
             Self::InvalidSignature => "the signature is malformed",
             Self::AlreadyInitialized => "it knows the account already",
         }

@@ -17,7 +17,6 @@ pub mod permission_config;
 pub mod policy;
 pub mod power;
 pub mod probe;
-pub mod refusal;
 pub mod revocation;
 pub mod sentence;
 pub mod signature;
