@@ -71,9 +71,10 @@ pub enum RecoverError {
     )]
     GaveUp { tried: usize },
     #[error(
-        "no owner of account {account} signed this approval as it is written, on chains {chain_ids:?} or on every chain, with nonces \
+        "no owner of account {account} signed this approval as it is written, for chain {} or for every chain, with nonces \
          {first_nonce} to {last_nonce}: scope, id or key were changed, or it was signed with a hook or for another signer contract, \
-         which the text does not name"
+         which the text does not name",
+        chain_ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
     )]
     NotSigned { account: Address, chain_ids: Vec<u64>, first_nonce: u32, last_nonce: u32 },
 }
